@@ -1,0 +1,127 @@
+"""All commands, and how a run ends: its exit code, its last words, the signal that it dies of."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+
+import typer
+from typer.core import TyperGroup
+
+from esctl import __version__, output
+from esctl.cli import append, backup, head, help, init, migrate, replay, verify
+from esctl.cli.options import Command, hoist
+from esctl.errors import EsctlError, UsageError
+from esctl.ingest import Stopped
+
+EPILOG = "Topics: esctl help exit-codes, format, time.   Each command: esctl COMMAND --help."
+
+app = typer.Typer(
+    name="esctl",
+    help="An event store in one SQLite file: append facts, replay them as they stood at any moment, prove them.",
+    epilog=EPILOG,
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (init, append, replay, head, verify, backup, migrate, help):
+    app.command(
+        name=module.__name__.rpartition(".")[2],
+        cls=Command,
+        epilog=f"\b\n{module.EXAMPLES}",  # as it stands, not wrapped
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )(module.command)
+
+
+@app.callback(invoke_without_command=True)
+def main(version: bool = typer.Option(False, "--version", help="Show the version.")) -> None:
+    """What holds without a command."""
+    if version:
+        output.text(f"esctl {__version__}\n")
+        raise typer.Exit
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; a signal ends the process instead."""
+    error_format = "json" if _wants_json_errors(arguments) else "text"
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        return _invoke(hoist(arguments))
+    except EsctlError as error:
+        told = error
+    except (KeyboardInterrupt, typer.Abort, Stopped, BrokenPipeError) as ended:
+        die_of(ended)
+        raise
+    except Exception as error:  # noqa: BLE001 - the last resort: a bug ends with its own exit code and says so
+        told = EsctlError(
+            f"esctl failed: {type(error).__name__}: {error}",
+            why="this is a bug in esctl",
+            fix="run it again with --debug and report what it prints",
+        )
+        told.__cause__ = error
+    if "--debug" in arguments:
+        traceback.print_exception(told)
+    output.report(told, error_format)
+    return told.exit_code
+
+
+def _invoke(arguments: list[str]) -> int:
+    """Parse and run, without Click's own handling of errors and signals."""
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("esctl", arguments) as ctx:
+            command.invoke(ctx)
+    except typer.Exit as ended:
+        return ended.exit_code
+    except typer.TyperException as error:
+        if not arguments:  # the help, which Typer gives to a command line that asks for nothing
+            output.say(error.format_message())
+            return UsageError.exit_code
+        raise _usage(error, command) from error
+    return 0
+
+
+def _usage(error: typer.TyperException, group: object) -> UsageError:
+    """Typer's complaint in esctl's form, with what may have been meant."""
+    message = error.format_message()
+    near: list[str] = list(getattr(error, "possibilities", None) or ())
+    if isinstance(group, TyperGroup) and message.startswith("No such command"):
+        near = difflib.get_close_matches(message.split("'")[1], group.commands, 3, 0.5)
+    message = message.partition(" Did you mean")[0].partition(" (Possible options")[0].rstrip(".")
+    ctx = getattr(error, "ctx", None)
+    return UsageError(
+        message[0].lower() + message[1:],
+        why=f"did you mean {' or '.join(near)}?" if near else "",
+        fix=f"{ctx.command_path if ctx else 'esctl'} --help",
+    )
+
+
+def _wants_json_errors(arguments: list[str]) -> bool:
+    """Known before anything is parsed, so that a wrong command line is told in the form that was asked for."""
+    joined = "\0".join(arguments)
+    return "--error-format=json" in arguments or "--error-format\0json" in joined
+
+
+def _stop(signum: int, _: FrameType | None) -> None:
+    raise Stopped(signum)
+
+
+def die_of(ended: BaseException) -> None:
+    """End as the signal would have ended a program that knows nothing of it, so that shells and loops see it."""
+    if isinstance(ended, BrokenPipeError):
+        output.silence()
+        signum = signal.SIGPIPE
+    else:
+        signum = signal.Signals(ended.signum) if isinstance(ended, Stopped) else signal.SIGINT
+    signal.signal(signum, signal.SIG_DFL)
+    os.kill(os.getpid(), signum)
+
+
+def entry() -> None:
+    """Run this process's command line."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,185 @@
+"""`esctl append`: one event, or a stream of lines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+
+import msgspec
+import typer
+
+from esctl import ingest, output
+from esctl.cli.options import Shared, expectation, item, items, opened
+from esctl.errors import EsctlError, NotFoundError, RefusedError, UsageError
+from esctl.events import NewEvent, max_event_bytes, new_ids
+from esctl.log import EventLog
+from esctl.ndjson import Defaults, parser
+
+EXAMPLES = """Examples:
+  esctl append order-1 OrderPlaced '{"total":99.90}'
+  esctl append order-1 OrderPlaced total:=99.90 note='by phone' --expect none
+  esctl append < events.ndjson            one event a line: {"stream","type","data", …}
+  tail -f app.log | esctl append --payload --stream app --type Line --receipts
+  esctl append import.ndjson --atomic     all of it or nothing"""
+
+
+def command(
+    ctx: typer.Context,
+    arguments: list[str] = typer.Argument(
+        None, metavar="[FILE | STREAM TYPE [DATA | @FILE | - | key=text key:=json …]]", help="Nothing: lines from stdin."
+    ),
+    id_: str | None = typer.Option(None, "--id", metavar="ID", help="The event's id. [a new UUIDv7]"),
+    time: str | None = typer.Option(None, metavar="TIME", help="When it happened. [when it is recorded]"),
+    schema: int | None = typer.Option(None, metavar="N", help="The version of the type's shape. [1]"),
+    meta: list[str] = typer.Option([], metavar="K=V", help="A field of meta; k:=json too; may be repeated."),
+    expect: str | None = typer.Option(None, metavar="E", help="any, none, exists, or the stream's version."),
+    stream: str | None = typer.Option(None, metavar="S", help="For lines that name none."),
+    type_: str | None = typer.Option(None, "--type", metavar="T", help="For lines that name none."),
+    payload: bool = typer.Option(False, "--payload", help="Each line is a payload (needs --stream and --type)."),
+    extra: str | None = typer.Option(None, metavar="meta", help="meta: keep unknown keys in meta."),
+    atomic: bool = typer.Option(False, "--atomic", help="The whole input is one transaction."),
+    batch: int | None = typer.Option(None, min=1, max=1_000_000, metavar="N", help="Lines a transaction. [10000]"),
+    each: bool = typer.Option(False, "--each", help="Every line is a transaction."),
+    receipts: bool = typer.Option(False, "--receipts", help="A line for each event, once it is durable."),
+    skip_invalid: bool = typer.Option(False, "--skip-invalid", help="Report bad lines and go on (exit 5 at the end)."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Check everything, store nothing."),
+) -> None:
+    """Append an event, or every line of a file or pipe."""
+    shared: Shared = ctx.obj
+    single = len(arguments or ()) > 1
+    _exclusive(single, atomic=atomic, batch=batch is not None, each=each)
+    _misplaced(single, {"--id": id_, "--time": time}, {"--stream": stream, "--type": type_, "--extra": extra})
+    if extra not in (None, "meta"):
+        raise UsageError(f"--extra is {extra!r}", why="unknown keys can go to meta only", fix="--extra meta")
+    if payload and not (stream and type_):
+        raise UsageError("--payload needs --stream and --type", fix="esctl append --payload --stream S --type T")
+    defaults = Defaults(stream, type_, 1 if schema is None else schema, items(meta, "--meta"), payload, extra == "meta")
+    if single:
+        event = _event(arguments, defaults, {"id": id_, "time": time, "expect": expectation(expect)})
+        with opened(ctx, write=True) as log:
+            output.records(map(output.receipt, _one(log, event, dry_run=dry_run)), shared.rendering)
+        return
+    options = ingest.Options(
+        batch=None if atomic else 1 if each else batch or ingest.BATCH_LINES,
+        skip_invalid=skip_invalid,
+        dry_run=dry_run,
+        receipts=receipts,
+        expect=expectation(expect),
+    )
+    with opened(ctx, write=True, bulk=True) as log:
+        _run(log, _source(arguments, quiet=shared.quiet), defaults, options, shared)
+
+
+def _exclusive(single: bool, **ways: bool) -> None:
+    named = [f"--{name}" for name, given in ways.items() if given]
+    if len(named) > 1 or (single and named):
+        raise UsageError(
+            f"{' and '.join(named)} {'exclude each other' if len(named) > 1 else 'is for lines of events'}",
+            fix="esctl append --help",
+        )
+
+
+def _misplaced(single: bool, for_one: dict[str, str | None], for_lines: dict[str, str | None]) -> None:
+    """Refuse an option that would be ignored: a script that gives it believes that it does something."""
+    for option, value in (for_lines if single else for_one).items():
+        if value is not None:
+            raise UsageError(
+                f"{option} is for {'lines of events' if single else 'a single event'}",
+                fix="esctl append STREAM TYPE DATA" if not single else "esctl append --help",
+            )
+
+
+def _event(arguments: list[str], defaults: Defaults, given: dict[str, object]) -> NewEvent:
+    """The event that the command line says, through the same checks as a line of input."""
+    stream, type_, *rest = arguments
+    for_one = Defaults(stream, type_, defaults.schema, defaults.meta)
+    fields: dict[str, object] = {key: value for key, value in given.items() if value is not None}
+    if rest:
+        fields["data"] = msgspec.Raw(_data(rest))
+    try:
+        return parser(for_one)(msgspec.json.encode(fields))
+    except UnicodeEncodeError as error:
+        raise RefusedError("an argument is not valid UTF-8") from error
+
+
+def _data(arguments: list[str]) -> bytes:
+    """The JSON text of a payload: as given, from a file or stdin, or made from items."""
+    first = arguments[0]
+    if len(arguments) == 1 and (first == "-" or first.startswith("@")):
+        raw = _read(first)
+    elif first[:1] in ("{", "[", '"') or item(first) is None:
+        if len(arguments) > 1:
+            raise UsageError(f"DATA is one argument, not {len(arguments)}", fix="quote it: '{\"total\":99.90}'")
+        raw = first.encode()
+    else:
+        return msgspec.json.encode(items(arguments, "an item"))
+    try:
+        return bytes(msgspec.json.decode(raw, type=msgspec.Raw)) if len(raw) <= max_event_bytes() else raw
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(
+            f"the payload is not JSON: {str(error).removeprefix('JSON is malformed: ')}",
+            why=f"it reads {first[:40]!r}",
+            fix="'{\"key\":\"text\"}', or key=text key:=json",
+        ) from error
+
+
+def _read(source: str) -> bytes:
+    if source == "-":
+        return sys.stdin.buffer.read()
+    try:
+        with open(source[1:], "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise NotFoundError(f"cannot read {source[1:]}", why=error.strerror or str(error)) from error
+
+
+def _one(log: EventLog, event: NewEvent, *, dry_run: bool) -> Iterator[tuple[int, str, int, str, bool]]:
+    """Append one event; its receipt comes after the commit."""
+    try:
+        with log.transaction():
+            receipts = log.append([event])
+            if dry_run:
+                raise ingest.Undone
+    except ingest.Undone:
+        pass
+    except EsctlError as error:
+        error.details.pop("index", None)
+        raise
+    yield from receipts
+
+
+def _source(arguments: list[str] | None, *, quiet: bool) -> int:
+    """The descriptor that lines come from."""
+    if arguments and arguments[0] != "-":
+        try:
+            return os.open(arguments[0], os.O_RDONLY)
+        except OSError as error:
+            raise NotFoundError(
+                f"cannot read {arguments[0]}",
+                why=error.strerror or str(error),
+                fix="esctl append STREAM TYPE '{…}'   (for a single event)",
+            ) from error
+    if sys.stdin.isatty() and not quiet:
+        output.say("reading events from the terminal, one JSON object a line; end with Ctrl-D")
+    return sys.stdin.fileno()
+
+
+def _run(log: EventLog, descriptor: int, defaults: Defaults, options: ingest.Options, shared: Shared) -> None:
+    """Take in all lines; whatever ends it, the receipt says what is stored."""
+    tally = ingest.Tally()
+    runs = ingest.ingest(log, descriptor, defaults, options, tally, output.skipped)
+    try:
+        if options.receipts:
+            output.records((output.receipt(made) for receipts in runs for made in receipts), shared.rendering)
+        else:
+            for _ in runs:
+                pass
+    except ingest.Stopped:
+        output.say("interrupted: the batch under way is rolled back")
+        raise
+    finally:
+        if not options.receipts:
+            output.records([tally.record()], shared.rendering)
+    if tally.invalid:
+        raise RefusedError(f"{tally.invalid} lines were skipped", why="they are reported above; all others are stored")

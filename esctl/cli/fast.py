@@ -1,0 +1,160 @@
+"""The way in. The plain spellings of the hot verbs run here, without Typer and msgspec; all else goes to `app`.
+
+A shell loop pays a cold start per event, and those two alone take longer than everything else that an append does.
+Whatever is out of the ordinary, a refusal included, is handed over before anything is written, so that there is one
+parser that explains and one set of messages.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from esctl.errors import EsctlError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.events import Expect
+
+_OPTIONS = {
+    "append": {"-l": "log", "--log": "log", "--id": "id", "--expect": "expect"},
+    "replay": {"-l": "log", "--log": "log"},
+    "head": {"-l": "log", "--log": "log"},
+}
+_ARGUMENTS = {"append": (2, 3), "replay": (1, 1), "head": (0, 0)}
+_MAX_PLAIN_BYTES = 1024 * 1024
+
+
+class Plain:
+    """A plain command line: the verb, what stands without an option, and the options by name."""
+
+    __slots__ = ("arguments", "options", "verb")
+
+    def __init__(self, verb: str, arguments: list[str], options: dict[str, str]) -> None:
+        self.verb, self.arguments, self.options = verb, arguments, options
+
+
+def parse(argv: list[str]) -> Plain | None:
+    """Read a command line if it is plain: an option at most once, with its value in a word of its own."""
+    known = _OPTIONS.get(argv[0]) if argv else None
+    if known is None:
+        return None
+    arguments: list[str] = []
+    options: dict[str, str] = {}
+    words = iter(argv[1:])
+    for word in words:
+        if not word.startswith("-"):
+            arguments.append(word)
+            continue
+        name, value = known.get(word), next(words, None)
+        if name is None or value is None or value.startswith("-") or name in options:
+            return None
+        options[name] = value
+    low, high = _ARGUMENTS[argv[0]]
+    return Plain(argv[0], arguments, options) if low <= len(arguments) <= high else None
+
+
+def run(argv: list[str]) -> int | None:
+    """Run a plain command line and return its exit code; None, with nothing done, if `app` has to see to it."""
+    plain = parse(argv)
+    if plain is None or "ESCTL_FORMAT" in os.environ:
+        return None
+    try:
+        if plain.verb == "append":
+            return _append(plain)
+        return _replay(plain) if plain.verb == "replay" else _head(plain)
+    except EsctlError as error:
+        from esctl import output  # noqa: PLC0415
+
+        output.report(error)
+        return error.exit_code
+
+
+def _path(plain: Plain) -> Path:
+    from esctl.cli.locate import find  # noqa: PLC0415
+
+    return find(plain.options.get("log"))
+
+
+def _append(plain: Plain) -> int | None:
+    from esctl import output  # noqa: PLC0415
+    from esctl.events import check_name, check_stream, new_ids  # noqa: PLC0415
+    from esctl.log import EventLog  # noqa: PLC0415
+
+    stream, type_ = plain.arguments[:2]
+    data = plain.arguments[2] if len(plain.arguments) > 2 else "{}"
+    expect = _expect(plain.options.get("expect"))
+    if expect == "" or not _plain_json(data) or "ESCTL_MAX_EVENT" in os.environ:
+        return None
+    event_id = plain.options["id"] if "id" in plain.options else next(new_ids())
+    try:
+        check_stream(stream)
+        check_name("type", type_)
+        check_name("id", event_id)
+    except EsctlError:
+        return None
+    with EventLog(_path(plain), write=True) as log:
+        if not log.is_json(data):
+            return None
+        with log.transaction():
+            receipts = log.append([(stream, type_, event_id, None, 1, data, "{}", expect)])
+    output.records(map(output.receipt, receipts), output.resolve("auto"))
+    return 0
+
+
+def _expect(text: str | None) -> Expect | None:
+    """The expectation, or an empty text if it is not one."""
+    if text is None or text in ("any", "none", "exists"):
+        return text
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else ""
+
+
+def _plain_json(data: str) -> bool:
+    """Whether a payload needs no second look: neither items nor a file, one line, no escaped surrogates."""
+    return (
+        data[:1] in ("{", "[", '"')
+        and len(data) <= _MAX_PLAIN_BYTES
+        and data.isprintable()
+        and "\\ud" not in data
+        and "\\uD" not in data
+    )
+
+
+def _replay(plain: Plain) -> int | None:
+    if sys.stdout.isatty():
+        return None
+    from esctl import output  # noqa: PLC0415
+    from esctl.log import EventLog  # noqa: PLC0415
+    from esctl.query import Query  # noqa: PLC0415
+
+    with EventLog(_path(plain)) as log:
+        output.lines(log.lines(Query(stream=plain.arguments[0])), "ndjson")
+    return 0
+
+
+def _head(plain: Plain) -> int:
+    from esctl import output  # noqa: PLC0415
+    from esctl.log import EventLog  # noqa: PLC0415
+
+    with EventLog(_path(plain)) as log:
+        output.head(log.head())
+    return 0
+
+
+def main() -> None:
+    """Run this process's command line."""
+    try:
+        code = run(sys.argv[1:])
+    except (KeyboardInterrupt, BrokenPipeError) as ended:
+        from esctl.cli import app  # noqa: PLC0415
+
+        app.die_of(ended)
+        raise
+    if code is None:
+        from esctl.cli import app  # noqa: PLC0415
+
+        app.entry()
+        return
+    sys.stderr.flush()
+    os._exit(code)  # stdout is flushed and the log closed: all that the interpreter's own end would do takes time

@@ -1,0 +1,148 @@
+"""What every command takes, declared once; and the log that a command opens with it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import typer
+from typer.core import TyperCommand, TyperOption
+from typer.main import get_params_convertors_ctx_param_name_from_function
+
+from esctl import output
+from esctl.cli import locate
+from esctl.errors import RefusedError, UsageError
+from esctl.events import EXPECT_WORDS, Expect
+from esctl.log import EventLog
+
+
+Format = Literal["auto", "table", "ndjson", "json", "csv", "tsv", "raw"]
+
+
+class Shared(msgspec.Struct, frozen=True):
+    """The options that every command accepts."""
+
+    log: str | None = None
+    format: str = "auto"
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+    color: str = "auto"
+    error_format: str = "text"
+    timeout: float = 5.0
+    yes: bool = False
+
+    @property
+    def rendering(self) -> str:
+        """The output format, `auto` decided."""
+        return output.resolve(self.format)
+
+
+def _shared(
+    log: str | None = typer.Option(
+        None, "-l", "--log", metavar="PATH", help="The log. [env: ESCTL_LOG; else the nearest esctl.db]"
+    ),
+    format: Format | None = typer.Option(
+        None, "-o", "--format", help="auto: a table on a terminal, NDJSON elsewhere. [env: ESCTL_FORMAT]"
+    ),
+    quiet: bool = typer.Option(False, "-q", "--quiet", help="Only data and errors."),
+    verbose: bool = typer.Option(False, "-v", "--verbose", help="Tell more on stderr."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    color: Literal["auto", "always", "never"] = typer.Option("auto", "--color", help="Colour in tables."),
+    error_format: Literal["text", "json"] = typer.Option("text", "--error-format", help="json: errors as one line."),
+    timeout: float = typer.Option(5.0, "--timeout", min=0, max=86400, metavar="SECONDS", help="Wait for a lock."),
+    yes: bool = typer.Option(False, "--yes", help="Answer yes to every question."),
+) -> None:
+    """Declares the shared options; never called."""
+
+
+class Command(TyperCommand):
+    """A command with the shared options after its own; their values are `ctx.obj`, a Shared."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._shared = _shared_options()
+        self.params.extend(self._shared)
+
+    def invoke(self, ctx: typer.Context) -> object:
+        """Take the shared options out of the way of the command's function."""
+        given = {option.name: ctx.params.pop(option.name) for option in self._shared if option.name}
+        given["format"] = given["format"] or os.environ.get("ESCTL_FORMAT") or "auto"
+        if given["format"] not in output.FORMATS:
+            raise UsageError(f"ESCTL_FORMAT is {given['format']!r}", why=f"it is one of {', '.join(output.FORMATS)}")
+        ctx.obj = Shared(**given)
+        output.colour(ctx.obj.color)
+        return super().invoke(ctx)
+
+
+def _shared_options() -> list[TyperOption]:
+    options, _, _ = get_params_convertors_ctx_param_name_from_function(_shared)
+    return [option for option in options if isinstance(option, TyperOption)]
+
+
+def hoist(arguments: list[str]) -> list[str]:
+    """Move shared options that stand before the command behind it, where the command reads them."""
+    options = _shared_options()
+    takes_value = {name for option in options if not option.is_flag for name in option.opts}
+    flags = {name for option in options if option.is_flag for name in option.opts}
+    moved: list[str] = []
+    rest = list(arguments)
+    while rest and (name := rest[0].partition("=")[0]) in takes_value | flags:
+        taken = 2 if name in takes_value and "=" not in rest[0] else 1
+        moved += rest[:taken]
+        rest = rest[taken:]
+    return rest[:1] + moved + rest[1:]
+
+
+def opened(ctx: typer.Context, *, write: bool = False, bulk: bool = False) -> EventLog:
+    """The log that the command is about, open."""
+    shared: Shared = ctx.obj
+    return EventLog(path(ctx), write=write, bulk=bulk, timeout=shared.timeout)
+
+
+def path(ctx: typer.Context) -> Path:
+    """The path of the log that the command is about."""
+    return locate.find(ctx.obj.log)
+
+
+def expectation(text: str | None) -> Expect | None:
+    """Read `--expect`: any, none, exists or a version."""
+    if text is None or text in EXPECT_WORDS:
+        return text
+    if text.isascii() and text.isdecimal() and len(text) <= 18:
+        return int(text)
+    raise UsageError(f"--expect is {text!r}", why="it is any, none, exists or a version such as 7")
+
+
+_ITEM = re.compile(r"([^=:\s]+)(:?=)(.*)", re.DOTALL).fullmatch
+
+
+def item(text: str) -> tuple[str, msgspec.Raw] | None:
+    """Read `key=text` or `key:=json` as a key and its JSON text; None if it is neither.
+
+    Raises RefusedError where what stands after `:=` is not JSON.
+    """
+    if not (match := _ITEM(text)):
+        return None
+    key, operator, value = match.groups()
+    try:
+        if operator == "=":
+            return key, msgspec.Raw(msgspec.json.encode(value))
+        return key, msgspec.json.decode(value.encode(), type=msgspec.Raw).copy()
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        raise RefusedError(
+            f"{text[:80]!r} does not hold JSON after :=", why=str(error), fix=f"{key}={value[:40]}   (for text)"
+        ) from error
+
+
+def items(texts: list[str], option: str) -> dict[str, msgspec.Raw]:
+    """Read several `key=text` or `key:=json`; the last of a key wins."""
+    made: dict[str, msgspec.Raw] = {}
+    for text in texts:
+        if (pair := item(text)) is None:
+            raise UsageError(f"{option} {text[:80]!r}", why="it is key=text or key:=json")
+        made[pair[0]] = pair[1]
+    return made

@@ -1,0 +1,67 @@
+"""Every error a command can end with, and its exit code."""
+
+
+class EsctlError(Exception):
+    """A failure told to the user: what and where, why, and the command to run next.
+
+    `details` are plain values (numbers, text) that a program may want; they are printed by `--error-format json`.
+    """
+
+    exit_code = 1
+    kind = "failure"
+
+    def __init__(self, what: str, *, why: str = "", fix: str = "", **details: object) -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.fix = fix
+        self.details = details
+
+
+class UsageError(EsctlError):
+    """The command line or the configuration is wrong."""
+
+    exit_code = 2
+    kind = "usage"
+
+
+class NotFoundError(EsctlError):
+    """A log, stream or event is not there."""
+
+    exit_code = 3
+    kind = "not-found"
+
+
+class ConflictError(EsctlError):
+    """Somebody else was faster, or an id came back with other content; nothing of the batch was written."""
+
+    exit_code = 4
+    kind = "conflict"
+
+
+class RefusedError(EsctlError):
+    """The input is not acceptable: not JSON, a bad name, too large; nothing of the batch was written."""
+
+    exit_code = 5
+    kind = "refused"
+
+
+class VerificationError(EsctlError):
+    """The log is not what it was when its events were acknowledged."""
+
+    exit_code = 6
+    kind = "verification"
+
+
+class StorageVersionError(EsctlError):
+    """The file needs `esctl migrate`, is newer than this esctl, or is not a log."""
+
+    exit_code = 7
+    kind = "storage-version"
+
+
+class UnavailableError(EsctlError):
+    """Busy, full, read-only or out of reach; trying again may help."""
+
+    exit_code = 8
+    kind = "unavailable"

@@ -1,0 +1,145 @@
+"""What an event is: its fields, which names and texts it may hold, new ids, and what a writer may expect of a stream.
+
+Imported on every cold start, so it needs nothing but built-in modules; this is also why an event on its way
+through the program is a plain tuple and not a struct.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+from esctl.errors import ConflictError, RefusedError
+
+Expect = int | str
+"""What a writer expects of a stream: its version, or one of EXPECT_WORDS."""
+
+NewEvent = tuple[str, str, str, str | None, int, str, str, Expect | None]
+"""stream, type, id, time (None: when it is recorded), schema, data (JSON text), meta (JSON text), expect."""
+
+Event = tuple[int, str, int, str, str, int, str, str, str, str]
+"""position, stream, version, id, type, schema, time, recorded, data (JSON text), meta (JSON text)."""
+
+FIELDS = ("position", "stream", "version", "id", "type", "schema", "time", "recorded", "data", "meta")
+EXPECT_WORDS = ("any", "none", "exists")
+MAX_NAME_BYTES = 512
+MAX_DEPTH = 1000  # SQLite's own limit for JSON: a deeper payload could be stored but never queried
+MAX_SCHEMA = 2**31 - 1
+SYSTEM_PREFIX = "$"  # streams in which the log keeps its own events
+
+
+def max_event_bytes() -> int:
+    """The largest event in bytes that is taken (`ESCTL_MAX_EVENT`, by default 16 MiB)."""
+    text = os.environ.get("ESCTL_MAX_EVENT", "")
+    if not text:
+        return 16 * 1024 * 1024
+    if not (text.isascii() and text.isdecimal()) or not 0 < int(text) <= 512 * 1024 * 1024:
+        raise RefusedError(
+            f"ESCTL_MAX_EVENT is {text!r}", why="it is a number of bytes, 1 to 536870912", fix="unset ESCTL_MAX_EVENT"
+        )
+    return int(text)
+
+
+def check_name(kind: str, name: str) -> None:
+    """Refuse a stream, type or id that is not 1 to 512 bytes of UTF-8 without controls or blanks at its ends."""
+    if name.isascii() and name.isprintable() and 0 < len(name) <= MAX_NAME_BYTES and name.strip() == name:
+        return
+    if problem := _name_problem(name):
+        raise RefusedError(f"the {kind} {name[:60]!r} {problem}", why=f"a {kind} is 1 to 512 bytes of UTF-8 text")
+
+
+def _name_problem(name: str) -> str:
+    if not name:
+        return "is empty"
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        return "is not valid UTF-8"
+    if size > MAX_NAME_BYTES:
+        return f"has {size} bytes"
+    if any(c < " " or "\x7f" <= c <= "\x9f" for c in name):
+        return "holds a control character"
+    if name.strip() != name:
+        return "begins or ends with a blank"
+    return ""
+
+
+def check_stream(name: str) -> None:
+    """Refuse what `check_name` refuses, and the streams that are the log's own."""
+    check_name("stream", name)
+    if name.startswith(SYSTEM_PREFIX):
+        raise RefusedError(
+            f"the stream {name!r} is the log's own", why="streams that begin with $ record what was done to the log"
+        )
+
+
+def check_schema(schema: int) -> None:
+    """Refuse a schema version that is not 1, 2, 3 …"""
+    if not 1 <= schema <= MAX_SCHEMA:
+        raise RefusedError(f"the schema is {schema}", why=f"schema versions are 1 to {MAX_SCHEMA}")
+
+
+def one_line(json_text: str) -> str:
+    """The same JSON on one line: between tokens CR and LF are blanks, and inside strings they cannot stand."""
+    return json_text.replace("\n", " ").replace("\r", " ").strip(" \t")
+
+
+def nesting(json_text: str) -> int:
+    """How deeply arrays and objects stand inside each other in valid JSON text."""
+    depth = deepest = 0
+    in_string = escaped = False
+    for c in json_text:
+        if in_string:
+            in_string = escaped or c != '"'
+            escaped = c == "\\" and not escaped
+        elif c == '"':
+            in_string = True
+        elif c in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif c in "]}":
+            depth -= 1
+    return deepest
+
+
+def check_depth(json_text: str) -> None:
+    """Refuse valid JSON that is nested beyond MAX_DEPTH. Only texts that could be are walked through."""
+    if len(json_text) <= 2 * MAX_DEPTH or json_text.count("[") + json_text.count("{") <= MAX_DEPTH:
+        return
+    if nesting(json_text) > MAX_DEPTH:
+        raise RefusedError("the JSON is nested too deeply", why=f"{MAX_DEPTH} levels is SQLite's limit")
+
+
+def check_expected(expect: Expect, stream: str, actual: int) -> None:
+    """Raise ConflictError unless `stream`, now at version `actual` (0: not there), is as `expect` says."""
+    if expect == "any" or (expect == "none" and not actual) or (expect == "exists" and actual) or expect == actual:
+        return
+    raise ConflictError(
+        f"stream {stream} is at version {actual}, expected {expect}",
+        why="another writer was faster, or the expectation is out of date",
+        fix=f"esctl replay {stream}   (read it again, decide again, append with the version it has then)",
+        stream=stream,
+        expected=expect,
+        actual=actual,
+    )
+
+
+def now() -> str:
+    """This moment as the log writes times: UTC with microseconds, `2026-01-31T09:30:00.000000Z`."""
+    seconds, micros = divmod(time.time_ns() // 1000, 1_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{micros:06d}Z"
+
+
+def new_ids() -> Iterator[str]:
+    """Endless UUIDv7 texts that sort as they were made (RFC 9562, 6.2: a counter in the 12 bits after the version)."""
+    last = 0
+    while True:
+        # A block starts at a clock reading, or right after the block before it if the clock stood still.
+        stamp = max(time.time_ns() // 1_000_000 << 12, last)
+        random = os.urandom(8 * 64)
+        for i in range(64):
+            head = f"{stamp + i:015x}"
+            tail = f"{int.from_bytes(random[8 * i : 8 * i + 8], 'big') & (1 << 62) - 1 | 1 << 63:016x}"
+            yield f"{head[:8]}-{head[8:12]}-7{head[12:]}-{tail[:4]}-{tail[4:]}"
+        last = stamp + 64

@@ -1,0 +1,279 @@
+"""A stream of lines into a log: batches, transactions, and what is said of them."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+import msgspec
+
+from esctl.errors import EsctlError, RefusedError
+from esctl.events import NewEvent, max_event_bytes
+from esctl.log import EventLog, RunExpectation
+from esctl.ndjson import Defaults, parser, too_large
+from esctl.stores.base import Receipt
+
+BATCH_LINES = 10_000
+BATCH_BYTES = 8 * 1024 * 1024  # a batch of large events is cut sooner
+WINDOW = 0.1  # seconds that a batch waits for more lines; acknowledged within 0.2 with the commit
+READ_BYTES = 256 * 1024
+_BOM = b"\xef\xbb\xbf"
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How a run appends: lines a transaction (None: all of them), what to do with bad lines, what to give back."""
+
+    batch: int | None = BATCH_LINES
+    skip_invalid: bool = False
+    dry_run: bool = False
+    receipts: bool = False
+    expect: int | str | None = None
+
+
+class Tally:
+    """What a run has stored so far, kept current by every commit, so that it can be told even after an error."""
+
+    def __init__(self) -> None:
+        self.appended = self.duplicates = self.invalid = 0
+        self.first: int | None = None
+        self.last: int | None = None
+
+    def add(self, receipts: list[Receipt]) -> None:
+        """Count the events of a transaction."""
+        if receipts:
+            duplicates = sum([receipt[4] for receipt in receipts])
+            self.duplicates += duplicates
+            self.appended += len(receipts) - duplicates
+            positions = [receipt[0] for receipt in receipts]
+            self._span(min(positions), max(positions))
+
+    def take(self, other: Tally) -> None:
+        """Count what another tally has counted."""
+        self.appended += other.appended
+        self.duplicates += other.duplicates
+        if other.first is not None and other.last is not None:
+            self._span(other.first, other.last)
+
+    def _span(self, first: int, last: int) -> None:
+        self.first = first if self.first is None else min(self.first, first)
+        self.last = last if self.last is None else max(self.last, last)
+
+    def record(self) -> dict[str, int | None]:
+        """The receipt of a run."""
+        return {
+            "appended": self.appended,
+            "duplicates": self.duplicates,
+            "first_position": self.first,
+            "last_position": self.last,
+        }
+
+
+class Stopped(BaseException):
+    """A signal asked the run to end."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+class Interrupts:
+    """SIGINT and SIGTERM, held back but while the run waits for input: no commit is ever cut short or misreported."""
+
+    def __init__(self) -> None:
+        self._received = 0
+        self._waiting = False
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> Interrupts:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]  # typeshed has no name for what signal() returns
+
+    def _note(self, signum: int, _: FrameType | None) -> None:
+        self._received = signum
+        if self._waiting:
+            raise Stopped(signum)
+
+    def check(self) -> None:
+        """Raise Stopped if a signal came."""
+        if self._received:
+            raise Stopped(self._received)
+
+    def wait(self, poll: select.poll, timeout: float | None) -> bool:
+        """Wait for input up to `timeout` seconds; raise Stopped as soon as a signal comes."""
+        self._waiting = True
+        try:
+            self.check()
+            return bool(poll.poll(None if timeout is None else max(0, timeout) * 1000))
+        finally:
+            self._waiting = False
+
+
+class Lines:
+    """The lines of a descriptor in batches of (number of the first line, lines), as soon as one is full or has waited.
+
+    A line longer than `limit` bytes comes as None, without ever being held whole.
+    """
+
+    def __init__(self, descriptor: int, interrupts: Interrupts, *, batch: int, limit: int) -> None:
+        self._descriptor, self._interrupts, self._batch, self._limit = descriptor, interrupts, batch, limit
+        self._parts: list[bytes] = []  # of the line that has not ended yet
+        self._held = 0
+        self._ended = False
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
+
+    def __iter__(self) -> Iterator[tuple[int, list[bytes | None]]]:
+        number = 1
+        waiting: list[bytes | None] = []
+        while not self._ended or waiting:
+            lines, waiting = self._gather(waiting)
+            if number == 1 and lines and lines[0]:
+                lines[0] = lines[0].removeprefix(_BOM)
+            if lines:
+                yield number, lines
+            number += len(lines)
+
+    def _gather(self, lines: list[bytes | None]) -> tuple[list[bytes | None], list[bytes | None]]:
+        """One batch, and the lines that were read beyond it."""
+        size = 0
+        deadline: float | None = time.monotonic() + WINDOW if lines else None
+        while not self._ended and len(lines) < self._batch and size < BATCH_BYTES:
+            if not self._interrupts.wait(self._poll, None if deadline is None else deadline - time.monotonic()):
+                break
+            more = self._read()
+            size += sum(len(line) for line in more if line)
+            lines += more
+            if lines and deadline is None:
+                deadline = time.monotonic() + WINDOW
+        return lines[: self._batch], lines[self._batch :]
+
+    def _read(self) -> list[bytes | None]:
+        """The lines that end in what can be read now."""
+        chunk = os.read(self._descriptor, READ_BYTES)
+        if not chunk:
+            self._ended = True
+            return [self._finish(b"")] if self._held else []
+        *ends, rest = chunk.split(b"\n")
+        lines: list[bytes | None] = []
+        if ends:
+            lines.append(self._finish(ends[0]))
+            lines += ends[1:]
+        self._held += len(rest)
+        if self._held <= self._limit:
+            self._parts.append(rest)
+        else:
+            self._parts = []  # too long already: only its length goes on being counted
+        return lines
+
+    def _finish(self, end: bytes) -> bytes | None:
+        """The line that `end` ends, put together."""
+        whole = self._held + len(end) <= self._limit
+        line = b"".join([*self._parts, end]) if whole else None
+        self._parts, self._held = [], 0
+        return line
+
+
+def ingest(
+    log: EventLog,
+    descriptor: int,
+    defaults: Defaults,
+    options: Options,
+    tally: Tally,
+    skipped: Callable[[RefusedError], None],
+) -> Iterator[list[Receipt]]:
+    """Append every line of `descriptor`; yield the receipts of each transaction once it is durable.
+
+    Errors name `line` (and `byte`). With `skip_invalid` a bad line goes to `skipped` instead. `tally` counts what was
+    committed. A signal raises Stopped: what was not committed is rolled back.
+    """
+    run = RunExpectation(options.expect) if options.expect not in (None, "any") else None
+    with Interrupts() as interrupts:
+        lines = Lines(descriptor, interrupts, batch=options.batch or BATCH_LINES, limit=max_event_bytes())
+        batches = _batches(lines, parser(defaults), options, tally, skipped)
+        if options.batch is None or options.dry_run:
+            yield _all_or_none(log, batches, run, options, tally)
+            return
+        for numbers, events in batches:
+            with log.transaction():
+                receipts = _append(log, numbers, events, run)
+            tally.add(receipts)
+            yield receipts
+            interrupts.check()
+
+
+class Undone(Exception):
+    """Ends a transaction that was only tried."""
+
+
+def _all_or_none(
+    log: EventLog,
+    batches: Iterator[tuple[list[int], list[NewEvent]]],
+    run: RunExpectation | None,
+    options: Options,
+    tally: Tally,
+) -> list[Receipt]:
+    """One transaction for the whole input, rolled back in a dry run; the receipts only if they are asked for."""
+    receipts: list[Receipt] = []
+    counted = Tally()
+    try:
+        with log.transaction():
+            for numbers, events in batches:
+                made = _append(log, numbers, events, run)
+                counted.add(made)
+                if options.receipts:
+                    receipts += made
+            if options.dry_run:
+                raise Undone
+    except Undone:
+        pass
+    tally.take(counted)
+    return receipts
+
+
+def _append(log: EventLog, numbers: list[int], events: list[NewEvent], run: RunExpectation | None) -> list[Receipt]:
+    """Append a batch; an error that names an event's index is told with its input line."""
+    try:
+        return log.append(events, run)
+    except EsctlError as error:
+        index = error.details.pop("index", None)
+        if isinstance(index, int):
+            error.details = {"line": numbers[index], **error.details}
+        raise
+
+
+def _batches(
+    lines: Lines,
+    parse: Callable[[bytes], NewEvent],
+    options: Options,
+    tally: Tally,
+    skipped: Callable[[RefusedError], None],
+) -> Iterator[tuple[list[int], list[NewEvent]]]:
+    """Batches of parsed events with the input line of each; blank lines count but hold nothing."""
+    for first, batch in lines:
+        numbers: list[int] = []
+        events: list[NewEvent] = []
+        for number, line in enumerate(batch, first):
+            if line is not None and not line.strip():
+                continue
+            try:
+                if line is None:
+                    raise too_large(max_event_bytes())
+                events.append(parse(line))
+                numbers.append(number)
+            except RefusedError as error:
+                error.details = {"line": number, **error.details}
+                if not options.skip_invalid:
+                    raise
+                tally.invalid += 1
+                skipped(error)
+        if events:
+            yield numbers, events

@@ -1,0 +1,64 @@
+"""Which events to read, and in which order: a value that every store understands."""
+
+from __future__ import annotations
+
+from esctl.errors import UsageError
+
+MAX_POSITION = 2**63 - 1
+
+
+class Query:
+    """Filters that all have to hold; bounds are inclusive, and events come in position order unless `reverse`.
+
+    `stream` is one stream's name, `category` all streams `<category>` and `<category>-…`, `types` any of these types.
+    `since` and `until` bound the position, `since_version` and `until_version` the version (one stream only),
+    `since_time` and `until_time` the producer's time, `as_of` the recorded time (UTC text).
+    `limit` keeps the first so many in reading order, `last` the newest so many. `system` adds the log's own streams.
+    """
+
+    __slots__ = (
+        "as_of",
+        "category",
+        "last",
+        "limit",
+        "reverse",
+        "since",
+        "since_time",
+        "since_version",
+        "stream",
+        "system",
+        "types",
+        "until",
+        "until_time",
+        "until_version",
+    )
+
+    def __init__(  # a value with one keyword a filter; a struct would import msgspec on every cold start
+        self,
+        *,
+        stream: str | None = None,
+        category: str | None = None,
+        types: tuple[str, ...] = (),
+        since: int = 1,
+        until: int = MAX_POSITION,
+        since_version: int | None = None,
+        until_version: int | None = None,
+        since_time: str | None = None,
+        until_time: str | None = None,
+        as_of: str | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+        last: int | None = None,
+        system: bool = False,
+    ) -> None:
+        self.stream, self.category, self.types = stream, category, types
+        self.since, self.until = since, until
+        self.since_version, self.until_version = since_version, until_version
+        self.since_time, self.until_time, self.as_of = since_time, until_time, as_of
+        self.reverse, self.limit, self.last, self.system = reverse, limit, last, system
+        if stream is None and (since_version is not None or until_version is not None):
+            raise UsageError(
+                "a version (v7) is a point in one stream", why="no stream is named", fix="esctl replay STREAM --until v7"
+            )
+        if stream is not None and category is not None:
+            raise UsageError("a stream and a category exclude each other", fix="name the stream alone")

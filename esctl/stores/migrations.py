@@ -1,0 +1,177 @@
+"""The storage schema and its changes, for `init` and `migrate` alone.
+
+Runs on the standard `sqlite3` through sqlite-utils, which is why nothing here may touch a log that this process has
+open through apsw: two SQLite libraries in one process drop each other's POSIX locks.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+import uuid
+from pathlib import Path
+
+from sqlite_utils import Database, Migrations
+
+from esctl.chain import genesis
+from esctl.errors import StorageVersionError, UnavailableError
+from esctl.events import now
+from esctl.stores.files import draft_of
+from esctl.stores.format import APPLICATION_ID, STORAGE_VERSION
+
+# Measured on 1,000,000 events of 380 bytes with random ids, rates against 4096: appending 1.2 times as fast at 8192
+# and 1.4 at 16384, replay 1.05 and 1.1; but a small log, a WAL and a cold append grow with the page.
+PAGE_SIZE = 8192
+
+migrations = Migrations("esctl")
+
+
+@migrations()
+def m001_events(db: Database) -> None:
+    """The log: streams and types as numbers, all else as readable text; one row says where the log ends."""
+    for statement in (
+        # Only what names a log for ever; a log that is moved or copied keeps its id.
+        """create table head (
+             one integer primary key check (one = 1),
+             log_id text not null, created text not null,
+             position integer not null, hash blob not null, recorded text not null
+           ) strict""",
+        """create table streams (
+             stream_id integer primary key, name text not null unique,
+             version integer not null, last_position integer not null
+           ) strict""",
+        "create table types (type_id integer primary key, name text not null unique) strict",
+        # data, meta and salt may be null: an erased payload leaves the rest of its event.
+        """create table events (
+             position integer primary key,
+             stream_id integer not null references streams, version integer not null,
+             id text not null unique, type_id integer not null references types, schema integer not null,
+             time text not null, recorded text not null,
+             data text, meta text, salt blob, hash blob not null,
+             unique (stream_id, version)
+           ) strict""",
+        """create view log as
+             select e.position, s.name as stream, e.version, e.id, t.name as type, e.schema, e.time, e.recorded,
+                    e.data, e.meta
+             from events e join streams s on s.stream_id = e.stream_id join types t on t.type_id = e.type_id""",
+    ):
+        db.execute(statement)
+
+
+def create(path: Path) -> str:
+    """Make an empty log and return its id. The name appears at once and whole, and nothing is overwritten.
+
+    Raises UsageError if something of that name is there, UnavailableError where the folder cannot be written.
+    """
+    log_id = str(uuid.uuid4())
+    with draft_of(path) as draft:
+        try:
+            _build(draft, log_id, wal=not on_network(path.parent))
+        except sqlite3.OperationalError as error:
+            raise UnavailableError(f"cannot make {path}", why=str(error)) from error
+    return log_id
+
+
+def _build(path: Path, log_id: str, *, wal: bool) -> None:
+    """Write the schema and the first row into an empty file, and leave it closed and durable."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        if sqlite3.sqlite_version_info < (3, 37):
+            raise UnavailableError(
+                "this Python's sqlite3 cannot make a log",
+                why=f"it has SQLite {sqlite3.sqlite_version}; strict tables need 3.37",
+                fix="use a Python built with a newer SQLite, for this one command",
+            )
+        connection.execute(f"pragma page_size = {PAGE_SIZE}")
+        connection.execute("pragma auto_vacuum = incremental")  # only possible before the first table
+        connection.execute(f"pragma journal_mode = {'wal' if wal else 'truncate'}")
+        connection.execute(f"pragma synchronous = {'full' if wal else 'extra'}")
+        connection.execute("pragma locking_mode = exclusive")
+        connection.execute("begin immediate")  # sqlite-utils begins deferred
+        _apply(connection)
+        moment = now()
+        connection.execute("insert into head values (1, ?, ?, 0, ?, ?)", (log_id, moment, genesis(log_id), moment))
+        connection.execute("commit")
+    finally:
+        connection.close()
+
+
+def _apply(connection: sqlite3.Connection) -> None:
+    """Apply what is missing, within the caller's transaction, and stamp the storage version."""
+    migrations.apply(Database(connection))
+    connection.execute(f"pragma application_id = {APPLICATION_ID}")
+    connection.execute(f"pragma user_version = {STORAGE_VERSION}")
+
+
+def pending(path: Path) -> list[str]:
+    """The names of the migrations that a log still needs, in order. Raises StorageVersionError if it is not a log."""
+    connection = _connect(path)
+    try:
+        return [m.name for m in migrations.pending(Database(connection))]
+    finally:
+        connection.close()
+
+
+def migrate(path: Path) -> Path:
+    """Bring a log to this esctl's storage version, after a copy beside it; return the copy's path.
+
+    One transaction: another process sees the old log or the new one. Raises UnavailableError when somebody has it open.
+    """
+    connection = _connect(path)
+    try:
+        copy = path.with_name(f"{path.name}.v{_version(connection)}.bak")
+        with draft_of(copy) as draft:
+            _copy(connection, draft)
+        connection.execute("pragma synchronous = full")
+        connection.execute("pragma locking_mode = exclusive")
+        connection.execute("begin exclusive")
+        _apply(connection)
+        connection.execute("commit")
+    except sqlite3.OperationalError as error:
+        raise UnavailableError(f"cannot migrate {path}", why=str(error), fix="stop what uses the log") from error
+    finally:
+        connection.close()
+    return copy
+
+
+def _copy(connection: sqlite3.Connection, target: Path) -> None:
+    """SQLite's online copy into an empty file."""
+    copy = sqlite3.connect(target)
+    try:
+        connection.backup(copy)
+    finally:
+        copy.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None)
+    try:
+        is_log = connection.execute("pragma application_id").fetchone()[0] == APPLICATION_ID
+    except sqlite3.DatabaseError:
+        is_log = False
+    if not is_log or _version(connection) > STORAGE_VERSION:
+        connection.close()
+        raise StorageVersionError(f"{path} is not a log that this esctl can migrate")
+    return connection
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("pragma user_version").fetchone()[0])
+
+
+def on_network(folder: Path) -> bool:
+    """Whether a folder lies on a network file system, where WAL's shared memory does not work (Linux only).
+
+    Elsewhere it says no: there is no portable way to ask.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        device = os.stat(folder).st_dev
+        mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    number = f"{os.major(device)}:{os.minor(device)}"
+    kinds = (line.partition(" - ")[2].split(" ")[0] for line in mounts if line.split(" ")[2] == number)
+    return any(kind.startswith(("nfs", "cifs", "smb", "9p", "fuse.sshfs", "ceph", "afs", "lustre")) for kind in kinds)

@@ -1,0 +1,441 @@
+"""The embedded store: one SQLite file, through the SQLite that apsw brings."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import apsw
+
+from esctl import chain
+from esctl.errors import (
+    ConflictError,
+    EsctlError,
+    NotFoundError,
+    StorageVersionError,
+    UnavailableError,
+    UsageError,
+    VerificationError,
+)
+from esctl.events import Expect, NewEvent, check_expected, now
+from esctl.query import Query
+from esctl.stores import sqlite_reads as reads
+from esctl.stores.format import APPLICATION_ID, STORAGE_VERSION
+
+TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold start
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from esctl.stores.base import Finding, Form, Head, Original, Receipt, RunExpectation, SealedEvent
+
+SETTINGS = """
+pragma synchronous = full;
+pragma foreign_keys = on;
+pragma secure_delete = on;
+pragma trusted_schema = off;
+pragma cell_size_check = on;
+pragma temp_store = memory;
+pragma mmap_size = 0;
+"""
+WAL_BYTES = 64 * 1024 * 1024  # what the WAL file is cut back to after a checkpoint
+BULK_CACHE_KIB = 24 * 1024  # ids come in random order: the more of their index is at hand, the faster
+BULK_CHECKPOINT_PAGES = 4000  # a page that many batches touch is copied once; measured 1.15 times the rate of 1000
+MAX_CACHED_STREAMS = 65_536  # about 200 bytes each
+
+_INSERT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ORIGINALS = """
+select e.id, e.position, s.name, e.version, t.name, e.data, e.meta
+from carray(?) c cross join events e on e.id = c.value
+join streams s on s.stream_id = e.stream_id join types t on t.type_id = e.type_id"""
+
+
+class Translated:
+    """A block in which SQLite's errors become esctl's; `path` is for the message."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, apsw.Error):
+            raise translate(error, self.path) from error
+
+
+def translate(error: apsw.Error, path: Path) -> EsctlError:
+    """The esctl error for one of SQLite's."""
+    why = str(error)
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
+        return UnavailableError(
+            f"{path} is busy", why="another process writes to it", fix="try again, or wait longer with --timeout 60"
+        )
+    if isinstance(error, apsw.NotADBError):
+        return StorageVersionError(f"{path} is not a log", why=why, fix="name the log with --log")
+    if isinstance(error, apsw.CorruptError):
+        return VerificationError(f"{path} is damaged", why=why, fix=f"esctl verify --log {path}")
+    if isinstance(error, apsw.FullError):
+        return UnavailableError(f"no room left for {path}", why=why, fix="free some space and run the same again")
+    if isinstance(error, apsw.ReadOnlyError):
+        return UnavailableError(f"{path} is read-only", why=why, fix="make the file and its folder writable")
+    if isinstance(error, apsw.CantOpenError | apsw.IOError | apsw.PermissionsError | apsw.AuthError):
+        return UnavailableError(f"cannot use {path}", why=why, fix="check its folder, its permissions and the free space")
+    return EsctlError(f"SQLite failed on {path}", why=f"{type(error).__name__}: {why}")
+
+
+class SqliteStore:
+    """See `esctl.stores.base.Store`. Opened for reading it refuses every write."""
+
+    def __init__(self, path: Path, *, write: bool = False, bulk: bool = False, timeout: float = 5.0) -> None:
+        """Open the log at `path`; `bulk` tunes for many events, `timeout` (seconds) bounds the wait for a lock.
+
+        Raises NotFoundError, StorageVersionError or UnavailableError.
+        """
+        self.path = path
+        self.timeout = timeout
+        self._streams: dict[str, list[int]] = {}  # name -> [stream_id, version, last position], as of _seen_version
+        self._types: dict[str, int] = {}
+        self._seen_version = -1
+        self._expect_duplicates = False
+        self._recorded = ""
+        self._head: tuple[int, bytes, str] | None = None  # set within a transaction
+        self._connection = self._open(write)
+        with Translated(path):
+            try:
+                self._execute = self._connection.execute
+                self._settle(write, bulk)
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _open(self, write: bool) -> apsw.Connection:
+        if not self.path.exists():
+            raise NotFoundError(
+                f"there is no log at {self.path}", fix=f"esctl init --log {self.path}   (or name another with --log)"
+            )
+        if self.path.is_dir():
+            raise UsageError(f"{self.path} is a folder", fix=f"--log {self.path}/esctl.db")
+        with Translated(self.path):
+            if not write and not os.access(self.path, os.W_OK) and not Path(f"{self.path}-wal").exists():
+                # Nobody here could write it, so no WAL is needed; opened in any other way SQLite would leave one.
+                flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+                return apsw.Connection(f"{self.path.resolve().as_uri()}?immutable=1", flags=flags)
+            # Readers open for writing too (and then forbid it): only such a connection removes its -wal and -shm.
+            return apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
+
+    def _settle(self, write: bool, bulk: bool) -> None:
+        """Settings first, then what the file says of itself."""
+        self._connection.set_busy_timeout(int(self.timeout * 1000))
+        self._run(SETTINGS)
+        application, version = (
+            self._execute(f"pragma {name}").fetchone()[0] for name in ("application_id", "user_version")
+        )
+        if application != APPLICATION_ID:
+            raise StorageVersionError(
+                f"{self.path} is not a log", why="it is some other SQLite database", fix="name the log with --log"
+            )
+        if version > STORAGE_VERSION:
+            raise StorageVersionError(
+                f"{self.path} is newer than this esctl",
+                why=f"its storage version is {version}, this esctl knows {STORAGE_VERSION}",
+                fix="pip install --upgrade esctl",
+            )
+        if version < STORAGE_VERSION:
+            raise StorageVersionError(
+                f"{self.path} is older than this esctl",
+                why=f"its storage version is {version}, this esctl needs {STORAGE_VERSION}",
+                fix=f"esctl migrate --log {self.path}",
+            )
+        if write:
+            if self._execute("pragma journal_mode").fetchone()[0] != "wal":  # a network file system
+                self._run("pragma journal_mode = truncate; pragma synchronous = extra")
+            self._run(f"pragma journal_size_limit = {WAL_BYTES}")
+        else:
+            self._run("pragma query_only = on")
+        if bulk:
+            self._run(f"pragma cache_size = -{BULK_CACHE_KIB}; pragma wal_autocheckpoint = {BULK_CHECKPOINT_PAGES}")
+        self.log_id = str(self._execute("select log_id from head").fetchone()[0])
+
+    def _run(self, statements: str) -> None:
+        self._execute(statements).fetchall()  # apsw goes on to the next statement only when the rows are taken
+
+    # Writing
+
+    def transaction(self) -> Transaction:
+        """See Store."""
+        return Transaction(self)
+
+    def _begin(self) -> None:
+        with Translated(self.path):
+            deadline = time.monotonic() + self.timeout
+            while True:
+                try:
+                    self._execute("begin immediate")
+                    break
+                except apsw.BusyError:
+                    # SQLite gives up at once, whatever the time-out, when waiting could not help *it* (WAL recovery).
+                    if time.monotonic() >= deadline:
+                        raise
+                    time.sleep(0.01)
+            if (seen := self._execute("pragma data_version").fetchone()[0]) != self._seen_version:
+                self._streams.clear()  # somebody else wrote
+                self._types.clear()
+                self._seen_version = seen
+            self._head = self._execute("select position, hash, recorded from head").fetchone()
+            assert self._head is not None
+            self._recorded = max(now(), self._head[2])
+
+    def _end(self, *, commit: bool) -> None:
+        with Translated(self.path):
+            try:
+                if commit and self._head:
+                    self._execute("update head set position = ?, hash = ?, recorded = ?", self._head)
+                    self._execute("commit")
+                    return
+            finally:
+                self._head = None
+                if self._connection.in_transaction:
+                    self._execute("rollback")
+                    self._streams.clear()
+                    self._types.clear()
+
+    def append(self, events: Sequence[NewEvent], run: RunExpectation | None = None) -> list[Receipt]:
+        """See Store. The first attempt trusts that every id is new; only a batch that is not looks ids up."""
+        assert self._head is not None, "append belongs in a transaction"
+        with Translated(self.path):
+            start = self._head
+            if not self._expect_duplicates and run is None:
+                try:
+                    return self._insert(events, {}, None)
+                except apsw.ConstraintError:
+                    self._undo(start)
+            known = self._originals([event[2] for event in events])
+            receipts = self._insert(events, known, run)
+            self._expect_duplicates = any(receipt[4] for receipt in receipts)
+            return receipts
+
+    def _undo(self, start: tuple[int, bytes, str]) -> None:
+        """Take back what the open transaction inserted after `start` (a savepoint would copy every touched page)."""
+        self._execute("delete from events where position > ?", (start[0],))
+        self._streams.clear()
+        self._head = start
+
+    def _originals(self, ids: list[str]) -> dict[str, Original]:
+        """id -> (position, stream, version, type, data, meta) of those that the log has."""
+        found = self._execute(_ORIGINALS, (apsw.carray(tuple(ids)),)) if ids else ()
+        return {row[0]: row[1:] for row in found}
+
+    def _insert(
+        self,
+        events: Sequence[NewEvent],
+        known: dict[str, Original],
+        run: RunExpectation | None,
+    ) -> list[Receipt]:
+        """Insert what `known` does not have, adding to it; SQLite pulls the rows one by one, so memory stays flat."""
+        receipts: list[Receipt] = []
+        self._intern(events)
+        touched: dict[int, list[int]] = {}
+        rows = self._rows(events, known, run, receipts, touched)
+        self._connection.executemany(_INSERT, rows)
+        self._connection.executemany(
+            "update streams set version = ?2, last_position = ?3 where stream_id = ?1",
+            [touched[stream_id] for stream_id in sorted(touched)],
+        )
+        return receipts
+
+    def _rows(
+        self,
+        events: Sequence[NewEvent],
+        known: dict[str, Original],
+        run: RunExpectation | None,
+        receipts: list[Receipt],
+        touched: dict[int, list[int]],
+    ) -> Iterator[tuple[object, ...]]:
+        """The rows of the events that are new, chained; what became of each goes to `receipts` as it is known.
+
+        The hottest loop of the program: everything is a local, and nothing is called that need not be.
+        """
+        assert self._head is not None
+        position, previous, _ = self._head
+        recorded, streams, types = self._recorded, self._streams, self._types
+        digest_of, hash_of, header_of, size = chain.payload_digest, chain.event_hash, chain.header, chain.SALT_BYTES
+        salts = os.urandom(size * len(events))
+        track = bool(known) or run is not None or self._expect_duplicates
+        for index, (stream, type_, event_id, time_, schema, data, meta, expect) in enumerate(events):
+            if track and (original := known.get(event_id)):
+                self._duplicate(index, event_id, original, (stream, type_, data, meta), run)
+                receipts.append((original[0], original[1], original[2], event_id, True))
+                continue
+            entry = streams[stream]
+            if expect is not None or run is not None:
+                self._check(index, stream, entry[1], expect, run)
+            position += 1
+            entry[1] = version = entry[1] + 1
+            entry[2] = position
+            touched[entry[0]] = entry
+            time_ = time_ or recorded
+            salt = salts[size * index : size * index + size]
+            header = header_of(position, stream, version, event_id, type_, schema, time_, recorded)
+            previous = hash_of(previous, digest_of(salt, data, meta), header)
+            if track:
+                known[event_id] = (position, stream, version, type_, data, meta)
+            receipts.append((position, stream, version, event_id, False))
+            yield (
+                position, entry[0], version, event_id, types[type_], schema, time_, recorded, data, meta, salt, previous
+            )  # fmt: skip
+        self._head = (position, previous, recorded) if position != self._head[0] else self._head
+
+    @staticmethod
+    def _check(index: int, stream: str, actual: int, expect: Expect | None, run: RunExpectation | None) -> None:
+        wanted = run.wanted(stream) if run is not None and expect is None else expect
+        if wanted is not None:
+            try:
+                check_expected(wanted, stream, actual)
+            except ConflictError as error:
+                error.details["index"] = index
+                raise
+        if run is not None:
+            run.met(stream)
+
+    @staticmethod
+    def _duplicate(
+        index: int,
+        event_id: str,
+        original: Original,
+        content: tuple[str, str, str, str],
+        run: RunExpectation | None,
+    ) -> None:
+        position, stream, version, *rest = original
+        if (stream, *rest) != content:
+            names = ("stream", "type", "data", "meta")
+            differs = [n for n, old, new in zip(names, (stream, *rest), content, strict=True) if old != new]
+            raise ConflictError(
+                f"the id {event_id} is taken by the event at position {position}",
+                why=f"that event has other content ({', '.join(differs)})",
+                fix=f"esctl replay --since '#{position}' --limit 1   (shows it; a new event needs a new id)",
+                index=index,
+                id=event_id,
+                position=position,
+                differs=differs,
+            )
+        if run is not None:
+            run.seen(stream, version)
+
+    def _intern(self, events: Sequence[NewEvent]) -> None:
+        """Have a number for every stream and type of a batch."""
+        streams, types = self._streams, self._types
+        if len(streams) > MAX_CACHED_STREAMS:
+            streams.clear()
+        if missing := tuple({event[0] for event in events if event[0] not in streams}):
+            found = self._execute(
+                "select s.name, s.stream_id, s.version, s.last_position "
+                "from carray(?) c cross join streams s on s.name = c.value",
+                (apsw.carray(missing),),
+            )
+            for name, *numbers in found:
+                streams[name] = numbers
+            if new := sorted(name for name in missing if name not in streams):
+                stream_id = self._execute("select ifnull(max(stream_id), 0) from streams").fetchone()[0]
+                for name in new:
+                    stream_id += 1
+                    streams[name] = [stream_id, 0, 0]
+                self._connection.executemany(
+                    "insert into streams values (?, ?, 0, 0)", [(streams[name][0], name) for name in new]
+                )
+        for name in {event[1] for event in events if event[1] not in types}:
+            self._execute("insert into types (name) values (?) on conflict do nothing", (name,))
+            types[name] = self._execute("select type_id from types where name = ?", (name,)).fetchone()[0]
+
+    # Reading
+
+    def head(self) -> Head:
+        """See Store."""
+        with Translated(self.path):
+            return self._head or self._execute("select position, hash, recorded from head").fetchone()
+
+    def stream_version(self, stream: str) -> int:
+        """See Store."""
+        with Translated(self.path):
+            row = self._execute("select version from streams where name = ?", (stream,)).fetchone()
+            return row[0] if row else 0
+
+    def position_at(self, recorded: str) -> int:
+        """See Store. `recorded` never decreases, so a bisection by position finds it without an index."""
+        with Translated(self.path):
+            low, high = 0, self.head()[0]
+            while low < high:
+                middle = (low + high + 1) // 2
+                row = self._execute("select recorded from events where position = ?", (middle,)).fetchone()
+                low, high = (middle, high) if row[0] <= recorded else (low, middle - 1)
+            return low
+
+    def read(self, query: Query) -> Iterator[SealedEvent]:
+        """See Store."""
+        with Translated(self.path):
+            for position, stream, version, id_, type_, schema, time_, recorded, data, meta, salt, hash_ in reads.rows(
+                self._connection, self._bounded(query), reads.COLUMNS
+            ):
+                event = (position, stream, version, id_, type_, schema, time_, recorded, data, meta)
+                yield event, salt, hash_
+
+    def lines(self, query: Query, form: Form = "line") -> Iterator[bytes]:
+        """See Store."""
+        with Translated(self.path):
+            yield from reads.chunks(self._connection, self._bounded(query), reads.LINES[form])
+
+    def _bounded(self, query: Query) -> reads.Bounded:
+        """The query with names and times resolved to what the tables know, ending at the present head."""
+        until = min(query.until, self.head()[0])
+        if query.as_of is not None:
+            until = min(until, self.position_at(query.as_of))
+        return reads.resolve(self._connection, query, until)
+
+    def is_json(self, text: str) -> bool:
+        """See Store. SQLite's parser is at hand when no other is loaded yet."""
+        with Translated(self.path):
+            return bool(self._execute("select json_valid(?)", (text,)).fetchone()[0])
+
+    def names(self, kind: Literal["stream", "type"]) -> Iterator[str]:
+        """See Store."""
+        with Translated(self.path):
+            for (name,) in self._execute(f"select name from {kind}s order by name"):
+                yield name
+
+    def check(self, *, full: bool) -> Iterator[Finding]:
+        """See Store. One read transaction, so that writers beside it are not mistaken for damage."""
+        from esctl.stores import sqlite_checks  # noqa: PLC0415 - only verify needs it
+
+        with Translated(self.path):
+            yield from sqlite_checks.findings(self._connection, full=full)
+
+    def backup(self, target: Path) -> None:
+        """See Store. SQLite's own online copy: writers go on meanwhile, and it holds the log as of the first page."""
+        from esctl.stores.files import draft_of  # noqa: PLC0415 - only backup needs it
+
+        with draft_of(target) as draft, Translated(target):
+            copy = apsw.Connection(str(draft), flags=apsw.SQLITE_OPEN_READWRITE)
+            try:
+                with copy.backup("main", self._connection, "main") as backup:
+                    backup.step(-1)  # all under one read lock: in smaller steps every write starts it anew
+            finally:
+                copy.close()
+
+    def close(self) -> None:
+        """See Store."""
+        self._connection.close()
+
+
+class Transaction:
+    """See `Store.transaction`."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.store = store
+
+    def __enter__(self) -> None:
+        self.store._begin()  # noqa: SLF001 - the other half of the store
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.store._end(commit=kind is None)  # noqa: SLF001

@@ -1,0 +1,78 @@
+"""What SQLite can say of a log without the chain: medium, contiguity, versions, heads, texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import apsw
+
+from esctl.stores.base import Finding
+
+_QUICK: tuple[tuple[str, str], ...] = (
+    (
+        "contiguity",
+        """select null, printf('%d events stand between positions %s and %s, the head is at %d', n, low, high, position)
+           from head, (select count(*) as n, min(position) as low, max(position) as high from events)
+           where n <> position or ifnull(low, 1) <> 1 or ifnull(high, 0) <> position""",
+    ),
+    (
+        "head",
+        """select position, 'the head names another hash or recorded time than its event'
+           from head join events e using (position) where e.hash <> head.hash or e.recorded <> head.recorded""",
+    ),
+    (
+        "versions",
+        """select s.last_position, printf('stream %s is at version %d, its events at %s (%d of them)',
+                  s.name, s.version, high, ifnull(n, 0))
+           from streams s left join (
+             select stream_id, count(*) as n, min(version) as low, max(version) as high from events group by stream_id
+           ) using (stream_id)
+           where s.version <> ifnull(n, 0) or high <> s.version or low <> 1""",
+    ),
+    (
+        "versions",
+        """select e.position, printf('version %d of stream %s stands before its version %d', e.version, name, e.version - 1)
+           from (select position, version, stream_id,
+                        lag(position, 1, 0) over (partition by stream_id order by version) as before from events) e
+           join streams using (stream_id) where e.position <= before""",
+    ),
+    (
+        "versions",
+        """select s.last_position, printf('stream %s names another last position than its newest event', s.name)
+           from streams s join events e on e.stream_id = s.stream_id and e.version = s.version
+           where e.position <> s.last_position""",
+    ),
+    (
+        "references",
+        """select position, 'the event names a stream or a type that is not there' from events
+           where stream_id not in (select stream_id from streams) or type_id not in (select type_id from types)""",
+    ),
+)
+_FULL: tuple[tuple[str, str], ...] = (
+    (
+        "json",
+        """select position, iif(json_valid(data), 'meta is not a JSON object', 'data is not JSON') from events
+           where not json_valid(data) or not json_valid(meta) or json_type(meta) <> 'object'""",
+    ),
+    (
+        "recorded",
+        """select position, 'it was recorded before the event that stands before it' from (
+             select position, recorded, lag(recorded, 1, '') over (order by position) as before from events)
+           where recorded < before""",
+    ),
+)
+
+
+def findings(connection: apsw.Connection, *, full: bool) -> Iterator[Finding]:
+    """Everything found, in one read transaction."""
+    connection.execute("begin")
+    try:
+        pragma = "integrity_check" if full else "quick_check"
+        for (text,) in connection.execute(f"pragma {pragma}"):
+            if text != "ok":
+                yield ("sqlite", None, str(text))
+        for check, sql in _QUICK + (_FULL if full else ()):
+            for position, problem in connection.execute(sql):
+                yield (check, position, problem)
+    finally:
+        connection.execute("rollback")
