@@ -14,9 +14,9 @@ def genesis(log_id: str) -> bytes:
     return sha256(DOMAIN + log_id.encode()).digest()
 
 
-def payload_digest(salt: bytes, data: str, meta: str) -> bytes:
-    """The digest of what erasure may remove: salt, data and meta as their stored text (32 bytes)."""
-    return sha256(b"%b%b\0%b" % (salt, data.encode(), meta.encode())).digest()
+def payload_digest(salt: bytes, data: bytes, meta: bytes) -> bytes:
+    """The digest of what erasure may remove: salt, data and meta as the UTF-8 of their stored text (32 bytes)."""
+    return sha256(b"%b%b\0%b" % (salt, data, meta)).digest()
 
 
 def event_hash(previous: bytes, digest: bytes, header: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 from msgspec import Raw
@@ -14,6 +14,7 @@ from esctl.errors import RefusedError
 from esctl.events import (
     EXPECT_WORDS,
     MAX_DEPTH,
+    MAX_NAME_BYTES,
     Expect,
     NewEvent,
     check_depth,
@@ -25,8 +26,11 @@ from esctl.events import (
     new_ids,
     one_line,
 )
-from esctl.times import canonical
+from esctl.times import canonical, is_canonical
 
+MAX_REMEMBERED = 65_536
+_SHORT = 2 * MAX_DEPTH  # no text of so many characters is nested too deeply
+_plain_name = re.compile(r"[!-~]{1,%d}" % MAX_NAME_BYTES).fullmatch
 _PAIR_BYTES = 9  # of _SURROGATE's first branch, up to where the pair is recognised
 _ABSENT = Raw(b"")
 _ENVELOPE = ("stream", "type", "data", "id", "time", "schema", "meta", "expect")
@@ -71,8 +75,8 @@ _decode_raw = msgspec.json.Decoder(Raw).decode
 def parser(defaults: Defaults) -> Callable[[bytes], NewEvent]:
     """A function from a line (no LF, not blank) to its event; it raises RefusedError with `byte` where it knows it."""
     limit = max_event_bytes()
-    ids = new_ids()
     decode = _payload if defaults.payload else _with_extra if defaults.extra else _decode_line
+    event = _events(defaults)
 
     def parse(line: bytes) -> NewEvent:
         if len(line) > limit:
@@ -82,7 +86,7 @@ def parser(defaults: Defaults) -> Callable[[bytes], NewEvent]:
                 decoded = decode(line)
             except RecursionError:
                 decoded = _deeply(decode, line)
-            return _event(decoded, defaults, ids)
+            return event(decoded)
         except ValueError as error:  # msgspec's errors and UnicodeDecodeError are ValueErrors
             raise _refusal(line, error) from error
 
@@ -123,9 +127,48 @@ def _meta(raw: Raw) -> dict[str, Raw]:
     return _decode_object(raw) if bytes(raw) not in (b"", b"null") else {}
 
 
-def _event(line: _Line, defaults: Defaults, ids: Iterator[str]) -> NewEvent:
-    stream = line.stream or defaults.stream
-    type_ = line.type or defaults.type
+def _events(defaults: Defaults) -> Callable[[_Line], NewEvent]:
+    """A function from a decoded line to its event. It runs for every line: what needs no call is not called."""
+    ids = new_ids()
+    streams: set[str] = set()  # names that were checked; bounded below
+    types: set[str] = set()
+    added = bool(defaults.meta)
+
+    def event(line: _Line) -> NewEvent:
+        stream, type_, event_id, time, schema, expect = (
+            line.stream or defaults.stream, line.type or defaults.type, line.id, line.time, line.schema, line.expect
+        )  # fmt: skip
+        if stream not in streams or type_ not in types:
+            stream, type_ = _check_names(stream, type_)
+            for known, name in ((streams, stream), (types, type_)):
+                if len(known) > MAX_REMEMBERED:
+                    known.clear()
+                known.add(name)
+        if event_id is None:
+            event_id = next(ids)
+        elif not _plain_name(event_id):
+            check_name("id", event_id)
+        if schema is None:
+            schema = defaults.schema
+        if schema != 1:
+            check_schema(schema)
+        if expect is not None and isinstance(expect, str) and expect not in EXPECT_WORDS:
+            raise RefusedError(f"expect is {expect!r}", why="it is any, none, exists or a version")
+        data = str(line.data, "utf-8") or "{}"
+        if len(data) > _SHORT or "\r" in data or "\n" in data:
+            check_depth(data)
+            data = one_line(data)
+        meta = str(line.meta, "utf-8")
+        if added or meta[:1] != "{" or len(meta) > _SHORT or "\r" in meta or "\n" in meta:
+            meta = _meta_text(line.meta, defaults.meta)
+        if time is not None and not is_canonical(time):
+            time = canonical(time)
+        return stream, type_, event_id, time, schema, data, meta, expect
+
+    return event
+
+
+def _check_names(stream: str | None, type_: str | None) -> tuple[str, str]:
     if not stream or not type_:
         lacking = "type" if stream else "stream"
         raise RefusedError(
@@ -133,33 +176,20 @@ def _event(line: _Line, defaults: Defaults, ids: Iterator[str]) -> NewEvent:
         )
     check_stream(stream)
     check_name("type", type_)
-    event_id = line.id
-    if event_id is None:
-        event_id = next(ids)
-    else:
-        check_name("id", event_id)
-    schema = defaults.schema if line.schema is None else line.schema
-    if schema != 1:
-        check_schema(schema)
-    if isinstance(line.expect, str) and line.expect not in EXPECT_WORDS:
-        raise RefusedError(f"expect is {line.expect!r}", why="it is any, none, exists or a version")
-    data = str(line.data, "utf-8") or "{}"
-    if "\r" in data or "\n" in data:
-        data = one_line(data)
-    check_depth(data)
-    time = None if line.time is None else canonical(line.time)
-    return stream, type_, event_id, time, schema, data, _meta_text(line.meta, defaults.meta), line.expect
+    return stream, type_
 
 
 def _meta_text(raw: Raw, added: dict[str, Raw]) -> str:
     """The text of meta, a JSON object; kept as it came unless there is something to add."""
     text = str(raw, "utf-8")
-    if added or text in ("", "null"):
-        return msgspec.json.encode(added | _meta(raw)).decode() if added else "{}"
+    if added:
+        text = msgspec.json.encode(added | _meta(raw)).decode()
+    elif text in ("", "null"):
+        return "{}"
     if text[0] != "{":
         raise RefusedError("meta is not a JSON object")
     check_depth(text)
-    return one_line(text) if "\r" in text or "\n" in text else text
+    return one_line(text)
 
 
 def _refusal(line: bytes, error: ValueError) -> RefusedError:

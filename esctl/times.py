@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from esctl.errors import RefusedError, UsageError
 
 # The form in which nearly every line of a real log comes. Days 29 to 31 take the long way, where months count.
-_CANONICAL = re.compile(
-    r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{6}Z", re.ASCII
+is_canonical = re.compile(
+    r"(?!0000)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{6}Z", re.ASCII
 ).fullmatch
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
@@ -22,7 +22,7 @@ def canonical(text: str) -> str:
 
     Raises RefusedError for anything else, a time without a zone included: a log has no place that it is local to.
     """
-    if _CANONICAL(text) and text[:4] != "0000":
+    if is_canonical(text):
         return text
     if not (match := _RFC3339(text)) or not match[4]:
         raise RefusedError(

@@ -84,7 +84,7 @@ def _events(log: EventLog, head: Head) -> Iterator[Finding]:
             yield ("contiguity", position, f"position {expected} is missing")
         expected = position + 1
         header = chain.header(position, stream, version, event_id, type_, schema, time, recorded)
-        computed = chain.event_hash(previous, chain.payload_digest(salt, data, meta), header)
+        computed = chain.event_hash(previous, chain.payload_digest(salt, data.encode(), meta.encode()), header)
         if computed != stored:
             yield ("chain", position, f"the hash of the event is {computed.hex()}, stored is {stored.hex()}")
         previous = stored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -167,6 +168,7 @@ def _source(arguments: list[str] | None, *, quiet: bool) -> int:
 
 def _run(log: EventLog, descriptor: int, defaults: Defaults, options: ingest.Options, shared: Shared) -> None:
     """Take in all lines; whatever ends it, the receipt says what is stored."""
+    gc.set_threshold(200_000)  # millions of tuples come and go, and none is part of a cycle: 5 % of the time
     tally = ingest.Tally()
     runs = ingest.ingest(log, descriptor, defaults, options, tally, output.skipped)
     try:

@@ -31,16 +31,13 @@ migrations = Migrations("esctl")
 def m001_events(db: Database) -> None:
     """The log: streams and types as numbers, all else as readable text; one row says where the log ends."""
     for statement in (
-        # Only what names a log for ever; a log that is moved or copied keeps its id.
+        # Where the log ends, and no payload in it has more than `largest` bytes: readers fetch by it.
         """create table head (
              one integer primary key check (one = 1),
              log_id text not null, created text not null,
-             position integer not null, hash blob not null, recorded text not null
+             position integer not null, hash blob not null, recorded text not null, largest integer not null
            ) strict""",
-        """create table streams (
-             stream_id integer primary key, name text not null unique,
-             version integer not null, last_position integer not null
-           ) strict""",
+        "create table streams (stream_id integer primary key, name text not null unique) strict",
         "create table types (type_id integer primary key, name text not null unique) strict",
         # data, meta and salt may be null: an erased payload leaves the rest of its event.
         """create table events (
@@ -91,7 +88,7 @@ def _build(path: Path, log_id: str, *, wal: bool) -> None:
         connection.execute("begin immediate")  # sqlite-utils begins deferred
         _apply(connection)
         moment = now()
-        connection.execute("insert into head values (1, ?, ?, 0, ?, ?)", (log_id, moment, genesis(log_id), moment))
+        connection.execute("insert into head values (1, ?, ?, 0, ?, ?, 0)", (log_id, moment, genesis(log_id), moment))
         connection.execute("commit")
     finally:
         connection.close()

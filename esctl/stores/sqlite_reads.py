@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Iterator
+from itertools import chain, islice
 
 import apsw
 
@@ -27,14 +27,15 @@ _VALUES = (
     " e.data, e.meta"
 )
 LINES = {
-    "line": f"cast(printf('{_EVENT}}}%s', {_VALUES}, char(10)) as blob)",
-    "hash": f"""cast(printf('{_EVENT},"salt":"%s","hash":"%s"}}%s', {_VALUES},
-                lower(hex(e.salt)), lower(hex(e.hash)), char(10)) as blob)""",
-    "data": "cast(e.data || char(10) as blob)",
+    "line": f"cast(printf('{_EVENT}}}\n', {_VALUES}) as blob)",
+    "hash": f"""cast(printf('{_EVENT},"salt":"%s","hash":"%s"}}\n', {_VALUES},
+                lower(hex(e.salt)), lower(hex(e.hash))) as blob)""",
+    "data": "cast(printf('%s\n', e.data) as blob)",
 }
-CHUNK_EVENTS = 1000  # a statement reads so many at most, then lets go of its read transaction
-CHUNK_BYTES = 1024 * 1024  # and stops after about so much, so that memory does not follow the size of events
-STEP = 32
+WINDOW = 1000  # a statement reads so many positions (or versions) and then lets go of its read transaction
+SAFE_BYTES = 64 * 1024 * 1024  # if a whole window is surely smaller, it is fetched at once, which is the fastest way
+NO_LIMIT = 2**63 - 1
+STEP_BYTES = 4 * 1024 * 1024  # else in steps of about so much
 
 
 class Bounded:
@@ -50,14 +51,15 @@ class Bounded:
         self.key, self.low, self.high = key, low, high
         self.conditions: list[str] = []
         self.parameters: dict[str, object] = {}
-        self.reverse, self.limit = query.reverse, query.limit
+        self.reverse = query.reverse
+        self.limit = NO_LIMIT if query.limit is None else query.limit
 
     def nothing(self) -> None:
         """No event can match."""
         self.low, self.high = 1, 0
 
     def sql(self, columns: str, *, reverse: bool) -> str:
-        """One chunk, with the parameters :low, :high and :chunk beside `parameters`.
+        """The statement, with the parameters :low, :high and :most beside `parameters`.
 
         CROSS JOIN keeps the events outermost: a plan that starts from streams or types would sort all it found.
         """
@@ -65,7 +67,7 @@ class Bounded:
         return (
             f"select {columns} from events e cross join streams s on s.stream_id = e.stream_id"
             f" cross join types t on t.type_id = e.type_id where {conditions}"
-            f" order by {self.key}{' desc' if reverse else ''} limit :chunk"
+            f" order by {self.key}{' desc' if reverse else ''} limit :most"
         )
 
 
@@ -89,13 +91,13 @@ def resolve(connection: apsw.Connection, query: Query, until: int) -> Bounded:
 
 def _by_stream(connection: apsw.Connection, bounded: Bounded, query: Query, until: int) -> None:
     """Versions and positions of a stream grow together, so bounds on the position become bounds on the version."""
-    row = connection.execute(
-        "select stream_id, version from streams where name = ?", (query.stream,)
-    ).fetchone() or (0, 0)
-    stream_id, version = row
+    stream_id, version = connection.execute(
+        "select s.stream_id, max(e.version) from streams s join events e using (stream_id) where s.name = ?",
+        (query.stream,),
+    ).fetchone()
     bounded.conditions.insert(0, "e.stream_id = :stream_id")
-    bounded.parameters["stream_id"] = stream_id
-    bounded.high = min(bounded.high, version)
+    bounded.parameters["stream_id"] = stream_id or 0
+    bounded.high = min(bounded.high, version or 0)
     if query.until_version == 0:
         bounded.nothing()
     for bound, name, operator in ((query.since, "since", ">="), (until, "until", "<=")):
@@ -109,7 +111,7 @@ def _by_category(bounded: Bounded, query: Query) -> None:
         bounded.conditions.append("(s.name = :category or s.name >= :category || '-' and s.name < :category || '.')")
         bounded.parameters["category"] = query.category
     elif not query.system:
-        bounded.conditions.append("(s.name < '$' or s.name >= '%')")  # '%' follows '$': cheaper than a LIKE
+        bounded.conditions.append("e.stream_id > 0")  # the log's own streams have negative numbers
 
 
 def _by_type(connection: apsw.Connection, bounded: Bounded, query: Query) -> None:
@@ -132,47 +134,62 @@ def _keep_last(connection: apsw.Connection, bounded: Bounded, last: int) -> None
         bounded.nothing()
         return
     newest = bounded.sql(f"{bounded.key} as key", reverse=True)
-    parameters = {**bounded.parameters, "low": bounded.low, "high": bounded.high, "chunk": last}
+    parameters = {**bounded.parameters, "low": bounded.low, "high": bounded.high, "most": last}
     oldest = connection.execute(f"select min(key) from ({newest})", parameters).fetchone()[0]
     if oldest is not None:
         bounded.low = oldest
 
 
 def rows(connection: apsw.Connection, bounded: Bounded, columns: str) -> Iterator[Row]:
-    """The columns of each event, in order; the payload has to be among them as the ninth and tenth."""
-    for block in _blocks(connection, bounded, columns, lambda row: len(row[8]) + len(row[9])):
-        for row in block:
-            yield row[:-1]
+    """The columns of each event, in order."""
+    sql, step = bounded.sql(columns, reverse=bounded.reverse), _step(connection)
+    left = bounded.limit
+    for window in _windows(bounded):
+        if left <= 0:
+            return
+        cursor = connection.execute(sql, {**bounded.parameters, **window, "most": left})
+        for block in iter(lambda: list(islice(cursor, step)), []) if step else (cursor.fetchall(),):  # noqa: B023
+            left -= len(block)
+            yield from block
 
 
 def chunks(connection: apsw.Connection, bounded: Bounded, expression: str) -> Iterator[bytes]:
-    """What `expression` makes of each event, in order, joined to chunks of about CHUNK_BYTES."""
-    for block in _blocks(connection, bounded, expression, lambda row: len(row[0])):
-        yield b"".join([row[0] for row in block])
-
-
-def _blocks(
-    connection: apsw.Connection, bounded: Bounded, columns: str, size: Callable[[Row], int]
-) -> Iterator[list[Row]]:
-    """Rows of `columns` and the key, a statement a block; between two blocks no transaction is open."""
-    sql = bounded.sql(f"{columns}, {bounded.key}", reverse=bounded.reverse)
-    low, high, left = bounded.low, bounded.high, bounded.limit if bounded.limit is not None else 2**63 - 1
-    while low <= high and left > 0:
-        asked = min(CHUNK_EVENTS, left)
-        cursor = connection.execute(sql, {**bounded.parameters, "low": low, "high": high, "chunk": asked})
-        block: list[Row] = []
-        total = 0
-        while total < CHUNK_BYTES and (step := list(islice(cursor, STEP))):
-            block += step
-            total += sum(map(size, step))
-        cursor.close()
-        if not block:
+    """The lines that `expression` makes of each event, in order, joined to chunks."""
+    sql, step = bounded.sql(expression, reverse=bounded.reverse), _step(connection)
+    left = bounded.limit
+    for window in _windows(bounded):
+        if left <= 0:
             return
-        yield block
-        left -= len(block)
+        cursor = connection.execute(sql, {**bounded.parameters, **window, "most": left})
+        for chunk in _stepwise(cursor, step) if step else (_at_once(cursor),):
+            yield chunk
+            if left < NO_LIMIT:
+                left -= chunk.count(b"\n")
+
+
+def _windows(bounded: Bounded) -> Iterator[dict[str, int]]:
+    """The range of keys cut into windows, in reading order."""
+    low, high = bounded.low, bounded.high
+    while low <= high:
         if bounded.reverse:
-            high = block[-1][-1] - 1
+            yield {"low": max(low, high - WINDOW + 1), "high": high}
+            high -= WINDOW
         else:
-            low = block[-1][-1] + 1
-        if len(block) < asked and total < CHUNK_BYTES:
-            return
+            yield {"low": low, "high": min(high, low + WINDOW - 1)}
+            low += WINDOW
+
+
+def _step(connection: apsw.Connection) -> int:
+    """How many rows to take at a time; 0: all of a window, since none of the log's events is large."""
+    largest = connection.execute("select largest from head").fetchone()[0]
+    return 0 if largest * WINDOW <= SAFE_BYTES else max(1, min(64, STEP_BYTES // largest))
+
+
+def _at_once(cursor: apsw.Cursor) -> bytes:
+    lines = cursor.get  # a list of the only column; but of one row the value, and of none nothing
+    return lines if isinstance(lines, bytes) else b"".join(lines or ())
+
+
+def _stepwise(cursor: apsw.Cursor, step: int) -> Iterator[bytes]:
+    while chunk := b"".join(chain.from_iterable(islice(cursor, step))):
+        yield chunk
