@@ -111,6 +111,16 @@ def check_depth(json_text: str) -> None:
         raise RefusedError("the JSON is nested too deeply", why=f"{MAX_DEPTH} levels is SQLite's limit")
 
 
+def whole_number(text: str) -> int | None:
+    """The number that decimal digits write, if it is one that a log can hold."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
+
+
+def parse_expect(text: str) -> Expect | None:
+    """Read an expectation: any, none, exists or a version; None if it is none of these."""
+    return text if text in EXPECT_WORDS else whole_number(text)
+
+
 def check_expected(expect: Expect, stream: str, actual: int) -> None:
     """Raise ConflictError unless `stream`, now at version `actual` (0: not there), is as `expect` says."""
     if expect == "any" or (expect == "none" and not actual) or (expect == "exists" and actual) or expect == actual:
@@ -126,7 +136,7 @@ def check_expected(expect: Expect, stream: str, actual: int) -> None:
 
 
 def now() -> str:
-    """This moment as the log writes times: UTC with microseconds, `2026-01-31T09:30:00.000000Z`."""
+    """The present moment as the log writes times: UTC with microseconds, `2026-01-31T09:30:00.000000Z`."""
     seconds, micros = divmod(time.time_ns() // 1000, 1_000_000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{micros:06d}Z"
 

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Self
 
 import msgspec
 
@@ -88,7 +89,7 @@ class Interrupts:
         self._waiting = False
         self._before: dict[int, object] = {}
 
-    def __enter__(self) -> Interrupts:
+    def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._before[number] = signal.signal(number, self._note)
         return self
@@ -210,10 +211,6 @@ def ingest(
             interrupts.check()
 
 
-class Undone(Exception):
-    """Ends a transaction that was only tried."""
-
-
 def _all_or_none(
     log: EventLog,
     batches: Iterator[tuple[list[int], list[NewEvent]]],
@@ -224,17 +221,12 @@ def _all_or_none(
     """One transaction for the whole input, rolled back in a dry run; the receipts only if they are asked for."""
     receipts: list[Receipt] = []
     counted = Tally()
-    try:
-        with log.transaction():
-            for numbers, events in batches:
-                made = _append(log, numbers, events, run)
-                counted.add(made)
-                if options.receipts:
-                    receipts += made
-            if options.dry_run:
-                raise Undone
-    except Undone:
-        pass
+    with log.transaction(keep=not options.dry_run):
+        for numbers, events in batches:
+            made = _append(log, numbers, events, run)
+            counted.add(made)
+            if options.receipts:
+                receipts += made
     tally.take(counted)
     return receipts
 

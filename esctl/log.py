@@ -69,9 +69,9 @@ class EventLog:
         """The newest event: position, hash, recorded."""
         return self.store.head()
 
-    def transaction(self) -> AbstractContextManager[None]:
+    def transaction(self, *, keep: bool = True) -> AbstractContextManager[None]:
         """Appends within commit as one; see `Store.transaction`."""
-        return self.store.transaction()
+        return self.store.transaction(keep=keep)
 
     def append(self, events: Sequence[NewEvent], run: RunExpectation | None = None) -> list[Receipt]:
         """Append within the open transaction; see `Store.append`."""

@@ -30,7 +30,7 @@ from esctl.times import canonical, is_canonical
 
 MAX_REMEMBERED = 65_536
 _SHORT = 2 * MAX_DEPTH  # no text of so many characters is nested too deeply
-_plain_name = re.compile(r"[!-~]{1,%d}" % MAX_NAME_BYTES).fullmatch
+_plain_name = re.compile(f"[!-~]{{1,{MAX_NAME_BYTES}}}").fullmatch
 _PAIR_BYTES = 9  # of _SURROGATE's first branch, up to where the pair is recognised
 _ABSENT = Raw(b"")
 _ENVELOPE = ("stream", "type", "data", "id", "time", "schema", "meta", "expect")
@@ -127,7 +127,7 @@ def _meta(raw: Raw) -> dict[str, Raw]:
     return _decode_object(raw) if bytes(raw) not in (b"", b"null") else {}
 
 
-def _events(defaults: Defaults) -> Callable[[_Line], NewEvent]:
+def _events(defaults: Defaults) -> Callable[[_Line], NewEvent]:  # noqa: C901 - one pass over the fields
     """A function from a decoded line to its event. It runs for every line: what needs no call is not called."""
     ids = new_ids()
     streams: set[str] = set()  # names that were checked; bounded below

@@ -82,7 +82,9 @@ def events(sealed: Iterable[SealedEvent], format_: str, *, hashes: bool) -> None
         table(TABLE_FIELDS, ([row[name] for name in TABLE_FIELDS] for row in rows))
         return
     header = (*FIELDS, "salt", "hash") if hashes else FIELDS
-    _separated(header, ((*event, salt.hex(), hash_.hex()) if hashes else event for event, salt, hash_ in sealed), format_)
+    _separated(
+        header, ((*event, salt.hex(), hash_.hex()) if hashes else event for event, salt, hash_ in sealed), format_
+    )
 
 
 def _separated(header: Sequence[str], rows: Iterable[Sequence[object]], format_: str) -> None:
@@ -102,8 +104,8 @@ def _separated(header: Sequence[str], rows: Iterable[Sequence[object]], format_:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows as a table that fits the terminal; a cell's content is never markup and never acts."""
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.table import Table
+    from rich.text import Text
 
     grid = Table(box=None, header_style="bold", pad_edge=False)
     for name in header:
@@ -124,7 +126,7 @@ def colour(choice: str) -> None:
 
 
 def _console() -> Console:
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
     forced = {"always": True, "never": False}.get(_colour)
     return Console(highlight=False, force_terminal=forced or None, no_color=forced is False or None)

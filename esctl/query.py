@@ -58,7 +58,9 @@ class Query:
         self.reverse, self.limit, self.last, self.system = reverse, limit, last, system
         if stream is None and (since_version is not None or until_version is not None):
             raise UsageError(
-                "a version (v7) is a point in one stream", why="no stream is named", fix="esctl replay STREAM --until v7"
+                "a version (v7) is a point in one stream",
+                why="no stream is named",
+                fix="esctl replay STREAM --until v7",
             )
         if stream is not None and category is not None:
             raise UsageError("a stream and a category exclude each other", fix="name the stream alone")

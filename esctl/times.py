@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from esctl.errors import RefusedError, UsageError
+from esctl.events import whole_number
 
 # The form in which nearly every line of a real log comes. Days 29 to 31 take the long way, where months count.
 is_canonical = re.compile(
@@ -62,9 +63,8 @@ def parse_point(text: str, *, upper: bool) -> Point:
     A bare date is a whole local day: its first moment as a lower bound, its last as an `upper` one, since bounds
     are inclusive. A time without a zone is local. Raises UsageError for anything else.
     """
-    number = text[1:]
-    if text[:1] in ("#", "v") and number.isascii() and number.isdecimal() and len(number) <= 18:
-        return Point(position=int(number)) if text[0] == "#" else Point(version=int(number))
+    if text[:1] in ("#", "v") and (number := whole_number(text[1:])) is not None:
+        return Point(position=number) if text[0] == "#" else Point(version=number)
     try:
         if match := _RFC3339(text):
             return Point(time=utc_text(_moment(match)))

@@ -9,7 +9,7 @@ import msgspec
 
 from esctl import chain
 from esctl.errors import RefusedError, UsageError
-from esctl.events import check_name, check_schema
+from esctl.events import check_name, check_schema, whole_number
 from esctl.log import EventLog
 from esctl.query import Query
 from esctl.stores.base import Finding, Head
@@ -34,7 +34,8 @@ class Report(msgspec.Struct, frozen=True):
 
 def verify(log: EventLog, *, full: bool, expect_head: str | None = None) -> Report:
     """Check the store, and with `full` every event: its hash, its names, its times; and that a head known from
-    elsewhere (`<position>:<hash>`) is still in the log."""
+    elsewhere (`<position>:<hash>`) is still in the log.
+    """
     head = log.head()
     found = list(islice(_findings(log, head, full=full, expect_head=expect_head), MAX_FINDINGS))
     return Report(
@@ -57,9 +58,9 @@ def _findings(log: EventLog, head: Head, *, full: bool, expect_head: str | None)
 def _expected(log: EventLog, expect_head: str) -> Iterator[Finding]:
     """Whether the event at a position known from elsewhere still has the hash it had."""
     position, _, hash_ = expect_head.partition(":")
-    if not (position.isascii() and position.isdecimal() and len(hash_) == 64 and set(hash_) <= set("0123456789abcdef")):
+    number = whole_number(position)
+    if number is None or len(hash_) != 64 or not set(hash_) <= set("0123456789abcdef"):
         raise UsageError(f"{expect_head!r} is not a head", why="a head is POSITION:HASH", fix="esctl head")
-    number = int(position)
     if number == 0:
         there = [chain.genesis(log.log_id)]
     else:

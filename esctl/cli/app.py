@@ -13,7 +13,8 @@ import typer
 from typer.core import TyperGroup
 
 from esctl import __version__, output
-from esctl.cli import append, backup, head, help, init, migrate, replay, verify
+from esctl.cli import append, backup, head, init, migrate, replay, verify
+from esctl.cli import help as help_
 from esctl.cli.options import Command, hoist
 from esctl.errors import EsctlError, UsageError
 from esctl.ingest import Stopped
@@ -29,7 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (init, append, replay, head, verify, backup, migrate, help):
+for module in (init, append, replay, head, verify, backup, migrate, help_):
     app.command(
         name=module.__name__.rpartition(".")[2],
         cls=Command,

@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import typer
@@ -13,7 +14,7 @@ import typer
 from esctl import ingest, output
 from esctl.cli.options import Shared, expectation, item, items, opened
 from esctl.errors import EsctlError, NotFoundError, RefusedError, UsageError
-from esctl.events import NewEvent, max_event_bytes, new_ids
+from esctl.events import NewEvent, max_event_bytes
 from esctl.log import EventLog
 from esctl.ndjson import Defaults, parser
 
@@ -28,7 +29,9 @@ EXAMPLES = """Examples:
 def command(
     ctx: typer.Context,
     arguments: list[str] = typer.Argument(
-        None, metavar="[FILE | STREAM TYPE [DATA | @FILE | - | key=text key:=json …]]", help="Nothing: lines from stdin."
+        None,
+        metavar="[FILE | STREAM TYPE [DATA | @FILE | - | key=text key:=json …]]",
+        help="Nothing: lines from stdin.",
     ),
     id_: str | None = typer.Option(None, "--id", metavar="ID", help="The event's id. [a new UUIDv7]"),
     time: str | None = typer.Option(None, metavar="TIME", help="When it happened. [when it is recorded]"),
@@ -121,7 +124,7 @@ def _data(arguments: list[str]) -> bytes:
         raise RefusedError(
             f"the payload is not JSON: {str(error).removeprefix('JSON is malformed: ')}",
             why=f"it reads {first[:40]!r}",
-            fix="'{\"key\":\"text\"}', or key=text key:=json",
+            fix='\'{"key":"text"}\', or key=text key:=json',
         ) from error
 
 
@@ -129,8 +132,7 @@ def _read(source: str) -> bytes:
     if source == "-":
         return sys.stdin.buffer.read()
     try:
-        with open(source[1:], "rb") as file:
-            return file.read()
+        return Path(source[1:]).read_bytes()
     except OSError as error:
         raise NotFoundError(f"cannot read {source[1:]}", why=error.strerror or str(error)) from error
 
@@ -138,12 +140,8 @@ def _read(source: str) -> bytes:
 def _one(log: EventLog, event: NewEvent, *, dry_run: bool) -> Iterator[tuple[int, str, int, str, bool]]:
     """Append one event; its receipt comes after the commit."""
     try:
-        with log.transaction():
+        with log.transaction(keep=not dry_run):
             receipts = log.append([event])
-            if dry_run:
-                raise ingest.Undone
-    except ingest.Undone:
-        pass
     except EsctlError as error:
         error.details.pop("index", None)
         raise

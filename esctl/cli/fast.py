@@ -13,16 +13,12 @@ from pathlib import Path
 
 from esctl.errors import EsctlError
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from esctl.events import Expect
-
 _OPTIONS = {
     "append": {"-l": "log", "--log": "log", "--id": "id", "--expect": "expect"},
     "replay": {"-l": "log", "--log": "log"},
     "head": {"-l": "log", "--log": "log"},
 }
-_ARGUMENTS = {"append": (2, 3), "replay": (1, 1), "head": (0, 0)}
+_ARGUMENTS = {"append": (2, 3), "replay": (0, 1), "head": (0, 0)}
 _MAX_PLAIN_BYTES = 1024 * 1024
 
 
@@ -79,13 +75,13 @@ def _path(plain: Plain) -> Path:
 
 def _append(plain: Plain) -> int | None:
     from esctl import output  # noqa: PLC0415
-    from esctl.events import check_name, check_stream, new_ids  # noqa: PLC0415
+    from esctl.events import check_name, check_stream, new_ids, parse_expect  # noqa: PLC0415
     from esctl.log import EventLog  # noqa: PLC0415
 
-    stream, type_ = plain.arguments[:2]
-    data = plain.arguments[2] if len(plain.arguments) > 2 else "{}"
-    expect = _expect(plain.options.get("expect"))
-    if expect == "" or not _plain_json(data) or "ESCTL_MAX_EVENT" in os.environ:
+    stream, type_, data = (*plain.arguments, "{}")[:3]
+    expected = plain.options.get("expect")
+    expect = None if expected is None else parse_expect(expected)
+    if (expected is not None and expect is None) or not _plain_json(data) or "ESCTL_MAX_EVENT" in os.environ:
         return None
     event_id = plain.options["id"] if "id" in plain.options else next(new_ids())
     try:
@@ -101,13 +97,6 @@ def _append(plain: Plain) -> int | None:
             receipts = log.append([(stream, type_, event_id, None, 1, data, "{}", expect)])
     output.records(map(output.receipt, receipts), output.resolve("auto"))
     return 0
-
-
-def _expect(text: str | None) -> Expect | None:
-    """The expectation, or an empty text if it is not one."""
-    if text is None or text in ("any", "none", "exists"):
-        return text
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else ""
 
 
 def _plain_json(data: str) -> bool:
@@ -129,7 +118,7 @@ def _replay(plain: Plain) -> int | None:
     from esctl.query import Query  # noqa: PLC0415
 
     with EventLog(_path(plain)) as log:
-        output.lines(log.lines(Query(stream=plain.arguments[0])), "ndjson")
+        output.lines(log.lines(Query(stream=plain.arguments[0] if plain.arguments else None)), "ndjson")
     return 0
 
 

@@ -25,7 +25,8 @@ def find(named: str | None) -> Path:
         if str(folder) == home or os.path.ismount(folder):
             break
     raise NotFoundError(
-        f"there is no {DEFAULT_NAME} in {start} or a folder above it", fix="esctl init   (or name a log with --log PATH)"
+        f"there is no {DEFAULT_NAME} in {start} or a folder above it",
+        fix="esctl init   (or name a log with --log PATH)",
     )
 
 

@@ -15,9 +15,8 @@ from typer.main import get_params_convertors_ctx_param_name_from_function
 from esctl import output
 from esctl.cli import locate
 from esctl.errors import RefusedError, UsageError
-from esctl.events import EXPECT_WORDS, Expect
+from esctl.events import Expect, parse_expect
 from esctl.log import EventLog
-
 
 Format = Literal["auto", "table", "ndjson", "json", "csv", "tsv", "raw"]
 
@@ -67,7 +66,7 @@ class Command(TyperCommand):
         self._shared = _shared_options()
         self.params.extend(self._shared)
 
-    def invoke(self, ctx: typer.Context) -> object:
+    def invoke(self, ctx: Any) -> object:
         """Take the shared options out of the way of the command's function."""
         given = {option.name: ctx.params.pop(option.name) for option in self._shared if option.name}
         given["format"] = given["format"] or os.environ.get("ESCTL_FORMAT") or "auto"
@@ -110,11 +109,10 @@ def path(ctx: typer.Context) -> Path:
 
 def expectation(text: str | None) -> Expect | None:
     """Read `--expect`: any, none, exists or a version."""
-    if text is None or text in EXPECT_WORDS:
-        return text
-    if text.isascii() and text.isdecimal() and len(text) <= 18:
-        return int(text)
-    raise UsageError(f"--expect is {text!r}", why="it is any, none, exists or a version such as 7")
+    expect = None if text is None else parse_expect(text)
+    if text is not None and expect is None:
+        raise UsageError(f"--expect is {text!r}", why="it is any, none, exists or a version such as 7")
+    return expect
 
 
 _ITEM = re.compile(r"([^=:\s]+)(:?=)(.*)", re.DOTALL).fullmatch

@@ -8,6 +8,7 @@ from esctl import output
 from esctl.cli.options import opened
 from esctl.errors import UsageError
 from esctl.query import MAX_POSITION, Query
+from esctl.stores.base import Form
 from esctl.times import Point, parse_point
 
 EXAMPLES = """Examples:
@@ -48,7 +49,7 @@ def command(
         if format_ in ("table", "csv", "tsv"):
             output.events(log.read(query), format_, hashes=hash_)
         else:
-            form = "data" if format_ == "raw" else "hash" if hash_ else "line"
+            form: Form = "data" if format_ == "raw" else "hash" if hash_ else "line"
             output.lines(log.lines(query, form), format_)
 
 

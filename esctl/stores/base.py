@@ -57,8 +57,8 @@ class Store(Protocol):
     def head(self) -> Head:
         """The newest acknowledged event. While this store is in a transaction: the newest in it."""
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """All appends within commit as one, durably, when the block ends; none of them if it raises.
+    def transaction(self, *, keep: bool = True) -> AbstractContextManager[None]:
+        """All appends within commit as one, durably, when the block ends; none of them if it raises, or unless `keep`.
 
         Waits for another writer up to the store's time limit, then raises UnavailableError. Not re-entrant.
         """

@@ -12,7 +12,7 @@ import sys
 import uuid
 from pathlib import Path
 
-from sqlite_utils import Database, Migrations
+from sqlite_utils import Database, Migrations  # noqa: TID253 - this is its home
 
 from esctl.chain import genesis
 from esctl.errors import StorageVersionError, UnavailableError
@@ -31,11 +31,13 @@ migrations = Migrations("esctl")
 def m001_events(db: Database) -> None:
     """The log: streams and types as numbers, all else as readable text; one row says where the log ends."""
     for statement in (
-        # Where the log ends, and no payload in it has more than `largest` bytes: readers fetch by it.
+        # Where the log ends; and what readers want to know before they choose their statements: no payload has more
+        # than `largest` bytes, and unless `quoting` is 1 no name holds a quote or a backslash.
         """create table head (
              one integer primary key check (one = 1),
              log_id text not null, created text not null,
-             position integer not null, hash blob not null, recorded text not null, largest integer not null
+             position integer not null, hash blob not null, recorded text not null,
+             largest integer not null, quoting integer not null
            ) strict""",
         "create table streams (stream_id integer primary key, name text not null unique) strict",
         "create table types (type_id integer primary key, name text not null unique) strict",
@@ -88,7 +90,9 @@ def _build(path: Path, log_id: str, *, wal: bool) -> None:
         connection.execute("begin immediate")  # sqlite-utils begins deferred
         _apply(connection)
         moment = now()
-        connection.execute("insert into head values (1, ?, ?, 0, ?, ?, 0)", (log_id, moment, genesis(log_id), moment))
+        connection.execute(
+            "insert into head values (1, ?, ?, 0, ?, ?, 0, 0)", (log_id, moment, genesis(log_id), moment)
+        )
         connection.execute("commit")
     finally:
         connection.close()
@@ -165,7 +169,7 @@ def on_network(folder: Path) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     try:
-        device = os.stat(folder).st_dev
+        device = folder.stat().st_dev
         mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
     except OSError:
         return False

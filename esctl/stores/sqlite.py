@@ -45,6 +45,7 @@ BULK_CACHE_KIB = 24 * 1024  # ids come in random order: the more of their index 
 BULK_CHECKPOINT_PAGES = 4000  # a page that many batches touch is copied once; measured 1.15 times the rate of 1000
 MAX_CACHED_STREAMS = 65_536  # about 200 bytes each
 
+_HEAD = "select position, hash, recorded from head"
 _INSERT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 # A stream's version is a seek in the index. Kept in a column it would be one more random page to write for nearly
 # every event of a log with many streams: measured 2.4 of 14 microseconds an event.
@@ -69,24 +70,32 @@ class Translated:
             raise translate(error, self.path) from error
 
 
+_TRANSLATIONS: tuple[tuple[tuple[type[apsw.Error], ...], type[EsctlError], str, str], ...] = (
+    (
+        (apsw.BusyError, apsw.LockedError),
+        UnavailableError,
+        "{path} is busy: another process writes to it",
+        "try again, or wait longer with --timeout 60",
+    ),
+    ((apsw.NotADBError,), StorageVersionError, "{path} is not a log", "name the log with --log"),
+    ((apsw.CorruptError,), VerificationError, "{path} is damaged", "esctl verify --log {path}"),
+    ((apsw.FullError,), UnavailableError, "no room left for {path}", "free some space and run the same again"),
+    ((apsw.ReadOnlyError,), UnavailableError, "{path} is read-only", "make the file and its folder writable"),
+    (
+        (apsw.CantOpenError, apsw.IOError, apsw.PermissionsError, apsw.AuthError),
+        UnavailableError,
+        "cannot use {path}",
+        "check its folder, its permissions and the free space",
+    ),
+)
+
+
 def translate(error: apsw.Error, path: Path) -> EsctlError:
     """The esctl error for one of SQLite's."""
-    why = str(error)
-    if isinstance(error, apsw.BusyError | apsw.LockedError):
-        return UnavailableError(
-            f"{path} is busy", why="another process writes to it", fix="try again, or wait longer with --timeout 60"
-        )
-    if isinstance(error, apsw.NotADBError):
-        return StorageVersionError(f"{path} is not a log", why=why, fix="name the log with --log")
-    if isinstance(error, apsw.CorruptError):
-        return VerificationError(f"{path} is damaged", why=why, fix=f"esctl verify --log {path}")
-    if isinstance(error, apsw.FullError):
-        return UnavailableError(f"no room left for {path}", why=why, fix="free some space and run the same again")
-    if isinstance(error, apsw.ReadOnlyError):
-        return UnavailableError(f"{path} is read-only", why=why, fix="make the file and its folder writable")
-    if isinstance(error, apsw.CantOpenError | apsw.IOError | apsw.PermissionsError | apsw.AuthError):
-        return UnavailableError(f"cannot use {path}", why=why, fix="check its folder, its permissions and the free space")
-    return EsctlError(f"SQLite failed on {path}", why=f"{type(error).__name__}: {why}")
+    for kinds, translated, what, fix in _TRANSLATIONS:
+        if isinstance(error, kinds):
+            return translated(what.format(path=path), why=str(error), fix=fix.format(path=path))
+    return EsctlError(f"SQLite failed on {path}", why=f"{type(error).__name__}: {error}")
 
 
 class SqliteStore:
@@ -107,6 +116,7 @@ class SqliteStore:
         self._head: Head | None = None  # set within a transaction; _start is what it began from
         self._start: Head | None = None
         self._largest = 0  # bytes of the largest payload of the transaction
+        self._quoting = False  # whether one of its names has to be escaped in JSON
         self._connection = self._open(write)
         with Translated(path):
             try:
@@ -135,9 +145,7 @@ class SqliteStore:
         """Settings first, then what the file says of itself."""
         self._connection.set_busy_timeout(int(self.timeout * 1000))
         self._run(SETTINGS)
-        application, version = (
-            self._execute(f"pragma {name}").fetchone()[0] for name in ("application_id", "user_version")
-        )
+        application, version = (self._execute(f"pragma {name}").get for name in ("application_id", "user_version"))
         if application != APPLICATION_ID:
             raise StorageVersionError(
                 f"{self.path} is not a log", why="it is some other SQLite database", fix="name the log with --log"
@@ -155,23 +163,23 @@ class SqliteStore:
                 fix=f"esctl migrate --log {self.path}",
             )
         if write:
-            if self._execute("pragma journal_mode").fetchone()[0] != "wal":  # a network file system
+            if self._execute("pragma journal_mode").get != "wal":  # a network file system
                 self._run("pragma journal_mode = truncate; pragma synchronous = extra")
             self._run(f"pragma journal_size_limit = {WAL_BYTES}")
         else:
             self._run("pragma query_only = on")
         if bulk:
             self._run(f"pragma cache_size = -{BULK_CACHE_KIB}; pragma wal_autocheckpoint = {BULK_CHECKPOINT_PAGES}")
-        self.log_id = str(self._execute("select log_id from head").fetchone()[0])
+        self.log_id = str(self._execute("select log_id from head").get)
 
     def _run(self, statements: str) -> None:
         self._execute(statements).fetchall()  # apsw goes on to the next statement only when the rows are taken
 
     # Writing
 
-    def transaction(self) -> Transaction:
+    def transaction(self, *, keep: bool = True) -> Transaction:
         """See Store."""
-        return Transaction(self)
+        return Transaction(self, keep=keep)
 
     def _begin(self) -> None:
         with Translated(self.path):
@@ -185,13 +193,13 @@ class SqliteStore:
                     if time.monotonic() >= deadline:
                         raise
                     time.sleep(0.01)
-            if (seen := self._execute("pragma data_version").fetchone()[0]) != self._seen_version:
+            if (seen := self._execute("pragma data_version").get) != self._seen_version:
                 self._streams.clear()  # somebody else wrote
                 self._types.clear()
                 self._seen_version = seen
-            self._head = self._execute("select position, hash, recorded from head").fetchone()
+            self._head = self._execute(_HEAD).get
             assert self._head is not None
-            self._start, self._largest = self._head, 0
+            self._start, self._largest, self._quoting = self._head, 0, False
             self._recorded = max(now(), self._head[2])
 
     def _end(self, *, commit: bool) -> None:
@@ -200,8 +208,9 @@ class SqliteStore:
                 if commit and self._head:
                     if self._head is not self._start:
                         self._execute(
-                            "update head set position = ?, hash = ?, recorded = ?, largest = max(largest, ?)",
-                            (*self._head, self._largest),
+                            "update head set position = ?, hash = ?, recorded = ?,"
+                            " largest = max(largest, ?), quoting = max(quoting, ?)",
+                            (*self._head, self._largest, self._quoting),
                         )
                     self._execute("commit")
                     return
@@ -234,7 +243,7 @@ class SqliteStore:
         self._head = start
 
     def _originals(self, ids: list[str]) -> dict[str, Original]:
-        """id -> (position, stream, version, type, data, meta) of those that the log has."""
+        """Id -> (position, stream, version, type, data, meta) of those that the log has."""
         found = self._execute(_ORIGINALS, (apsw.carray(tuple(ids)),)) if ids else ()
         return {row[0]: row[1:] for row in found}
 
@@ -266,11 +275,11 @@ class SqliteStore:
         """
         assert self._head is not None
         position, previous, _ = self._head
-        largest = self._largest
+        largest, quoting = self._largest, self._quoting
         recorded, streams, types = self._recorded, self._streams, self._types
         digest_of, hash_of, header_of, size = chain.payload_digest, chain.event_hash, chain.header, chain.SALT_BYTES
         salts = os.urandom(size * len(events))
-        for index, (stream, type_, event_id, time_, schema, data, meta, expect) in enumerate(events):
+        for index, (stream, type_, event_id, happened, schema, data, meta, expect) in enumerate(events):
             if known is not None and (original := known.get(event_id)):
                 self._duplicate(index, event_id, original, (stream, type_, data, meta), run)
                 receipts.append((original[0], original[1], original[2], event_id, True))
@@ -280,10 +289,11 @@ class SqliteStore:
                 self._check(index, stream, entry[1], expect, run)
             position += 1
             entry[1] = version = entry[1] + 1
-            time_ = time_ or recorded
+            time_ = happened or recorded
+            if '"' in event_id or "\\" in event_id:
+                quoting = True
             data_bytes, meta_bytes = data.encode(), meta.encode()
-            if len(data_bytes) + len(meta_bytes) > largest:
-                largest = len(data_bytes) + len(meta_bytes)
+            largest = max(largest, len(data_bytes) + len(meta_bytes))
             salt = salts[size * index : size * index + size]
             header = header_of(position, stream, version, event_id, type_, schema, time_, recorded)
             previous = hash_of(previous, digest_of(salt, data_bytes, meta_bytes), header)
@@ -293,7 +303,7 @@ class SqliteStore:
             yield (
                 position, entry[0], version, event_id, types[type_], schema, time_, recorded, data, meta, salt, previous
             )  # fmt: skip
-        self._largest = largest
+        self._largest, self._quoting = largest, quoting
         if position != self._head[0]:
             self._head = (position, previous, recorded)
 
@@ -338,7 +348,8 @@ class SqliteStore:
         streams, types = self._streams, self._types
         if len(streams) > MAX_CACHED_STREAMS:
             streams.clear()
-        if missing := tuple({event[0] for event in events if event[0] not in streams}):
+        missing = tuple({event[0] for event in events if event[0] not in streams})
+        if missing:
             found = self._execute(
                 f"select s.name, s.stream_id, {_VERSION} from carray(?) c cross join streams s on s.name = c.value",
                 (apsw.carray(missing),),
@@ -346,29 +357,30 @@ class SqliteStore:
             for name, *numbers in found:
                 streams[name] = numbers
             if new := sorted(name for name in missing if name not in streams):
-                stream_id = self._execute("select ifnull(max(stream_id), 0) from streams").fetchone()[0]
+                stream_id = self._execute("select ifnull(max(stream_id), 0) from streams").get
                 for name in new:
                     stream_id += 1
                     streams[name] = [stream_id, 0]
                 self._connection.executemany(
                     "insert into streams values (?, ?)", [(streams[name][0], name) for name in new]
                 )
-        for name in {event[1] for event in events if event[1] not in types}:
+        new_types = {event[1] for event in events if event[1] not in types}
+        self._quoting = self._quoting or any('"' in name or "\\" in name for name in (*missing, *new_types))
+        for name in new_types:
             self._execute("insert into types (name) values (?) on conflict do nothing", (name,))
-            types[name] = self._execute("select type_id from types where name = ?", (name,)).fetchone()[0]
+            types[name] = self._execute("select type_id from types where name = ?", (name,)).get
 
     # Reading
 
     def head(self) -> Head:
         """See Store."""
         with Translated(self.path):
-            return self._head or self._execute("select position, hash, recorded from head").fetchone()
+            return self._head or self._execute(_HEAD).get
 
     def stream_version(self, stream: str) -> int:
         """See Store."""
         with Translated(self.path):
-            row = self._execute(f"select {_VERSION} from streams s where name = ?", (stream,)).fetchone()
-            return row[0] if row else 0
+            return self._execute(f"select {_VERSION} from streams s where name = ?", (stream,)).get or 0
 
     def position_at(self, recorded: str) -> int:
         """See Store. `recorded` never decreases, so a bisection by position finds it without an index."""
@@ -376,8 +388,8 @@ class SqliteStore:
             low, high = 0, self.head()[0]
             while low < high:
                 middle = (low + high + 1) // 2
-                row = self._execute("select recorded from events where position = ?", (middle,)).fetchone()
-                low, high = (middle, high) if row[0] <= recorded else (low, middle - 1)
+                moment = self._execute("select recorded from events where position = ?", (middle,)).get
+                low, high = (middle, high) if moment <= recorded else (low, middle - 1)
             return low
 
     def read(self, query: Query) -> Iterator[SealedEvent]:
@@ -392,7 +404,7 @@ class SqliteStore:
     def lines(self, query: Query, form: Form = "line") -> Iterator[bytes]:
         """See Store."""
         with Translated(self.path):
-            yield from reads.chunks(self._connection, self._bounded(query), reads.LINES[form])
+            yield from reads.chunks(self._connection, self._bounded(query), form)
 
     def _bounded(self, query: Query) -> reads.Bounded:
         """The query with names and times resolved to what the tables know, ending at the present head."""
@@ -404,7 +416,7 @@ class SqliteStore:
     def is_json(self, text: str) -> bool:
         """See Store. SQLite's parser is at hand when no other is loaded yet."""
         with Translated(self.path):
-            return bool(self._execute("select json_valid(?)", (text,)).fetchone()[0])
+            return bool(self._execute("select json_valid(?)", (text,)).get)
 
     def names(self, kind: Literal["stream", "type"]) -> Iterator[str]:
         """See Store."""
@@ -439,11 +451,11 @@ class SqliteStore:
 class Transaction:
     """See `Store.transaction`."""
 
-    def __init__(self, store: SqliteStore) -> None:
-        self.store = store
+    def __init__(self, store: SqliteStore, *, keep: bool) -> None:
+        self.store, self.keep = store, keep
 
     def __enter__(self) -> None:
         self.store._begin()  # noqa: SLF001 - the other half of the store
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.store._end(commit=kind is None)  # noqa: SLF001
+        self.store._end(commit=self.keep and kind is None)  # noqa: SLF001

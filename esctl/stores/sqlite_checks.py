@@ -29,7 +29,7 @@ _QUICK: tuple[tuple[str, str], ...] = (
     ),
     (
         "versions",
-        """select e.position, printf('version %d of stream %s stands before its version %d', e.version, name, e.version - 1)
+        """select e.position, printf('version %d of stream %s stands before version %d', e.version, name, e.version - 1)
            from (select position, version, stream_id,
                         lag(position, 1, 0) over (partition by stream_id order by version) as before from events) e
            join streams using (stream_id) where e.position <= before""",

@@ -13,25 +13,38 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from esctl.stores.base import Form
+
     Row = tuple[Any, ...]
 
-COLUMNS = (
-    "e.position, s.name, e.version, e.id, t.name, e.schema, e.time, e.recorded, e.data, e.meta, e.salt, e.hash"
+COLUMNS = "e.position, s.name, e.version, e.id, t.name, e.schema, e.time, e.recorded, e.data, e.meta, e.salt, e.hash"
+# printf is the fastest way to put text together in SQL. Times need no quoting, and names rarely do: it costs a tenth.
+_QUOTED = (
+    '{"position":%d,"stream":%s,"version":%d,"id":%s,"type":%s,"schema":%d,"time":"%s","recorded":"%s",'
+    '"data":%s,"meta":%s'
 )
-# printf is the fastest way to put text together in SQL. Times need no quoting; names may hold quotes and backslashes.
-_EVENT = (
-    '{"position":%d,"stream":%s,"version":%d,"id":%s,"type":%s,"schema":%d,"time":"%s","recorded":"%s","data":%s,"meta":%s'
-)
-_VALUES = (
+_QUOTED_VALUES = (
     "e.position, json_quote(s.name), e.version, json_quote(e.id), json_quote(t.name), e.schema, e.time, e.recorded,"
     " e.data, e.meta"
 )
-LINES = {
-    "line": f"cast(printf('{_EVENT}}}\n', {_VALUES}) as blob)",
-    "hash": f"""cast(printf('{_EVENT},"salt":"%s","hash":"%s"}}\n', {_VALUES},
-                lower(hex(e.salt)), lower(hex(e.hash))) as blob)""",
-    "data": "cast(printf('%s\n', e.data) as blob)",
-}
+_PLAIN = (
+    '{"position":%d,"stream":"%s","version":%d,"id":"%s","type":"%s","schema":%d,"time":"%s","recorded":"%s",'
+    '"data":%s,"meta":%s'
+)
+_PLAIN_VALUES = "e.position, s.name, e.version, e.id, t.name, e.schema, e.time, e.recorded, e.data, e.meta"
+
+
+def _line(form: Form, *, quoting: bool) -> str:
+    """The SQL expression of a line; with `quoting`, of one whose names may hold quotes and backslashes."""
+    event, values = (_QUOTED, _QUOTED_VALUES) if quoting else (_PLAIN, _PLAIN_VALUES)
+    if form == "data":
+        return "cast(printf('%s\n', e.data) as blob)"
+    if form == "hash":
+        event += ',"salt":"%s","hash":"%s"'
+        values += ", lower(hex(e.salt)), lower(hex(e.hash))"
+    return f"cast(printf('{event}}}\n', {values}) as blob)"
+
+
 WINDOW = 1000  # a statement reads so many positions (or versions) and then lets go of its read transaction
 SAFE_BYTES = 64 * 1024 * 1024  # if a whole window is surely smaller, it is fetched at once, which is the fastest way
 NO_LIMIT = 2**63 - 1
@@ -94,7 +107,7 @@ def _by_stream(connection: apsw.Connection, bounded: Bounded, query: Query, unti
     stream_id, version = connection.execute(
         "select s.stream_id, max(e.version) from streams s join events e using (stream_id) where s.name = ?",
         (query.stream,),
-    ).fetchone()
+    ).get
     bounded.conditions.insert(0, "e.stream_id = :stream_id")
     bounded.parameters["stream_id"] = stream_id or 0
     bounded.high = min(bounded.high, version or 0)
@@ -135,7 +148,7 @@ def _keep_last(connection: apsw.Connection, bounded: Bounded, last: int) -> None
         return
     newest = bounded.sql(f"{bounded.key} as key", reverse=True)
     parameters = {**bounded.parameters, "low": bounded.low, "high": bounded.high, "most": last}
-    oldest = connection.execute(f"select min(key) from ({newest})", parameters).fetchone()[0]
+    oldest = connection.execute(f"select min(key) from ({newest})", parameters).get
     if oldest is not None:
         bounded.low = oldest
 
@@ -153,9 +166,10 @@ def rows(connection: apsw.Connection, bounded: Bounded, columns: str) -> Iterato
             yield from block
 
 
-def chunks(connection: apsw.Connection, bounded: Bounded, expression: str) -> Iterator[bytes]:
-    """The lines that `expression` makes of each event, in order, joined to chunks."""
-    sql, step = bounded.sql(expression, reverse=bounded.reverse), _step(connection)
+def chunks(connection: apsw.Connection, bounded: Bounded, form: Form) -> Iterator[bytes]:
+    """The line of each event, in order, joined to chunks."""
+    quoting = connection.execute("select quoting from head").get
+    sql, step = bounded.sql(_line(form, quoting=bool(quoting)), reverse=bounded.reverse), _step(connection)
     left = bounded.limit
     for window in _windows(bounded):
         if left <= 0:
@@ -181,7 +195,7 @@ def _windows(bounded: Bounded) -> Iterator[dict[str, int]]:
 
 def _step(connection: apsw.Connection) -> int:
     """How many rows to take at a time; 0: all of a window, since none of the log's events is large."""
-    largest = connection.execute("select largest from head").fetchone()[0]
+    largest = connection.execute("select largest from head").get
     return 0 if largest * WINDOW <= SAFE_BYTES else max(1, min(64, STEP_BYTES // largest))
 
 

@@ -145,7 +145,7 @@ def timed(command: list[str], source: Path | None = None, sink: Path | None = No
 
 
 def elsewhere(baseline: str, *paths: Path) -> float:
-    """Seconds of a baseline in a process of its own, so that this one stays small (a child's peak counts its parent)."""
+    """Seconds of a baseline in a process of its own, so that this one stays small (peaks include the parent)."""
     command = [sys.executable, __file__, "--baseline", baseline, *map(str, paths)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -166,7 +166,11 @@ def append(folder: Path, source: Path, events: int, rounds: int) -> None:
         peaks.append(peak)
         rates.append(events / seconds)
     size = (folder / "log.db").stat().st_size / events
-    told("append, rate / bare executemany", ratios, f"{max(rates):,.0f} events/s, {max(peaks):.0f} MiB, {size:.0f} B/event")
+    told(
+        "append, rate / bare executemany",
+        ratios,
+        f"{max(rates):,.0f} events/s, {max(peaks):.0f} MiB, {size:.0f} B/event",
+    )
 
 
 def replay(folder: Path, events: int, rounds: int) -> None:
@@ -186,7 +190,9 @@ def cold(folder: Path) -> None:
     path = fresh(folder / "cold.db")
     for i in range(10):
         subprocess.run(
-            [*ESCTL, "append", "--log", str(path), "ten", "Counted", f'{{"n":{i}}}'], check=True, stdout=subprocess.DEVNULL
+            [*ESCTL, "append", "--log", str(path), "ten", "Counted", f'{{"n":{i}}}'],
+            check=True,
+            stdout=subprocess.DEVNULL,
         )
     commands: dict[str, list[str]] = {
         "cold append / python -c pass": ["append", "--log", str(path), "order-1", "OrderPlaced", '{"total":99.90}'],
@@ -223,7 +229,9 @@ def main() -> None:
         source = folder / "events.ndjson"
         with source.open("w") as file:
             file.writelines(lines(given.events, given.streams))
-        print(f"{given.events:,} events of {source.stat().st_size / given.events:.0f} bytes in {given.streams:,} streams")
+        print(
+            f"{given.events:,} events of {source.stat().st_size / given.events:.0f} bytes in {given.streams:,} streams"
+        )
         steps: dict[str, Callable[[], None]] = {
             "append": lambda: append(folder, source, given.events, given.rounds),
             "replay": lambda: replay(folder, given.events, given.rounds),

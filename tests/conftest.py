@@ -1,0 +1,67 @@
+"""What tests share: fresh logs, and esctl as its users run it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from esctl.stores import migrations
+
+# A rule holds however slow the machine is; what fails is printed so that it can be run again.
+settings.register_profile("esctl", deadline=None, print_blob=True)
+settings.load_profile("esctl")
+
+ESCTL = Path(sys.executable).with_name("esctl")
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+Esctl = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment of a child: nothing that would change what esctl does, but for what a test wants."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("ESCTL_") and k not in ("NO_COLOR", "FORCE_COLOR")}
+    return {**kept, "TZ": "UTC", "COLUMNS": "120", **changes}
+
+
+@pytest.fixture
+def log_path(tmp_path: Path) -> Path:
+    """An empty log."""
+    path = tmp_path / "log.db"
+    migrations.create(path)
+    return path
+
+
+@pytest.fixture
+def esctl(tmp_path: Path) -> Esctl:
+    """Run esctl as a process in `tmp_path`: esctl("append", "a", "B", input="", env={}); text in and out."""
+
+    def run(
+        *arguments: str, input: str | bytes = "", env: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        raw = input.encode() if isinstance(input, str) else input
+        done = subprocess.run(
+            [str(ESCTL), *arguments],
+            input=raw,
+            capture_output=True,
+            cwd=cwd or tmp_path,
+            env=environment(**env or {}),
+            check=False,
+        )
+        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return run
+
+
+@pytest.fixture
+def real_log() -> Path:
+    """A real event log to try things on; the test is skipped where there is none."""
+    path = SHARED / "permit-applications.ndjson"
+    if not path.exists():
+        pytest.skip("no real event log here")
+    return path
