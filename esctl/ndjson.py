@@ -211,6 +211,8 @@ def _refusal(line: bytes, error: ValueError) -> RefusedError:
         return RefusedError("the line is not an event", why=text[0].lower() + text[1:])
     place = re.search(r" \(byte (\d+)\)", text)
     reason = re.sub(r" \(byte \d+\)", "", text).removeprefix("JSON is malformed: ")
+    if "truncated" in reason:
+        reason = "it ends in the middle of a value"
     return RefusedError("the line is not JSON", why=reason, byte=int(place[1]) + 1 if place else len(line))
 
 

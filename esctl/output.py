@@ -14,6 +14,8 @@ from esctl.events import FIELDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Literal
+
     from rich.console import Console
 
     from esctl.stores.base import Head, Receipt, SealedEvent
@@ -78,13 +80,16 @@ def _array(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def events(sealed: Iterable[SealedEvent], format_: str, *, hashes: bool) -> None:
     """Print events as a table, CSV or TSV."""
     if format_ == "table":
-        rows = (dict(zip(FIELDS, event, strict=True)) for event, _, _ in sealed)
-        table(TABLE_FIELDS, ([row[name] for name in TABLE_FIELDS] for row in rows))
+        table(TABLE_FIELDS, ((e[0], _seconds(e[6]), e[1], e[2], e[4], e[8]) for e, _, _ in sealed))
         return
     header = (*FIELDS, "salt", "hash") if hashes else FIELDS
-    _separated(
-        header, ((*event, salt.hex(), hash_.hex()) if hashes else event for event, salt, hash_ in sealed), format_
-    )
+    rows = ((*event, salt.hex(), hash_.hex()) if hashes else event for event, salt, hash_ in sealed)
+    _separated(header, rows, format_)
+
+
+def _seconds(time: str) -> str:
+    """A time as people read it in a row of others: `2026-01-31 09:30:00Z`."""
+    return f"{time[:10]} {time[11:19]}Z"
 
 
 def _separated(header: Sequence[str], rows: Iterable[Sequence[object]], format_: str) -> None:
@@ -103,17 +108,25 @@ def _separated(header: Sequence[str], rows: Iterable[Sequence[object]], format_:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows as a table that fits the terminal; a cell's content is never markup and never acts."""
+    """Print rows as a table that fits the terminal; a cell's content is never markup and never acts.
+
+    What does not fit is cut from the last column, the widest as a rule, and only then from the others.
+    """
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(box=None, header_style="bold", pad_edge=False)
-    for name in header:
-        numeric = name in ("position", "version")
-        grid.add_column(name, justify="right" if numeric else "left", no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        grid.add_row(*(Text(clean(str(cell))) for cell in row))
-    _console().print(grid)
+    console = _console()
+    cells = [[Text(clean(str(cell))) for cell in row] for row in rows]
+    widths = [max([len(name), *(row[i].cell_len for row in cells)]) for i, name in enumerate(header)]
+    left = console.width - sum(widths[:-1]) - 2 * (len(header) - 1)
+    grid = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for i, name in enumerate(header):
+        width = min(widths[i], max(left, len(name))) if i == len(header) - 1 else None
+        justify: Literal["left", "right"] = "right" if name in ("position", "version") else "left"
+        grid.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis", width=width)
+    for row in cells:
+        grid.add_row(*row)
+    console.print(grid)
 
 
 _colour = "auto"

@@ -39,7 +39,7 @@ def log_path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def esctl(tmp_path: Path) -> Esctl:
-    """Run esctl as a process in `tmp_path`: esctl("append", "a", "B", input="", env={}); text in and out."""
+    """Runs esctl as a process in `tmp_path`, with text in and out."""
 
     def run(
         *arguments: str, input: str | bytes = "", env: dict[str, str] | None = None, cwd: Path | None = None

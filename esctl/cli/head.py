@@ -9,7 +9,7 @@ from esctl.cli.options import opened
 
 EXAMPLES = """Examples:
   esctl head                              prints POSITION:HASH, to be written down elsewhere
-  esctl verify --expect-head "$(cat head.txt)"      proves later that nothing before it changed
+  esctl verify --expect-head "$(cat head.txt)"   proves later that nothing before it changed
   esctl head -o json                      with the log's id and when the newest event was recorded"""
 
 

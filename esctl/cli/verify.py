@@ -27,8 +27,10 @@ def command(
         report = verify.verify(log, full=not quick, expect_head=expect_head)
     output.verification(report.record(), ctx.obj.rendering)
     if not report.ok:
+        first, count = report.findings[0], len(report.findings)
+        place = "" if first["position"] is None else f", position {first['position']}"
         raise VerificationError(
-            f"the log is not whole: {len(report.findings)} findings",
-            why=f"{report.findings[0]['check']}: {report.findings[0]['problem']}",
+            f"the log is not whole: {count} finding{'s' if count > 1 else ''}",
+            why=f"{first['check']}{place}: {first['problem']}",
             fix="restore a backup, and compare: esctl verify --log BACKUP",
         )

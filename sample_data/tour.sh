@@ -1,0 +1,62 @@
+#!/bin/sh
+# A tour of esctl on the events of a small shop: what goes in, what comes out, and how it is proved.
+#
+#     sh sample_data/tour.sh
+#
+# It works in a temporary folder and leaves nothing behind. Every line after a "$" is a command that you can type.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+ln -s "$here/orders.ndjson" orders.ndjson
+unset ESCTL_LOG ESCTL_FORMAT
+
+# Say what comes, show the command, run it.
+say() { printf '\n# %s\n' "$*"; }
+run() { printf '$ %s\n' "$1"; sh -c "$1"; }
+
+say "A log is one file. Make it."
+run "esctl init"
+
+say "Append a real history: orders, payments and shipments of three months, one JSON object a line."
+run "esctl append < orders.ndjson"
+
+say "Append the same again: every event is known by its id, so nothing is stored twice."
+run "esctl append < orders.ndjson"
+
+say "What happened to order 1012? Its customer paid only half of it."
+run "esctl replay order-1012 --format table"
+
+say "The same as data. On a pipe it is NDJSON, ready for jq and its like."
+run "esctl replay order-1012 --until v2"
+
+say "As of the first of February: what had been refunded, and what was refunded since?"
+run "esctl replay --type OrderRefunded --until 2026-01-31 | wc -l"
+run "esctl replay --type OrderRefunded --since 2026-02-01 | wc -l"
+
+say "Three shapes of OrderPlaced have been in use. Here is the first order of each month, payloads only."
+run "esctl replay --type OrderPlaced --since 2026-01-01 --limit 1 --format raw"
+run "esctl replay --type OrderPlaced --since 2026-02-01 --limit 1 --format raw"
+run "esctl replay --type OrderPlaced --since 2026-03-01 --limit 1 --format raw"
+
+say "Write an event by hand. Nobody may have written to the stream meanwhile: expect the version that was read."
+run "esctl append order-1012 NoteAdded text='Customer called.' urgent:=true --meta actor=ann --expect 4"
+
+say "A second writer with the same expectation is turned away, and told why (exit 4)."
+run "esctl append order-1012 NoteAdded text='Me too.' --expect 4 || echo exit \$?"
+
+say "Bad input is refused with its line, and nothing of its batch is stored (exit 5)."
+run "printf '%s\n' '{\"stream\":\"s\",\"type\":\"T\"}' '{\"stream\":\"s\",\"type\":' | esctl append || echo exit \$?"
+
+say "Write down the head. Whoever has it can prove later that nothing before it was changed."
+run "esctl head | tee head.txt"
+
+say "Copy the log while it is in use."
+run "esctl backup copy.db"
+
+say "Check everything: every hash, name, version and index, and the head that was written down."
+run "esctl verify --expect-head \$(cat head.txt)"
+
+say "That is the tour. Next: esctl --help, esctl help format."
