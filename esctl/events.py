@@ -143,13 +143,11 @@ def now() -> str:
 
 def new_ids() -> Iterator[str]:
     """Endless UUIDv7 texts that sort as they were made (RFC 9562, 6.2: a counter in the 12 bits after the version)."""
-    last = 0
+    stamp = 0  # milliseconds since 1970 and the counter
     while True:
-        # A block starts at a clock reading, or right after the block before it if the clock stood still.
-        stamp = max(time.time_ns() // 1_000_000 << 12, last)
         random = os.urandom(8 * 64)
-        for i in range(64):
-            head = f"{stamp + i:015x}"
-            tail = f"{int.from_bytes(random[8 * i : 8 * i + 8], 'big') & (1 << 62) - 1 | 1 << 63:016x}"
+        for i in range(0, len(random), 8):
+            stamp = max(time.time_ns() // 1_000_000 << 12, stamp + 1)
+            head = f"{stamp:015x}"
+            tail = f"{int.from_bytes(random[i : i + 8], 'big') & (1 << 62) - 1 | 1 << 63:016x}"
             yield f"{head[:8]}-{head[8:12]}-7{head[12:]}-{tail[:4]}-{tail[4:]}"
-        last = stamp + 64

@@ -110,6 +110,19 @@ def _deeply(decode: Callable[[bytes], _Line], line: bytes) -> _Line:
         sys.setrecursionlimit(before)
 
 
+def payload_of(text: bytes, what: str) -> Raw:
+    """A JSON text that stands alone, on several lines or one; `what` names it in the refusal."""
+    if len(text) > (limit := max_event_bytes()):
+        raise too_large(limit)
+    try:
+        try:
+            return _decode_raw(text)
+        except RecursionError:
+            return _deeply(_payload, text).data
+    except ValueError as error:
+        raise _refusal(text, error, what) from error
+
+
 def _payload(line: bytes) -> _Line:
     return _Line(data=_decode_raw(line))
 
@@ -192,18 +205,18 @@ def _meta_text(raw: Raw, added: dict[str, Raw]) -> str:
     return one_line(text)
 
 
-def _refusal(line: bytes, error: ValueError) -> RefusedError:
+def _refusal(line: bytes, error: ValueError, what: str = "the line") -> RefusedError:
     """Say in the reader's words, with the byte (from 1) where it is known, why a line could not be decoded."""
     try:
         line.decode()
     except UnicodeDecodeError as undecodable:
-        return RefusedError("the line is not valid UTF-8", why=undecodable.reason, byte=undecodable.start + 1)
+        return RefusedError(f"{what} is not valid UTF-8", why=undecodable.reason, byte=undecodable.start + 1)
     text = str(error)
     if "surrogate" in text or "truncated" in text:
         for match in _SURROGATE.finditer(line):
             if len(match[1]) < _PAIR_BYTES:
                 return RefusedError(
-                    "the line has half of a surrogate pair", why="such text is not Unicode", byte=match.start(1) + 1
+                    f"{what} has half of a surrogate pair", why="such text is not Unicode", byte=match.start(1) + 1
                 )
     if unknown := re.search(r"unknown field `(.*?)`", text):
         return _unknown_key(unknown[1])
@@ -213,7 +226,7 @@ def _refusal(line: bytes, error: ValueError) -> RefusedError:
     reason = re.sub(r" \(byte \d+\)", "", text).removeprefix("JSON is malformed: ")
     if "truncated" in reason:
         reason = "it ends in the middle of a value"
-    return RefusedError("the line is not JSON", why=reason, byte=int(place[1]) + 1 if place else len(line))
+    return RefusedError(f"{what} is not JSON", why=reason, byte=int(place[1]) + 1 if place else len(line))
 
 
 def _unknown_key(key: str) -> RefusedError:

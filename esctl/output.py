@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
-from esctl.errors import EsctlError
+from esctl.errors import EsctlError, UnavailableError
 from esctl.events import FIELDS
 
 TYPE_CHECKING = False
@@ -43,11 +44,25 @@ def resolve(format_: str) -> str:
 
 
 def write(chunks: Iterable[bytes]) -> None:
-    """Write bytes to stdout as they come."""
+    """Write bytes to stdout as they come. Raises BrokenPipeError, and UnavailableError if stdout takes no more."""
     out = sys.stdout.buffer
     for chunk in chunks:
-        out.write(chunk)
-    out.flush()
+        with _Writing():
+            out.write(chunk)
+    with _Writing():
+        out.flush()
+
+
+class _Writing:
+    """A block whose failure is stdout's."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            silence()
+            raise UnavailableError("cannot write to stdout", why=error.strerror or str(error)) from error
 
 
 def say(text: str) -> None:
@@ -93,18 +108,20 @@ def _seconds(time: str) -> str:
 
 
 def _separated(header: Sequence[str], rows: Iterable[Sequence[object]], format_: str) -> None:
-    import csv  # noqa: PLC0415
-    import io  # noqa: PLC0415
+    """Print rows as CSV or TSV with LF at line ends, as the shell's tools expect."""
+    import csv
+    import io
 
-    # newline="" and LF: what the field holds is quoted, and the shell's tools expect no CR
-    out = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="", write_through=False)
-    try:
-        writer = csv.writer(out, delimiter="\t" if format_ == "tsv" else ",", lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-        out.flush()
-    finally:
-        out.detach()
+    def chunks() -> Iterator[bytes]:
+        buffer = io.StringIO(newline="")
+        writer = csv.writer(buffer, delimiter="\t" if format_ == "tsv" else ",", lineterminator="\n")
+        for row in chain((header,), rows):
+            writer.writerow(row)
+            yield buffer.getvalue().encode()
+            buffer.seek(0)
+            buffer.truncate()
+
+    write(chunks())
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -126,7 +143,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         grid.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis", width=width)
     for row in cells:
         grid.add_row(*row)
-    console.print(grid)
+    with console.capture() as captured:
+        console.print(grid)
+    write([captured.get().encode()])
 
 
 _colour = "auto"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import os
 import signal
-import sys
 import traceback
 from types import FrameType
 
@@ -49,26 +48,30 @@ def main(version: bool = typer.Option(False, "--version", help="Show the version
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; a signal ends the process instead."""
-    error_format = "json" if _wants_json_errors(arguments) else "text"
     signal.signal(signal.SIGTERM, _stop)
     try:
         return _invoke(hoist(arguments))
-    except EsctlError as error:
-        told = error
-    except (KeyboardInterrupt, typer.Abort, Stopped, BrokenPipeError) as ended:
-        die_of(ended)
-        raise
-    except Exception as error:  # noqa: BLE001 - the last resort: a bug ends with its own exit code and says so
-        told = EsctlError(
-            f"esctl failed: {type(error).__name__}: {error}",
-            why="this is a bug in esctl",
-            fix="run it again with --debug and report what it prints",
-        )
-        told.__cause__ = error
+    except BaseException as error:  # noqa: BLE001 - whatever ends a command gets its exit code and its last words here
+        return ended_by(error, arguments)
+
+
+def ended_by(error: BaseException, arguments: list[str]) -> int:
+    """The exit code of a run that an exception ended, told on stderr; a signal ends the process as it would have."""
+    if isinstance(error, KeyboardInterrupt | typer.Abort | Stopped | BrokenPipeError):
+        _die_of(error)
+    told = error if isinstance(error, EsctlError) else _bug(error)
     if "--debug" in arguments:
-        traceback.print_exception(told)
-    output.report(told, error_format)
+        traceback.print_exception(error)
+    output.report(told, "json" if _wants_json_errors(arguments) else "text")
     return told.exit_code
+
+
+def _bug(error: BaseException) -> EsctlError:
+    return EsctlError(
+        f"esctl failed: {type(error).__name__}: {error}",
+        why="this is a bug in esctl",
+        fix="run it again with --debug and report what it prints",
+    )
 
 
 def _invoke(arguments: list[str]) -> int:
@@ -112,7 +115,7 @@ def _stop(signum: int, _: FrameType | None) -> None:
     raise Stopped(signum)
 
 
-def die_of(ended: BaseException) -> None:
+def _die_of(ended: BaseException) -> None:
     """End as the signal would have ended a program that knows nothing of it, so that shells and loops see it."""
     if isinstance(ended, BrokenPipeError):
         output.silence()
@@ -121,8 +124,3 @@ def die_of(ended: BaseException) -> None:
         signum = signal.Signals(ended.signum) if isinstance(ended, Stopped) else signal.SIGINT
     signal.signal(signum, signal.SIG_DFL)
     os.kill(os.getpid(), signum)
-
-
-def entry() -> None:
-    """Run this process's command line."""
-    sys.exit(run(sys.argv[1:]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -14,9 +14,9 @@ import typer
 from esctl import ingest, output
 from esctl.cli.options import Shared, expectation, item, items, opened
 from esctl.errors import EsctlError, NotFoundError, RefusedError, UsageError
-from esctl.events import NewEvent, max_event_bytes
+from esctl.events import NewEvent
 from esctl.log import EventLog
-from esctl.ndjson import Defaults, parser
+from esctl.ndjson import Defaults, parser, payload_of
 
 EXAMPLES = """Examples:
   esctl append order-1 OrderPlaced '{"total":99.90}'
@@ -52,8 +52,12 @@ def command(
     """Append an event, or every line of a file or pipe."""
     shared: Shared = ctx.obj
     single = len(arguments or ()) > 1
-    _exclusive(single, atomic=atomic, batch=batch is not None, each=each)
-    _misplaced(single, {"--id": id_, "--time": time}, {"--stream": stream, "--type": type_, "--extra": extra})
+    for_one = {"--id": id_, "--time": time}
+    ways = {"--atomic": atomic, "--batch": batch, "--each": each}
+    for_lines = ways | {"--stream": stream, "--type": type_, "--payload": payload, "--extra": extra}
+    _misplaced(single, for_one, for_lines | {"--receipts": receipts, "--skip-invalid": skip_invalid})
+    if len(given := [option for option, value in ways.items() if value]) > 1:
+        raise UsageError(f"{' and '.join(given)} exclude each other", fix="esctl append --help")
     if extra not in (None, "meta"):
         raise UsageError(f"--extra is {extra!r}", why="unknown keys can go to meta only", fix="--extra meta")
     if payload and not (stream and type_):
@@ -75,22 +79,13 @@ def command(
         _run(log, _source(arguments, quiet=shared.quiet), defaults, options, shared)
 
 
-def _exclusive(single: bool, **ways: bool) -> None:
-    named = [f"--{name}" for name, given in ways.items() if given]
-    if len(named) > 1 or (single and named):
-        raise UsageError(
-            f"{' and '.join(named)} {'exclude each other' if len(named) > 1 else 'is for lines of events'}",
-            fix="esctl append --help",
-        )
-
-
-def _misplaced(single: bool, for_one: dict[str, str | None], for_lines: dict[str, str | None]) -> None:
+def _misplaced(single: bool, for_one: Mapping[str, object], for_lines: Mapping[str, object]) -> None:
     """Refuse an option that would be ignored: a script that gives it believes that it does something."""
     for option, value in (for_lines if single else for_one).items():
-        if value is not None:
+        if value:
             raise UsageError(
                 f"{option} is for {'lines of events' if single else 'a single event'}",
-                fix="esctl append STREAM TYPE DATA" if not single else "esctl append --help",
+                fix="esctl append < FILE" if single else "esctl append STREAM TYPE DATA",
             )
 
 
@@ -99,33 +94,24 @@ def _event(arguments: list[str], defaults: Defaults, given: dict[str, object]) -
     stream, type_, *rest = arguments
     for_one = Defaults(stream, type_, defaults.schema, defaults.meta)
     fields: dict[str, object] = {key: value for key, value in given.items() if value is not None}
-    if rest:
-        fields["data"] = msgspec.Raw(_data(rest))
     try:
+        if rest:
+            fields["data"] = _data(rest)
         return parser(for_one)(msgspec.json.encode(fields))
     except UnicodeEncodeError as error:
         raise RefusedError("an argument is not valid UTF-8") from error
 
 
-def _data(arguments: list[str]) -> bytes:
+def _data(arguments: list[str]) -> msgspec.Raw:
     """The JSON text of a payload: as given, from a file or stdin, or made from items."""
     first = arguments[0]
     if len(arguments) == 1 and (first == "-" or first.startswith("@")):
-        raw = _read(first)
-    elif first[:1] in ("{", "[", '"') or item(first) is None:
+        return payload_of(_read(first), "the payload" if first == "-" else f"what {first[1:]} holds")
+    if first[:1] in ("{", "[", '"') or item(first) is None:
         if len(arguments) > 1:
             raise UsageError(f"DATA is one argument, not {len(arguments)}", fix="quote it: '{\"total\":99.90}'")
-        raw = first.encode()
-    else:
-        return msgspec.json.encode(items(arguments, "an item"))
-    try:
-        return bytes(msgspec.json.decode(raw, type=msgspec.Raw)) if len(raw) <= max_event_bytes() else raw
-    except (ValueError, RecursionError) as error:
-        raise RefusedError(
-            f"the payload is not JSON: {str(error).removeprefix('JSON is malformed: ')}",
-            why=f"it reads {first[:40]!r}",
-            fix='\'{"key":"text"}\', or key=text key:=json',
-        ) from error
+        return payload_of(first.encode(), f"the payload {first[:40]!r}")
+    return msgspec.Raw(msgspec.json.encode(items(arguments, "an item")))
 
 
 def _read(source: str) -> bytes:

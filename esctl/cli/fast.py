@@ -56,15 +56,9 @@ def run(argv: list[str]) -> int | None:
     plain = parse(argv)
     if plain is None or "ESCTL_FORMAT" in os.environ:
         return None
-    try:
-        if plain.verb == "append":
-            return _append(plain)
-        return _replay(plain) if plain.verb == "replay" else _head(plain)
-    except EsctlError as error:
-        from esctl import output  # noqa: PLC0415
-
-        output.report(error)
-        return error.exit_code
+    if plain.verb == "append":
+        return _append(plain)
+    return _replay(plain) if plain.verb == "replay" else _head(plain)
 
 
 def _path(plain: Plain) -> Path:
@@ -133,17 +127,26 @@ def _head(plain: Plain) -> int:
 
 def main() -> None:
     """Run this process's command line."""
+    _have_streams()
+    argv = sys.argv[1:]
     try:
-        code = run(sys.argv[1:])
-    except (KeyboardInterrupt, BrokenPipeError) as ended:
+        code = run(argv)
+    except BaseException as error:  # noqa: BLE001 - `app` knows how runs end
         from esctl.cli import app  # noqa: PLC0415
 
-        app.die_of(ended)
-        raise
+        code = app.ended_by(error, argv)
     if code is None:
         from esctl.cli import app  # noqa: PLC0415
 
-        app.entry()
-        return
+        sys.exit(app.run(argv))
     sys.stderr.flush()
     os._exit(code)  # stdout is flushed and the log closed: all that the interpreter's own end would do takes time
+
+
+def _have_streams() -> None:
+    """Refuse to work towards a closed stdout: an event would be stored and never acknowledged."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - stays open
+    if sys.stdout is None:
+        sys.stderr.write("error: stdout is closed\nfix: >/dev/null   (if nobody needs the output)\n")
+        os._exit(8)
