@@ -230,7 +230,7 @@ def _json(record: Mapping[str, object]) -> bytes:
         elif isinstance(value, str) and value.isprintable():
             shown = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
         else:
-            import msgspec  # noqa: PLC0415
+            import msgspec
 
             return msgspec.json.encode(record)
         pairs.append(f'"{key}":{shown}')

@@ -86,22 +86,22 @@ def _invoke(arguments: list[str]) -> int:
         if not arguments:  # the help, which Typer gives to a command line that asks for nothing
             output.say(error.format_message())
             return UsageError.exit_code
-        raise _usage(error, command) from error
+        raise _usage(error, command, arguments[0]) from error
     return 0
 
 
-def _usage(error: typer.TyperException, group: object) -> UsageError:
+def _usage(error: typer.TyperException, group: object, verb: str) -> UsageError:
     """Typer's complaint in esctl's form, with what may have been meant."""
     message = error.format_message()
     near: list[str] = list(getattr(error, "possibilities", None) or ())
     if isinstance(group, TyperGroup) and message.startswith("No such command"):
         near = difflib.get_close_matches(message.split("'")[1], group.commands, 3, 0.5)
     message = message.partition(" Did you mean")[0].partition(" (Possible options")[0].rstrip(".")
-    ctx = getattr(error, "ctx", None)
+    known = isinstance(group, TyperGroup) and verb in group.commands
     return UsageError(
         message[0].lower() + message[1:],
         why=f"did you mean {' or '.join(near)}?" if near else "",
-        fix=f"{ctx.command_path if ctx else 'esctl'} --help",
+        fix=f"esctl {verb} --help" if known else "esctl --help",
     )
 
 

@@ -62,15 +62,15 @@ def run(argv: list[str]) -> int | None:
 
 
 def _path(plain: Plain) -> Path:
-    from esctl.cli.locate import find  # noqa: PLC0415
+    from esctl.cli.locate import find
 
     return find(plain.options.get("log"))
 
 
 def _append(plain: Plain) -> int | None:
-    from esctl import output  # noqa: PLC0415
-    from esctl.events import check_name, check_stream, new_ids, parse_expect  # noqa: PLC0415
-    from esctl.log import EventLog  # noqa: PLC0415
+    from esctl import output
+    from esctl.events import check_name, check_stream, new_ids, parse_expect
+    from esctl.log import EventLog
 
     stream, type_, data = (*plain.arguments, "{}")[:3]
     expected = plain.options.get("expect")
@@ -107,9 +107,9 @@ def _plain_json(data: str) -> bool:
 def _replay(plain: Plain) -> int | None:
     if sys.stdout.isatty():
         return None
-    from esctl import output  # noqa: PLC0415
-    from esctl.log import EventLog  # noqa: PLC0415
-    from esctl.query import Query  # noqa: PLC0415
+    from esctl import output
+    from esctl.log import EventLog
+    from esctl.query import Query
 
     with EventLog(_path(plain)) as log:
         output.lines(log.lines(Query(stream=plain.arguments[0] if plain.arguments else None)), "ndjson")
@@ -117,8 +117,8 @@ def _replay(plain: Plain) -> int | None:
 
 
 def _head(plain: Plain) -> int:
-    from esctl import output  # noqa: PLC0415
-    from esctl.log import EventLog  # noqa: PLC0415
+    from esctl import output
+    from esctl.log import EventLog
 
     with EventLog(_path(plain)) as log:
         output.head(log.head())
@@ -132,11 +132,11 @@ def main() -> None:
     try:
         code = run(argv)
     except BaseException as error:  # noqa: BLE001 - `app` knows how runs end
-        from esctl.cli import app  # noqa: PLC0415
+        from esctl.cli import app
 
         code = app.ended_by(error, argv)
     if code is None:
-        from esctl.cli import app  # noqa: PLC0415
+        from esctl.cli import app
 
         sys.exit(app.run(argv))
     sys.stderr.flush()
