@@ -65,3 +65,10 @@ class UnavailableError(EsctlError):
 
     exit_code = 8
     kind = "unavailable"
+
+
+class DifferenceError(EsctlError):
+    """A difference was found, or nothing matched where something had to."""
+
+    exit_code = 10
+    kind = "difference"

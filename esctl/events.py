@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from esctl.errors import ConflictError, RefusedError
+from esctl.errors import ConflictError, RefusedError, UsageError
 
 Expect = int | str
 """What a writer expects of a stream: its version, or one of EXPECT_WORDS."""
@@ -34,11 +34,12 @@ def max_event_bytes() -> int:
     text = os.environ.get("ESCTL_MAX_EVENT", "")
     if not text:
         return 16 * 1024 * 1024
-    if not (text.isascii() and text.isdecimal()) or not 0 < int(text) <= 512 * 1024 * 1024:
-        raise RefusedError(
+    limit = whole_number(text)
+    if limit is None or not 0 < limit <= 512 * 1024 * 1024:
+        raise UsageError(
             f"ESCTL_MAX_EVENT is {text!r}", why="it is a number of bytes, 1 to 536870912", fix="unset ESCTL_MAX_EVENT"
         )
-    return int(text)
+    return limit
 
 
 def check_name(kind: str, name: str) -> None:
@@ -46,7 +47,10 @@ def check_name(kind: str, name: str) -> None:
     if name.isascii() and name.isprintable() and 0 < len(name) <= MAX_NAME_BYTES and name.strip() == name:
         return
     if problem := _name_problem(name):
-        raise RefusedError(f"the {kind} {name[:60]!r} {problem}", why=f"a {kind} is 1 to 512 bytes of UTF-8 text")
+        raise RefusedError(
+            f"the {kind} {name[:60]!r} {problem}",
+            why="a name is 1 to 512 bytes of UTF-8 text",
+        )
 
 
 def _name_problem(name: str) -> str:

@@ -14,15 +14,15 @@ import msgspec
 
 from esctl.errors import EsctlError, RefusedError
 from esctl.events import NewEvent, max_event_bytes
-from esctl.log import EventLog, RunExpectation
-from esctl.ndjson import Defaults, parser, too_large
+from esctl.log import EventLog, Guard, RunExpectation
+from esctl.ndjson import BOM, Defaults, parser, too_large
 from esctl.stores.base import Receipt
 
 BATCH_LINES = 10_000
 BATCH_BYTES = 8 * 1024 * 1024  # a batch of large events is cut sooner
+MEND = "mend the line and run the same again, or go on past bad lines with --skip-invalid"
 WINDOW = 0.1  # seconds that a batch waits for more lines; acknowledged within 0.2 with the commit
 READ_BYTES = 256 * 1024
-_BOM = b"\xef\xbb\xbf"
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -33,6 +33,7 @@ class Options(msgspec.Struct, frozen=True):
     dry_run: bool = False
     receipts: bool = False
     expect: int | str | None = None
+    guard: Guard | None = None
 
 
 class Tally:
@@ -108,11 +109,20 @@ class Interrupts:
         if self._received:
             raise Stopped(self._received)
 
+    def listen(self) -> None:
+        """From here on a signal raises Stopped at once: nothing is under way that it could cut short."""
+        self._waiting = True
+        self.check()
+
+    def hold(self) -> None:
+        """From here on signals wait for `check`."""
+        self._waiting = False
+        self.check()
+
     def wait(self, poll: select.poll, timeout: float | None) -> bool:
         """Wait for input up to `timeout` seconds; raise Stopped as soon as a signal comes."""
-        self._waiting = True
+        self.listen()
         try:
-            self.check()
             return bool(poll.poll(None if timeout is None else max(0, timeout) * 1000))
         finally:
             self._waiting = False
@@ -138,7 +148,7 @@ class Lines:
         while not self._ended or waiting:
             lines, waiting = self._gather(waiting)
             if number == 1 and lines and lines[0]:
-                lines[0] = lines[0].removeprefix(_BOM)
+                lines[0] = lines[0].removeprefix(BOM)
             if lines:
                 yield number, lines
             number += len(lines)
@@ -167,7 +177,7 @@ class Lines:
         lines: list[bytes | None] = []
         if ends:
             lines.append(self._finish(ends[0]))
-            lines += ends[1:]
+            lines += ends[1:] if self._limit >= READ_BYTES else [x if len(x) <= self._limit else None for x in ends[1:]]
         self._held += len(rest)
         if self._held <= self._limit:
             self._parts.append(rest)
@@ -201,14 +211,17 @@ def ingest(
         lines = Lines(descriptor, interrupts, batch=options.batch or BATCH_LINES, limit=max_event_bytes())
         batches = _batches(lines, parser(defaults), options, tally, skipped)
         if options.batch is None or options.dry_run:
-            yield _all_or_none(log, batches, run, options, tally)
+            receipts = _all_or_none(log, batches, run, options, tally, interrupts)
+            interrupts.listen()
+            yield receipts
             return
         for numbers, events in batches:
-            with log.transaction():
+            with log.transaction(waiting=interrupts.check):
                 receipts = _append(log, numbers, events, run)
             tally.add(receipts)
+            interrupts.listen()  # whoever prints the receipts may wait for a reader that is gone
             yield receipts
-            interrupts.check()
+            interrupts.hold()
 
 
 def _all_or_none(
@@ -217,14 +230,18 @@ def _all_or_none(
     run: RunExpectation | None,
     options: Options,
     tally: Tally,
+    interrupts: Interrupts,
 ) -> list[Receipt]:
     """One transaction for the whole input, rolled back in a dry run; the receipts only if they are asked for."""
     receipts: list[Receipt] = []
     counted = Tally()
-    with log.transaction(keep=not options.dry_run):
+    with log.transaction(keep=not options.dry_run, waiting=interrupts.check):
+        before = log.head()[0]
         for numbers, events in batches:
             made = _append(log, numbers, events, run)
             counted.add(made)
+            if options.guard:
+                options.guard.check(log, made, before)
             if options.receipts:
                 receipts += made
     tally.take(counted)
@@ -263,6 +280,7 @@ def _batches(
                 numbers.append(number)
             except RefusedError as error:
                 error.details = {"line": number, **error.details}
+                error.fix = error.fix or MEND
                 if not options.skip_invalid:
                     raise
                 tally.invalid += 1

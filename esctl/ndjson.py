@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
 
 import msgspec
 from msgspec import Raw
 
+from esctl import cloudevents
 from esctl.errors import RefusedError
 from esctl.events import (
     EXPECT_WORDS,
@@ -28,14 +31,18 @@ from esctl.events import (
 )
 from esctl.times import canonical, is_canonical
 
+BOM = b"\xef\xbb\xbf"
 MAX_REMEMBERED = 65_536
 _SHORT = 2 * MAX_DEPTH  # no text of so many characters is nested too deeply
 _plain_name = re.compile(f"[!-~]{{1,{MAX_NAME_BYTES}}}").fullmatch
-_PAIR_BYTES = 9  # of _SURROGATE's first branch, up to where the pair is recognised
+_READ_ON = ("trailing characters", "unicode escape")  # errors that msgspec places behind the byte and not at it
 _ABSENT = Raw(b"")
 _ENVELOPE = ("stream", "type", "data", "id", "time", "schema", "meta", "expect")
 _REPLAYED = ("position", "version", "recorded", "salt", "hash")  # a log gives its own; so `replay | append` works
-_SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F]|\\u[dD][89a-fA-F])")
+# A pair, as far as it takes to see that it is meant as one, or a half.
+_SURROGATE = re.compile(
+    rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F]|\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -57,7 +64,9 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Defaults(msgspec.Struct, frozen=True):
-    """What lines that lack a field get; `payload`: the whole line is the data; `extra`: unknown keys go to meta."""
+    """What lines that lack a field get; `payload`: the whole line is the data; `extra`: unknown keys go to meta;
+    `input`: what lines are (auto: a line with `specversion` is a CloudEvent).
+    """
 
     stream: str | None = None
     type: str | None = None
@@ -65,6 +74,7 @@ class Defaults(msgspec.Struct, frozen=True):
     meta: dict[str, Raw] = {}
     payload: bool = False
     extra: bool = False
+    input: Literal["auto", "ndjson", "cloudevents"] = "auto"
 
 
 _decode_line = msgspec.json.Decoder(_Line).decode
@@ -75,22 +85,49 @@ _decode_raw = msgspec.json.Decoder(Raw).decode
 def parser(defaults: Defaults) -> Callable[[bytes], NewEvent]:
     """A function from a line (no LF, not blank) to its event; it raises RefusedError with `byte` where it knows it."""
     limit = max_event_bytes()
-    decode = _payload if defaults.payload else _with_extra if defaults.extra else _decode_line
+    decode = _decoder(defaults)
     event = _events(defaults)
 
     def parse(line: bytes) -> NewEvent:
         if len(line) > limit:
             raise too_large(limit)
         try:
+            if not line.isascii():
+                line.decode()  # what is skipped as `Raw` has not been looked at
             try:
-                decoded = decode(line)
+                return event(decode(line))
             except RecursionError:
-                decoded = _deeply(decode, line)
-            return event(decoded)
+                with deeper(line):
+                    return event(decode(line))
         except ValueError as error:  # msgspec's errors and UnicodeDecodeError are ValueErrors
             raise _refusal(line, error) from error
 
     return parse
+
+
+def _decoder(defaults: Defaults) -> Callable[[bytes], _Line]:
+    """The function that decodes a line as the defaults have it."""
+    if defaults.payload:
+        return _payload
+    if defaults.input == "cloudevents":
+        return _cloudevent
+    own = _with_extra if defaults.extra else _decode_line
+    if defaults.input == "ndjson":
+        return own
+
+    def either(line: bytes) -> _Line:
+        if b'"specversion"' in line and "specversion" in _decode_object(line):
+            return _cloudevent(line)
+        return own(line)
+
+    return either
+
+
+def _cloudevent(line: bytes) -> _Line:
+    fields = _decode_object(line)
+    if "specversion" not in fields:
+        raise RefusedError("the line is not a CloudEvent", why="it has no specversion")
+    return _decode_line(msgspec.json.encode(cloudevents.to_line(fields)))
 
 
 def too_large(limit: int) -> RefusedError:
@@ -98,14 +135,15 @@ def too_large(limit: int) -> RefusedError:
     return RefusedError(f"the event is larger than {limit} bytes", fix="ESCTL_MAX_EVENT=67108864 esctl append …")
 
 
-def _deeply(decode: Callable[[bytes], _Line], line: bytes) -> _Line:
-    """Decode what is nested up to MAX_DEPTH: Python's own limit is about that, less the frames that are in use."""
-    if line.count(b"[") + line.count(b"{") > MAX_DEPTH + 1 and nesting(line.decode()) > MAX_DEPTH + 1:
+@contextmanager
+def deeper(text: bytes) -> Iterator[None]:
+    """Room for what is nested up to MAX_DEPTH: Python's own limit is about that, less the frames that are in use."""
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH + 1 and nesting(text.decode()) > MAX_DEPTH + 1:
         raise RefusedError("the JSON is nested too deeply", why=f"{MAX_DEPTH} levels is SQLite's limit")
     before = sys.getrecursionlimit()
-    sys.setrecursionlimit(before + 2 * MAX_DEPTH)
+    sys.setrecursionlimit(before + 3 * MAX_DEPTH)
     try:
-        return decode(line)
+        yield
     finally:
         sys.setrecursionlimit(before)
 
@@ -116,9 +154,12 @@ def payload_of(text: bytes, what: str) -> Raw:
         raise too_large(limit)
     try:
         try:
-            return _decode_raw(text)
+            raw = _decode_raw(text)
         except RecursionError:
-            return _deeply(_payload, text).data
+            with deeper(text):
+                raw = _decode_raw(text)
+        check_depth(text.decode())
+        return raw.copy()
     except ValueError as error:
         raise _refusal(text, error, what) from error
 
@@ -148,9 +189,9 @@ def _events(defaults: Defaults) -> Callable[[_Line], NewEvent]:  # noqa: C901 - 
     added = bool(defaults.meta)
 
     def event(line: _Line) -> NewEvent:
-        stream, type_, event_id, time, schema, expect = (
-            line.stream or defaults.stream, line.type or defaults.type, line.id, line.time, line.schema, line.expect
-        )  # fmt: skip
+        stream = defaults.stream if line.stream is None else line.stream
+        type_ = defaults.type if line.type is None else line.type
+        event_id, time, schema, expect = line.id, line.time, line.schema, line.expect
         if stream not in streams or type_ not in types:
             stream, type_ = _check_names(stream, type_)
             for known, name in ((streams, stream), (types, type_)):
@@ -165,8 +206,8 @@ def _events(defaults: Defaults) -> Callable[[_Line], NewEvent]:  # noqa: C901 - 
             schema = defaults.schema
         if schema != 1:
             check_schema(schema)
-        if expect is not None and isinstance(expect, str) and expect not in EXPECT_WORDS:
-            raise RefusedError(f"expect is {expect!r}", why="it is any, none, exists or a version")
+        if expect is not None and (expect not in EXPECT_WORDS if isinstance(expect, str) else expect < 0):
+            raise RefusedError(f"expect is {expect!r}", why="it is any, none, exists or a version", fix="expect: 7")
         data = str(line.data, "utf-8") or "{}"
         if len(data) > _SHORT or "\r" in data or "\n" in data:
             check_depth(data)
@@ -212,9 +253,9 @@ def _refusal(line: bytes, error: ValueError, what: str = "the line") -> RefusedE
     except UnicodeDecodeError as undecodable:
         return RefusedError(f"{what} is not valid UTF-8", why=undecodable.reason, byte=undecodable.start + 1)
     text = str(error)
-    if "surrogate" in text or "truncated" in text:
+    if not isinstance(error, msgspec.ValidationError):
         for match in _SURROGATE.finditer(line):
-            if len(match[1]) < _PAIR_BYTES:
+            if match[1].count(b"\\") == 1:
                 return RefusedError(
                     f"{what} has half of a surrogate pair", why="such text is not Unicode", byte=match.start(1) + 1
                 )
@@ -226,7 +267,8 @@ def _refusal(line: bytes, error: ValueError, what: str = "the line") -> RefusedE
     reason = re.sub(r" \(byte \d+\)", "", text).removeprefix("JSON is malformed: ")
     if "truncated" in reason:
         reason = "it ends in the middle of a value"
-    return RefusedError(f"{what} is not JSON", why=reason, byte=int(place[1]) + 1 if place else len(line))
+    at = int(place[1]) + (0 if any(word in reason for word in _READ_ON) else 1) if place else len(line)
+    return RefusedError(f"{what} is not JSON", why=reason, byte=at)
 
 
 def _unknown_key(key: str) -> RefusedError:

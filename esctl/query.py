@@ -13,6 +13,7 @@ class Query:
     `stream` is one stream's name, `category` all streams `<category>` and `<category>-…`, `types` any of these types.
     `since` and `until` bound the position, `since_version` and `until_version` the version (one stream only),
     `since_time` and `until_time` the producer's time, `as_of` the recorded time (UTC text).
+    `where` is an SQL condition over an event's columns, judged by `esctl.sql.check_condition`.
     `limit` keeps the first so many in reading order, `last` the newest so many. `system` adds the log's own streams.
     """
 
@@ -31,6 +32,7 @@ class Query:
         "until",
         "until_time",
         "until_version",
+        "where",
     )
 
     def __init__(  # a value with one keyword a filter; a struct would import msgspec on every cold start
@@ -50,17 +52,35 @@ class Query:
         limit: int | None = None,
         last: int | None = None,
         system: bool = False,
+        where: str | None = None,
     ) -> None:
-        self.stream, self.category, self.types = stream, category, types
+        self.stream, self.category, self.types, self.where = stream, category, types, where
         self.since, self.until = since, until
         self.since_version, self.until_version = since_version, until_version
         self.since_time, self.until_time, self.as_of = since_time, until_time, as_of
         self.reverse, self.limit, self.last, self.system = reverse, limit, last, system
-        if stream is None and (since_version is not None or until_version is not None):
+        self._check()
+
+    def since_position(self, position: int) -> Query:
+        """The same filters over what comes from a position on; limits and order are left out."""
+        return Query(
+            stream=self.stream,
+            category=self.category,
+            types=self.types,
+            since=max(self.since, position),
+            since_version=self.since_version,
+            since_time=self.since_time,
+            until_time=self.until_time,
+            system=self.system,
+            where=self.where,
+        )
+
+    def _check(self) -> None:
+        if self.stream is None and (self.since_version is not None or self.until_version is not None):
             raise UsageError(
                 "a version (v7) is a point in one stream",
                 why="no stream is named",
                 fix="esctl replay STREAM --until v7",
             )
-        if stream is not None and category is not None:
+        if self.stream is not None and self.category is not None:
             raise UsageError("a stream and a category exclude each other", fix="name the stream alone")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 import msgspec
 
 from esctl import chain
-from esctl.errors import RefusedError, UsageError
-from esctl.events import check_name, check_schema, whole_number
+from esctl.errors import RefusedError, UsageError, VerificationError
+from esctl.events import Event, check_name, check_schema, whole_number
 from esctl.log import EventLog
 from esctl.query import Query
-from esctl.stores.base import Finding, Head
+from esctl.stores.base import Finding, Head, SealedEvent
 from esctl.times import canonical
 
 MAX_FINDINGS = 1000  # a log that is wrong in more places is told so, and is not listed whole
@@ -32,12 +32,21 @@ class Report(msgspec.Struct, frozen=True):
         return msgspec.structs.asdict(self)
 
 
-def verify(log: EventLog, *, full: bool, expect_head: str | None = None) -> Report:
+Watch = Callable[[Iterator[SealedEvent], int], Iterator[SealedEvent]]
+"""Passes events through while somebody watches how far it is: a source, and how many it will give."""
+
+
+def verify(
+    log: EventLog, *, full: bool, expect_head: str | None = None, watch: Watch = lambda events, _: events
+) -> Report:
     """Check the store, and with `full` every event: its hash, its names, its times; and that a head known from
     elsewhere (`<position>:<hash>`) is still in the log.
     """
-    head = log.head()
-    found = list(islice(_findings(log, head, full=full, expect_head=expect_head), MAX_FINDINGS))
+    try:
+        head = log.head()
+        found = list(islice(_findings(log, head, watch, full=full, expect_head=expect_head), MAX_FINDINGS))
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:  # damaged rows hold anything
+        raise VerificationError(f"{log.path} is damaged", why=str(error), fix="restore a backup") from error
     return Report(
         ok=not found,
         mode="full" if full else "quick",
@@ -47,12 +56,14 @@ def verify(log: EventLog, *, full: bool, expect_head: str | None = None) -> Repo
     )
 
 
-def _findings(log: EventLog, head: Head, *, full: bool, expect_head: str | None) -> Iterator[Finding]:
+def _findings(log: EventLog, head: Head, watch: Watch, *, full: bool, expect_head: str | None) -> Iterator[Finding]:
     if expect_head is not None:
         yield from _expected(log, expect_head)
+    if head[0] == 0 and head[1] != chain.genesis(log.log_id):
+        yield ("head", None, "the log is empty, and its hash is not the genesis hash of its id")
     yield from log.check(full=full)
     if full:
-        yield from _events(log, head)
+        yield from _events(log, head, watch)
 
 
 def _expected(log: EventLog, expect_head: str) -> Iterator[Finding]:
@@ -71,7 +82,7 @@ def _expected(log: EventLog, expect_head: str) -> Iterator[Finding]:
         yield ("expect-head", number, f"the hash is {there[0].hex()}, expected {hash_}")
 
 
-def _events(log: EventLog, head: Head) -> Iterator[Finding]:
+def _events(log: EventLog, head: Head, watch: Watch) -> Iterator[Finding]:
     """Walk the chain from its genesis to the head.
 
     After an event whose hash does not follow, the walk goes on from the hash that is stored, so that one altered
@@ -79,24 +90,55 @@ def _events(log: EventLog, head: Head) -> Iterator[Finding]:
     """
     previous = chain.genesis(log.log_id)
     expected = 1
-    for event, salt, stored in log.read(Query(until=head[0], system=True)):
-        position, stream, version, event_id, type_, schema, time, recorded, data, meta = event
-        if position != expected:
-            yield ("contiguity", position, f"position {expected} is missing")
-        expected = position + 1
-        header = chain.header(position, stream, version, event_id, type_, schema, time, recorded)
-        computed = chain.event_hash(previous, chain.payload_digest(salt, data.encode(), meta.encode()), header)
-        if computed != stored:
-            yield ("chain", position, f"the hash of the event is {computed.hex()}, stored is {stored.hex()}")
-        previous = stored
-        try:
-            for kind, name in (("stream", stream), ("type", type_), ("id", event_id)):
-                check_name(kind, name)
-            check_schema(schema)
-            for moment in (time, recorded):
-                if canonical(moment) != moment:
-                    yield ("time", position, f"the time {moment} is not in the log's form")
-        except RefusedError as error:
-            yield ("names", position, error.what)
+    try:
+        for event, salt, stored in watch(log.read(Query(until=head[0], system=True)), head[0]):
+            if event[0] != expected:
+                yield ("contiguity", event[0], f"position {expected} is missing")
+            expected = event[0] + 1
+            yield from _linked(event, salt, previous, stored)
+            yield from _formed(event)
+            previous = stored
+    except UnicodeDecodeError as error:
+        yield ("text", _undecodable(log, expected, head[0]), f"a text of the event is not UTF-8: {error.reason}")
+        return
     if expected <= head[0]:
         yield ("contiguity", expected, f"the log ends at position {expected - 1}, its head says {head[0]}")
+
+
+def _undecodable(log: EventLog, since: int, until: int) -> int | None:
+    """The first position from `since` on whose event cannot be read as text."""
+    for position in range(since, until + 1):
+        try:
+            list(log.read(Query(since=position, until=position, system=True)))
+        except UnicodeDecodeError:
+            return position
+    return None
+
+
+def _linked(event: Event, salt: bytes, previous: bytes, stored: bytes) -> Iterator[Finding]:
+    """Whether an event's hash follows from the one before it."""
+    position, stream, version, event_id, type_, schema, time, recorded, data, meta = event
+    if data is None or meta is None or salt is None:
+        yield ("payload", position, "the payload or its salt is missing")
+        return
+    if len(salt) != chain.SALT_BYTES:  # of any other length, the border between salt and data could have moved
+        yield ("chain", position, f"the salt has {len(salt)} bytes")
+    digest = chain.payload_digest(salt, data.encode(), meta.encode())
+    header = chain.header(position, stream, version, event_id, type_, schema, time, recorded)
+    computed = chain.event_hash(previous, digest, header)
+    if computed != stored:
+        yield ("chain", event[0], f"the hash of the event is {computed.hex()}, stored is {stored.hex()}")
+
+
+def _formed(event: Event) -> Iterator[Finding]:
+    """Whether names, schema and times are of the log's form."""
+    position, stream, _, event_id, type_, schema, time, recorded, _, _ = event
+    try:
+        for kind, name in (("stream", stream), ("type", type_), ("id", event_id)):
+            check_name(kind, name)
+        check_schema(schema)
+        for moment in (time, recorded):
+            if canonical(moment) != moment:
+                yield ("time", position, f"the time {moment} is not in the log's form")
+    except RefusedError as error:
+        yield ("names", position, error.what)

@@ -5,10 +5,10 @@ Nothing above this line may assume that positions are dense, that a store is loc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from esctl.events import Event, Expect, NewEvent
 from esctl.query import Query
@@ -57,10 +57,13 @@ class Store(Protocol):
     def head(self) -> Head:
         """The newest acknowledged event. While this store is in a transaction: the newest in it."""
 
-    def transaction(self, *, keep: bool = True) -> AbstractContextManager[None]:
+    def transaction(
+        self, *, keep: bool = True, waiting: Callable[[], None] = lambda: None
+    ) -> AbstractContextManager[None]:
         """All appends within commit as one, durably, when the block ends; none of them if it raises, or unless `keep`.
 
-        Waits for another writer up to the store's time limit, then raises UnavailableError. Not re-entrant.
+        Waits for another writer up to the store's time limit, then raises UnavailableError; meanwhile `waiting` is
+        called again and again, and may raise. Not re-entrant.
         """
 
     def append(self, events: Sequence[NewEvent], run: RunExpectation | None = None) -> list[Receipt]:
@@ -91,8 +94,31 @@ class Store(Protocol):
     def is_json(self, text: str) -> bool:
         """Whether a text is strict JSON (RFC 8259) of at most 1,000 levels."""
 
-    def names(self, kind: Literal["stream", "type"]) -> Iterator[str]:
-        """Every stream or type that the log knows."""
+    def find(self, event_id: str) -> int:
+        """The position of the event that has an id; 0 where there is none."""
+
+    def names(self, kind: Literal["stream", "type"], prefix: str = "") -> Iterator[str]:
+        """Every stream or type that the log knows and whose name begins so, in order; not the log's own streams."""
+
+    def streams(self, pattern: str | None, *, system: bool) -> Iterator[dict[str, Any]]:
+        """A record a stream whose name matches the GLOB pattern, in the order of names: stream, events,
+        first_position, last_position, first_time, last_time, bytes (of data and meta).
+        """
+
+    def types(self, *, system: bool) -> Iterator[dict[str, Any]]:
+        """A record a type, in the order of names: as `streams`, and `schemas`, the versions stored with commas."""
+
+    def info(self) -> dict[str, Any]:
+        """The facts of the log: log_id, created, events, streams, types, first and last times, sizes, head."""
+
+    def over_time(self, buckets: int, group: Literal["stream", "type"]) -> Iterator[tuple[int, str, int]]:
+        """(bucket, name, events): the time from the first event to the last in so many equal parts, 0, 1 …"""
+
+    def changed(self) -> bool:
+        """Whether somebody else has appended since the last call; cheap enough to be asked all the time."""
+
+    def question(self, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+        """The columns and rows of a SELECT over the view `log` and the tables; raises UsageError for any other SQL."""
 
     def check(self, *, full: bool) -> Iterator[Finding]:
         """What the store can check without the chain: its medium, contiguity, versions, heads; `full`: every text."""

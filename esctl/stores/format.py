@@ -1,4 +1,24 @@
 """What marks an SQLite file as a log, known without loading anything."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
+from esctl.errors import NotFoundError, UnavailableError, UsageError
+
 APPLICATION_ID = 0x65736374  # "esct", in the file's header
 STORAGE_VERSION = 1  # the file's user_version: how many migrations have shaped it
+
+
+def check_there(path: Path) -> None:
+    """Raise NotFoundError where there is no file, UsageError at a folder, UnavailableError where one cannot look."""
+    try:
+        folder, there = path.is_dir(), path.exists()
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot use {path}", why=error.strerror or str(error), fix="name the log with --log"
+        ) from error
+    if folder:
+        raise UsageError(f"{path} is a folder", fix=f"--log {path}/esctl.db")
+    if not there:
+        raise NotFoundError(f"there is no log at {path}", fix=f"esctl init --log {path}   (or name another with --log)")

@@ -18,7 +18,7 @@ from esctl.chain import genesis
 from esctl.errors import StorageVersionError, UnavailableError
 from esctl.events import now
 from esctl.stores.files import draft_of
-from esctl.stores.format import APPLICATION_ID, STORAGE_VERSION
+from esctl.stores.format import APPLICATION_ID, STORAGE_VERSION, check_there
 
 # Measured on 1,000,000 events of 380 bytes with random ids, rates against 4096: appending 1.2 times as fast at 8192
 # and 1.4 at 16384, replay 1.05 and 1.1; but a small log, a WAL and a cold append grow with the page.
@@ -88,19 +88,20 @@ def _build(path: Path, log_id: str, *, wal: bool) -> None:
         connection.execute(f"pragma synchronous = {'full' if wal else 'extra'}")
         connection.execute("pragma locking_mode = exclusive")
         connection.execute("begin immediate")  # sqlite-utils begins deferred
-        _apply(connection)
-        moment = now()
-        connection.execute(
-            "insert into head values (1, ?, ?, 0, ?, ?, 0, 0)", (log_id, moment, genesis(log_id), moment)
-        )
+        _apply(connection, log_id)
         connection.execute("commit")
     finally:
         connection.close()
 
 
-def _apply(connection: sqlite3.Connection) -> None:
-    """Apply what is missing, within the caller's transaction, and stamp the storage version."""
+def _apply(connection: sqlite3.Connection, log_id: str) -> None:
+    """Apply what is missing in the caller's transaction, and stamp the storage version; `log_id` names a new log."""
     migrations.apply(Database(connection))
+    moment = now()
+    connection.execute(
+        "insert into head select 1, ?, ?, 0, ?, ?, 0, 0 where not exists (select 1 from head)",
+        (log_id, moment, genesis(log_id), moment),
+    )
     connection.execute(f"pragma application_id = {APPLICATION_ID}")
     connection.execute(f"pragma user_version = {STORAGE_VERSION}")
 
@@ -114,21 +115,27 @@ def pending(path: Path) -> list[str]:
         connection.close()
 
 
-def migrate(path: Path) -> Path:
+def migrate(path: Path, timeout: float = 5.0) -> Path:
     """Bring a log to this esctl's storage version, after a copy beside it; return the copy's path.
 
     One transaction: another process sees the old log or the new one. Raises UnavailableError when somebody has it open.
     """
-    connection = _connect(path)
+    connection = _connect(path, timeout)
+    copy = path.with_name(f"{path.name}.v{_version(connection)}.bak")
     try:
-        copy = path.with_name(f"{path.name}.v{_version(connection)}.bak")
-        with draft_of(copy) as draft:
-            _copy(connection, draft)
         connection.execute("pragma synchronous = full")
         connection.execute("pragma locking_mode = exclusive")
         connection.execute("begin exclusive")
-        _apply(connection)
-        connection.execute("commit")
+        connection.execute("commit")  # the lock stays; SQLite copies nothing out of a transaction that may write
+        with draft_of(copy) as draft:
+            _copy(connection, draft)
+        try:
+            connection.execute("begin immediate")
+            _apply(connection, str(uuid.uuid4()))
+            connection.execute("commit")
+        except BaseException:
+            copy.unlink()  # of a log that is as it was
+            raise
     except sqlite3.OperationalError as error:
         raise UnavailableError(f"cannot migrate {path}", why=str(error), fix="stop what uses the log") from error
     finally:
@@ -145,16 +152,26 @@ def _copy(connection: sqlite3.Connection, target: Path) -> None:
         copy.close()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None)
+def _connect(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
+    check_there(path)
+    uri = f"{path.resolve().as_uri()}?mode=rw"
     try:
-        is_log = connection.execute("pragma application_id").fetchone()[0] == APPLICATION_ID
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=timeout)
+        application, version = connection.execute("pragma application_id").fetchone()[0], _version(connection)
+    except sqlite3.OperationalError as error:
+        raise UnavailableError(f"cannot use {path}", why=str(error), fix="check its permissions") from error
     except sqlite3.DatabaseError:
-        is_log = False
-    if not is_log or _version(connection) > STORAGE_VERSION:
-        connection.close()
-        raise StorageVersionError(f"{path} is not a log that this esctl can migrate")
-    return connection
+        application, version = 0, 0
+    if application == APPLICATION_ID and version <= STORAGE_VERSION:
+        return connection
+    connection.close()
+    if application == APPLICATION_ID:
+        raise StorageVersionError(
+            f"{path} is newer than this esctl",
+            why=f"its storage version is {version}, this esctl knows {STORAGE_VERSION}",
+            fix="pip install --upgrade esctl",
+        )
+    raise StorageVersionError(f"{path} is not a log", fix="name the log with --log")
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -14,20 +14,20 @@ from esctl import chain
 from esctl.errors import (
     ConflictError,
     EsctlError,
-    NotFoundError,
     StorageVersionError,
     UnavailableError,
     UsageError,
     VerificationError,
 )
-from esctl.events import Expect, NewEvent, check_expected, now
+from esctl.events import SYSTEM_PREFIX, Expect, NewEvent, check_expected, now
 from esctl.query import Query
+from esctl.stores import sqlite_facts as facts
 from esctl.stores import sqlite_reads as reads
-from esctl.stores.format import APPLICATION_ID, STORAGE_VERSION
+from esctl.stores.format import APPLICATION_ID, STORAGE_VERSION, check_there
 
 TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold start
 if TYPE_CHECKING:
-    from typing import Literal
+    from typing import Any, Literal
 
     from esctl.stores.base import Finding, Form, Head, Original, Receipt, RunExpectation, SealedEvent
 
@@ -43,6 +43,8 @@ pragma mmap_size = 0;
 WAL_BYTES = 64 * 1024 * 1024  # what the WAL file is cut back to after a checkpoint
 BULK_CACHE_KIB = 24 * 1024  # ids come in random order: the more of their index is at hand, the faster
 BULK_CHECKPOINT_PAGES = 4000  # a page that many batches touch is copied once; measured 1.15 times the rate of 1000
+PATIENCE_MS = 50
+OPCODES_A_BREATH = 1_000_000
 MAX_CACHED_STREAMS = 65_536  # about 200 bytes each
 
 _HEAD = "select position, hash, recorded from head"
@@ -86,13 +88,18 @@ _TRANSLATIONS: tuple[tuple[tuple[type[apsw.Error], ...], type[EsctlError], str, 
     ),
 )
 
+_DAMAGE = ("no such table", "no such column", "unsupported file format", "malformed")  # a log that has lost its shape
+
 
 def translate(error: apsw.Error, path: Path) -> EsctlError:
     """The esctl error for one of SQLite's."""
+    why = str(error) if str(error) != "not an error" else f"SQLite reports {type(error).__name__}"
+    if isinstance(error, apsw.SQLError) and any(sign in why for sign in _DAMAGE):
+        return VerificationError(f"{path} is damaged", why=why, fix="restore a backup")
     for kinds, translated, what, fix in _TRANSLATIONS:
         if isinstance(error, kinds):
-            return translated(what.format(path=path), why=str(error), fix=fix.format(path=path))
-    return EsctlError(f"SQLite failed on {path}", why=f"{type(error).__name__}: {error}")
+            return translated(what.format(path=path), why=why, fix=fix.format(path=path))
+    return EsctlError(f"SQLite failed on {path}", why=f"{type(error).__name__}: {why}")
 
 
 class SqliteStore:
@@ -119,27 +126,31 @@ class SqliteStore:
             try:
                 self._execute = self._connection.execute
                 self._settle(write, bulk)
+            except (TypeError, ValueError) as error:  # a head that does not say what it says in every log
+                self._connection.close()
+                raise VerificationError(f"{path} is damaged", why=str(error), fix="restore a backup") from error
             except BaseException:
                 self._connection.close()
                 raise
 
     def _open(self, write: bool) -> apsw.Connection:
-        if not self.path.exists():
-            raise NotFoundError(
-                f"there is no log at {self.path}", fix=f"esctl init --log {self.path}   (or name another with --log)"
-            )
-        if self.path.is_dir():
-            raise UsageError(f"{self.path} is a folder", fix=f"--log {self.path}/esctl.db")
+        check_there(self.path)
+        uri = self.path.absolute().as_uri()  # a path may hold bytes that are no text
+        writable = os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
+        if write and not writable:  # known before SQLite makes files beside it
+            raise UnavailableError(f"{self.path} is read-only", fix="make the file and its folder writable")
         with Translated(self.path):
-            if not write and not os.access(self.path, os.W_OK) and not Path(f"{self.path}-wal").exists():
-                # Nobody here could write it, so no WAL is needed; opened in any other way SQLite would leave one.
+            if not write and not writable and not Path(f"{self.path}-wal").exists():
+                # Nobody here could write it, so no WAL is needed; opened in any other way SQLite would want one.
                 flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-                return apsw.Connection(f"{self.path.resolve().as_uri()}?immutable=1", flags=flags)
+                return apsw.Connection(f"{uri}?immutable=1", flags=flags)
             # Readers open for writing too (and then forbid it): only such a connection removes its -wal and -shm.
-            return apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
+            return apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI)
 
     def _settle(self, write: bool, bulk: bool) -> None:
         """Settings first, then what the file says of itself."""
+        # A statement may run for minutes in C; back in Python now and then, it hears Ctrl-C.
+        self._connection.set_progress_handler(lambda: False, OPCODES_A_BREATH)
         self._connection.set_busy_timeout(int(self.timeout * 1000))
         self._run(SETTINGS)
         application, version = (self._execute(f"pragma {name}").get for name in ("application_id", "user_version"))
@@ -167,29 +178,22 @@ class SqliteStore:
             self._run("pragma query_only = on")
         if bulk:
             self._run(f"pragma cache_size = -{BULK_CACHE_KIB}; pragma wal_autocheckpoint = {BULK_CHECKPOINT_PAGES}")
-        self.log_id = str(self._execute("select log_id from head").get)
+        self.log_id = self._execute("select log_id from head").get
+        if not isinstance(self.log_id, str):
+            raise TypeError("it has not one head")
 
     def _run(self, statements: str) -> None:
         self._execute(statements).fetchall()  # apsw goes on to the next statement only when the rows are taken
 
     # Writing
 
-    def transaction(self, *, keep: bool = True) -> Transaction:
+    def transaction(self, *, keep: bool = True, waiting: Callable[[], None] = lambda: None) -> Transaction:
         """See Store."""
-        return Transaction(self, keep=keep)
+        return Transaction(self, keep=keep, waiting=waiting)
 
-    def _begin(self) -> None:
+    def _begin(self, waiting: Callable[[], None]) -> None:
         with Translated(self.path):
-            deadline = time.monotonic() + self.timeout
-            while True:
-                try:
-                    self._execute("begin immediate")
-                    break
-                except apsw.BusyError:
-                    # SQLite gives up at once, whatever the time-out, when waiting could not help *it* (WAL recovery).
-                    if time.monotonic() >= deadline:
-                        raise
-                    time.sleep(0.01)
+            self._take_lock(waiting)
             if (seen := self._execute("pragma data_version").get) != self._seen_version:
                 self._streams.clear()  # somebody else wrote
                 self._types.clear()
@@ -199,24 +203,51 @@ class SqliteStore:
             self._start, self._largest, self._quoting = self._head, 0, False
             self._recorded = max(now(), self._head[2])
 
+    def _take_lock(self, waiting: Callable[[], None]) -> None:
+        """BEGIN IMMEDIATE, tried again until the time is up.
+
+        In short tries, so that signals are heard; and SQLite itself gives up at once, whatever its time-out, where
+        waiting could not help *it* (WAL recovery).
+        """
+        deadline = time.monotonic() + self.timeout
+        self._connection.set_busy_timeout(min(PATIENCE_MS, int(self.timeout * 1000)))
+        try:
+            while True:
+                try:
+                    self._execute("begin immediate")
+                except apsw.BusyError:
+                    waiting()
+                    if time.monotonic() >= deadline:
+                        raise
+                    time.sleep(0.001)
+                else:
+                    return
+        finally:
+            self._connection.set_busy_timeout(int(self.timeout * 1000))
+
     def _end(self, *, commit: bool) -> None:
+        committed = False
         with Translated(self.path):
             try:
                 if commit and self._head:
-                    if self._head is not self._start:
-                        self._execute(
-                            "update head set position = ?, hash = ?, recorded = ?,"
-                            " largest = max(largest, ?), quoting = max(quoting, ?)",
-                            (*self._head, self._largest, self._quoting),
-                        )
-                    self._execute("commit")
-                    return
+                    self._commit(self._head)
+                    committed = True
             finally:
                 self._head = None
-                if self._connection.in_transaction:
-                    self._execute("rollback")
+                if not committed:  # whoever rolled back: after some errors SQLite has done it by itself
                     self._streams.clear()
                     self._types.clear()
+                    if self._connection.in_transaction:
+                        self._execute("rollback")
+
+    def _commit(self, head: Head) -> None:
+        if head is not self._start:
+            self._execute(
+                "update head set position = ?, hash = ?, recorded = ?,"
+                " largest = max(largest, ?), quoting = max(quoting, ?)",
+                (*head, self._largest, self._quoting),
+            )
+        self._execute("commit")
 
     def append(self, events: Sequence[NewEvent], run: RunExpectation | None = None) -> list[Receipt]:
         """See Store. The first attempt trusts that every id is new; only a batch that is not looks ids up."""
@@ -348,16 +379,22 @@ class SqliteStore:
         missing = tuple({event[0] for event in events if event[0] not in streams})
         if missing:
             found = self._execute(
-                f"select s.name, s.stream_id, {reads.VERSION} from carray(?) c cross join streams s on s.name = c.value",
+                f"select s.name, s.stream_id, {reads.VERSION}"
+                " from carray(?) c cross join streams s on s.name = c.value",
                 (apsw.carray(missing),),
             )
             for name, *numbers in found:
                 streams[name] = numbers
             if new := sorted(name for name in missing if name not in streams):
-                stream_id = self._execute("select ifnull(max(stream_id), 0) from streams").get
+                lowest, highest = self._execute(
+                    "select ifnull(min(min(stream_id), 0), 0), ifnull(max(max(stream_id), 0), 0) from streams"
+                ).get
                 for name in new:
-                    stream_id += 1
-                    streams[name] = [stream_id, 0]
+                    if name.startswith(SYSTEM_PREFIX):
+                        lowest -= 1
+                    else:
+                        highest += 1
+                    streams[name] = [lowest if name.startswith(SYSTEM_PREFIX) else highest, 0]
                 self._connection.executemany(
                     "insert into streams values (?, ?)", [(streams[name][0], name) for name in new]
                 )
@@ -374,6 +411,10 @@ class SqliteStore:
         with Translated(self.path):
             return self._head or self._execute(_HEAD).get
 
+    def _newest(self) -> int:
+        """The position up to which there are events: the head's, but for a damaged head."""
+        return min(self.head()[0], self._execute("select max(position) from events").get or 0)
+
     def stream_version(self, stream: str) -> int:
         """See Store."""
         with Translated(self.path):
@@ -382,7 +423,7 @@ class SqliteStore:
     def position_at(self, recorded: str) -> int:
         """See Store. `recorded` never decreases, so a bisection by position finds it without an index."""
         with Translated(self.path):
-            low, high = 0, self.head()[0]
+            low, high = 0, self._newest()
             while low < high:
                 middle = (low + high + 1) // 2
                 moment = self._execute("select recorded from events where position = ?", (middle,)).get
@@ -391,21 +432,18 @@ class SqliteStore:
 
     def read(self, query: Query) -> Iterator[SealedEvent]:
         """See Store."""
-        with Translated(self.path):
-            for position, stream, version, id_, type_, schema, time_, recorded, data, meta, salt, hash_ in reads.rows(
-                self._connection, self._bounded(query), reads.COLUMNS
-            ):
-                event = (position, stream, version, id_, type_, schema, time_, recorded, data, meta)
-                yield event, salt, hash_
+        with Translated(self.path), _Conditioned(query):
+            for *columns, salt, hash_ in reads.rows(self._connection, self._bounded(query), reads.COLUMNS):
+                yield tuple(columns), salt, hash_  # COLUMNS begins with those of an Event
 
     def lines(self, query: Query, form: Form = "line") -> Iterator[bytes]:
         """See Store."""
-        with Translated(self.path):
+        with Translated(self.path), _Conditioned(query):
             yield from reads.chunks(self._connection, self._bounded(query), form)
 
     def _bounded(self, query: Query) -> reads.Bounded:
         """The query with names and times resolved to what the tables know, ending at the present head."""
-        until = min(query.until, self.head()[0])
+        until = min(query.until, self._newest())
         if query.as_of is not None:
             until = min(until, self.position_at(query.as_of))
         return reads.resolve(self._connection, query, until)
@@ -413,13 +451,59 @@ class SqliteStore:
     def is_json(self, text: str) -> bool:
         """See Store. SQLite's parser is at hand when no other is loaded yet."""
         with Translated(self.path):
-            return bool(self._execute("select json_valid(?)", (text,)).get)
+            return "\0" not in text and bool(self._execute("select json_valid(?)", (text,)).get)
 
-    def names(self, kind: Literal["stream", "type"]) -> Iterator[str]:
+    def find(self, event_id: str) -> int:
         """See Store."""
         with Translated(self.path):
-            for (name,) in self._execute(f"select name from {kind}s order by name"):
+            return self._execute("select position from events where id = ?", (event_id,)).get or 0
+
+    def names(self, kind: Literal["stream", "type"], prefix: str = "") -> Iterator[str]:
+        """See Store."""
+        own = "and stream_id > 0" if kind == "stream" else ""
+        sql = f"select name from {kind}s where name >= ?1 and substr(name, 1, length(?1)) = ?1 {own} order by name"
+        with Translated(self.path):
+            for (name,) in self._execute(sql, (prefix,)):
                 yield name
+
+    def streams(self, pattern: str | None, *, system: bool) -> Iterator[dict[str, Any]]:
+        """See Store."""
+        with Translated(self.path):
+            yield from facts.streams(self._connection, pattern, system=system)
+
+    def types(self, *, system: bool) -> Iterator[dict[str, Any]]:
+        """See Store."""
+        with Translated(self.path):
+            yield from facts.types(self._connection, system=system)
+
+    def info(self) -> dict[str, Any]:
+        """See Store."""
+        with Translated(self.path):
+            return facts.info(self._connection)
+
+    def over_time(self, buckets: int, group: Literal["stream", "type"]) -> Iterator[tuple[int, str, int]]:
+        """See Store."""
+        with Translated(self.path):
+            yield from facts.over_time(self._connection, buckets, group)
+
+    def changed(self) -> bool:
+        """See Store. SQLite keeps the counter in shared memory."""
+        with Translated(self.path):
+            before, self._seen_version = self._seen_version, self._execute("pragma data_version").get
+            return before != self._seen_version
+
+    def question(self, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+        """See Store."""
+        from esctl.sql import authorize_reading  # noqa: PLC0415 - only a question needs it
+
+        self._connection.authorizer = authorize_reading  # from here on this connection answers questions only
+        with Translated(self.path), _Asked():
+            names, rows = facts.question(self._connection, sql)
+        return names, self._answers(rows)
+
+    def _answers(self, rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        with Translated(self.path), _Asked():
+            yield from rows
 
     def check(self, *, full: bool) -> Iterator[Finding]:
         """See Store. One read transaction, so that writers beside it are not mistaken for damage."""
@@ -433,7 +517,8 @@ class SqliteStore:
         from esctl.stores.files import draft_of  # noqa: PLC0415 - only backup needs it
 
         with draft_of(target) as draft, Translated(target):
-            copy = apsw.Connection(str(draft), flags=apsw.SQLITE_OPEN_READWRITE)
+            flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
+            copy = apsw.Connection(draft.absolute().as_uri(), flags=flags)
             try:
                 with copy.backup("main", self._connection, "main") as backup:
                     backup.step(-1)  # all under one read lock: in smaller steps every write starts it anew
@@ -445,14 +530,48 @@ class SqliteStore:
         self._connection.close()
 
 
+class _Conditioned:
+    """A block in which a query's own condition may fail on some event."""
+
+    def __init__(self, query: Query) -> None:
+        self.where = query.where
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self.where is not None and isinstance(error, apsw.SQLError | apsw.TooBigError):
+            raise UsageError(f"--where {self.where[:80]!r} fails on an event: {error}") from error
+
+
+_BAD_QUESTIONS = (apsw.SQLError, apsw.AuthError, apsw.TooBigError, apsw.ExecutionCompleteError)
+
+
+class _Asked:
+    """A block whose failure is that of a question."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(
+            error, apsw.SQLError | apsw.AuthError | apsw.TooBigError | apsw.ExecutionCompleteError | ValueError
+        ):
+            raise UsageError(
+                f"the SQL cannot be run: {error}",
+                why="a question is one SELECT over the view log, or the tables of esctl help format",
+                fix='esctl query "select type, count(*) from log group by type"',
+            ) from error
+
+
 class Transaction:
     """See `Store.transaction`."""
 
-    def __init__(self, store: SqliteStore, *, keep: bool) -> None:
-        self.store, self.keep = store, keep
+    def __init__(self, store: SqliteStore, *, keep: bool, waiting: Callable[[], None]) -> None:
+        self.store, self.keep, self.waiting = store, keep, waiting
 
     def __enter__(self) -> None:
-        self.store._begin()  # noqa: SLF001 - the other half of the store
+        self.store._begin(self.waiting)  # noqa: SLF001 - the other half of the store
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.store._end(commit=self.keep and kind is None)  # noqa: SLF001

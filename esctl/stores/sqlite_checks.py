@@ -39,12 +39,30 @@ _QUICK: tuple[tuple[str, str], ...] = (
         """select position, 'the event names a stream or a type that is not there' from events
            where stream_id not in (select stream_id from streams) or type_id not in (select type_id from types)""",
     ),
+    (
+        "names",
+        """select null, printf('stream %s is numbered %d: only the log''s own streams are below zero', name, stream_id)
+           from streams where stream_id = 0 or (stream_id < 0) <> (substr(name, 1, 1) = '$')""",
+    ),
 )
 _FULL: tuple[tuple[str, str], ...] = (
     (
         "json",
         """select position, iif(json_valid(data), 'meta is not a JSON object', 'data is not JSON') from events
            where not json_valid(data) or not json_valid(meta) or json_type(meta) <> 'object'""",
+    ),
+    (
+        "head",
+        r"""select null, 'the head says that no name holds a quote or a backslash, and one does' from head
+           where not quoting and (
+             exists(select 1 from streams where name glob '*["\]*')
+             or exists(select 1 from types where name glob '*["\]*')
+             or exists(select 1 from events where id glob '*["\]*'))""",
+    ),
+    (
+        "head",
+        """select null, printf('the head says that the largest payload has %d bytes, one has %d', largest, most)
+           from head, (select max(octet_length(data) + octet_length(meta)) as most from events) where most > largest""",
     ),
     (
         "recorded",
