@@ -1,3 +1,17 @@
-"""An event store in one SQLite file, driven from the shell."""
+"""An event store in one SQLite file, driven from the shell; from Python: `from esctl import open_log`."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.api import Event, Log, Receipt, open_log
 
 __version__ = "0.1.0"
+__all__ = ["Event", "Log", "Receipt", "__version__", "open_log"]
+
+
+def __getattr__(name: str) -> object:
+    """Load the API when it is asked for: commands start without it."""
+    if name in __all__:
+        from esctl import api  # noqa: PLC0415
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from esctl.errors import NotFoundError
-from esctl.events import Expect, NewEvent
+from esctl.errors import ConflictError, NotFoundError
+from esctl.events import Event, Expect, NewEvent, new_ids, whole_number
 from esctl.query import Query
 from esctl.stores.sqlite import SqliteStore
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from esctl.stores.base import Finding, Form, Head, Receipt, SealedEvent, Store
+
+POLL_SECONDS = 0.02  # between two looks for new events: a look takes microseconds
+SYSTEM_STREAM = "$esctl"
 
 
 class RunExpectation:
@@ -46,6 +49,21 @@ class RunExpectation:
             self._streams[stream] = version
 
 
+class Guard:
+    """An append condition: no event that was there before may meet `condition` after the position `after`."""
+
+    def __init__(self, condition: str, after: int) -> None:
+        self.condition, self.after = condition, after
+
+    def check(self, log: EventLog, receipts: Sequence[Receipt], before: int) -> None:
+        """Judge a batch in its transaction; `before` is the head that it began from.
+
+        A batch of duplicates passes: it was let in when it came first.
+        """
+        if not all(duplicate for _, _, _, _, duplicate in receipts):
+            log.none_match(self.condition, self.after, before)
+
+
 class EventLog:
     """An open log. Close it, or use it in a `with` block."""
 
@@ -69,9 +87,11 @@ class EventLog:
         """The newest event: position, hash, recorded."""
         return self.store.head()
 
-    def transaction(self, *, keep: bool = True) -> AbstractContextManager[None]:
+    def transaction(
+        self, *, keep: bool = True, waiting: Callable[[], None] = lambda: None
+    ) -> AbstractContextManager[None]:
         """Appends within commit as one; see `Store.transaction`."""
-        return self.store.transaction(keep=keep)
+        return self.store.transaction(keep=keep, waiting=waiting)
 
     def append(self, events: Sequence[NewEvent], run: RunExpectation | None = None) -> list[Receipt]:
         """Append within the open transaction; see `Store.append`."""
@@ -86,6 +106,66 @@ class EventLog:
         """The events of a query as chunks of NDJSON."""
         self._known(query)
         return self.store.lines(query, form)
+
+    def follow(self, query: Query, form: Form = "line") -> Iterator[bytes]:
+        """The events of a query, and then those that come, for ever (or up to `query.limit` of them).
+
+        Chunks of whole lines; an empty one says that for now there is no more.
+        """
+        self._known(query)
+        left = query.limit
+        if left == 0:
+            return
+        seen, new = 0, query
+        while True:
+            self.store.changed()
+            head = self.head()[0]
+            if head > seen:
+                new.until, new.limit = head, left
+                for chunk in self.store.lines(new, form):
+                    yield chunk
+                    if left is not None and (left := left - chunk.count(b"\n")) <= 0:
+                        return
+                seen, new = head, query.since_position(head + 1)
+            yield b""
+            while not self.store.changed():
+                time.sleep(POLL_SECONDS)
+
+    def event(self, reference: str) -> SealedEvent:
+        """The event of a position (`120`, `#120`) or an id; raises NotFoundError. What could be both is a position."""
+        position = whole_number(reference.removeprefix("#"))
+        if position is None or position > self.head()[0]:
+            position = self.store.find(reference)
+        for sealed in self.store.read(Query(since=position, until=position, system=True)) if position else ():
+            return sealed
+        raise NotFoundError(
+            f"there is no event {reference} in {self.path}",
+            why=f"it is neither a position up to {self.head()[0]} nor an id",
+            fix="esctl replay --last 5   (shows the newest)",
+        )
+
+    def record(self, type_: str, data: str, meta: str = "{}") -> Receipt:
+        """Append an event of the log's own, about what was done to it."""
+        with self.store.transaction():
+            return self.store.append([(SYSTEM_STREAM, type_, next(new_ids()), None, 1, data, meta, None)])[0]
+
+    def system_events(self, type_: str) -> Iterator[Event]:
+        """The log's own events of a type."""
+        for event, _, _ in self.store.read(Query(stream=SYSTEM_STREAM, types=(type_,), system=True)):
+            yield event
+
+    def none_match(self, condition: str, after: int, until: int) -> None:
+        """Raise ConflictError, naming up to ten, if events after one position and up to another meet a condition."""
+        query = Query(since=after + 1, until=until, where=condition, limit=10)
+        if found := [event for event, _, _ in self.store.read(query)]:
+            named = ", ".join(f"#{event[0]} {event[4]} in {event[1]}" for event in found)
+            raise ConflictError(
+                f"an event matches {condition!r} after position {after}",
+                why=named,
+                fix="read again, decide again, append with --after and the head that was read",
+                after=after,
+                positions=[event[0] for event in found],
+            )
 
     def is_json(self, text: str) -> bool:
         """Whether a text is strict JSON, asked of the store."""
@@ -104,8 +184,14 @@ class EventLog:
         self.store.close()
 
     def _known(self, query: Query) -> None:
-        """Refuse a stream that the log does not have, naming what comes near."""
+        """Refuse a condition that is none, and a stream that the log does not have, naming what comes near."""
+        if query.where is not None:
+            from esctl.sql import check_condition  # noqa: PLC0415 - only a condition needs it
+
+            check_condition(query.where)
         if query.stream is not None and not self.store.stream_version(query.stream):
+            import difflib  # noqa: PLC0415 - only a mistake needs it
+
             near = difflib.get_close_matches(query.stream, self.store.names("stream"), 3, 0.75)
             raise NotFoundError(
                 f"there is no stream {query.stream} in {self.path}",

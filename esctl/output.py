@@ -1,4 +1,4 @@
-"""Rows -> table, NDJSON, JSON, CSV, TSV; notes and errors. The only module that prints.
+"""Rows -> table, NDJSON, JSON, CSV, TSV; notes, progress and errors. The only module that prints.
 
 Its imports are paid by every cold start: rich, csv and msgspec are loaded where they are used.
 """
@@ -7,33 +7,44 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from esctl.errors import EsctlError, UnavailableError
-from esctl.events import FIELDS
+from esctl.events import FIELDS, whole_number
+from esctl.text import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal
+    from typing import TypeVar
 
-    from rich.console import Console
-
+    from esctl.events import Event
+    from esctl.fields import Field
     from esctl.stores.base import Head, Receipt, SealedEvent
+    from esctl.tables import Look
 
-FORMATS = ("auto", "table", "ndjson", "json", "csv", "tsv", "raw")
+    T = TypeVar("T")
+
+FORMATS = ("auto", "table", "ndjson", "json", "csv", "tsv", "raw", "cloudevents")
 TABLE_FIELDS = ("position", "time", "stream", "version", "type", "data")
-
-# What a terminal might act on: C0 and C1 controls, DEL, line and paragraph separators, bidirectional controls.
-_ACTING = [*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F)]
-_ACTING += range(0x2066, 0x206A)
-_VISIBLE = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _ACTING}
-_VISIBLE |= {10: "\\n", 13: "\\r", 9: "\\t"}
+PROGRESS_AFTER = 0.5  # seconds: what is over sooner needs no bar
 
 
-def clean(text: str) -> str:
-    """Text with every character that a terminal acts on spelled out."""
-    return text.translate(_VISIBLE)
+class Settings:
+    """How this process prints; a command sets it once from its options."""
+
+    color = "auto"
+    utc = False
+    wide = False
+    quiet = False
+    safe_csv = False
+
+
+def _look() -> Look:
+    from esctl.tables import Look
+
+    return Look(Settings.color, Settings.utc, Settings.wide)
 
 
 def resolve(format_: str) -> str:
@@ -44,11 +55,17 @@ def resolve(format_: str) -> str:
 
 
 def write(chunks: Iterable[bytes]) -> None:
-    """Write bytes to stdout as they come. Raises BrokenPipeError, and UnavailableError if stdout takes no more."""
+    """Write bytes to stdout as they come; an empty chunk lets the reader have what there is.
+
+    Raises BrokenPipeError, and UnavailableError if stdout takes no more.
+    """
     out = sys.stdout.buffer
     for chunk in chunks:
         with _Writing():
-            out.write(chunk)
+            if chunk:
+                out.write(chunk)
+            else:
+                out.flush()
     with _Writing():
         out.flush()
 
@@ -86,7 +103,7 @@ def lines(chunks: Iterable[bytes], format_: str) -> None:
 
 def _array(chunks: Iterable[bytes]) -> Iterator[bytes]:
     separator = b"[\n"
-    for chunk in chunks:
+    for chunk in filter(None, chunks):
         yield separator + chunk[:-1].replace(b"\n", b",\n")  # an LF in a chunk always ends a line
         separator = b",\n"
     yield b"[]\n" if separator == b"[\n" else b"\n]\n"
@@ -95,73 +112,72 @@ def _array(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def events(sealed: Iterable[SealedEvent], format_: str, *, hashes: bool) -> None:
     """Print events as a table, CSV or TSV."""
     if format_ == "table":
-        table(TABLE_FIELDS, ((e[0], _seconds(e[6]), e[1], e[2], e[4], e[8]) for e, _, _ in sealed))
+        rows(TABLE_FIELDS, ((e[0], e[6], e[1], e[2], e[4], e[8]) for e, _, _ in sealed), format_)
         return
     header = (*FIELDS, "salt", "hash") if hashes else FIELDS
-    rows = ((*event, salt.hex(), hash_.hex()) if hashes else event for event, salt, hash_ in sealed)
-    _separated(header, rows, format_)
+    rows(header, ((*e, salt.hex(), hash_.hex()) if hashes else e for e, salt, hash_ in sealed), format_)
 
 
-def _seconds(time: str) -> str:
-    """A time as people read it in a row of others: `2026-01-31 09:30:00Z`."""
-    return f"{time[:10]} {time[11:19]}Z"
+def picked(sealed: Iterable[SealedEvent], fields: Sequence[Field], format_: str) -> None:
+    """Print some fields of events: JSON keeps their text, tables and CSV show text without quotes."""
+    from esctl.fields import plain, record
+
+    if format_ in ("ndjson", "json"):
+        lines((record(fields, event) for event, _, _ in sealed), format_)
+    elif format_ == "raw":
+        write(("\t".join(plain(field.of(event)) for field in fields) + "\n").encode() for event, _, _ in sealed)
+    else:
+        names = [field.name for field in fields]
+        values = ([_number(plain(field.of(event))) for field in fields] for event, _, _ in sealed)
+        rows(names, values if format_ == "table" else ([str(v) for v in row] for row in values), format_)
 
 
-def _separated(header: Sequence[str], rows: Iterable[Sequence[object]], format_: str) -> None:
+def _number(text_: str) -> object:
+    """Whole numbers as such, so that a table aligns them; all else stays the text that it is."""
+    number = whole_number(text_.removeprefix("-"))
+    return int(text_) if number is not None and str(int(text_)) == text_ else text_
+
+
+def filled(sealed: Iterable[SealedEvent], template: str) -> None:
+    """Print a line an event from a template; on a terminal nothing that an event holds acts."""
+    from esctl.fields import template as compiled
+
+    fill = compiled(template, clean if sys.stdout.isatty() else str)
+    write((fill(event) + "\n").encode() for event, _, _ in sealed)
+
+
+def rows(header: Sequence[str], values: Iterable[Sequence[object]], format_: str, spare: Sequence[str] = ()) -> None:
+    """Print rows as a table (without `spare` columns where it is narrow), CSV or TSV."""
+    if format_ == "table":
+        from esctl.tables import table
+
+        write(block.encode() for block in table(header, values, _look(), spare))
+    else:
+        _separated(header, values, format_)
+
+
+def _separated(header: Sequence[str], values: Iterable[Sequence[object]], format_: str) -> None:
     """Print rows as CSV or TSV with LF at line ends, as the shell's tools expect."""
     import csv
     import io
 
     def chunks() -> Iterator[bytes]:
         buffer = io.StringIO(newline="")
-        writer = csv.writer(buffer, delimiter="\t" if format_ == "tsv" else ",", lineterminator="\n")
-        for row in chain((header,), rows):
-            writer.writerow(row)
-            yield buffer.getvalue().encode()
+        writer = csv.writer(buffer, delimiter="\t" if format_ == "tsv" else ",", lineterminator="\r\n")
+        for row in chain((header,), values):
+            writer.writerow([_defused(value) for value in row] if Settings.safe_csv else row)
+            yield f"{buffer.getvalue()[:-2]}\n".encode()  # written with CRLF, so that a CR in a cell is quoted
             buffer.seek(0)
             buffer.truncate()
 
     write(chunks())
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows as a table that fits the terminal; a cell's content is never markup and never acts.
-
-    What does not fit is cut from the last column, the widest as a rule, and only then from the others.
-    """
-    from rich.table import Table
-    from rich.text import Text
-
-    console = _console()
-    cells = [[Text(clean(str(cell))) for cell in row] for row in rows]
-    widths = [max([len(name), *(row[i].cell_len for row in cells)]) for i, name in enumerate(header)]
-    left = console.width - sum(widths[:-1]) - 2 * (len(header) - 1)
-    grid = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for i, name in enumerate(header):
-        width = min(widths[i], max(left, len(name))) if i == len(header) - 1 else None
-        justify: Literal["left", "right"] = "right" if name in ("position", "version") else "left"
-        grid.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis", width=width)
-    for row in cells:
-        grid.add_row(*row)
-    with console.capture() as captured:
-        console.print(grid)
-    write([captured.get().encode()])
-
-
-_colour = "auto"
-
-
-def colour(choice: str) -> None:
-    """Set whether tables are coloured: `always`, `never`, or `auto` (as the terminal, NO_COLOR and TERM say)."""
-    global _colour  # noqa: PLW0603 - as much a state of the process as stdout is
-    _colour = choice
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    forced = {"always": True, "never": False}.get(_colour)
-    return Console(highlight=False, force_terminal=forced or None, no_color=forced is False or None)
+def _defused(value: object) -> object:
+    """A cell that no spreadsheet takes for a formula: an apostrophe goes before what might be one."""
+    if not isinstance(value, str) or not value.strip():
+        return value
+    return f"'{value}" if value[0] in "\t\r" or value.lstrip()[0] in "=+-@" else value
 
 
 def head_text(head: Head) -> str:
@@ -174,7 +190,7 @@ def head(newest: Head) -> None:
     text(f"{head_text(newest)}\n")
 
 
-# Records: receipts, reports
+# Records: receipts, reports, lists
 
 
 def receipt(made: Receipt) -> dict[str, object]:
@@ -182,20 +198,57 @@ def receipt(made: Receipt) -> dict[str, object]:
     return dict(zip(("position", "stream", "version", "id", "duplicate"), made, strict=True))
 
 
-def records(rows: Iterable[Mapping[str, object]], format_: str) -> None:
+def records(made: Iterable[Mapping[str, object]], format_: str) -> None:
     """Print records one by one, each flushed, so that a reader of a pipe has them when they are true."""
     if format_ in ("csv", "tsv", "json"):
-        kept = list(rows)
-        if format_ == "json":
-            write([b"[\n" + b",\n".join(map(_json, kept)) + b"\n]\n" if kept else b"[]\n"])
-        elif kept:
-            _separated(list(kept[0]), (list(row.values()) for row in kept), format_)
+        listed(made, format_)
         return
-    for row in rows:
+    for row in made:
         if format_ == "table":
-            write([" · ".join(f"{key} {clean(_shown(value))}" for key, value in row.items()).encode() + b"\n"])
+            write([" · ".join(f"{k} {clean(_shown(v))}" for k, v in row.items()).encode("utf-8", "replace") + b"\n"])
         else:
             write([_json(row) + b"\n"])
+
+
+def listed(
+    made: Iterable[Mapping[str, object]], format_: str, spare: Sequence[str] = (), names: Sequence[str] = ()
+) -> None:
+    """Print records that belong together; as a table, one a row, without `spare` columns where it is narrow.
+
+    `names` are the columns of an empty list.
+    """
+    if format_ == "json":
+        lines((_json(row) + b"\n" for row in made), format_)
+    elif format_ in ("table", "csv", "tsv"):
+        source = iter(made)
+        first = next(source, None)
+        if first is None and names and format_ != "table":
+            rows(names, (), format_)
+        elif first is not None:
+            rows(list(first), (list(row.values()) for row in chain((first,), source)), format_, spare)
+    else:
+        write(_json(row) + b"\n" for row in made)
+
+
+def answer(header: Sequence[str], values: Iterable[Sequence[object]], format_: str) -> None:
+    """Print the rows of a question; `raw`: values with tabs between them, as they are; blobs in hexadecimal."""
+    values = ([value.hex() if isinstance(value, bytes) else value for value in row] for row in values)
+    if format_ in ("table", "csv", "tsv"):
+        rows(header, values, format_)
+    elif format_ == "raw":
+        write(("\t".join("" if v is None else str(v) for v in row) + "\n").encode() for row in values)
+    else:
+        listed((dict(zip(header, row, strict=True)) for row in values), format_)
+
+
+def one(record: Mapping[str, object], format_: str) -> None:
+    """Print one record; on a terminal a line a field."""
+    if format_ == "table":
+        from esctl.tables import pairs
+
+        text(pairs(record.items(), _look()))
+    else:
+        listed([record], "ndjson" if format_ in ("json", "raw") else format_)
 
 
 def verification(report: Mapping[str, object], format_: str) -> None:
@@ -206,8 +259,26 @@ def verification(report: Mapping[str, object], format_: str) -> None:
     findings = report["findings"]
     assert isinstance(findings, list)
     records([{key: value for key, value in report.items() if key != "findings"}], format_)
-    if findings:
-        table(list(findings[0]), (list(finding.values()) for finding in findings))
+    listed(findings, format_)
+
+
+def traced(branches: Iterable[tuple[int, Event]], position: int) -> None:
+    """Print events with their depth as a tree; the one at `position` is pointed out."""
+    from esctl.tables import local, tree
+
+    def line(event: Event) -> str:
+        here = "   <-" if event[0] == position else ""
+        return f"#{event[0]} {event[4]} in {event[1]} v{event[2]}  {local(event[6], _look())}{here}"
+
+    text(tree(((depth, line(event)) for depth, event in branches), _look()))
+
+
+def bars(title: str, counts: Mapping[str, Sequence[int]]) -> None:
+    """Print a line of bars for each name, with its sum."""
+    from esctl.tables import padded, sparkline
+
+    lines = [(n, f"  {sparkline(c)}  {sum(c):,}\n") for n, c in zip(padded(counts), counts.values(), strict=True)]
+    text(f"\n{title}\n" + "".join(name + line for name, line in lines))
 
 
 def _shown(value: object) -> str:
@@ -220,7 +291,10 @@ def _shown(value: object) -> str:
 
 
 def _json(record: Mapping[str, object]) -> bytes:
-    """Compact JSON. Flat records of plain values are put together by hand: importing msgspec takes two cold starts."""
+    """Compact JSON; what is not Unicode (a path may be) comes as question marks.
+
+    Flat records of plain values are put together by hand: importing msgspec takes two cold starts.
+    """
     pairs = []
     for key, value in record.items():
         if isinstance(value, bool) or value is None:
@@ -232,9 +306,55 @@ def _json(record: Mapping[str, object]) -> bytes:
         else:
             import msgspec
 
-            return msgspec.json.encode(record)
+            known = {k: v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for k, v in record.items()}
+            return msgspec.json.encode(known, enc_hook=repr)
         pairs.append(f'"{key}":{shown}')
     return ("{" + ",".join(pairs) + "}").encode()
+
+
+# Progress
+
+
+def progress(items: Iterable[T], label: str, total: int | None, weight: Callable[[T], int]) -> Iterator[T]:
+    """Pass items through; on a terminal, once it takes longer, with a bar on stderr: done, rate, time left."""
+    if Settings.quiet or not sys.stderr.isatty():
+        yield from items
+        return
+    start, done, bar = time.monotonic(), 0, None
+    try:
+        for item in items:
+            yield item
+            done += weight(item)
+            if bar is None and time.monotonic() - start > PROGRESS_AFTER:
+                bar = _Bar(label, total)
+            if bar is not None:
+                bar.show(done)
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+class _Bar:
+    """A bar of rich; loaded when one is needed."""
+
+    def __init__(self, label: str, total: int | None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(show_speed=False))
+        rate = TextColumn("{task.completed:,} events, {task.fields[rate]:,.0f}/s")
+        self._progress = Progress(*columns, rate, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+        self._start = time.monotonic()
+        self._task = self._progress.add_task(label, total=total, rate=0)
+        self._progress.start()
+
+    def show(self, done: int) -> None:
+        """Say how many are done."""
+        self._progress.update(self._task, completed=done, rate=done / max(time.monotonic() - self._start, 1e-3))
+
+    def close(self) -> None:
+        """Take the bar off the terminal."""
+        self._progress.stop()
 
 
 # Errors
@@ -263,6 +383,16 @@ def report(error: EsctlError, format_: str = "text") -> None:
         told += [f"fix: {error.fix}"] if error.fix else []
         sys.stderr.write("".join(f"{clean(line)}\n" for line in told))
     sys.stderr.flush()
+
+
+def unknown_types(types: Iterable[str], known: Sequence[str]) -> None:
+    """Note types that no event has where another may have been meant; they may come yet, so it is no error."""
+    for name in types:
+        if name not in known and not Settings.quiet:
+            import difflib
+
+            if near := difflib.get_close_matches(name, known, 3, 0.75):
+                say(f"note: no event has the type {name}; did you mean {' or '.join(near)}?")
 
 
 def skipped(error: EsctlError) -> None:

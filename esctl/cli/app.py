@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import signal
 import traceback
@@ -12,13 +13,29 @@ import typer
 from typer.core import TyperGroup
 
 from esctl import __version__, output
-from esctl.cli import append, backup, head, init, migrate, replay, verify
+from esctl.cli import (
+    append,
+    backup,
+    completion,
+    head,
+    info,
+    init,
+    mark,
+    marks,
+    migrate,
+    query,
+    replay,
+    show,
+    streams,
+    types,
+    verify,
+)
 from esctl.cli import help as help_
 from esctl.cli.options import Command, hoist
-from esctl.errors import EsctlError, UsageError
+from esctl.errors import EsctlError, UnavailableError, UsageError
 from esctl.ingest import Stopped
 
-EPILOG = "Topics: esctl help exit-codes, format, time.   Each command: esctl COMMAND --help."
+EPILOG = "Topics: esctl help exit-codes, time, format, environment, cookbook.   Each command: esctl COMMAND --help."
 
 app = typer.Typer(
     name="esctl",
@@ -29,7 +46,10 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (init, append, replay, head, verify, backup, migrate, help_):
+WRITING = (init, append, mark)
+READING = (replay, show, streams, types, info, marks, query, head)
+KEEPING = (verify, backup, migrate, help_, completion)
+for module in (*WRITING, *READING, *KEEPING):
     app.command(
         name=module.__name__.rpartition(".")[2],
         cls=Command,
@@ -46,6 +66,18 @@ def main(version: bool = typer.Option(False, "--version", help="Show the version
         raise typer.Exit
 
 
+def verbs() -> list[str]:
+    """The commands' names."""
+    return [module.__name__.rpartition(".")[2] for module in (*WRITING, *READING, *KEEPING)]
+
+
+def options(verb: str) -> list[str]:
+    """The long options of a command."""
+    command = typer.main.get_command(app)
+    known = command.commands.get(verb) if isinstance(command, TyperGroup) else None
+    return [name for option in known.params for name in option.opts if name.startswith("--")] if known else []
+
+
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; a signal ends the process instead."""
     signal.signal(signal.SIGTERM, _stop)
@@ -60,10 +92,23 @@ def ended_by(error: BaseException, arguments: list[str]) -> int:
     if isinstance(error, KeyboardInterrupt | typer.Abort | Stopped | BrokenPipeError):
         _die_of(error)
     told = error if isinstance(error, EsctlError) else _bug(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EFBIG):
+        output.silence()
+        told = UnavailableError("cannot write to stdout", why=error.strerror or "")
+    if isinstance(error, UnicodeEncodeError) and any(not _is_unicode(argument) for argument in arguments):
+        told = UsageError("an argument is not valid UTF-8", why="names and paths are text in UTF-8")
     if "--debug" in arguments:
-        traceback.print_exception(error)
+        output.say("".join(traceback.format_exception(error)).rstrip())
     output.report(told, "json" if _wants_json_errors(arguments) else "text")
     return told.exit_code
+
+
+def _is_unicode(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _bug(error: BaseException) -> EsctlError:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import typer
@@ -14,9 +17,10 @@ import typer
 from esctl import ingest, output
 from esctl.cli.options import Shared, expectation, item, items, opened
 from esctl.errors import EsctlError, NotFoundError, RefusedError, UsageError
-from esctl.events import NewEvent
-from esctl.log import EventLog
-from esctl.ndjson import Defaults, parser, payload_of
+from esctl.events import NewEvent, whole_number
+from esctl.log import EventLog, Guard
+from esctl.ndjson import BOM, Defaults, parser, payload_of
+from esctl.sql import check_condition
 
 EXAMPLES = """Examples:
   esctl append order-1 OrderPlaced '{"total":99.90}'
@@ -42,6 +46,15 @@ def command(
     type_: str | None = typer.Option(None, "--type", metavar="T", help="For lines that name none."),
     payload: bool = typer.Option(False, "--payload", help="Each line is a payload (needs --stream and --type)."),
     extra: str | None = typer.Option(None, metavar="meta", help="meta: keep unknown keys in meta."),
+    input_: Literal["auto", "ndjson", "cloudevents"] = typer.Option(
+        "auto", "--input", help="auto: a line with specversion is a CloudEvent."
+    ),
+    if_none_match: str | None = typer.Option(
+        None, metavar="SQL", help="Only if no event after --after meets this condition (see replay --where)."
+    ),
+    after: str | None = typer.Option(
+        None, metavar="N", help="A position, or the head that replay --emit-head printed."
+    ),
     atomic: bool = typer.Option(False, "--atomic", help="The whole input is one transaction."),
     batch: int | None = typer.Option(None, min=1, max=1_000_000, metavar="N", help="Lines a transaction. [10000]"),
     each: bool = typer.Option(False, "--each", help="Every line is a transaction."),
@@ -60,20 +73,27 @@ def command(
         raise UsageError(f"{' and '.join(given)} exclude each other", fix="esctl append --help")
     if extra not in (None, "meta"):
         raise UsageError(f"--extra is {extra!r}", why="unknown keys can go to meta only", fix="--extra meta")
+    if payload and extra:
+        raise UsageError("--extra is for envelopes", why="with --payload a line is data", fix="leave --extra out")
     if payload and not (stream and type_):
         raise UsageError("--payload needs --stream and --type", fix="esctl append --payload --stream S --type T")
-    defaults = Defaults(stream, type_, 1 if schema is None else schema, items(meta, "--meta"), payload, extra == "meta")
+    guard = _guard(if_none_match, after)
+    if guard and (batch or each):
+        raise UsageError("--if-none-match makes the whole input one transaction", fix="leave --batch and --each out")
+    schema = 1 if schema is None else schema
+    defaults = Defaults(stream, type_, schema, items(meta, "--meta"), payload, extra == "meta", input_)
     if single:
         event = _event(arguments, defaults, {"id": id_, "time": time, "expect": expectation(expect)})
         with opened(ctx, write=True) as log:
-            output.records(map(output.receipt, _one(log, event, dry_run=dry_run)), shared.rendering)
+            output.records(map(output.receipt, _one(log, event, guard, dry_run=dry_run)), shared.rendering)
         return
     options = ingest.Options(
-        batch=None if atomic else 1 if each else batch or ingest.BATCH_LINES,
+        batch=None if atomic or guard else 1 if each else batch or ingest.BATCH_LINES,
         skip_invalid=skip_invalid,
         dry_run=dry_run,
         receipts=receipts,
         expect=expectation(expect),
+        guard=guard,
     )
     with opened(ctx, write=True, bulk=True) as log:
         _run(log, _source(arguments, quiet=shared.quiet), defaults, options, shared)
@@ -116,35 +136,63 @@ def _data(arguments: list[str]) -> msgspec.Raw:
 
 def _read(source: str) -> bytes:
     if source == "-":
-        return sys.stdin.buffer.read()
+        _have_stdin()
+        return sys.stdin.buffer.read().removeprefix(BOM)
     try:
-        return Path(source[1:]).read_bytes()
+        return Path(source[1:]).read_bytes().removeprefix(BOM)
     except OSError as error:
         raise NotFoundError(f"cannot read {source[1:]}", why=error.strerror or str(error)) from error
 
 
-def _one(log: EventLog, event: NewEvent, *, dry_run: bool) -> Iterator[tuple[int, str, int, str, bool]]:
+def _guard(condition: str | None, after: str | None) -> Guard | None:
+    """The append condition of the options."""
+    if condition is None:
+        if after is not None:
+            raise UsageError("--after is for --if-none-match", fix="--if-none-match \"type = 'T'\" --after 120")
+        return None
+    position = whole_number((after or "0").partition(":")[0].removeprefix("#"))
+    if position is None:
+        raise UsageError(f"--after is {after!r}", why="it is a position, or a head as replay --emit-head prints it")
+    check_condition(condition)
+    return Guard(condition, position)
+
+
+def _one(
+    log: EventLog, event: NewEvent, guard: Guard | None, *, dry_run: bool
+) -> Iterator[tuple[int, str, int, str, bool]]:
     """Append one event; its receipt comes after the commit."""
     try:
         with log.transaction(keep=not dry_run):
+            before = log.head()[0]
             receipts = log.append([event])
+            if guard:
+                guard.check(log, receipts, before)
     except EsctlError as error:
         error.details.pop("index", None)
         raise
     yield from receipts
 
 
+def _have_stdin() -> None:
+    if sys.stdin is None:
+        raise UsageError("stdin is closed", why="the events were to come from it", fix="esctl append FILE")
+
+
 def _source(arguments: list[str] | None, *, quiet: bool) -> int:
     """The descriptor that lines come from."""
     if arguments and arguments[0] != "-":
         try:
-            return os.open(arguments[0], os.O_RDONLY)
+            descriptor = os.open(arguments[0], os.O_RDONLY)
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise IsADirectoryError(errno.EISDIR, "it is a folder")
+            return descriptor
         except OSError as error:
             raise NotFoundError(
                 f"cannot read {arguments[0]}",
                 why=error.strerror or str(error),
                 fix="esctl append STREAM TYPE '{…}'   (for a single event)",
             ) from error
+    _have_stdin()
     if sys.stdin.isatty() and not quiet:
         output.say("reading events from the terminal, one JSON object a line; end with Ctrl-D")
     return sys.stdin.fileno()
@@ -155,6 +203,7 @@ def _run(log: EventLog, descriptor: int, defaults: Defaults, options: ingest.Opt
     gc.set_threshold(200_000)  # millions of tuples come and go, and none is part of a cycle: 5 % of the time
     tally = ingest.Tally()
     runs = ingest.ingest(log, descriptor, defaults, options, tally, output.skipped)
+    runs = output.progress(runs, "appending", None, len)
     try:
         if options.receipts:
             output.records((output.receipt(made) for receipts in runs for made in receipts), shared.rendering)

@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from esctl.errors import EsctlError
+from esctl.errors import EsctlError, UnavailableError
 
 _OPTIONS = {
     "append": {"-l": "log", "--log": "log", "--id": "id", "--expect": "expect"},
@@ -53,12 +53,23 @@ def parse(argv: list[str]) -> Plain | None:
 
 def run(argv: list[str]) -> int | None:
     """Run a plain command line and return its exit code; None, with nothing done, if `app` has to see to it."""
+    if argv[:3] == ["completion", "words", "--"]:
+        return _complete(argv[3:])
     plain = parse(argv)
     if plain is None or "ESCTL_FORMAT" in os.environ:
         return None
     if plain.verb == "append":
         return _append(plain)
     return _replay(plain) if plain.verb == "replay" else _head(plain)
+
+
+def _complete(words: list[str]) -> int:
+    """What the completion scripts ask for; not a command that people type."""
+    from esctl import output
+    from esctl.cli.complete import candidates
+
+    output.text("".join(f"{word}\n" for word in candidates(words)))
+    return 0
 
 
 def _path(plain: Plain) -> Path:
@@ -88,7 +99,7 @@ def _append(plain: Plain) -> int | None:
         if not log.is_json(data):
             return None
         with log.transaction():
-            receipts = log.append([(stream, type_, event_id, None, 1, data, "{}", expect)])
+            receipts = log.append([(stream, type_, event_id, None, 1, data.rstrip(" "), "{}", expect)])
     output.records(map(output.receipt, receipts), output.resolve("auto"))
     return 0
 
@@ -148,5 +159,8 @@ def _have_streams() -> None:
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - stays open
     if sys.stdout is None:
-        sys.stderr.write("error: stdout is closed\nfix: >/dev/null   (if nobody needs the output)\n")
-        os._exit(8)
+        from esctl import output
+
+        closed = UnavailableError("stdout is closed", fix=">/dev/null   (if nobody needs the output)")
+        output.report(closed)
+        os._exit(closed.exit_code)

@@ -17,12 +17,15 @@ def find(named: str | None) -> Path:
     """
     if given := named or os.environ.get("ESCTL_LOG"):
         return Path(given)
-    start = Path.cwd()
+    try:
+        start = Path.cwd()
+    except OSError as error:
+        raise NotFoundError("this folder is gone", why=error.strerror or str(error), fix="cd, or --log PATH") from error
     home = os.environ.get("HOME")
     for folder in (start, *start.parents):
         if (found := folder / DEFAULT_NAME).exists():
             return found
-        if str(folder) == home or os.path.ismount(folder):
+        if (home and Path(home).exists() and folder.samefile(home)) or os.path.ismount(folder):
             break
     raise NotFoundError(
         f"there is no {DEFAULT_NAME} in {start} or a folder above it",

@@ -32,7 +32,7 @@ def command(
             raise StorageVersionError(f"{log} needs {len(steps)} migrations", fix=f"esctl migrate --log {log}")
         return
     _agree(f"{log}: {', '.join(steps)}; a copy goes beside it first", yes=ctx.obj.yes)
-    record["copy"] = str(migrations.migrate(log))
+    record["copy"] = str(migrations.migrate(log, ctx.obj.timeout))
     output.records([record], ctx.obj.rendering)
 
 
@@ -41,6 +41,7 @@ def _agree(plan: str, *, yes: bool) -> None:
     output.say(plan)
     if yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError("this needs a yes", why="there is no terminal to ask on", fix="add --yes")
-    typer.confirm("Go on?", abort=True, err=True)
+    if not typer.confirm("Go on?", err=True):
+        raise UsageError("nothing was done", why="the answer was no")

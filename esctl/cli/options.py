@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +18,9 @@ from esctl.cli import locate
 from esctl.errors import RefusedError, UsageError
 from esctl.events import Expect, parse_expect
 from esctl.log import EventLog
+from esctl.ndjson import payload_of
 
-Format = Literal["auto", "table", "ndjson", "json", "csv", "tsv", "raw"]
+Format = Literal["auto", "table", "ndjson", "json", "csv", "tsv", "raw", "cloudevents"]
 
 
 class Shared(msgspec.Struct, frozen=True):
@@ -33,6 +35,9 @@ class Shared(msgspec.Struct, frozen=True):
     error_format: str = "text"
     timeout: float = 5.0
     yes: bool = False
+    utc: bool = False
+    wide: bool = False
+    safe_csv: bool = False
 
     @property
     def rendering(self) -> str:
@@ -54,6 +59,9 @@ def _shared(
     error_format: Literal["text", "json"] = typer.Option("text", "--error-format", help="json: errors as one line."),
     timeout: float = typer.Option(5.0, "--timeout", min=0, max=86400, metavar="SECONDS", help="Wait for a lock."),
     yes: bool = typer.Option(False, "--yes", help="Answer yes to every question."),
+    utc: bool = typer.Option(False, "--utc", help="Tables show times in UTC, not local."),
+    wide: bool = typer.Option(False, "--wide", help="Tables are as wide as they need; nothing is cut."),
+    safe_csv: bool = typer.Option(False, "--safe-csv", help="CSV and TSV: defuse what a spreadsheet would run."),
 ) -> None:
     """Declares the shared options; never called."""
 
@@ -72,8 +80,11 @@ class Command(TyperCommand):
         given["format"] = given["format"] or os.environ.get("ESCTL_FORMAT") or "auto"
         if given["format"] not in output.FORMATS:
             raise UsageError(f"ESCTL_FORMAT is {given['format']!r}", why=f"it is one of {', '.join(output.FORMATS)}")
+        if not isfinite(given["timeout"]):
+            raise UsageError(f"--timeout is {given['timeout']}", why="it is a number of seconds")
         ctx.obj = Shared(**given)
-        output.colour(ctx.obj.color)
+        for name in ("color", "utc", "wide", "quiet", "safe_csv"):
+            setattr(output.Settings, name, getattr(ctx.obj, name))
         return super().invoke(ctx)
 
 
@@ -86,11 +97,20 @@ def hoist(arguments: list[str]) -> list[str]:
     """Move shared options that stand before the command behind it, where the command reads them."""
     options = _shared_options()
     takes_value = {name for option in options if not option.is_flag for name in option.opts}
+    short = {name for name in takes_value if len(name) == 2}
     flags = {name for option in options if option.is_flag for name in option.opts}
     moved: list[str] = []
     rest = list(arguments)
-    while rest and (name := rest[0].partition("=")[0]) in takes_value | flags:
-        taken = 2 if name in takes_value and "=" not in rest[0] else 1
+    while rest and rest[0].startswith("-"):
+        word, name = rest[0], rest[0].partition("=")[0]
+        if name in flags or (name in takes_value and "=" in word) or any(word[:2] == s and word != s for s in short):
+            taken = 1
+        elif name in takes_value:
+            taken = 2
+        elif word[:2] in flags and len(word) > 2 and word[1] != "-":  # -qv, -qo json
+            taken = 2 if f"-{word[-1]}" in short else 1
+        else:
+            break
         moved += rest[:taken]
         rest = rest[taken:]
     return rest[:1] + moved + rest[1:]
@@ -126,14 +146,14 @@ def item(text: str) -> tuple[str, msgspec.Raw] | None:
     if not (match := _ITEM(text)):
         return None
     key, operator, value = match.groups()
+    if operator == "=":
+        return key, msgspec.Raw(msgspec.json.encode(value))
     try:
-        if operator == "=":
-            return key, msgspec.Raw(msgspec.json.encode(value))
-        return key, msgspec.json.decode(value.encode(), type=msgspec.Raw).copy()
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
-        raise RefusedError(
-            f"{text[:80]!r} does not hold JSON after :=", why=str(error), fix=f"{key}={value[:40]}   (for text)"
-        ) from error
+        return key, payload_of(value.encode(), "it")
+    except (RefusedError, UnicodeEncodeError) as error:
+        why = f"{error.what}: {error.why}" if isinstance(error, RefusedError) else "it is not valid UTF-8"
+        fix = f"{key}={value[:40]}   (for text)"
+        raise RefusedError(f"{text[:80]!r} does not hold JSON after :=", why=why, fix=fix) from error
 
 
 def items(texts: list[str], option: str) -> dict[str, msgspec.Raw]:

@@ -24,7 +24,12 @@ def command(
     if quick and full:
         raise UsageError("--quick and --full exclude each other", fix="esctl verify --full")
     with opened(ctx) as log:
-        report = verify.verify(log, full=not quick, expect_head=expect_head)
+        report = verify.verify(
+            log,
+            full=not quick,
+            expect_head=expect_head,
+            watch=lambda events, total: output.progress(events, "verifying", total, lambda _: 1),
+        )
     output.verification(report.record(), ctx.obj.rendering)
     if not report.ok:
         first, count = report.findings[0], len(report.findings)

@@ -1,0 +1,228 @@
+"""The log from Python: `from esctl import open_log`.
+
+    with open_log("shop.db", write=True) as log:
+        log.append("order-1", "OrderPlaced", {"total": 99.9}, expect="none")
+        for event in log.replay("order-1", until="v3"):
+            print(event.position, event.data["total"])
+
+Stands on the same `EventLog` as the command line, with the same checks, errors (`esctl.errors`) and points.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from esctl import marks, verify
+from esctl.errors import EsctlError, RefusedError, UsageError
+from esctl.events import Expect
+from esctl.log import EventLog, Guard
+from esctl.marks import Mark
+from esctl.ndjson import Defaults, deeper, parser
+from esctl.points import query_of
+from esctl.sql import check_condition
+from esctl.stores import base
+from esctl.times import Point, parse_point, utc_text
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A stored event; times are UTC text with microseconds, `data` and `meta` decoded JSON."""
+
+    position: int
+    stream: str
+    version: int
+    id: str
+    type: str
+    schema: int
+    time: str
+    recorded: str
+    data: Any
+    meta: dict[str, Any]
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What became of an appended event; of a `duplicate`, where the original stands."""
+
+    position: int
+    stream: str
+    version: int
+    id: str
+    duplicate: bool
+
+
+def open_log(path: str | os.PathLike[str], *, write: bool = False, create: bool = False, timeout: float = 5.0) -> Log:
+    """Open the log at `path` for reading, with `write` for appending too; `create` makes one that is missing.
+
+    `timeout` bounds the wait for another writer, in seconds. Raises NotFoundError, StorageVersionError or
+    UnavailableError.
+    """
+    place = Path(path)
+    if create and not place.exists():
+        from esctl.stores import migrations  # noqa: PLC0415 - sqlite-utils, only to make a log
+
+        try:
+            migrations.create(place)
+        except UsageError:
+            if not place.exists():  # somebody else was faster otherwise, and their log is as good
+                raise
+    return Log(EventLog(place, write=write, bulk=write, timeout=timeout))
+
+
+class Log:
+    """An open log; use it in a `with` block, or close it. Not for several threads at once."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._parse = parser(Defaults(input="ndjson"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def log_id(self) -> str:
+        """The log's id, for ever the same."""
+        return self._log.log_id
+
+    def append(
+        self,
+        stream: str,
+        type: str,
+        data: Any = None,
+        *,
+        id: str | None = None,
+        time: str | datetime | None = None,
+        schema: int | None = None,
+        meta: Mapping[str, Any] | None = None,
+        expect: Expect | None = None,
+        if_none_match: str | None = None,
+        after: int = 0,
+    ) -> Receipt:
+        """Append one event durably; `data` is any value that JSON has, by default an empty object.
+
+        `expect` is any, none, exists or the stream's version; with `if_none_match`, an SQL condition, no event after
+        the position `after` may meet it. Raises ConflictError or RefusedError; then nothing is stored.
+        """
+        event = {
+            "stream": stream,
+            "type": type,
+            "data": {} if data is None else data,
+            "id": id,
+            "time": utc_text(time) if isinstance(time, datetime) else time,
+            "schema": schema,
+            "meta": None if meta is None else dict(meta),
+            "expect": expect,
+        }
+        guard = None
+        if if_none_match is not None:
+            check_condition(if_none_match)
+            guard = Guard(if_none_match, after)
+        return self._append([event], guard)[0]
+
+    def append_all(self, events: Iterable[Mapping[str, Any]]) -> list[Receipt]:
+        """Append events, mappings with the keys of an input line, in one transaction: all of them or none."""
+        return self._append(events, None)
+
+    def _append(self, events: Iterable[Mapping[str, Any]], guard: Guard | None) -> list[Receipt]:
+        parsed = [self._parse(_json(event)) for event in events]
+        try:
+            with self._log.transaction():
+                before = self._log.head()[0]
+                receipts = self._log.append(parsed)
+                if guard:
+                    guard.check(self._log, receipts, before)
+        except EsctlError as error:
+            if len(parsed) == 1:
+                error.details.pop("index", None)
+            raise
+        return [Receipt(*receipt) for receipt in receipts]
+
+    def replay(
+        self,
+        stream: str | None = None,
+        *,
+        category: str | None = None,
+        types: Iterable[str] = (),
+        where: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        as_of: str | None = None,
+        limit: int | None = None,
+        last: int | None = None,
+        reverse: bool = False,
+        system: bool = False,
+    ) -> Iterator[Event]:
+        """Events in position order, read as they are asked for; every filter is that of `esctl replay`."""
+        filters = {"category": category, "types": tuple(types), "where": where, "limit": limit, "last": last}
+        query = query_of(
+            self._log, stream, since=since, until=until, as_of=as_of, reverse=reverse, system=system, **filters
+        )
+        return map(_event, self._log.read(query))
+
+    def show(self, reference: int | str) -> Event:
+        """The event of a position or an id; raises NotFoundError."""
+        return _event(self._log.event(str(reference)))
+
+    def version(self, stream: str) -> int:
+        """The version of a stream's newest event; 0 where it has none."""
+        return self._log.store.stream_version(stream)
+
+    def head(self) -> str:
+        """`<position>:<hash>` of the newest event, to be written down elsewhere."""
+        position, hash_, _ = self._log.head()
+        return f"{position}:{hash_.hex()}"
+
+    def verify(self, *, full: bool = True, expect_head: str | None = None) -> verify.Report:
+        """Check everything; see `esctl verify`."""
+        return verify.verify(self._log, full=full, expect_head=expect_head)
+
+    def mark(self, name: str, point: str | None = None) -> Mark:
+        """Give a point, by default the newest event, a name."""
+        here = Point(position=self._log.head()[0])
+        return marks.set_mark(
+            self._log, name, here if point is None else parse_point(point, upper=True, mark=self._position)
+        )
+
+    def _position(self, mark: str) -> int | None:
+        return marks.position_named(self._log, mark)
+
+    def marks(self) -> dict[str, Mark]:
+        """The marks by name."""
+        return marks.marks(self._log)
+
+    def info(self) -> dict[str, Any]:
+        """Counts, sizes and times."""
+        return self._log.store.info()
+
+    def backup(self, target: str | os.PathLike[str]) -> None:
+        """Copy the log into a new file while it is in use."""
+        self._log.backup(Path(target))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._log.close()
+
+
+def _event(sealed: base.SealedEvent) -> Event:
+    position, stream, version, id_, type_, schema, time, recorded, data, meta = sealed[0]
+    with deeper(b""):
+        decoded = json.loads(data), json.loads(meta)  # whose integers have any size
+    return Event(position, stream, version, id_, type_, schema, time, recorded, *decoded)
+
+
+def _json(event: Mapping[str, Any]) -> bytes:
+    """An event as a line; msgspec would store NaN and the infinities, which JSON does not have, as null."""
+    try:
+        with deeper(b""):
+            return json.dumps(dict(event), allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+    except (ValueError, TypeError, RecursionError) as error:  # UnicodeEncodeError, of half a surrogate pair, too
+        raise RefusedError("the event cannot be written as JSON", why=str(error)) from error

@@ -1,0 +1,39 @@
+"""Points and filters as a user types them -> a query."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from esctl.log import EventLog
+from esctl.marks import position_named
+from esctl.query import Query
+from esctl.times import Point, parse_point
+
+
+def query_of(
+    log: EventLog,
+    stream: str | None = None,
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    as_of: str | None = None,
+    **filters: object,
+) -> Query:
+    """The query that a user's words say; points may be the log's marks. Raises UsageError for what is no point."""
+    bounds: dict[str, object] = {}
+    for text, name in ((since, "since"), (until, "until"), (as_of, "as_of")):
+        if text is not None:
+            point = parse_point(text, upper=name != "since", mark=partial(position_named, log))
+            _bound(bounds, name, point)
+    return Query(stream=stream, **bounds, **filters)  # type: ignore[arg-type]  # each name is one of Query's
+
+
+def _bound(bounds: dict[str, object], name: str, point: Point) -> None:
+    """Bring one point into the bounds; where --until and --as-of bound the same thing, the narrower holds."""
+    if point.time is not None:
+        bounds["as_of" if name == "as_of" else f"{name}_time"] = point.time
+        return
+    side = "since" if name == "since" else "until"
+    key, value = (side, point.position) if point.position is not None else (f"{side}_version", point.version)
+    already = bounds.get(key)
+    bounds[key] = min(already, value) if isinstance(already, int) and isinstance(value, int) else value
