@@ -2,52 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.transcripts import blocks, check, environment, matches
+
 ROOT = Path(__file__).parents[1]
-
-
-def blocks(text: str) -> Iterator[tuple[str, str]]:
-    """The commands of the console blocks, each with what it is said to print."""
-    for block in re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, output = part.partition("\n")
-            yield command, output
-
-
-def matches(expected: str, printed: str) -> bool:
-    """Whether a text was printed; `…` stands for whatever varies, and blanks at the ends of lines do not count."""
-    pattern = ".*?".join(re.escape(part) for part in expected.rstrip().split("…"))
-    return (
-        re.fullmatch(pattern, "\n".join(line.rstrip() for line in printed.rstrip().split("\n")), re.DOTALL) is not None
-    )
-
-
-def environment() -> dict[str, str]:
-    """A terminal's environment in which this interpreter's esctl is found."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ESCTL_")}
-    return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}", "COLUMNS": "120", "TZ": "UTC"}
-
-
-def run(command: str, folder: Path) -> str:
-    """What a command prints to stdout and stderr, in the order in which it does."""
-    return subprocess.run(
-        ["sh", "-c", command],
-        check=False,
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ).stdout
 
 
 def test_the_readmes_transcripts_happen(tmp_path: Path) -> None:
@@ -56,9 +21,7 @@ def test_the_readmes_transcripts_happen(tmp_path: Path) -> None:
     (tmp_path / "sample_data").symlink_to(ROOT / "sample_data")
     ran = 0
     for command, expected in blocks((ROOT / "README.md").read_text(encoding="utf-8")):
-        printed = run(command, tmp_path)
-        expected_lines = "\n".join(line.rstrip() for line in expected.split("\n"))
-        assert matches(expected_lines, printed), f"$ {command}\nexpected:\n{expected}\nprinted:\n{printed}"
+        check(command, expected, tmp_path)
         ran += 1
     assert ran > 10
 
@@ -67,6 +30,15 @@ def test_the_readmes_generated_parts_are_current() -> None:
     command = [sys.executable, "-m", "cogapp", "--check", "README.md"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, "run: cog -r README.md\n" + done.stdout + done.stderr
+
+
+def test_the_readmes_python_runs(tmp_path: Path) -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    command = [sys.executable, "-c", example]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["1 OrderPlaced {'total': 99.9}", "2 PaymentReceived {'amount': 99.9}"]
 
 
 def test_the_tour_ends_in_a_verified_log() -> None:

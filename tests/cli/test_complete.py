@@ -1,0 +1,69 @@
+"""What the shells' completion asks for, and the scripts that ask."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from esctl.cli.complete import candidates
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def log(log_path: Path, esctl: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for stream, type_ in (("order-1", "OrderPlaced"), ("order-2", "OrderClosed"), ("payment-1", "PaymentReceived")):
+        assert esctl("append", stream, type_, "--log", str(log_path)).returncode == 0
+    assert esctl("mark", "audited", "#2", "--log", str(log_path)).returncode == 0
+    monkeypatch.setenv("ESCTL_LOG", str(log_path))
+    return log_path
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["re"], ["replay"]),
+        (["replay", "ord"], ["order-1", "order-2"]),
+        (["replay", ""], ["order-1", "order-2", "payment-1"]),
+        (["append", "order-1", "Order"], ["OrderClosed", "OrderPlaced"]),
+        (["replay", "--type", "P"], ["PaymentReceived"]),
+        (["replay", "--since", ""], ["audited"]),
+        (["replay", "-o", "c"], ["csv", "cloudevents"]),
+        (["replay", "--fol"], ["--follow"]),
+        (["help", "exit"], ["exit-codes"]),
+        (["replay", "order-1", ""], []),
+        (["nonsense", ""], []),
+    ],
+)
+@pytest.mark.usefixtures("log")
+def test_words_that_may_come_next_are_completed(words: list[str], found: list[str]) -> None:
+    assert candidates(words) == found
+
+
+def test_where_there_is_no_log_there_is_nothing_to_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ESCTL_LOG", str(tmp_path / "none.db"))
+    assert candidates(["replay", ""]) == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_of_a_shell_is_one_that_it_can_read(shell: str, esctl: Run, tmp_path: Path) -> None:
+    script = esctl("completion", shell).stdout
+    assert "esctl completion words --" in script
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} is not installed")
+    (tmp_path / "script").write_text(script)
+    subprocess.run([shell, "-n", "script"], cwd=tmp_path, check=True)
+
+
+def test_bash_completes_a_stream_from_the_log(esctl: Run, log: Path, tmp_path: Path) -> None:
+    (tmp_path / "script").write_text(esctl("completion", "bash").stdout)
+    from tests.conftest import ESCTL
+
+    asked = 'source ./script; COMP_WORDS=(esctl replay pay); COMP_CWORD=2; _esctl; printf "%s\\n" "${COMPREPLY[@]}"'
+    found = {"PATH": f"{ESCTL.parent}:/usr/bin:/bin", "ESCTL_LOG": str(log)}
+    done = subprocess.run(["bash", "-c", asked], cwd=tmp_path, env=found, capture_output=True, text=True, check=True)
+    assert done.stdout == "payment-1\n", done.stderr

@@ -1,0 +1,130 @@
+"""Which log a command is about."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from esctl.cli.locate import find, place
+from esctl.errors import NotFoundError
+
+
+@pytest.fixture
+def deep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The present folder, home/a/b within a home that has no log."""
+    folder = tmp_path / "home" / "a" / "b"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("ESCTL_LOG", raising=False)
+    return folder
+
+
+def log_in(folder: Path) -> Path:
+    path = folder / "esctl.db"
+    path.touch()
+    return path
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_the_log_of_this_folder_or_a_parent_is_found(deep: Path, steps: int) -> None:
+    log = log_in([deep, *deep.parents][steps])
+    assert find(None) == log
+
+
+def test_the_nearest_log_is_found(deep: Path) -> None:
+    logs = [log_in(folder) for folder in (deep.parent.parent, deep.parent)]
+    assert find(None) == logs[1]
+
+
+def test_what_is_named_goes_before_all_else(deep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_in(deep)
+    monkeypatch.setenv("ESCTL_LOG", "environment.db")
+    assert find("named.db") == Path("named.db")
+
+
+def test_the_environment_goes_before_what_lies_around(deep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_in(deep)
+    monkeypatch.setenv("ESCTL_LOG", "environment.db")
+    assert find(None) == Path("environment.db")
+
+
+def test_what_is_named_need_not_be_there(deep: Path) -> None:
+    assert find("nothing.db") == Path("nothing.db")
+    assert not (deep / "nothing.db").exists()
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+def test_an_empty_name_names_nothing(deep: Path, empty: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = log_in(deep)
+    monkeypatch.setenv("ESCTL_LOG", "")
+    assert find(empty) == log
+
+
+def test_the_search_ends_at_the_home_folder(deep: Path) -> None:
+    log_in(deep.parents[2])
+    with pytest.raises(NotFoundError):
+        find(None)
+
+
+@pytest.mark.parametrize("spelling", ["{home}/", "{home}/.", "{home}/a/..", "{link}"])
+def test_the_home_folder_is_known_however_it_is_spelled(
+    deep: Path, spelling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, link = deep.parents[1], deep.parents[2] / "link"
+    link.symlink_to(home)
+    monkeypatch.setenv("HOME", spelling.format(home=home, link=link))
+    log_in(home.parent)
+    with pytest.raises(NotFoundError):
+        find(None)
+
+
+@pytest.mark.parametrize("home", ["", "elsewhere", None])
+def test_outside_of_the_home_folder_the_search_goes_on(
+    deep: Path, home: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if home is None:
+        monkeypatch.delenv("HOME")
+    else:
+        monkeypatch.setenv("HOME", home)
+    log = log_in(deep.parents[2])
+    assert find(None) == log
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_the_search_ends_at_a_mount_point(deep: Path, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    mount = [deep, *deep.parents][at]
+    monkeypatch.setattr(os.path, "ismount", lambda folder: Path(folder) == mount)
+    log = log_in(mount)
+    assert find(None) == log
+    log.rename(mount.parent / "esctl.db")
+    with pytest.raises(NotFoundError):
+        find(None)
+
+
+def test_where_no_log_is_found_the_way_to_one_is_told(deep: Path) -> None:
+    with pytest.raises(NotFoundError) as missing:
+        find(None)
+    assert str(deep) in missing.value.what
+    assert "esctl init" in missing.value.fix
+
+
+@pytest.mark.parametrize(
+    ("named", "environment", "expected"),
+    [
+        ("named.db", "environment.db", "named.db"),
+        (None, "environment.db", "environment.db"),
+        (None, "", "esctl.db"),
+        ("", "", "esctl.db"),
+        (None, None, "esctl.db"),
+    ],
+)
+def test_a_new_log_goes_where_it_is_named_or_into_this_folder(
+    deep: Path, named: str | None, environment: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_in(deep.parent)
+    if environment is not None:
+        monkeypatch.setenv("ESCTL_LOG", environment)
+    assert place(named) == Path(expected)

@@ -1,0 +1,145 @@
+"""`esctl query`: questions in SQL, answered in every format, that can change nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esctl.log import EventLog
+from esctl.ndjson import Defaults, parser
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+FIELDS = ["position", "stream", "version", "id", "type", "schema", "time", "recorded", "data", "meta"]
+
+
+@pytest.fixture
+def run(esctl: Run, log_path: Path) -> Run:
+    """Run esctl on a log of three events."""
+
+    def on_log(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return esctl(*arguments, "-l", str(log_path), **options)
+
+    lines = [f'{{"stream":"s-{n % 2}","type":"T{n}","id":"e{n}","data":{{"n":{n}.50}}}}\n' for n in range(1, 4)]
+    parse = parser(Defaults())
+    with EventLog(log_path, write=True) as log, log.transaction():
+        log.append([parse(line.encode()) for line in lines])
+    return on_log
+
+
+def succeeded(done: subprocess.CompletedProcess[str]) -> str:
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+ASKED = "select 1 as n, 'a,b\"c' as text, null as none, 1.5 as real, x'00ff' as bytes"
+
+
+@pytest.mark.parametrize(
+    ("format_", "printed"),
+    [
+        ("csv", 'n,text,none,real,bytes\n1,"a,b""c",,1.5,00ff\n'),
+        ("tsv", 'n\ttext\tnone\treal\tbytes\n1\t"a,b""c"\t\t1.5\t00ff\n'),
+        ("raw", '1\ta,b"c\t\t1.5\t00ff\n'),
+        ("ndjson", '{"n":1,"text":"a,b\\"c","none":null,"real":1.5,"bytes":"00ff"}\n'),
+        ("table", 'n  text   none  real  bytes\n1  a,b"c     -   1.5  00ff \n'),
+    ],
+)
+def test_an_answer_in_every_format_says_the_same(run: Run, format_: str, printed: str) -> None:
+    assert succeeded(run("query", ASKED, "-o", format_)) == printed
+
+
+def test_json_is_an_array_of_the_lines(run: Run) -> None:
+    lines = [json.loads(line) for line in succeeded(run("query", "select * from log")).splitlines()]
+    assert json.loads(succeeded(run("query", "select * from log", "-o", "json"))) == lines
+    assert len(lines) == 3
+
+
+def test_the_view_has_a_row_an_event_with_the_fields_of_replay(run: Run) -> None:
+    replayed = [json.loads(line) for line in run("replay").stdout.splitlines()]
+    rows = [json.loads(line) for line in succeeded(run("query", "select * from log")).splitlines()]
+    assert [list(row) for row in rows] == [FIELDS] * 3
+    for row in rows:
+        row["data"], row["meta"] = json.loads(row["data"]), json.loads(row["meta"])
+    assert rows == replayed
+
+
+def test_a_payload_keeps_its_text(run: Run) -> None:
+    assert succeeded(run("query", "select data from log order by position", "-o", "raw")) == (
+        '{"n":1.50}\n{"n":2.50}\n{"n":3.50}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("format_", "printed"),
+    [("ndjson", ""), ("json", "[]\n"), ("csv", "position,type\n"), ("tsv", "position\ttype\n"), ("raw", ""),
+     ("table", "position  type\n")],
+)  # fmt: skip
+def test_an_empty_answer_is_no_failure(run: Run, format_: str, printed: str) -> None:
+    assert succeeded(run("query", "select position, type from log where 0", "-o", format_)) == printed
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "delete from events",
+        "select 1; pragma query_only = off; delete from events",
+        "select position from log; pragma query_only = off; update events set data = '{}'",
+        "select 1; attach 'evil.db' as evil; create table evil.x (y)",
+        "select nothing from log",
+        "",
+    ],
+)
+def test_anything_but_one_select_is_refused_and_changes_nothing(
+    run: Run, log_path: Path, tmp_path: Path, sql: str
+) -> None:
+    before = log_path.read_bytes()
+    done = run("query", sql)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: the SQL cannot be run: ")
+    assert log_path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [log_path]
+
+
+def test_a_row_that_fails_is_a_wrong_question_and_no_bug_and_no_damage(run: Run) -> None:
+    for position in (1, 3):
+        done = run("query", f"select json(iif(position = {position}, '{{', '1')) from log")
+        assert done.returncode == 2
+        assert "malformed JSON" in done.stderr
+        assert "bug" not in done.stderr
+        assert "damaged" not in done.stderr
+
+
+def test_a_comment_may_begin_and_end_a_question(run: Run) -> None:
+    assert succeeded(run("query", "/* one */ select 1 as n; -- done")) == '{"n":1}\n'
+
+
+def test_a_long_answer_streams_and_a_closed_pipe_ends_it(run: Run, log_path: Path) -> None:
+    import sys
+
+    endless = "with recursive n(x) as (select 1 union all select x + 1 from n) select x from n"
+    esctl = Path(sys.executable).with_name("esctl")
+    for format_ in ("ndjson", "csv", "raw"):
+        with subprocess.Popen(
+            [esctl, "query", endless, "-o", format_, "-l", str(log_path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as asked:
+            assert asked.stdout is not None
+            assert asked.stderr is not None
+            assert asked.stdout.readline()
+            asked.stdout.close()
+            assert asked.stderr.read() == b""
+            assert asked.wait(timeout=20) == -13  # SIGPIPE
+    assert run("head").returncode == 0
+
+
+def test_a_question_is_asked_of_the_whole_log_and_answered_in_its_order(run: Run) -> None:
+    asked = "select type, count(*) as events from log group by type order by type desc"
+    assert [json.loads(line) for line in succeeded(run("query", asked)).splitlines()] == [
+        {"type": f"T{n}", "events": 1} for n in (3, 2, 1)
+    ]

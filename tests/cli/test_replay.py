@@ -1,0 +1,426 @@
+"""`esctl replay`: which events, in which order, in which form; and that none of them acts on a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+ESCTL = str(Path(sys.executable).with_name("esctl"))
+FIELDS = ["position", "stream", "version", "id", "type", "schema", "time", "recorded", "data", "meta"]
+EVENTS = [  # position, stream, type, day of January 2026
+    (1, "order-1", "Placed", "01T00:00:00Z"),
+    (2, "order-2", "Placed", "02T00:00:00Z"),
+    (3, "order-1", "Paid", "05T00:00:00Z"),
+    (4, "order", "Placed", "03T23:59:59.999999Z"),
+    (5, "orders-9", "Placed", "04T00:00:00Z"),
+    (6, "stock-1", "Counted", "06T12:00:00Z"),
+    (7, "order-1", "Closed", "07T00:00:00Z"),
+]
+TEXT = "".join(
+    f'{{"stream":"{stream}","type":"{type_}","id":"e-{position}","time":"2026-01-{day}",'
+    f'"data":{{"n": {position}.0, "é":"a,b\\n\\"q\\""}},"meta":{{"m":{position}}}}}\n'
+    for position, stream, type_, day in EVENTS
+)
+
+
+@pytest.fixture
+def run(esctl: Run, log_path: Path) -> Run:
+    """Run esctl on this test's log."""
+
+    def on_log(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+        return esctl(*arguments, env={"ESCTL_LOG": str(log_path), **(env or {})}, **options)
+
+    return on_log
+
+
+@pytest.fixture(scope="module")
+def shop_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log of the events above, to be read only."""
+    path = tmp_path_factory.mktemp("shop") / "log.db"
+    for command in (["init"], ["append"]):
+        subprocess.run([ESCTL, *command, "--log", str(path)], input=TEXT.encode(), check=True, capture_output=True)
+    return path
+
+
+@pytest.fixture
+def shop(esctl: Run, shop_log: Path) -> Run:
+    """Run esctl on the log of the events above."""
+
+    def on_shop(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        return esctl(*arguments, env={"ESCTL_LOG": str(shop_log), **(env or {})})
+
+    return on_shop
+
+
+def succeeded(done: subprocess.CompletedProcess[str]) -> str:
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def positions(done: subprocess.CompletedProcess[str]) -> list[int]:
+    return [json.loads(line)["position"] for line in succeeded(done).splitlines()]
+
+
+# Which events
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ("", [1, 2, 3, 4, 5, 6, 7]),
+        ("order-1", [1, 3, 7]),
+        ("order", [4]),
+        ("--category order", [1, 2, 3, 4, 7]),
+        ("--category stock", [6]),
+        ("--category nothing", []),
+        ("--type Placed", [1, 2, 4, 5]),
+        ("--type Paid --type Closed", [3, 7]),
+        ("--type Paid --type Nothing", [3]),
+        ("--type Nothing", []),
+        ("order-1 --type Placed", [1]),
+        ("--since #3", [3, 4, 5, 6, 7]),
+        ("--until #3", [1, 2, 3]),
+        ("--since #3 --until #5", [3, 4, 5]),
+        ("--since #5 --until #3", []),
+        ("--since #8", []),
+        ("--until #0", []),
+        ("--until #99", [1, 2, 3, 4, 5, 6, 7]),
+        ("--since 2026-01-05", [3, 6, 7]),
+        ("--until 2026-01-03", [1, 2, 4]),
+        ("--since 2026-01-04 --until 2026-01-05", [3, 5]),
+        ("--since 2026-01-06T12:00:00Z", [6, 7]),
+        ("--since 2026-01-06T12:00:00.000001Z", [7]),
+        ("--until 2026-01-06T12:00:00Z", [1, 2, 3, 4, 5, 6]),
+        ("--until 2026-01-06T11:59:59.999999Z", [1, 2, 3, 4, 5]),
+        ("--since 2026-01-06T13:00:00+01:00", [6, 7]),
+        ("--since 2026-01-06T12:00:00", [6, 7]),
+        ("--since 2026-01-05 --until #6", [3, 6]),
+        ("order-1 --since v2", [3, 7]),
+        ("order-1 --until v2", [1, 3]),
+        ("order-1 --since v2 --until v2", [3]),
+        ("order-1 --until v0", []),
+        ("order-1 --until v99", [1, 3, 7]),
+        ("order-1 --since #2 --until #6", [3]),
+        ("order-1 --until 2026-01-05", [1, 3]),
+        ("--as-of #4", [1, 2, 3, 4]),
+        ("--as-of #4 --until #2", [1, 2]),
+        ("order-1 --as-of #3", [1, 3]),
+        ("order-1 --as-of v1", [1]),
+        ("--as-of 2026-01-01", []),
+        ("--as-of 9998-01-01", [1, 2, 3, 4, 5, 6, 7]),
+        ("--limit 2", [1, 2]),
+        ("--limit 0", []),
+        ("--limit 99", [1, 2, 3, 4, 5, 6, 7]),
+        ("--last 2", [6, 7]),
+        ("--last 0", []),
+        ("--last 99", [1, 2, 3, 4, 5, 6, 7]),
+        ("--reverse", [7, 6, 5, 4, 3, 2, 1]),
+        ("--reverse --limit 2", [7, 6]),
+        ("--last 2 --reverse", [7, 6]),
+        ("--last 3 --limit 2", [5, 6]),
+        ("--last 3 --reverse --limit 1", [7]),
+        ("order-1 --last 2", [3, 7]),
+        ("order-1 --last 1 --until v2", [3]),
+        ("order-1 --reverse", [7, 3, 1]),
+        ("--category order --type Placed --last 2 --reverse", [4, 2]),
+        ("--system", [1, 2, 3, 4, 5, 6, 7]),
+    ],
+)
+def test_a_filter_keeps_these_positions(shop: Run, filters: str, expected: list[int]) -> None:
+    assert positions(shop("replay", *filters.split())) == expected
+
+
+def test_an_event_is_one_line_with_the_contracts_keys_in_order(shop: Run) -> None:
+    first, *_ = succeeded(shop("replay")).splitlines()
+    event = json.loads(first)
+    assert list(event) == FIELDS
+    assert {key: value for key, value in event.items() if key != "recorded"} == {
+        "position": 1,
+        "stream": "order-1",
+        "version": 1,
+        "id": "e-1",
+        "type": "Placed",
+        "schema": 1,
+        "time": "2026-01-01T00:00:00.000000Z",
+        "data": {"n": 1.0, "é": 'a,b\n"q"'},
+        "meta": {"m": 1},
+    }
+
+
+def test_as_of_is_the_log_as_it_stood_then(run: Run) -> None:
+    run("append", "s", "T", "--time", "2030-01-01T00:00:00Z")
+    run("append", "s", "T")
+    then = json.loads(succeeded(run("replay", "--last", "1")))["recorded"]
+    time.sleep(0.01)
+    run("append", "s", "T", "--time", "2000-01-01T00:00:00Z")
+    assert positions(run("replay", "--as-of", then)) == [1, 2]
+    assert positions(run("replay", "s", "--as-of", then, "--reverse")) == [2, 1]
+    before = datetime.fromisoformat(then) - timedelta(microseconds=1)
+    assert positions(run("replay", "--as-of", before.isoformat())) == [1]
+
+
+def test_a_date_and_a_time_without_zone_are_local(shop: Run) -> None:
+    east = {"TZ": "XXX-3"}  # three hours before UTC, in the notation of POSIX
+    assert positions(shop("replay", "--since", "2026-01-06T15:00:00", env=east)) == [6, 7]
+    assert positions(shop("replay", "--since", "2026-01-06T15:00:01", env=east)) == [7]
+    assert positions(shop("replay", "--since", "2026-01-04", "--until", "2026-01-04", env=east)) == [4, 5]
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *["--since=garbage", "--since=", "--since=#", "--since=#-1", "--since=#1x", "--since=#1e3", "--since=v"],
+        *["--since=vx", "--since=2026-02-30", "--since=2026-13-01", "--since=2026-01-01T25:00:00Z", "--since=1-1-2026"],
+        *["--until=garbage", "--as-of=garbage"],
+    ],
+)
+def test_a_point_that_is_none_is_refused(shop: Run, option: str) -> None:
+    done = shop("replay", option)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert "bug" not in done.stderr
+
+
+def test_a_version_is_a_point_in_one_stream_only(shop: Run) -> None:
+    done = shop("replay", "--until", "v2")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no stream is named" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--limit", "--last"])
+def test_a_number_of_events_is_a_number(shop: Run, option: str) -> None:
+    for text in ("-1", "x", "1.5", ""):
+        assert shop("replay", f"{option}={text}").returncode == 2
+    done = shop("replay", option, "9" * 30)
+    assert done.returncode in (0, 2)
+    assert "bug" not in done.stderr
+
+
+def test_a_stream_that_is_not_there_is_refused_and_a_near_one_suggested(shop: Run) -> None:
+    for form in ([], ["-o", "csv"]):
+        done = shop("replay", "ordre-1", *form)
+        assert (done.returncode, done.stdout) == (3, "")
+        assert "there is no stream ordre-1" in done.stderr
+        assert "did you mean order-1" in done.stderr
+    assert "did you mean" not in shop("replay", "zzz").stderr
+
+
+@pytest.mark.parametrize(
+    ("format_", "printed"),
+    [
+        ("ndjson", ""),
+        ("json", "[]\n"),
+        ("csv", ",".join(FIELDS) + "\n"),
+        ("tsv", "\t".join(FIELDS) + "\n"),
+        ("raw", ""),
+    ],
+)
+def test_nothing_found_is_no_failure(run: Run, shop: Run, format_: str, printed: str) -> None:
+    done = shop("replay", "--type", "Nothing", "-o", format_)
+    assert succeeded(done).replace("[\n]", "[]") == printed
+    assert run("replay", "--since", "#99", "-o", "table").returncode == 0
+
+
+def test_an_empty_log_has_no_events(run: Run) -> None:
+    assert succeeded(run("replay")) == ""
+    assert succeeded(run("replay", "--reverse", "--last", "5")) == ""
+
+
+def test_many_events_of_many_streams_come_whole_and_in_order_in_every_window(run: Run) -> None:
+    text = "".join(f'{{"stream":"s-{i % 7}","type":"T","data":{i}}}\n' for i in range(5003))
+    assert run("append", input=text).returncode == 0
+    for filters, expected in (
+        ([], range(5003)),
+        (["--reverse"], reversed(range(5003))),
+        (["s-3"], range(3, 5003, 7)),
+        (["--since", "#999", "--until", "#3001"], range(998, 3001)),
+        (["--limit", "1001"], range(1001)),
+        (["--last", "2001"], range(3002, 5003)),
+        (["--reverse", "--limit", "1500"], range(5002, 3502, -1)),
+    ):
+        assert succeeded(run("replay", "-o", "raw", *filters)).split() == [str(i) for i in expected], filters
+
+
+# In which form
+
+
+def test_ndjson_is_what_a_pipe_gets(shop: Run) -> None:
+    assert succeeded(shop("replay", "-o", "ndjson")) == succeeded(shop("replay"))
+    assert succeeded(shop("replay", "-o", "auto")) == succeeded(shop("replay"))
+
+
+@pytest.mark.parametrize("options", [[], ["--hash"], ["order-1", "--reverse"], ["--limit", "1"]])
+def test_json_holds_the_same_as_ndjson(shop: Run, options: list[str]) -> None:
+    lines = [json.loads(line) for line in succeeded(shop("replay", *options)).splitlines()]
+    assert json.loads(succeeded(shop("replay", *options, "-o", "json"))) == lines
+    assert lines
+
+
+@pytest.mark.parametrize(("format_", "delimiter"), [("csv", ","), ("tsv", "\t")])
+def test_csv_and_tsv_hold_the_same_as_ndjson(shop: Run, format_: str, delimiter: str) -> None:
+    for options in ([], ["--hash"]):
+        lines = [json.loads(line) for line in succeeded(shop("replay", *options)).splitlines()]
+        text = succeeded(shop("replay", *options, "-o", format_))
+        assert "\r" not in text
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
+        assert [list(row) for row in rows] == [list(line) for line in lines]
+        for row, line in zip(rows, lines, strict=True):
+            assert json.loads(row.pop("data")) == line.pop("data")
+            assert json.loads(row.pop("meta")) == line.pop("meta")
+            assert row == {key: str(value) for key, value in line.items()}
+
+
+def test_raw_is_the_payloads_alone_byte_for_byte(shop: Run) -> None:
+    expected = "".join(f'{{"n": {position}.0, "é":"a,b\\n\\"q\\""}}\n' for position, *_ in EVENTS)
+    assert succeeded(shop("replay", "-o", "raw")) == expected
+
+
+def test_hash_adds_salt_and_hash_at_the_end_of_each_line(shop: Run) -> None:
+    lines = [json.loads(line) for line in succeeded(shop("replay", "--hash")).splitlines()]
+    for line in lines:
+        assert list(line) == [*FIELDS, "salt", "hash"]
+        assert re.fullmatch("[0-9a-f]{32}", line["salt"])
+        assert re.fullmatch("[0-9a-f]{64}", line["hash"])
+    assert len({line["hash"] for line in lines}) == len({line["salt"] for line in lines}) == 7
+    assert succeeded(shop("head")) == f"7:{lines[-1]['hash']}\n"
+
+
+def test_names_that_json_escapes_come_back_whole(run: Run) -> None:
+    names = ['quo"te', "back\\slash", "Ünïcödé \U0001f600", "{a}%s", "a b", "'; drop table events; --"]
+    for name in names:
+        assert run("append", name, name, "--id", name).returncode == 0
+    lines = [json.loads(line) for line in succeeded(run("replay")).splitlines()]
+    assert [(line["stream"], line["type"], line["id"]) for line in lines] == [(name,) * 3 for name in names]
+    for name in names:
+        assert [json.loads(line)["id"] for line in succeeded(run("replay", name)).splitlines()] == [name]
+        assert [json.loads(line)["id"] for line in succeeded(run("replay", "--type", name)).splitlines()] == [name]
+    rows = list(csv.DictReader(io.StringIO(succeeded(run("replay", "-o", "csv")), newline="")))
+    assert [row["stream"] for row in rows] == names
+
+
+# On a terminal
+
+
+def on_a_terminal(log: Path, *arguments: str, **changes: str) -> str:
+    """What a run prints to a terminal, stderr included."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("ESCTL_") and k not in ("NO_COLOR", "FORCE_COLOR")}
+    env = {**kept, "TERM": "xterm-256color", "COLUMNS": "100", "TZ": "UTC", "ESCTL_LOG": str(log), **changes}
+    terminal, side = pty.openpty()
+    with subprocess.Popen([ESCTL, *arguments], stdin=subprocess.DEVNULL, stdout=side, stderr=side, env=env):
+        os.close(side)
+        printed = b""
+        while True:
+            try:
+                more = os.read(terminal, 65536)
+            except OSError:  # how Linux says that the other side is closed
+                break
+            if not more:
+                break
+            printed += more
+    os.close(terminal)
+    return printed.decode()
+
+
+def without_styles(text: str) -> str:
+    """The text without what colours it."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def test_a_terminal_gets_a_table_of_the_same_events_in_the_same_order(shop: Run, shop_log: Path) -> None:
+    assert succeeded(shop("replay", "--reverse")).count("\n") == 7
+    printed = without_styles(on_a_terminal(shop_log, "replay", "--reverse"))
+    header, *rows = [line for line in printed.splitlines() if line.strip()]
+    assert header.split()[:1] == ["position"]
+    assert {"stream", "version", "type", "data"} <= set(header.split())
+    assert [int(row.split()[0]) for row in rows if row.split()[0].isdigit()] == [7, 6, 5, 4, 3, 2, 1]
+    for row, (position, stream, type_, _) in zip(rows, reversed(EVENTS), strict=False):
+        assert {str(position), stream, type_} <= set(row.split())
+
+
+def test_a_table_fits_the_terminal(run: Run, log_path: Path) -> None:
+    run("append", "a-very-long-stream-name-" + "x" * 200, "T" * 100, '"' + "y" * 5000 + '"')
+    run("append", "short", "T", "wide=漢字漢字漢字" + "漢" * 100)
+    for columns in (60, 80, 200):
+        printed = without_styles(on_a_terminal(log_path, "replay", COLUMNS=str(columns)))
+        for line in printed.splitlines():
+            width = sum(2 if "\u2e80" <= c <= "\u9fff" else 1 for c in line.rstrip())
+            assert width <= columns, (columns, line)
+
+
+BAD_NAMES = ["[bold]x[/bold]", "[/]", "[link=http://evil]x", "right\u202eto\u2066left", "line\u2028end"]
+BAD_DATA = [
+    r'"\u001b[31mred\u001b]0;title\u0007\u0000"',
+    '"C1 \u009b31m \u0085 \u0090q DEL \u007f"',
+    '"bidi \u202e \u2066 \u200f \u061c separators \u2028 \u2029"',
+    '"[bold red]markup[/bold red] [/] [/x] [link=http://evil]y[/link] :smiley:"',
+    '{"\u009b2J":"\u009d0;t\u009c"}',
+]
+ACTS = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def test_nothing_in_an_event_acts_on_the_terminal(run: Run, log_path: Path) -> None:
+    events = [{"stream": name, "type": name, "id": name} for name in BAD_NAMES]
+    text = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+    text += "".join(f'{{"stream":"s-1","type":"T","data":{data}}}\n' for data in BAD_DATA)
+    assert succeeded(run("append", input=text)) != ""
+    printed = on_a_terminal(log_path, "replay", COLUMNS="250")
+    assert ACTS.findall(without_styles(printed)) == []
+    assert "\x1b[31m" not in printed
+    for shown in ("[bold]x[/bold]", "[/]", "[link=http://evil]x", "[bold red]markup", ":smiley:"):
+        assert shown in printed
+    assert "\\x9b31m" in printed
+    assert "\\u202e" in printed
+
+
+@pytest.mark.parametrize("name", ["\x1b[31mred", "\x1b]0;title\x07", "\u009b31m", "a\u202eb", "a\nb", "[bold]x"])
+@pytest.mark.parametrize("format_", ["auto", "csv"])
+def test_an_error_about_a_name_does_not_act_on_the_terminal(log_path: Path, name: str, format_: str) -> None:
+    printed = on_a_terminal(log_path, "replay", name, "-o", format_)
+    assert "there is no stream" in printed
+    assert ACTS.findall(printed) == []
+
+
+def test_a_table_in_a_pipe_has_no_styles_unless_they_are_asked_for(shop: Run) -> None:
+    assert "\x1b" not in succeeded(shop("replay", "-o", "table"))
+    assert "\x1b[" in succeeded(shop("replay", "-o", "table", "--color", "always"))
+    assert "\x1b[" in succeeded(shop("replay", "-o", "table", env={"FORCE_COLOR": "1", "TERM": "xterm"}))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env"), [(["--color", "never"], {}), ([], {"TERM": "dumb"})], ids=["--color never", "TERM=dumb"]
+)
+def test_a_table_without_colours_has_no_escape_at_all(
+    shop_log: Path, arguments: list[str], env: dict[str, str]
+) -> None:
+    printed = on_a_terminal(shop_log, "replay", *arguments, **env)
+    assert "position" in printed
+    assert "\x1b" not in printed
+
+
+def test_no_color_has_no_colours(shop_log: Path) -> None:
+    printed = on_a_terminal(shop_log, "replay", NO_COLOR="1")
+    assert "position" in printed
+    assert not re.search(r"\x1b\[[0-9;]*(3[0-8]|4[0-8]|9[0-7]|10[0-7])[;m]", printed)
+
+
+def test_a_type_that_no_event_has_is_noted_with_what_comes_near(esctl: Run, log_path: Path) -> None:
+    assert esctl("append", "order-1", "OrderPlaced", "--log", str(log_path)).returncode == 0
+    done = esctl("replay", "--type", "OrderPlace", "--log", str(log_path))
+    told = "note: no event has the type OrderPlace; did you mean OrderPlaced?\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", told)
+    assert esctl("replay", "--type", "OrderPlace", "-q", "--log", str(log_path)).stderr == ""

@@ -1,0 +1,278 @@
+"""`esctl verify`: a log that was altered or damaged is told from one that was not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+ESCTL = str(Path(sys.executable).with_name("esctl"))
+EVENTS = "".join(
+    json.dumps({"stream": f"s-{i % 3}", "type": f"T{i % 2}", "id": f"e-{i}", "data": {"i": i}, "meta": {"m": i}}) + "\n"
+    for i in range(1, 31)
+)
+
+
+@pytest.fixture
+def run(esctl: Run, log_path: Path) -> Run:
+    """Run esctl on this test's log."""
+
+    def on_log(*arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
+        return esctl(*arguments, input=input, env={"ESCTL_LOG": str(log_path)})
+
+    return on_log
+
+
+@pytest.fixture
+def log(run: Run, log_path: Path) -> Path:
+    """A log of thirty events."""
+    assert run("append", "--batch", "7", input=EVENTS).returncode == 0
+    return log_path
+
+
+def alter(file: Path, sql: str) -> None:
+    """Change a database by another program, which knows nothing of the log's rules."""
+    code = (
+        "import sqlite3,sys;c=sqlite3.connect(sys.argv[1]);c.execute('pragma ignore_check_constraints = 1');"
+        "c.executescript(sys.argv[2]);c.commit();c.close()"
+    )
+    subprocess.run([sys.executable, "-c", code, str(file), sql], check=True)
+
+
+def report(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    made = json.loads(done.stdout)
+    assert isinstance(made, dict)
+    return made
+
+
+@pytest.mark.parametrize(("options", "mode"), [([], "full"), (["--full"], "full"), (["--quick"], "quick")])
+def test_a_whole_log_is_reported_so(run: Run, log: Path, options: list[str], mode: str) -> None:
+    done = run("verify", *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    head = run("head").stdout.strip()
+    assert report(done) == {"ok": True, "mode": mode, "events": 30, "head": head, "findings": []}
+    assert [path.name for path in log.parent.iterdir()] == [log.name]
+
+
+def test_an_empty_log_is_whole(run: Run) -> None:
+    made = report(run("verify"))
+    assert (made["ok"], made["events"], made["findings"]) == (True, 0, [])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "data = '{\"i\":8}'",
+        "data = '{\"i\":7}'",
+        "data = '{'",
+        "data = null",
+        "data = cast(x'22ff22' as text)",
+        "meta = '{}'",
+        "meta = '[]'",
+        "meta = null",
+        "salt = randomblob(16)",
+        "salt = null",
+        "hash = randomblob(32)",
+        "id = 'other'",
+        "id = ''",
+        "id = 'e' || char(10)",
+        "type_id = 3 - type_id",
+        "type_id = 99",
+        "stream_id = 99",
+        "version = 99",
+        "schema = 2",
+        "schema = 0",
+        "time = '2026-01-01T00:00:00.000000Z'",
+        "time = 'noon'",
+        "recorded = '2026-01-01T00:00:00.000000Z'",
+        "position = 99",
+    ],
+)
+def test_an_altered_field_of_an_event_is_found(run: Run, log: Path, change: str) -> None:
+    alter(log, f"update events set {change} where position = 7")
+    done = run("verify")
+    assert done.returncode == 6
+    made = report(done)
+    assert made["ok"] is False
+    assert made["findings"]
+    assert {tuple(finding) for finding in made["findings"]} == {("check", "position", "problem")}
+    assert any(finding["position"] in (7, 8, 99) for finding in made["findings"])
+    assert done.stderr.startswith("error: the log is not whole: ")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "delete from events where position = 7",
+        "delete from events where position = 30",
+        "delete from events where position <= 7",
+        "delete from events",
+        "update events set position = position + 100 where position > 7",
+        "update events set position = iif(position = 7, -8, -7) where position in (7, 8)",
+        "update streams set name = 'other' where stream_id = 1",
+        "update streams set name = cast(x'ff' as text) where stream_id = 1",
+        "update types set name = 'other' where type_id = 1",
+        "delete from streams",
+        "delete from types",
+        "update head set position = 29",
+        "update head set position = 31",
+        "update head set hash = randomblob(32)",
+        "update head set recorded = '2000-01-01T00:00:00.000000Z'",
+        "update head set log_id = 'other'",
+        "delete from head",
+        "drop table head",
+        "drop table types",
+    ],
+)
+def test_an_altered_log_is_found(run: Run, log: Path, sql: str) -> None:
+    alter(log, sql)
+    done = run("verify")
+    assert done.returncode == 6
+    assert done.stderr.startswith("error: ")
+    assert "bug" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "delete from events where position = 7",
+        "update events set position = position + 100 where position > 7",
+        "update events set version = 99 where position = 7",
+        "update events set type_id = 99 where position = 7",
+        "update head set hash = randomblob(32)",
+        "update head set recorded = '2000-01-01T00:00:00.000000Z'",
+    ],
+)
+def test_quick_finds_gaps_wrong_versions_and_wrong_heads(run: Run, log: Path, sql: str) -> None:
+    alter(log, sql)
+    assert run("verify", "--quick").returncode == 6
+
+
+def test_quick_does_not_compute_hashes_and_full_does(run: Run, log: Path) -> None:
+    alter(log, "update events set data = '{\"i\":8}' where position = 7")
+    assert run("verify", "--quick").returncode == 0
+    assert run("verify", "--full").returncode == 6
+
+
+def test_one_altered_event_is_one_finding(run: Run, log: Path) -> None:
+    alter(log, "update events set data = '{\"i\":8}' where position = 7")
+    (finding,) = report(run("verify"))["findings"]
+    assert (finding["check"], finding["position"]) == ("chain", 7)
+
+
+def test_a_failure_says_where_and_what_to_do(run: Run, log: Path) -> None:
+    alter(log, "update events set data = '{\"i\":8}' where position = 7")
+    told = run("verify").stderr
+    assert "1 finding" in told
+    assert "position 7" in told
+    assert "fix: " in told
+    error = json.loads(run("verify", "--error-format", "json").stderr)
+    assert (error["error"], error["exit"]) == ("verification", 6)
+
+
+def test_a_rewritten_chain_is_found_by_a_head_kept_elsewhere(esctl: Run, run: Run, log: Path) -> None:
+    head = run("head").stdout.strip()
+    log.unlink()
+    esctl("init", "--log", str(log))
+    run("append", input=EVENTS.replace('"i": 7}', '"i": 8}'))
+    assert run("verify").returncode == 0
+    done = run("verify", "--expect-head", head)
+    assert done.returncode == 6
+    assert report(done)["findings"][0]["check"] == "expect-head"
+
+
+@pytest.mark.parametrize("options", [[], ["--quick"]])
+def test_every_head_that_the_log_had_is_still_in_it(run: Run, options: list[str]) -> None:
+    heads = [run("head").stdout.strip()]
+    for _ in range(2):
+        run("append", "s", "T")
+        heads.append(run("head").stdout.strip())
+    for head in heads:
+        assert run("verify", *options, "--expect-head", head).returncode == 0, head
+    for head in heads[::2]:
+        position, hash_ = head.split(":")
+        other = f"{position}:{'0' if hash_[0] != '0' else '1'}{hash_[1:]}"
+        assert run("verify", *options, "--expect-head", other).returncode == 6, other
+
+
+def test_a_head_beyond_the_end_means_that_events_are_missing(run: Run) -> None:
+    assert run("append", "s", "T").returncode == 0
+    assert run("verify", "--expect-head", f"31:{'0' * 64}").returncode == 6
+
+
+@pytest.mark.parametrize("head", ["30", "30:", "x:y", ":", "", "30:abc", f"-1:{'0' * 64}", f"30:{'g' * 64}"])
+def test_what_is_not_a_head_is_a_wrong_command_line(run: Run, head: str) -> None:
+    done = run("verify", "--expect-head", head)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "fix: esctl head" in done.stderr
+
+
+def test_quick_and_full_exclude_each_other(run: Run) -> None:
+    assert run("verify", "--quick", "--full").returncode == 2
+
+
+def test_a_missing_log_and_a_file_that_is_not_a_log_are_no_findings(esctl: Run, tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("no database\n" * 100, encoding="utf-8")
+    assert esctl("verify", "--log", "missing.db").returncode == 3
+    assert esctl("verify", "--log", "text.db").returncode == 7
+
+
+@pytest.mark.parametrize("damage", ["cut off", "zeros", "noise"])
+def test_a_damaged_file_fails_and_is_no_bug(run: Run, log: Path, damage: str) -> None:
+    page = 8192
+    content = bytearray(log.read_bytes())
+    if damage == "cut off":
+        content = content[: len(content) // 2 // page * page]
+    else:
+        content[page : len(content)] = (b"\0" if damage == "zeros" else b"\xa5") * (len(content) - page)
+    log.write_bytes(content)
+    for options in ([], ["--quick"]):
+        done = run("verify", *options)
+        assert done.returncode == 6
+        assert "bug" not in done.stderr
+
+
+def test_every_damaged_page_is_found(run: Run, log: Path) -> None:
+    page = 8192
+    whole = log.read_bytes()
+    for start in (0, *range(2 * page, len(whole), page)):  # the second page only says which pages name which
+        content = bytearray(whole)
+        first = 100 if start == 0 else start  # what stands before it in the first page says that this is a log
+        content[first : start + page] = bytes(b ^ 0xFF for b in content[first : start + page])
+        log.write_bytes(content)
+        done = run("verify")
+        assert done.returncode in (6, 7), start
+        assert "bug" not in done.stderr
+
+
+def test_a_log_that_others_write_to_is_whole(run: Run, log: Path) -> None:
+    code = (
+        "import subprocess,sys\n"
+        "p=subprocess.Popen([sys.argv[1],'append','--batch','5','--log',sys.argv[2]],stdin=subprocess.PIPE)\n"
+        "print('go',flush=True)\n"
+        "try:\n"
+        '  for i in range(10**9): p.stdin.write(b\'{"stream":"w-%d","type":"T"}\\n\'%(i%7))\n'
+        "except BrokenPipeError: pass\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, ESCTL, str(log)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as writer:
+        try:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            counts = []
+            for options in ([], ["--quick"], [], ["--quick"]):
+                done = run("verify", *options)
+                assert (done.returncode, done.stderr) == (0, "")
+                counts.append(report(done)["events"])
+        finally:
+            writer.kill()
+    assert counts == sorted(counts)
+    assert counts[-1] > 30

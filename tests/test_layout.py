@@ -1,0 +1,241 @@
+"""How the modules stand to each other: which may import which, which loads what is heavy, and which alone prints."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import esctl
+from esctl.stores import migrations
+
+ROOT = Path(esctl.__file__).parent
+
+# Imports point downwards only, from a higher floor to a lower one. The stores know each other, and so do the commands.
+FLOORS: list[set[str]] = [
+    {"esctl", "esctl.help", "esctl.errors", "esctl.text"},
+    {"esctl.chain", "esctl.events"},
+    {"esctl.times", "esctl.fields"},
+    {"esctl.query"},
+    {"esctl.sql"},
+    {"esctl.stores.*"},
+    {"esctl.cloudevents"},
+    {"esctl.ndjson"},
+    {"esctl.log"},
+    {"esctl.ingest", "esctl.marks", "esctl.trace", "esctl.verify"},
+    {"esctl.points"},
+    {"esctl.api"},
+    {"esctl.tables"},
+    {"esctl.output"},
+    {"esctl.cli.*"},
+]
+# What only the modules named may import at all.
+HOMES = {
+    "typer": {"esctl.cli.*"},
+    "click": set[str](),
+    "rich": {"esctl.tables", "esctl.output"},
+    "sqlite_utils": {"esctl.stores.migrations"},
+    "sqlite3": {"esctl.stores.migrations"},
+    "apsw": {"esctl.stores.*", "esctl.sql"},
+}
+# What a plain command line runs; and what it may not load, being slow to load or not needed for it.
+COLD = {
+    "esctl.cli.fast",
+    "esctl.cli.locate",
+    "esctl.events",
+    "esctl.log",
+    "esctl.output",
+    "esctl.query",
+    "esctl.stores.sqlite",
+}
+HEAVY = {
+    "msgspec",
+    "typer",
+    "click",
+    "rich",
+    "typing",
+    "sqlite3",
+    "sqlite_utils",
+    "zstandard",
+    "json",
+    "uuid",
+    "datetime",
+}
+
+
+def name_of(path: Path) -> str:
+    return ".".join(("esctl", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+
+
+MODULES = {name_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(ROOT.rglob("*.py"))}
+
+
+def is_one_of(module: str, patterns: set[str]) -> bool:
+    return any(module == p or (p.endswith(".*") and f"{module}.".startswith(p[:-1])) for p in patterns)
+
+
+def floor(module: str) -> int | None:
+    return next((number for number, modules in enumerate(FLOORS) if is_one_of(module, modules)), None)
+
+
+def imported(statement: ast.AST) -> Iterator[str]:
+    """The full names of the modules that a statement imports; of esctl's packages the module within."""
+    if isinstance(statement, ast.Import):
+        yield from (alias.name for alias in statement.names)
+    elif isinstance(statement, ast.ImportFrom):
+        assert statement.level == 0, "imports are absolute"
+        assert statement.module is not None
+        for alias in statement.names:
+            within = f"{statement.module}.{alias.name}"
+            yield within if within in MODULES else statement.module
+
+
+def imports(module: str) -> list[str]:
+    """Everything that a module imports, wherever the statement stands."""
+    return [name for node in ast.walk(MODULES[module]) for name in imported(node)]
+
+
+def imports_at_once(module: str) -> list[str]:
+    """What a module imports when it is imported itself: not within functions, nor for the type checker."""
+    found: list[str] = []
+    waiting: list[ast.AST] = [MODULES[module]]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            waiting += node.orelse
+            continue
+        found += imported(node)
+        waiting += ast.iter_child_nodes(node)
+    return found
+
+
+def test_the_modules_are_found() -> None:
+    assert {"esctl", "esctl.events", "esctl.cli.fast", "esctl.stores.sqlite"} <= set(MODULES)
+    assert "esctl.errors" in imports_at_once("esctl.events")
+    assert "esctl.output" in imports("esctl.cli.fast")
+    assert "esctl.output" not in imports_at_once("esctl.cli.fast")
+    assert "typing" in imports("esctl.log")
+    assert "typing" not in imports_at_once("esctl.log")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_has_its_floor(module: str) -> None:
+    assert floor(module) is not None, f"give {module} a place in FLOORS"
+
+
+def test_the_package_itself_loads_nothing_but_its_api_and_that_when_asked() -> None:
+    assert imports_at_once("esctl") == []
+    assert set(imports("esctl")) <= {"esctl.api"}
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"esctl"}))
+def test_imports_point_downwards(module: str) -> None:
+    own = floor(module)
+    assert own is not None
+    together = is_one_of(module, {"esctl.stores.*", "esctl.cli.*"})
+    for other in imports(module):
+        if other.partition(".")[0] == "esctl":
+            below = floor(other)
+            assert below is not None
+            assert below < own or (below == own and together), f"{module} imports {other}"
+
+
+@pytest.mark.parametrize("heavy", HOMES)
+def test_what_is_heavy_has_one_home(heavy: str) -> None:
+    users = {module for module in MODULES if heavy in {name.partition(".")[0] for name in imports(module)}}
+    assert {module for module in users if not is_one_of(module, HOMES[heavy])} == set()
+
+
+def loaded_with(modules: set[str]) -> set[str]:
+    """All modules of esctl that are loaded where some of them are, their packages included."""
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            waiting += [name for name in imports_at_once(module) if name.partition(".")[0] == "esctl"]
+            waiting += [module.rpartition(".")[0]] if "." in module else []
+    return found
+
+
+def test_what_a_cold_start_loads_is_light() -> None:
+    loaded = loaded_with(COLD)
+    assert {"esctl", "esctl.chain", "esctl.errors", "esctl.stores.sqlite_reads"} <= loaded
+    users = {module: {name.partition(".")[0] for name in imports_at_once(module)} & HEAVY for module in loaded}
+    assert {module: heavy for module, heavy in users.items() if heavy} == {}
+
+
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if name.startswith("esctl.stores.sqlite")))
+def test_a_store_does_without_msgspec(module: str) -> None:
+    assert "msgspec" not in {name.partition(".")[0] for name in imports(module)}
+
+
+def prints(node: ast.AST) -> bool:
+    """Whether a node is one by which something could be printed."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return node.func.id == "print"
+    if not isinstance(node, ast.Attribute):
+        return False
+    inner = node.value
+    if isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name) and inner.value.id == "sys":
+        stream = inner.attr.strip("_")
+        return stream in ("stdout", "stderr") and node.attr not in ("isatty", "flush")
+    return isinstance(inner, ast.Name) and (inner.id, node.attr) in {
+        ("typer", "echo"),
+        ("typer", "secho"),
+        ("os", "write"),
+    }
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"esctl.output"}))
+def test_nobody_but_output_prints(module: str) -> None:
+    assert [node.lineno for node in ast.walk(MODULES[module]) if prints(node)] == []  # type: ignore[attr-defined]
+
+
+def test_output_is_seen_to_print() -> None:
+    assert any(map(prints, ast.walk(MODULES["esctl.output"])))
+    assert any(map(prints, ast.walk(ast.parse("print(1)"))))
+    assert any(map(prints, ast.walk(ast.parse("sys.stderr.write('')"))))
+    assert not any(map(prints, ast.walk(ast.parse("sys.stdout.isatty(); sys.stderr.flush(); sys.stdin.buffer.read()"))))
+
+
+# What a run really loads: Python without `site`, since what stands in there may load anything.
+PROGRAM = """
+import sys
+sys.path[:0] = {paths!r}
+from esctl.cli import fast
+code = fast.run(sys.argv[1:])
+sys.stdout.flush()
+print(code, *sorted(sys.modules), sep="\\n", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [("append", "s", "T"), ("append", "s", "T", '{"a":1}', "--expect", "none"), ("replay",), ("head",)]
+)
+def test_a_cold_start_loads_nothing_heavy(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    migrations.create(tmp_path / "esctl.db")
+    program = PROGRAM.format(paths=[str(ROOT.parent), sysconfig.get_path("platlib")])
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program, *arguments],
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    code, *loaded = done.stderr.splitlines()
+    assert code == "0"
+    assert "esctl.stores.sqlite" in loaded
+    assert HEAVY & set(loaded) == set()
+    assert {"subprocess", "inspect", "csv", "esctl.times", "esctl.ndjson", "esctl.stores.migrations"} & set(
+        loaded
+    ) == set()
