@@ -112,7 +112,7 @@ def _array(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def events(sealed: Iterable[SealedEvent], format_: str, *, hashes: bool) -> None:
     """Print events as a table, CSV or TSV."""
     if format_ == "table":
-        rows(TABLE_FIELDS, ((e[0], e[6], e[1], e[2], e[4], e[8]) for e, _, _ in sealed), format_)
+        rows(TABLE_FIELDS, ((e[0], e[6], e[1], e[2], e[4], e[8]) for e, _, _ in sealed), format_, spare=("version",))
         return
     header = (*FIELDS, "salt", "hash") if hashes else FIELDS
     rows(header, ((*e, salt.hex(), hash_.hex()) if hashes else e for e, salt, hash_ in sealed), format_)

@@ -19,6 +19,7 @@ from esctl.text import clean
 MEASURED = 1000  # rows that decide the widths of columns; what comes later is cut to them
 HINT_ROWS = 1000
 MIN_WIDTH = 8
+ENOUGH = 20  # of the last column, before which no spare one has to go
 MAX_NAME = 20  # beside 48 bars and a count, on 80 columns
 _TIMES = ("time", "recorded", "created", "first_recorded", "last_recorded")
 _MINUTES = ("first_time", "last_time")
@@ -114,6 +115,7 @@ def _kept(
     widths = [
         max([cell_len(name), *(cell_len(shown(name, row[i], look)) for row in rows)]) for i, name in enumerate(header)
     ]
+    widths[-1:] = [min(widths[-1], ENOUGH)] if widths else []
     kept = list(range(len(header)))
     for name in () if look.wide else spare:
         if sum(widths[i] for i in kept) + 2 * (len(kept) - 1) > width:
