@@ -119,7 +119,13 @@ def hoist(arguments: list[str]) -> list[str]:
 def opened(ctx: typer.Context, *, write: bool = False, bulk: bool = False) -> EventLog:
     """The log that the command is about, open."""
     shared: Shared = ctx.obj
-    return EventLog(path(ctx), write=write, bulk=bulk, timeout=shared.timeout)
+    where = path(ctx)
+    if shared.verbose:
+        output.say(f"log: {where}")
+    log = EventLog(where, write=write, bulk=bulk, timeout=shared.timeout)
+    if shared.debug:
+        log.store.trace(output.say)
+    return log
 
 
 def path(ctx: typer.Context) -> Path:

@@ -126,5 +126,8 @@ class Store(Protocol):
     def backup(self, target: Path) -> None:
         """Copy a consistent state into a new file while others read and write. `target` must not exist."""
 
+    def trace(self, tell: Callable[[str], None]) -> None:
+        """Tell every statement from here on, before it runs."""
+
     def close(self) -> None:
         """Let go of everything; leaves no file beside the log. May be called twice."""

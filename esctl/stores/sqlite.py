@@ -525,6 +525,15 @@ class SqliteStore:
             finally:
                 copy.close()
 
+    def trace(self, tell: Callable[[str], None]) -> None:
+        """See Store."""
+
+        def told(_: apsw.Cursor, sql: str, __: object) -> bool:
+            tell(f"sql: {' '.join(sql.split())}")
+            return True
+
+        self._connection.exec_trace = told
+
     def close(self) -> None:
         """See Store."""
         self._connection.close()

@@ -424,3 +424,10 @@ def test_a_type_that_no_event_has_is_noted_with_what_comes_near(esctl: Run, log_
     told = "note: no event has the type OrderPlace; did you mean OrderPlaced?\n"
     assert (done.returncode, done.stdout, done.stderr) == (0, "", told)
     assert esctl("replay", "--type", "OrderPlace", "-q", "--log", str(log_path)).stderr == ""
+
+
+def test_debug_tells_the_sql_and_verbose_the_log(esctl: Run, log_path: Path) -> None:
+    assert esctl("append", "order-1", "OrderPlaced", "--log", str(log_path)).returncode == 0
+    told = esctl("replay", "order-1", "--debug", "-v", "--log", str(log_path)).stderr.splitlines()
+    assert told[0] == f"log: {log_path}"
+    assert any(line.startswith("sql: select cast(printf(") for line in told)
