@@ -2,25 +2,66 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable, Collection
+from itertools import pairwise
 
 import apsw
 
-from esctl.errors import UsageError
+from esctl.errors import MisfitError, UsageError
 
 CONDITION_COLUMNS = ("position", "stream", "version", "id", "type", "schema", "time", "recorded", "data", "meta")
 # SQLite notices a date function that reads the clock only when it does; this is for branches that the sample misses.
-_CLOCK = re.compile(
-    r"\b(?:date|time|datetime|julianday|unixepoch|strftime|timediff)\s*\((?:\s*\)|[^()]*'now')", re.IGNORECASE
+DATES = ("date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff")
+_TOKEN = re.compile(
+    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^]]*]|--[^\n]*|/\*.*?\*/|[A-Za-z_]\w*|[^\w\s]|\S""", re.DOTALL
 )
-_TABLE = """create table log(position integer, stream text, version integer, id text, type text, schema integer,
-                             time text, recorded text, data text, meta text)"""
-_SAMPLE = """insert into log values (1, 's', 1, 'i', 'T', 1, '2026-01-01T00:00:00.000000Z',
-                                     '2026-01-01T00:00:00.000000Z', '{}', '{}')"""
+_CLOCK_WORDS = ("now", "localtime", "utc", "subsec", "subsecond")
+STATE_COLUMNS = ("stream", "version", "position", "time", "state")
+_SAMPLES = {"position": "1", "version": "1", "schema": "1", "data": "'{}'", "meta": "'{}'", "state": "'{}'"}
+_EXAMPLES = {
+    CONDITION_COLUMNS: "data ->> 'amount' > 100 and type = 'OrderPlaced'",
+    STATE_COLUMNS: "state ->> 'status' = 'Paid'",
+}
 
 
-def check_condition(condition: str) -> None:
-    """Refuse what is not one deterministic SQL expression over the columns of an event.
+def words_of(sql: str) -> list[str]:
+    """The tokens of SQL without comments; identifiers without their quotes."""
+    words = (match[0] for match in _TOKEN.finditer(sql))
+    return [
+        word[1:-1] if word[0] in '"`[' and len(word) > 1 else word
+        for word in words
+        if not word.startswith(("--", "/*"))
+    ]
+
+
+def reads_clock(sql: str) -> bool:
+    """Whether SQL plainly asks a date function for the time or the time zone; one that hides it is stopped when run."""
+    words = [word.lower() for word in words_of(sql)]
+    literals = {word.strip("'").strip() for word in words if word.startswith("'")}
+    for at, (word, following) in enumerate(pairwise(words)):
+        if word in DATES and following == "(":
+            inside = _within(words[at + 2 :])
+            commas = inside.count(",")
+            if not inside or literals & set(_CLOCK_WORDS) or (word == "strftime" and not commas):
+                return True
+    return False
+
+
+def _within(words: list[str]) -> list[str]:
+    """The words up to the bracket that closes, less brackets around and within them."""
+    depth, inside = 1, []
+    for word in words:
+        depth += {"(": 1, ")": -1}.get(word, 0)
+        if depth == 0:
+            break
+        inside.append(word)
+    return [word for word in inside if word not in "()"]
+
+
+def check_condition(condition: str, columns: tuple[str, ...] = CONDITION_COLUMNS, *, option: str = "--where") -> None:
+    """Refuse what is not one deterministic SQL expression over the columns of an event, or of a state.
 
     An index expression is exactly that: SQLite itself allows no subquery, no parameter, no aggregate, no other table
     and no function whose result changes in one; and of the date functions no reading of the clock, which it notices
@@ -31,10 +72,10 @@ def check_condition(condition: str) -> None:
     try:
         condition.encode()
     except UnicodeEncodeError as error:
-        raise UsageError("--where is not valid UTF-8") from error
-    if _CLOCK.search(condition):
+        raise UsageError(f"{option} is not valid UTF-8") from error
+    if reads_clock(condition):
         raise UsageError(
-            f"--where {condition[:80]!r}: non-deterministic, it reads the clock",
+            f"{option} {condition[:80]!r}: non-deterministic, it reads the clock",
             why="a condition gives the same result whenever it is asked",
             fix="--since 2h, or a time: \"time > '2026-01-31'\"",
         )
@@ -42,16 +83,17 @@ def check_condition(condition: str) -> None:
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)  # "x" is a column and nothing else: 'x' was meant
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
     try:
-        connection.execute(_TABLE)
+        connection.execute(f"create table log({', '.join(columns)})")
         connection.execute(f"create index condition on log(({condition}\n))")
         connection.execute(f"select 1 from log where ({condition}\n) limit 1").fetchall()
-        connection.execute(_SAMPLE)
+        sample = ", ".join(_SAMPLES.get(column, "'2026-01-01T00:00:00.000000Z'") for column in columns)
+        connection.execute(f"insert into log values ({sample})")
     except apsw.Error as error:
         reason = str(error).replace(" in index expressions", "").replace(" in an index", "")
         raise UsageError(
-            f"--where {condition[:80]!r}: {reason}",
-            why=f"it is an SQL condition over {', '.join(CONDITION_COLUMNS)}",
-            fix="--where \"data ->> 'amount' > 100 and type = 'OrderPlaced'\"",
+            f"{option} {condition[:80]!r}: {reason}",
+            why=f"it is an SQL condition over {', '.join(columns)}",
+            fix=f'{option} "{_EXAMPLES[columns]}"',
         ) from error
     finally:
         connection.close()
@@ -67,3 +109,250 @@ def authorize_reading(action: int, _: str | None, second: str | None, __: str | 
     if action == apsw.SQLITE_FUNCTION:
         return apsw.SQLITE_DENY if (second or "").lower() in _FORBIDDEN_FUNCTIONS else apsw.SQLITE_OK
     return apsw.SQLITE_OK if action in _ALLOWED else apsw.SQLITE_DENY
+
+
+# Definitions: expressions over `new` and `state`
+
+_TABLES = """
+create table {0}fold({0}key primary key, {0}result, state) without rowid;
+create table {0}bare({0}key primary key, {0}result) without rowid;
+create view {0}feed as select 1 as position, 's' as stream, 1 as version, 'i' as id, 'T' as type, 1 as schema,
+                           't' as time, 'r' as recorded, '' as data, '' as meta;"""
+_SCANNED = {"json_each", "json_tree"}  # tables that are functions of their arguments alone
+_GAP = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+_NAMES_DATES = re.compile(rf"\b(?:{'|'.join(DATES)})[\"`\]]?{_GAP}\(", re.IGNORECASE | re.DOTALL)
+_ACTIONS = {
+    apsw.SQLITE_ATTACH: "attach a database",
+    apsw.SQLITE_PRAGMA: "use a pragma",
+    apsw.SQLITE_INSERT: "insert into {0}",
+    apsw.SQLITE_UPDATE: "update {0}",
+    apsw.SQLITE_DELETE: "delete from {0}",
+    apsw.SQLITE_READ: "read the table {0}",
+    apsw.SQLITE_CREATE_TABLE: "make the table {0}",
+    apsw.SQLITE_CREATE_VIEW: "make the view {0}",
+    apsw.SQLITE_CREATE_VTABLE: "make the virtual table {0}",
+    apsw.SQLITE_CREATE_INDEX: "make an index on {1}",
+    apsw.SQLITE_CREATE_TRIGGER: "make a trigger",
+    apsw.SQLITE_FUNCTION: "call {1}()",
+}
+
+
+def why_not_one_expression(sql: str) -> str:
+    """Why a text is not one self-contained SQL expression, as far as its tokens say; empty where it may be."""
+    depth, before = 0, ""
+    for match in _TOKEN.finditer(sql):
+        word = match[0]
+        depth += {"(": 1, ")": -1}.get(word, 0)
+        if depth < 0 or word == ";":
+            return f"{word!r} ends the expression before its end"
+        if word in ("'", '"', "`", "[") or (word == "/" and sql.startswith("/*", match.start())):
+            return f"{word} is never closed"
+        if word == "(" and before.lower() == "raise":
+            return "it may not call raise()"
+        if not word.startswith(("--", "/*")):
+            before = word
+    return "a ( is never closed" if depth else "" if before else "it is empty"
+
+
+class Judge:
+    """Compiles what a model says in an empty database under an authorizer, and tells what is wrong; runs nothing."""
+
+    def __init__(self) -> None:
+        self._connection = apsw.Connection(":memory:")
+        self._connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
+        self._connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
+        self._own = f"t{os.urandom(8).hex()}_"  # nobody can name its tables
+        self._tables = {f"{self._own}{name}" for name in ("fold", "bare", "feed")}
+        self._connection.execute(_TABLES.format(self._own)).fetchall()
+        self._deterministic = deterministic_functions(self._connection)
+        self._denied = ""
+
+    def expression(self, sql: str, *, state: bool) -> str:
+        """What is wrong with a scalar expression over `new`, and with `state` over the state; empty: nothing."""
+        try:
+            sql.encode()
+        except UnicodeEncodeError:
+            return "it is not valid UTF-8"
+        if "\0" in sql:
+            return "it holds a NUL"
+        if reason := why_not_one_expression(sql):
+            return reason
+        if reads_clock(sql):
+            return "it reads the clock or the time zone: a replay would give another result"
+        own, target = self._own, "fold" if state else "bare"
+        self._denied = ""
+        body = f"update {own}{target} set {own}result = ({sql}\n)"
+        try:
+            self._connection.execute("drop trigger if exists judged")
+            self._connection.execute(f"create trigger judged instead of insert on {own}feed begin {body}; end")
+            self._connection.authorizer = self._authorize
+            self._connection.execute(f"explain insert into {own}feed (position) values (1)")
+        except apsw.Error as error:
+            return self._denied or str(error)
+        finally:
+            self._connection.authorizer = None
+        return ""
+
+    def table(self, name: str, sql: str) -> str:
+        """What is wrong with a statement that has to make the table of a name, and does for what is judged later."""
+        if reason := self._unfit(sql) or _why_not_own(name):
+            return reason
+        return self._shaping(sql, {name}, f"it makes no table {name}")
+
+    def index(self, sql: str, tables: Collection[str]) -> str:
+        """What is wrong with a statement that has to index one of these tables."""
+        return self._unfit(sql) or self._shaping(sql, set(tables), "")
+
+    def _unfit(self, sql: str) -> str:
+        if "\0" in sql:
+            return "it holds a NUL"
+        return "it reads the clock or the time zone: a rebuild would give another result" if reads_clock(sql) else ""
+
+    def _shaping(self, sql: str, tables: set[str], otherwise: str) -> str:
+        """Run a statement that may make these tables and indexes on them, and nothing else."""
+
+        def allowed(action: int, first: str | None, second: str | None, _: str | None, __: str | None) -> int:
+            own = {
+                apsw.SQLITE_CREATE_TABLE: first in tables,
+                apsw.SQLITE_CREATE_INDEX: second in tables,
+                apsw.SQLITE_REINDEX: True,
+                apsw.SQLITE_INSERT: first == "sqlite_master",
+                apsw.SQLITE_UPDATE: first == "sqlite_master",
+                apsw.SQLITE_READ: first == "sqlite_master" or first in tables,
+                apsw.SQLITE_SELECT: True,
+                apsw.SQLITE_FUNCTION: (second or "").lower() in self._deterministic,
+            }.get(action, False)
+            if not own and not self._denied:
+                told = _ACTIONS.get(action, f"do that ({apsw.mapping_authorizer_function.get(action, action)})")
+                self._denied = f"it may not {told.format(first, second)}"
+            return apsw.SQLITE_OK if own else apsw.SQLITE_DENY
+
+        self._denied = ""
+        try:
+            self._connection.authorizer = allowed
+            self._connection.execute(sql).fetchall()
+        except apsw.Error as error:
+            return self._denied or str(error)
+        finally:
+            self._connection.authorizer = None
+        there = {name for (name,) in self._connection.execute("select name from sqlite_schema where type = 'table'")}
+        return "" if tables <= there else otherwise
+
+    def handler(self, sql: str, tables: Collection[str]) -> str:
+        """What is wrong with statements that are run for an event, and may read and write these tables."""
+        if reason := self._unfit(sql):
+            return reason
+        if re.search(r"\braise\s*\(", sql, re.IGNORECASE):
+            return "it may not call raise()"
+        own = {*self._tables, *tables}
+        self._denied = ""
+
+        def creating(action: int, first: str | None, _: str | None, __: str | None, ___: str | None) -> int:
+            if (action == apsw.SQLITE_CREATE_TRIGGER and first == "judged") or (first or "").startswith("sqlite_"):
+                return apsw.SQLITE_OK
+            return apsw.SQLITE_DENY
+
+        def running(action: int, first: str | None, second: str | None, _: str | None, trigger: str | None) -> int:
+            writing = action in (apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE) and first in own
+            if writing:
+                return apsw.SQLITE_OK
+            return self._allow(action, first, second, trigger, own)
+
+        try:
+            self._connection.execute("drop trigger if exists judged")
+            self._connection.authorizer = creating  # what ends the trigger's body ends in another statement
+            body = sql.rstrip().removesuffix(";")
+            self._connection.execute(
+                f"create trigger judged instead of insert on {self._own}feed begin {body}\n; end"
+            ).fetchall()
+            self._connection.authorizer = running
+            self._connection.execute(f"explain insert into {self._own}feed (position) values (1)").fetchall()
+        except apsw.Error as error:
+            return self._denied or str(error)
+        finally:
+            self._connection.authorizer = None
+        return ""
+
+    def _authorize(self, action: int, first: str | None, second: str | None, _: str | None, trigger: str | None) -> int:
+        return self._allow(action, first, second, trigger, self._tables)
+
+    def _allow(self, action: int, first: str | None, second: str | None, trigger: str | None, tables: set[str]) -> int:
+        allowed = trigger is None or permitted(action, first, second, tables, self._deterministic)
+        if not allowed and not self._denied:
+            told = _ACTIONS.get(action, f"do that ({apsw.mapping_authorizer_function.get(action, action)})")
+            self._denied = f"it may not {told.format(first, second)}"
+            if action == apsw.SQLITE_FUNCTION:
+                self._denied += ": only functions whose result depends on nothing but their arguments"
+        return apsw.SQLITE_OK if allowed else apsw.SQLITE_DENY
+
+    def close(self) -> None:
+        """Let go of the empty database."""
+        self._connection.close()
+
+
+_MODULES = {name for (name,) in apsw.Connection(":memory:").execute("select name from pragma_module_list")}
+RESERVED = ("head", "streams", "types", "events", "log", "snapshots", "feed", "new", "state")
+
+
+def _why_not_own(name: str) -> str:
+    """Why a projection's table may not have a name."""
+    lower = name.lower()
+    if lower in RESERVED or lower.startswith(("sqlite_", "esctl_")):
+        return f"the name {name} is taken: {', '.join(RESERVED)}, sqlite_… and esctl_… are not the model's"
+    return ""
+
+
+def permitted(action: int, first: str | None, second: str | None, tables: set[str], functions: set[str]) -> bool:
+    """Whether a definition may do that: read and update these tables, call these functions."""
+    if action == apsw.SQLITE_FUNCTION:
+        return (second or "").lower() in functions
+    if action == apsw.SQLITE_READ:
+        return first in tables or first in _SCANNED or (second == "" and not _exists(first or ""))
+    if action == apsw.SQLITE_UPDATE:
+        return first in tables
+    return action in (apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE)
+
+
+def _exists(table: str) -> bool:
+    """Whether a name is that of a table in a log or of SQLite; else it is one that the statement makes up (WITH)."""
+    lower = table.lower()
+    return lower.startswith(("sqlite_", "pragma_", "esctl_")) or lower in _MODULES or lower in RESERVED
+
+
+def deterministic_functions(connection: apsw.Connection) -> set[str]:
+    """The names of the functions that give the same result for the same arguments, and of the aggregates among them."""
+    flagged = connection.execute("select name from pragma_function_list where flags & 0x800 or type in ('a', 'w')")
+    return {name for (name,) in flagged} - _FORBIDDEN_FUNCTIONS
+
+
+def names_dates(sql: str) -> bool:
+    """Whether an expression may call a date function, which could read the clock."""
+    return _NAMES_DATES.search(sql) is not None
+
+
+def _as_text(value: object) -> str:
+    """A value as the date functions read it: to them a blob is text too, and text ends at a NUL."""
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return text.partition("\0")[0].strip().lower()
+
+
+def without_clock(connection: apsw.Connection) -> None:
+    """Have the date functions of a connection refuse to read the clock or the time zone; costs a call each."""
+    real = apsw.Connection(":memory:")
+
+    def shadow(name: str) -> Callable[..., object]:
+        def function(*values: object) -> object:
+            words = [_as_text(value) for value in values]
+            moment = words[1:] if name == "strftime" else words
+            if not moment or moment[0] in ("subsec", "subsecond") or {"now", "localtime", "utc"} & set(words):
+                raise MisfitError(
+                    f"an expression of the model fails on an event: {name}() would read the clock or the time zone",
+                    why="a definition gives the same result whenever it is asked",
+                    fix="esctl upcast check   (names the event)",
+                )
+            return real.execute(f"select {name}({', '.join('?' * len(values))})", values).get
+
+        return function
+
+    for name in DATES:
+        connection.create_scalar_function(name, shadow(name), -1, deterministic=True)
