@@ -1,5 +1,7 @@
 """Every error a command can end with, and its exit code."""
 
+from __future__ import annotations
+
 
 class EsctlError(Exception):
     """A failure told to the user: what and where, why, and the command to run next.
@@ -53,6 +55,19 @@ class VerificationError(EsctlError):
     kind = "verification"
 
 
+class MisfitError(VerificationError):
+    """A stored event does not fit the log's model: an operation cannot be done on it; `position` names it."""
+
+    kind = "misfit"
+
+    def at(self, position: int) -> MisfitError:
+        """The same, naming an event that SQLite did not name."""
+        if "position" not in self.details:
+            self.what = self.what.replace("an event", f"the event at position {position}")
+            self.details["position"] = position
+        return self
+
+
 class StorageVersionError(EsctlError):
     """The file needs `esctl migrate`, is newer than this esctl, or is not a log."""
 
@@ -65,6 +80,13 @@ class UnavailableError(EsctlError):
 
     exit_code = 8
     kind = "unavailable"
+
+
+class HandlerError(EsctlError):
+    """What a model or a user has esctl run failed: a command, or SQL that ran too long."""
+
+    exit_code = 9
+    kind = "handler"
 
 
 class DifferenceError(EsctlError):

@@ -16,7 +16,9 @@ Expect = int | str
 """What a writer expects of a stream: its version, or one of EXPECT_WORDS."""
 
 NewEvent = tuple[str, str, str, str | None, int, str, str, Expect | None]
-"""stream, type, id, time (None: when it is recorded), schema, data (JSON text), meta (JSON text), expect."""
+"""stream, type, id, time (None: when it is recorded), schema (0: the newest that the log's model knows), data (JSON
+text), meta (JSON text), expect.
+"""
 
 Event = tuple[int, str, int, str, str, int, str, str, str, str]
 """position, stream, version, id, type, schema, time, recorded, data (JSON text), meta (JSON text)."""
@@ -27,6 +29,8 @@ MAX_NAME_BYTES = 512
 MAX_DEPTH = 1000  # SQLite's own limit for JSON: a deeper payload could be stored but never queried
 MAX_SCHEMA = 2**31 - 1
 SYSTEM_PREFIX = "$"  # streams in which the log keeps its own events
+SYSTEM_STREAM = "$esctl"
+MODEL_APPLIED = "ModelApplied"  # the type of the events in it that hold the log's models
 
 
 def max_event_bytes() -> int:

@@ -8,19 +8,20 @@ from pathlib import Path
 from types import TracebackType
 
 from esctl.errors import ConflictError, NotFoundError
-from esctl.events import Event, Expect, NewEvent, new_ids, whole_number
+from esctl.events import MODEL_APPLIED, SYSTEM_STREAM, Event, Expect, NewEvent, new_ids, whole_number
 from esctl.query import Query
 from esctl.stores.sqlite import SqliteStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-    from typing import Self
+    from typing import Any, Self
 
+    from esctl.definitions import Definitions
+    from esctl.rules import Rules
     from esctl.stores.base import Finding, Form, Head, Receipt, SealedEvent, Store
 
 POLL_SECONDS = 0.02  # between two looks for new events: a look takes microseconds
-SYSTEM_STREAM = "$esctl"
 
 
 class RunExpectation:
@@ -37,6 +38,14 @@ class RunExpectation:
     def wanted(self, stream: str) -> Expect | None:
         """See Store."""
         return self._streams.get(stream, self._expect)
+
+    def kept(self) -> dict[str, Expect | None]:
+        """What is known of streams, to come back to after a transaction that did not commit."""
+        return dict(self._streams)
+
+    def restore(self, kept: dict[str, Expect | None]) -> None:
+        """Come back to what was known."""
+        self._streams = kept
 
     def met(self, stream: str) -> None:
         """See Store."""
@@ -71,6 +80,10 @@ class EventLog:
         """Open the log at `path` for reading, or for writing too; see `SqliteStore`."""
         self.path = path
         self.store: Store = SqliteStore(path, write=write, bulk=bulk, timeout=timeout)
+        self.unruled = False  # whether rules of the model are left unasked; its JSON Schemas hold all the same
+        self._definitions: Definitions | None = None
+        self._rules: Rules | None = None
+        self._stamped = 0  # the model whose schema versions the store knows
 
     def __enter__(self) -> Self:
         return self
@@ -91,27 +104,72 @@ class EventLog:
         self, *, keep: bool = True, waiting: Callable[[], None] = lambda: None
     ) -> AbstractContextManager[None]:
         """Appends within commit as one; see `Store.transaction`."""
-        return self.store.transaction(keep=keep, waiting=waiting)
+        return _Transaction(self, self.store.transaction(keep=keep, waiting=waiting), keep=keep)
 
     def append(self, events: Sequence[NewEvent], run: RunExpectation | None = None) -> list[Receipt]:
-        """Append within the open transaction; see `Store.append`."""
-        return self.store.append(events, run)
+        """Append within the open transaction; see `Store.append`.
+
+        What the log's model says of events holds: raises RefusedError for one that its JSON Schema or its stream's
+        state does not accept. A duplicate is not asked again: it was accepted when it came first.
+        """
+        if not self.store.model():
+            return self.store.append(events, run)
+        definitions, before = self.definitions, self.head()[0]
+        if self._stamped != definitions.position:
+            self.store.stamp(definitions.newest)
+            self._stamped = definitions.position
+        receipts = self.store.append(events, run)
+        if definitions.schemas:
+            from esctl import schemas  # noqa: PLC0415 - only a model with JSON Schemas needs it
+
+            schemas.check(definitions, events, receipts)
+        if not self.unruled:
+            if self._rules is None:
+                from esctl.rules import Rules  # noqa: PLC0415 - only a model needs it
+
+                self._rules = Rules(self.store, definitions)
+            self._rules.judge(receipts, before)
+        return receipts
+
+    @property
+    def definitions(self) -> Definitions:
+        """What the log's model says now; where there is none it says nothing."""
+        position = self.store.model()
+        if self._definitions is None or self._definitions.position != position:
+            from esctl.definitions import load  # noqa: PLC0415 - only a model needs it
+
+            self._definitions, self._rules = load(self.store), None
+        return self._definitions
+
+    def forget(self) -> None:
+        """A transaction did not commit: a model that was applied in it does not hold, nor is what was folded true."""
+        self._definitions, self._rules, self._stamped = None, None, 0
 
     def read(self, query: Query) -> Iterator[SealedEvent]:
-        """The events of a query."""
-        self._known(query)
-        return self.store.read(query)
+        """The events of a query, upcast unless it asks for the raw schema."""
+        return self.store.read(self.prepared(query))
 
     def lines(self, query: Query, form: Form = "line") -> Iterator[bytes]:
-        """The events of a query as chunks of NDJSON."""
+        """The events of a query as chunks of NDJSON, upcast unless it asks for the raw schema or for hashes."""
+        query.raw_schema = query.raw_schema or form == "hash"
+        return self.store.lines(self.prepared(query), form)
+
+    def prepared(self, query: Query) -> Query:
+        """The same query, judged, and with the upcasts of the log's model."""
         self._known(query)
-        return self.store.lines(query, form)
+        return self._upcast(query)
+
+    def _upcast(self, query: Query) -> Query:
+        if not query.raw_schema and self.store.model():
+            query.upcasting = self.definitions.upcasting
+        return query
 
     def follow(self, query: Query, form: Form = "line") -> Iterator[bytes]:
         """The events of a query, and then those that come, for ever (or up to `query.limit` of them).
 
         Chunks of whole lines; an empty one says that for now there is no more.
         """
+        query.raw_schema = query.raw_schema or form == "hash"
         self._known(query)
         left = query.limit
         if left == 0:
@@ -122,7 +180,7 @@ class EventLog:
             head = self.head()[0]
             if head > seen:
                 new.until, new.limit = head, left
-                for chunk in self.store.lines(new, form):
+                for chunk in self.store.lines(self._upcast(new), form):
                     yield chunk
                     if left is not None and (left := left - chunk.count(b"\n")) <= 0:
                         return
@@ -157,7 +215,7 @@ class EventLog:
     def none_match(self, condition: str, after: int, until: int) -> None:
         """Raise ConflictError, naming up to ten, if events after one position and up to another meet a condition."""
         query = Query(since=after + 1, until=until, where=condition, limit=10)
-        if found := [event for event, _, _ in self.store.read(query)]:
+        if found := [event for event, _, _ in self.store.read(self._upcast(query))]:
             named = ", ".join(f"#{event[0]} {event[4]} in {event[1]}" for event in found)
             raise ConflictError(
                 f"an event matches {condition!r} after position {after}",
@@ -167,9 +225,20 @@ class EventLog:
                 positions=[event[0] for event in found],
             )
 
+    def apply(self, record: str, meta: str) -> Receipt:
+        """Have a model hold from here on: an event of the log's own, within the open transaction."""
+        receipt = self.store.append([(SYSTEM_STREAM, MODEL_APPLIED, next(new_ids()), None, 1, record, meta, None)])[0]
+        self.store.hold_model(receipt[0])
+        return receipt
+
     def is_json(self, text: str) -> bool:
         """Whether a text is strict JSON, asked of the store."""
         return self.store.is_json(text)
+
+    def question(self, sql: str, *, raw_schema: bool = False) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+        """The columns and rows of a SELECT; its view `log` has events upcast unless the raw schema is asked for."""
+        query = self._upcast(Query(system=True, raw_schema=raw_schema))
+        return self.store.question(sql, query.upcasting)
 
     def check(self, *, full: bool) -> Iterator[Finding]:
         """What the store finds wrong with itself."""
@@ -199,3 +268,24 @@ class EventLog:
                 fix=f"esctl replay {near[0]}" if near else "esctl replay --limit 5   (shows what the log has)",
                 stream=query.stream,
             )
+
+
+class _Transaction:
+    """A transaction of the store, after which nothing is remembered that did not commit."""
+
+    def __init__(self, log: EventLog, inner: AbstractContextManager[None], *, keep: bool) -> None:
+        self.log, self.inner, self.keep = log, inner, keep
+
+    def __enter__(self) -> None:
+        self.inner.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        committed = False
+        try:
+            self.inner.__exit__(kind, error, where)
+            committed = self.keep and kind is None
+        finally:
+            if not committed:
+                self.log.forget()

@@ -70,7 +70,7 @@ class Defaults(msgspec.Struct, frozen=True):
 
     stream: str | None = None
     type: str | None = None
-    schema: int = 1
+    schema: int = 0  # the newest that the log's model knows
     meta: dict[str, Raw] = {}
     payload: bool = False
     extra: bool = False
@@ -204,7 +204,7 @@ def _events(defaults: Defaults) -> Callable[[_Line], NewEvent]:  # noqa: C901 - 
             check_name("id", event_id)
         if schema is None:
             schema = defaults.schema
-        if schema != 1:
+        elif schema != 1:
             check_schema(schema)
         if expect is not None and (expect not in EXPECT_WORDS if isinstance(expect, str) else expect < 0):
             raise RefusedError(f"expect is {expect!r}", why="it is any, none, exists or a version", fix="expect: 7")

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from esctl.errors import UsageError
 
 MAX_POSITION = 2**63 - 1
+
+
+class Shape:
+    """What an event of one stored type and schema version is read as.
+
+    `data` is an SQL expression over `new`, the stored event, for its payload (None: as it is stored); `part` its number
+    among those that the event is split into (0: it is not); `hidden` an SQL condition under which nobody sees it.
+    """
+
+    __slots__ = ("data", "hidden", "part", "schema", "type")
+
+    def __init__(self, type_: str, schema: int, data: str | None, part: int, hidden: str | None) -> None:
+        self.type, self.schema, self.data, self.part, self.hidden = type_, schema, data, part, hidden
+
+
+Upcasting = Mapping[str, Mapping[int, tuple[Shape, ...]]]
+"""By stored type and schema version: what such events are read as; nothing where they are dropped."""
 
 
 class Query:
@@ -14,6 +33,7 @@ class Query:
     `since` and `until` bound the position, `since_version` and `until_version` the version (one stream only),
     `since_time` and `until_time` the producer's time, `as_of` the recorded time (UTC text).
     `where` is an SQL condition over an event's columns, judged by `esctl.sql.check_condition`.
+    `raw_schema` reads events as they are stored; else `upcasting`, the log's own, says what they are read as.
     `limit` keeps the first so many in reading order, `last` the newest so many. `system` adds the log's own streams.
     """
 
@@ -22,6 +42,8 @@ class Query:
         "category",
         "last",
         "limit",
+        "noted",
+        "raw_schema",
         "reverse",
         "since",
         "since_time",
@@ -32,6 +54,7 @@ class Query:
         "until",
         "until_time",
         "until_version",
+        "upcasting",
         "where",
     )
 
@@ -53,12 +76,16 @@ class Query:
         last: int | None = None,
         system: bool = False,
         where: str | None = None,
+        raw_schema: bool = False,
     ) -> None:
         self.stream, self.category, self.types, self.where = stream, category, types, where
         self.since, self.until = since, until
         self.since_version, self.until_version = since_version, until_version
         self.since_time, self.until_time, self.as_of = since_time, until_time, as_of
         self.reverse, self.limit, self.last, self.system = reverse, limit, last, system
+        self.raw_schema = raw_schema
+        self.upcasting: Upcasting = {}
+        self.noted: Callable[[object, object], None] | None = None  # gets what cannot be upcast: position, reason
         self._check()
 
     def since_position(self, position: int) -> Query:
@@ -73,6 +100,7 @@ class Query:
             until_time=self.until_time,
             system=self.system,
             where=self.where,
+            raw_schema=self.raw_schema,
         )
 
     def _check(self) -> None:

@@ -12,7 +12,8 @@ from esctl.errors import RefusedError, UsageError, VerificationError
 from esctl.events import Event, check_name, check_schema, whole_number
 from esctl.log import EventLog
 from esctl.query import Query
-from esctl.stores.base import Finding, Head, SealedEvent
+from esctl.snapshots import digest
+from esctl.stores.base import Finding, Head, SealedEvent, Snapshot
 from esctl.times import canonical
 
 MAX_FINDINGS = 1000  # a log that is wrong in more places is told so, and is not listed whole
@@ -64,6 +65,15 @@ def _findings(log: EventLog, head: Head, watch: Watch, *, full: bool, expect_hea
     yield from log.check(full=full)
     if full:
         yield from _events(log, head, watch)
+        yield from _snapshots(log)
+
+
+def _snapshots(log: EventLog) -> Iterator[Finding]:
+    """Whether saved states are as they were saved; `esctl snapshot verify` asks whether they are right."""
+    for row in log.store.snapshots():
+        snapshot = Snapshot(*row)
+        if digest(snapshot) != snapshot.hash:
+            yield ("snapshot", None, f"the snapshot of {snapshot.stream} at version {snapshot.version} is damaged")
 
 
 def _expected(log: EventLog, expect_head: str) -> Iterator[Finding]:
@@ -75,7 +85,7 @@ def _expected(log: EventLog, expect_head: str) -> Iterator[Finding]:
     if number == 0:
         there = [chain.genesis(log.log_id)]
     else:
-        there = [sealed[2] for sealed in log.read(Query(since=number, until=number, system=True))]
+        there = [sealed[2] for sealed in log.read(Query(since=number, until=number, system=True, raw_schema=True))]
     if not there:
         yield ("expect-head", number, f"the log ends at position {log.head()[0]}")
     elif there[0].hex() != hash_:
@@ -91,7 +101,7 @@ def _events(log: EventLog, head: Head, watch: Watch) -> Iterator[Finding]:
     previous = chain.genesis(log.log_id)
     expected = 1
     try:
-        for event, salt, stored in watch(log.read(Query(until=head[0], system=True)), head[0]):
+        for event, salt, stored in watch(log.read(Query(until=head[0], system=True, raw_schema=True)), head[0]):
             if event[0] != expected:
                 yield ("contiguity", event[0], f"position {expected} is missing")
             expected = event[0] + 1
@@ -109,7 +119,7 @@ def _undecodable(log: EventLog, since: int, until: int) -> int | None:
     """The first position from `since` on whose event cannot be read as text."""
     for position in range(since, until + 1):
         try:
-            list(log.read(Query(since=position, until=position, system=True)))
+            list(log.read(Query(since=position, until=position, system=True, raw_schema=True)))
         except UnicodeDecodeError:
             return position
     return None

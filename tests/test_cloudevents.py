@@ -133,7 +133,7 @@ def test_what_a_log_does_not_have_of_a_cloudevent_goes_to_meta() -> None:
         "traceparent": "00-ab", "correlationid": "c", "causationid": "e", "sequence": "5", "recordedtime": "x", "n": 1,
     }  # fmt: skip
     stream, type_, id_, time, schema, data, meta, _ = back(line)
-    assert (stream, type_, id_, schema, data) == ("order-1", "Placed", "1", 1, "{}")
+    assert (stream, type_, id_, schema, data) == ("order-1", "Placed", "1", 0, "{}")
     assert time == "2026-01-31T09:30:00.000000Z"
     assert json.loads(meta) == {
         "source": "/shop", "dataschema": "http://x/y", "traceparent": "00-ab", "correlation_id": "c",

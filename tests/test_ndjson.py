@@ -411,7 +411,7 @@ def test_what_a_line_says_goes_before_the_defaults() -> None:
 @pytest.mark.parametrize("defaults", [NAMED, EXTRA], ids=["plain", "extra"])
 def test_what_the_log_itself_gives_is_ignored(key: str, value: str, defaults: Defaults) -> None:
     event = parse(f'{{"{key}":{value},"id":"e"}}', defaults)
-    assert event == ("s", "T", "e", None, 1, "{}", "{}", None)
+    assert event == ("s", "T", "e", None, 0, "{}", "{}", None)
 
 
 def test_the_last_of_a_key_counts() -> None:

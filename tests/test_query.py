@@ -44,8 +44,9 @@ def test_a_query_keeps_what_it_is_given(filters: dict[str, Any]) -> None:
 def test_a_query_of_nothing_asks_for_the_whole_log() -> None:
     query = Query()
     said = {name: getattr(query, name) for name in Query.__slots__}
-    unbound = dict.fromkeys(set(said) - {"since", "until", "types", "reverse", "system"})
-    assert said == {**unbound, "since": 1, "until": MAX_POSITION, "types": (), "reverse": False, "system": False}
+    whole = {"since": 1, "until": MAX_POSITION, "types": (), "upcasting": {}}
+    plain = dict.fromkeys(("reverse", "system", "raw_schema"), False)
+    assert said == {**dict.fromkeys(said), **whole, **plain}
 
 
 def test_a_query_knows_no_other_filter() -> None:

@@ -216,6 +216,7 @@ def test_a_writer_beside_it_is_not_mistaken_for_damage(copy: Path, full: bool) -
 # A changed value
 
 CHANGES: dict[str, list[str]] = {
+    "head.model": ["1", "-1"],
     "events.position": ["position + 1000", "-position", "2000000000000000000"],
     "events.stream_id": ["999", "-1", "0"],
     "events.version": ["version + 100", "0", "-version", "9000000000000000000"],
@@ -279,6 +280,7 @@ def test_every_column_is_changed_by_these_tests(whole: Path) -> None:
 
 a_number = st.integers(-(2**63), 2**63 - 1) | st.integers(-3, EVENTS + 3)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "model": a_number,
     **dict.fromkeys(["position", "stream_id", "version", "type_id", "schema"], a_number),
     **dict.fromkeys(["id", "time", "recorded", "data", "meta", "name", "log_id"], st.text()),
     **dict.fromkeys(["salt", "hash"], st.binary(max_size=40)),

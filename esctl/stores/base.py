@@ -5,13 +5,16 @@ Nothing above this line may assume that positions are dense, that a store is loc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from esctl.events import Event, Expect, NewEvent
-from esctl.query import Query
+from esctl.query import Query, Upcasting
+
+if TYPE_CHECKING:
+    from esctl.operations import Program
 
 Form = Literal["line", "hash", "data"]
 """What a line says: the event, the event with its salt and hash, or its payload alone."""
@@ -29,6 +32,11 @@ SealedEvent = tuple[Event, bytes, bytes]
 Original = tuple[int, str, int, str, str, str]
 """The event that has an id: position, stream, version, type, data, meta."""
 
+State = tuple[int, int, str, str, str]
+"""What a stream's events add up to: version, position and time of the last of them, the latest of their times (empty
+where there is none), and the state (JSON text).
+"""
+
 Finding = tuple[str, int | None, str]
 """Something that is not as it should be: which check, the position (None: no single event), what was found."""
 
@@ -44,6 +52,89 @@ class RunExpectation(Protocol):
 
     def seen(self, stream: str, version: int) -> None:
         """An event of the run turned out to be a duplicate that stands at this version."""
+
+
+class Snapshot(NamedTuple):
+    """A saved state: of which stream, folded by which aggregate (empty: the merge of all payloads), up to which version
+    and position; the time of its last event and the latest of all it holds; fingerprints of fold and upcasts; the
+    chain's hash of its last event; the state (JSON text), the hash of all that, and when it was taken.
+    """
+
+    stream: str
+    aggregate: str
+    version: int
+    position: int
+    time: str
+    latest: str
+    fold: str
+    upcasts: str
+    anchor: bytes
+    state: str
+    hash: bytes
+    taken: str
+
+    @property
+    def values(self) -> State:
+        """What a fold can begin at."""
+        return self.version, self.position, self.time, self.latest, self.state
+
+
+class Refused(Exception):  # noqa: N818 - told as a refusal by whoever knows the rules
+    """A state does not accept an event: its position and type, and the state (JSON text)."""
+
+    def __init__(self, position: int, type_: str, state: str) -> None:
+        super().__init__(position)
+        self.position, self.type, self.state = position, type_, state
+
+
+class Fold(Protocol):
+    """One aggregate's states, one a stream, held while a command runs. Errors of single events are MisfitErrors."""
+
+    def begin(self, stream: str, state: State | None = None) -> None:
+        """Have the fold of a stream that the store knows begin at a state, or before its first event."""
+
+    def begin_all(self, streams: Sequence[str]) -> None:
+        """Have the folds of many streams begin before their first events."""
+
+    def size(self) -> int:
+        """How many bytes the states take, about."""
+
+    def feed(self, query: Query) -> Iterator[int]:
+        """Fold the events of a query over one stream that has begun; numbers of events, for progress."""
+
+    def each(self, query: Query, where: str | None = None) -> Iterator[tuple[int, int, str, str]]:
+        """The same; version, position, time and state (JSON text) after each event where a condition on these holds."""
+
+    def turned(self, query: Query, paths: Mapping[str, str | None]) -> dict[str, tuple[int, str]]:
+        """The same; for JSON paths and the values (JSON text) that they end with: position and type of the event after
+        which each kept its value. A path that has it from the beginning is left out.
+        """
+
+    def feed_all(self, query: Query, *, doubt: bool = False) -> list[tuple[int, str]]:
+        """Fold what every stream that has begun has after its state, up to the position and time of a query.
+
+        With `doubt`: position and type of each event that its stream's state does not accept.
+        """
+
+    def judge(self, query: Query, streams: str) -> None:
+        """Fold the events of a query in streams that match a GLOB and have begun; ask of each whether it is accepted.
+
+        Raises Refused at the first that is not.
+        """
+
+    def state(self, stream: str) -> tuple[State, int]:
+        """The state of a stream that has begun, and how many events were fed to it since."""
+
+    def states(self, where: str | None = None) -> Iterator[tuple[str, int, int, str, str]]:
+        """Stream, version, position, time and state (JSON text) of all that have begun and meet a condition on these,
+        in the order of names.
+        """
+
+    def clear(self) -> None:
+        """Forget every state."""
+
+    def close(self) -> None:
+        """Let go of everything that the fold needed; it is of no use from then on."""
 
 
 class Store(Protocol):
@@ -66,7 +157,9 @@ class Store(Protocol):
         called again and again, and may raise. Not re-entrant.
         """
 
-    def append(self, events: Sequence[NewEvent], run: RunExpectation | None = None) -> list[Receipt]:
+    def append(
+        self, events: Sequence[NewEvent], run: RunExpectation | None = None, recorded: str | None = None
+    ) -> list[Receipt]:
         """Store events in the order given, within a transaction; a receipt for each.
 
         * An id that is in the log (or earlier in the batch) with the same stream, type, data and meta is a duplicate:
@@ -75,9 +168,55 @@ class Store(Protocol):
         * Otherwise `expect` (or, where it is None, what the run still wants) is compared with the stream's version
           after the events before it in the batch; a mismatch raises ConflictError with `stream`, `expected`, `actual`.
         * Every error names the event by `index`, its place in `events`. The transaction then has to be left by raising.
-        * `recorded` is one moment for a transaction and never earlier than the head's.
+        * `recorded` is one moment for a transaction and never earlier than the head's; given, it is that of a log that
+          is copied.
         * An empty batch is fine.
         """
+
+    def stamp(self, newest: Mapping[str, int]) -> None:
+        """From here on an event that is appended with schema 0 gets its type's version, or 1."""
+
+    def model(self) -> int:
+        """The position of the event that holds the model; 0: there is none."""
+
+    def hold_model(self, position: int) -> None:
+        """Within a transaction: the model is what the event at a position says."""
+
+    def matching(self, pattern: str) -> Iterator[tuple[str, int]]:
+        """Streams whose names match a GLOB and their versions, in the order of names."""
+
+    def schemas(self) -> list[tuple[str, int, int]]:
+        """Type, schema version and number of the events that are stored so; not of the log's own."""
+
+    def evaluated(self, expression: str, event: Event) -> str:
+        """What an expression over `new` says of an event."""
+
+    def differences(self, before: str, after: str) -> list[tuple[str, str | None, str | None]]:
+        """Where two JSON texts differ: path (`$.a[0]`), the value before and after (JSON text; None: not there)."""
+
+    def fold(self, program: Program) -> Fold:
+        """A fold that has nothing in it yet."""
+
+    def snapshots(self, stream: str | None = None, aggregate: str | None = None) -> Iterator[tuple[Any, ...]]:
+        """The values of a Snapshot each, by stream and aggregate, newest first; as they are kept, unchecked."""
+
+    def has_snapshots(self, aggregate: str) -> bool:
+        """Whether any stream has a snapshot of an aggregate."""
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Within a transaction: keep a snapshot; one of the same stream, aggregate and version gives way."""
+
+    def drop_snapshot(self, stream: str, aggregate: str, version: int) -> None:
+        """Within a transaction: let go of a snapshot."""
+
+    def version_until(self, stream: str, position: int) -> int:
+        """The version of a stream's newest event up to a position; 0 where it has none."""
+
+    def event_at(self, stream: str, version: int) -> tuple[int, bytes] | None:
+        """Position and hash of a stream's event; None where it has none of that version."""
+
+    def matches(self, name: str, pattern: str) -> bool:
+        """Whether a name matches an SQLite GLOB."""
 
     def stream_version(self, stream: str) -> int:
         """The version of the newest event of a stream; 0 where it has none."""
@@ -117,14 +256,19 @@ class Store(Protocol):
     def changed(self) -> bool:
         """Whether somebody else has appended since the last call; cheap enough to be asked all the time."""
 
-    def question(self, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-        """The columns and rows of a SELECT over the view `log` and the tables; raises UsageError for any other SQL."""
+    def question(self, sql: str, upcasting: Upcasting) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+        """The columns and rows of a SELECT over the tables and the view `log`, which has events upcast; raises
+        UsageError for any other SQL.
+        """
 
     def check(self, *, full: bool) -> Iterator[Finding]:
         """What the store can check without the chain: its medium, contiguity, versions, heads; `full`: every text."""
 
     def backup(self, target: Path) -> None:
         """Copy a consistent state into a new file while others read and write. `target` must not exist."""
+
+    def limit(self, seconds: float) -> None:
+        """Stop a statement that a model had a part in after so many seconds: HandlerError."""
 
     def trace(self, tell: Callable[[str], None]) -> None:
         """Tell every statement from here on, before it runs."""

@@ -58,17 +58,42 @@ def m001_events(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def m002_model(db: Database) -> None:
+    """Where the log's model stands, and states that were saved."""
+    for statement in (
+        # The position of the newest event that holds a model; 0: there is none.
+        "alter table head add column model integer not null default 0",
+        # `latest` is the greatest time of the events that the state holds, `anchor` the hash of the last of them;
+        # `fold` and `upcasts` are fingerprints of what made it, `hash` covers all the rest.
+        """create table snapshots (
+             stream_id integer not null references streams, aggregate text not null, version integer not null,
+             position integer not null, time text not null, latest text not null,
+             fold text not null, upcasts text not null, anchor blob not null, state text not null, hash blob not null,
+             taken text not null,
+             primary key (stream_id, aggregate, version)
+           ) strict""",
+    ):
+        db.execute(statement)
+
+
 def create(path: Path) -> str:
     """Make an empty log and return its id. The name appears at once and whole, and nothing is overwritten.
 
     Raises UsageError if something of that name is there, UnavailableError where the folder cannot be written.
     """
-    log_id = str(uuid.uuid4())
     with draft_of(path) as draft:
         try:
-            _build(draft, log_id, wal=not on_network(path.parent))
+            log_id = shape(draft)
         except sqlite3.OperationalError as error:
             raise UnavailableError(f"cannot make {path}", why=str(error)) from error
+    return log_id
+
+
+def shape(path: Path) -> str:
+    """Make an empty file an empty log, and return its id."""
+    log_id = str(uuid.uuid4())
+    _build(path, log_id, wal=not on_network(path.parent))
     return log_id
 
 
@@ -99,7 +124,8 @@ def _apply(connection: sqlite3.Connection, log_id: str) -> None:
     migrations.apply(Database(connection))
     moment = now()
     connection.execute(
-        "insert into head select 1, ?, ?, 0, ?, ?, 0, 0 where not exists (select 1 from head)",
+        "insert into head (one, log_id, created, position, hash, recorded, largest, quoting)"
+        " select 1, ?, ?, 0, ?, ?, 0, 0 where not exists (select 1 from head)",
         (log_id, moment, genesis(log_id), moment),
     )
     connection.execute(f"pragma application_id = {APPLICATION_ID}")

@@ -40,6 +40,13 @@ _QUICK: tuple[tuple[str, str], ...] = (
            where stream_id not in (select stream_id from streams) or type_id not in (select type_id from types)""",
     ),
     (
+        "model",
+        """select null, printf('the head says that the model is at position %d, the newest is at %d', model, newest)
+           from head, (select ifnull(max(e.position), 0) as newest from streams s
+                       join events e on e.stream_id = s.stream_id join types t on t.type_id = e.type_id
+                       where s.name = '$esctl' and t.name = 'ModelApplied') where model <> newest""",
+    ),
+    (
         "names",
         """select null, printf('stream %s is numbered %d: only the log''s own streams are below zero', name, stream_id)
            from streams where stream_id = 0 or (stream_id < 0) <> (substr(name, 1, 1) = '$')""",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import apsw
 
 from esctl.stores.format import STORAGE_VERSION
+from esctl.stores.sqlite_reads import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +48,21 @@ select log_id, created, count(e.position) as events,
        ifnull(sum(octet_length(data) + octet_length(meta)), 0) as payload_bytes,
        head.position || ':' || lower(hex(head.hash)) as head
 from head left join events e on e.stream_id > 0"""
+# Leaves are plain values and empty objects and arrays. Where a value gives way to an object, both sides are leaves.
+_DIFFERENCES = """
+with a as (select fullkey, type, atom from json_tree(?1)
+           where type not in ('object', 'array') or value in ('{}', '[]')),
+     b as (select fullkey, type, atom from json_tree(?2)
+           where type not in ('object', 'array') or value in ('{}', '[]'))
+select ifnull(b.fullkey, a.fullkey) as path, ?1 -> ifnull(b.fullkey, a.fullkey), ?2 -> ifnull(b.fullkey, a.fullkey)
+from a full join b on a.fullkey = b.fullkey
+where case
+  when a.fullkey is null then b.type not in ('object', 'array') or json_type(?1, b.fullkey) is not b.type
+  when b.fullkey is null then a.type not in ('object', 'array') or json_type(?2, a.fullkey) is not a.type
+  else a.atom is not b.atom or (a.type <> b.type
+       and not (a.type in ('integer', 'real') and b.type in ('integer', 'real')))
+end
+order by path"""
 _BUCKETS = """
 select min(:buckets - 1, cast((julianday(time) - :low) / :width as integer)) as bucket, {group} as name, count(*)
 from events e {join} where e.stream_id > 0 group by bucket, name"""
@@ -80,6 +96,26 @@ def over_time(connection: apsw.Connection, buckets: int, group: str) -> Iterator
     sql = _BUCKETS.format(group="g.name", join=join)
     width = max((high - low) / buckets, 1e-9)
     yield from connection.execute(sql, {"buckets": buckets, "low": low, "width": width})
+
+
+def matching(connection: apsw.Connection, pattern: str) -> Iterator[tuple[str, int]]:
+    """Streams whose names match a GLOB and their versions, in the order of names."""
+    own = "s.stream_id > 0 and" if not pattern.startswith("$") else ""
+    sql = f"select s.name, {VERSION} as version from streams s where {own} s.name glob ? order by s.name"
+    yield from connection.execute(sql, (pattern,))
+
+
+def schemas(connection: apsw.Connection) -> list[tuple[str, int, int]]:
+    """Type, schema version and number of the events that are stored so."""
+    sql = """select t.name, schema, n from (
+               select type_id, schema, count(*) as n from events where stream_id > 0 group by type_id, schema
+             ) join types t using (type_id) order by t.name, schema"""
+    return connection.execute(sql).fetchall()  # type: ignore[return-value]
+
+
+def differences(connection: apsw.Connection, before: str, after: str) -> list[tuple[str, str | None, str | None]]:
+    """Paths of the leaves in which two JSON texts differ, with both values as JSON text; numbers by their value."""
+    return connection.execute(_DIFFERENCES, (before, after)).fetchall()  # type: ignore[return-value]
 
 
 def question(connection: apsw.Connection, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:

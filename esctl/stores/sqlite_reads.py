@@ -7,6 +7,7 @@ from itertools import chain, islice
 
 import apsw
 
+from esctl.errors import EsctlError
 from esctl.query import Query
 
 TYPE_CHECKING = False
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from esctl.stores.base import Form
+    from esctl.stores.sqlite_errors import Patience
+    from esctl.stores.sqlite_upcasts import Weaver, Woven
 
     Row = tuple[Any, ...]
 
@@ -24,9 +27,10 @@ COLUMNS = "position, stream, version, id, type, schema, time, recorded, data, me
 # CROSS JOIN keeps the events outermost: a plan that starts from streams or types would sort all it found.
 # Which way in is said as well (NOT INDEXED: by position), since statistics from an ANALYZE could suggest another.
 _SOURCE = """
-select e.position, s.name as stream, e.version, e.id, t.name as type, e.schema, e.time, e.recorded, e.data, e.meta,
-       e.salt, e.hash
-from events e {way_in} cross join streams s on s.stream_id = e.stream_id cross join types t on t.type_id = e.type_id"""
+select e.position, s.name as stream, e.version, e.id, {type} as type, {schema} as schema, e.time, e.recorded,
+       {data} as data, e.meta, e.salt, e.hash, {part} as part, e.stream_id
+from {lead}events e {way_in} cross join streams s on s.stream_id = e.stream_id
+     cross join types t on t.type_id = e.type_id{join}"""
 # printf is the fastest way to put text together in SQL. Times need no quoting, and names rarely do: it costs a tenth.
 _NAMES = {
     True: ('"stream":%s', '"id":%s', '"type":%s', "json_quote(stream)", "json_quote(id)", "json_quote(type)"),
@@ -34,14 +38,34 @@ _NAMES = {
 }
 
 
-def _line(form: Form, *, quoting: bool) -> str:
-    """The SQL expression of a line; with `quoting`, of one whose names may hold quotes and backslashes."""
+def source(way_in: str, woven: Woven | None, *, reverse: bool = False, lead: str = "") -> str:
+    """The SELECT that every read of events goes through, upcasts woven in.
+
+    `way_in` says which index it takes, `lead` what stands before the events in its joins.
+    """
+    if woven is None:
+        return _SOURCE.format(
+            lead=lead, way_in=way_in, type="t.name", schema="e.schema", data="e.data", part="0", join=""
+        )
+    join = woven.join(reverse=reverse)
+    return _SOURCE.format(
+        lead=lead, way_in=way_in, type=woven.type, schema=woven.schema, data=woven.data, part=woven.part, join=join
+    )
+
+
+def _line(form: Form, *, quoting: bool, parts: bool = False) -> str:
+    """The SQL expression of a line; with `quoting`, of one whose names may hold quotes and backslashes; with `parts`,
+    of one that may be of a split event.
+    """
     if form == "data":
         return "cast(printf('%s\n', data) as blob)"
     stream, id_, type_, stream_value, id_value, type_value = _NAMES[quoting]
-    text = f'''{{"position":%d,{stream},"version":%d,{id_},{type_},"schema":%d,"time":"%s","recorded":"%s"'''
+    number, version = (
+        ('"version":%s', "version || iif(part, ',\"part\":' || part, '')") if parts else ('"version":%d', "version")
+    )
+    text = f'''{{"position":%d,{stream},{number},{id_},{type_},"schema":%d,"time":"%s","recorded":"%s"'''
     text += ',"data":%s,"meta":%s'
-    values = f"position, {stream_value}, version, {id_value}, {type_value}, schema, time, recorded, data, meta"
+    values = f"position, {stream_value}, {version}, {id_value}, {type_value}, schema, time, recorded, data, meta"
     if form == "hash":
         text += ',"salt":"%s","hash":"%s"'
         values += ", lower(hex(salt)), lower(hex(hash))"
@@ -54,6 +78,19 @@ NO_LIMIT = 2**63 - 1
 STEP_BYTES = 4 * 1024 * 1024  # else in steps of about so much
 
 
+class _Endless:
+    """A block in which a statement may run for ever."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+_ENDLESS = _Endless()
+
+
 class Bounded:
     """A query resolved against the tables: what every chunk of it has in common.
 
@@ -61,13 +98,20 @@ class Bounded:
     both bounds are inclusive, and nothing is read where `low > high`.
     """
 
-    __slots__ = ("conditions", "high", "key", "limit", "low", "parameters", "reverse", "where")
+    __slots__ = (
+        "conditions", "high", "key", "limit", "low", "outer", "parameters", "patience", "reverse", "skip", "woven"
+    )  # fmt: skip
 
     def __init__(self, key: str, low: int, high: int, query: Query) -> None:
         self.key, self.low, self.high = key, low, high
         self.conditions: list[str] = []
         self.parameters: dict[str, object] = {}
-        self.reverse, self.where = query.reverse, query.where
+        self.reverse = query.reverse
+        # What is asked of the event as it is read. The line feed ends a comment that the condition may end in.
+        self.outer = [f"({query.where}\n)"] if query.where else []
+        self.woven: Woven | None = None
+        self.patience: Patience | _Endless = _ENDLESS
+        self.skip = 0  # of the events at `low`, so many parts that come first are not asked for
         self.limit = NO_LIMIT if query.limit is None else query.limit
 
     def nothing(self) -> None:
@@ -76,22 +120,27 @@ class Bounded:
 
     def sql(self, columns: str, *, reverse: bool) -> str:
         """The statement, with the parameters :low, :high and :most beside `parameters`."""
-        source = _SOURCE.format(way_in="" if self.key == "version" else "not indexed")
+        way_in = "" if self.key == "version" else "not indexed"
         conditions = " and ".join([f"e.{self.key} between :low and :high", *self.conditions])
         order = f"{self.key} desc" if reverse else self.key
-        # The line feed ends a comment that the condition may end in.
-        where = f"where ({self.where}\n) " if self.where else ""
-        return f"select {columns} from ({source} where {conditions}) {where}order by {order} limit :most"
+        where = f"where {' and '.join(self.outer)} " if self.outer else ""
+        inner = source(way_in, self.woven, reverse=reverse)
+        offset = f" offset iif(:low = {self.low}, {self.skip}, 0)" if self.skip else ""
+        return f"select {columns} from ({inner} where {conditions}) {where}order by {order} limit :most{offset}"
 
 
-def resolve(connection: apsw.Connection, query: Query, until: int) -> Bounded:
-    """Bind a query that ends at position `until` to the tables as they are."""
+def resolve(connection: apsw.Connection, query: Query, until: int, weaver: Weaver | None = None) -> Bounded:
+    """Bind a query that ends at position `until` to the tables as they are; with a weaver, upcast."""
     if query.stream is None:
         bounded = Bounded("position", query.since, until, query)
         _by_category(bounded, query)
     else:
         bounded = Bounded("version", query.since_version or 1, query.until_version or 2**63 - 1, query)
         _by_stream(connection, bounded, query, until)
+    if weaver is not None:
+        weaver.noted = query.noted
+        bounded.woven = weaver.woven(query.upcasting, system=query.system or query.stream is not None)
+        bounded.conditions += bounded.woven.conditions if bounded.woven else ()
     _by_type(connection, bounded, query)
     for name, operator, value in (("since_time", ">=", query.since_time), ("until_time", "<=", query.until_time)):
         if value is not None:
@@ -129,9 +178,15 @@ def _by_category(bounded: Bounded, query: Query) -> None:
 def _by_type(connection: apsw.Connection, bounded: Bounded, query: Query) -> None:
     if not query.types:
         return
+    asked = query.types
+    if bounded.woven is not None:  # events may be stored under an old name of the type, or be read as another
+        old = (n for n, schemas in query.upcasting.items() for s in schemas.values() if any(p.type in asked for p in s))
+        asked = tuple(dict.fromkeys((*asked, *old)))
+        bounded.outer.append(f"type in ({', '.join(f':type{n}' for n in range(len(query.types)))})")
+        bounded.parameters.update({f"type{n}": name for n, name in enumerate(query.types)})
     numbers = [
         number
-        for name in query.types
+        for name in asked
         for (number,) in connection.execute("select type_id from types where name = ?", (name,))
     ]
     if numbers:
@@ -147,62 +202,100 @@ def _keep_last(connection: apsw.Connection, bounded: Bounded, last: int) -> None
         return
     newest = bounded.sql(f"{bounded.key} as key", reverse=True)
     parameters = {**bounded.parameters, "low": bounded.low, "high": bounded.high, "most": last}
-    oldest = connection.execute(f"select min(key) from ({newest})", parameters).get
-    if oldest is not None:
-        bounded.low = oldest
+    oldest, found = connection.execute(f"select min(key), count(*) from ({newest})", parameters).get
+    if oldest is None:
+        return
+    bounded.low = oldest
+    if bounded.woven is not None and bounded.woven.parts > 1 and found == last:  # it may begin within a split event
+        whole = bounded.sql("1", reverse=False)
+        there = connection.execute(
+            f"select count(*) from ({whole})", {**parameters, "low": oldest, "most": NO_LIMIT}
+        ).get
+        if bounded.reverse:
+            bounded.limit = min(bounded.limit, last)
+        else:
+            bounded.skip = there - last
 
 
 def rows(connection: apsw.Connection, bounded: Bounded, columns: str) -> Iterator[Row]:
     """The columns of each event, in order."""
-    sql, step = bounded.sql(columns, reverse=bounded.reverse), _step(connection)
+    sql, step = bounded.sql(columns, reverse=bounded.reverse), _step(connection, bounded)
     left = bounded.limit
-    for window in _windows(bounded):
+    for window in windows(bounded):
         if left <= 0:
             return
-        cursor = connection.execute(sql, {**bounded.parameters, **window, "most": left})
-        for block in iter(lambda: list(islice(cursor, step)), []) if step else (cursor.fetchall(),):  # noqa: B023
+        with bounded.patience:
+            cursor = connection.execute(sql, {**bounded.parameters, **window, "most": left})
+            block = list(islice(cursor, step)) if step else cursor.fetchall()
+        while block:
             left -= len(block)
             yield from block
+            with bounded.patience:
+                block = list(islice(cursor, step))
 
 
 def chunks(connection: apsw.Connection, bounded: Bounded, form: Form) -> Iterator[bytes]:
     """The line of each event, in order, joined to chunks."""
-    quoting = connection.execute("select quoting from head").get
-    sql, step = bounded.sql(_line(form, quoting=bool(quoting)), reverse=bounded.reverse), _step(connection)
+    quoting, woven = connection.execute("select quoting from head").get, bounded.woven
+    line = _line(form, quoting=bool(quoting or (woven and woven.quoting)), parts=bool(woven and woven.split))
+    sql, step = bounded.sql(line, reverse=bounded.reverse), _step(connection, bounded)
     left = bounded.limit
-    for window in _windows(bounded):
+    for window in windows(bounded):
         if left <= 0:
             return
-        cursor = connection.execute(sql, {**bounded.parameters, **window, "most": left})
-        for chunk in _stepwise(cursor, step) if step else (_at_once(cursor),):
+        with bounded.patience:
+            cursor = connection.execute(sql, {**bounded.parameters, **window, "most": left})
+            chunk = b"".join(chain.from_iterable(islice(cursor, step))) if step else _at_once(cursor)
+        while chunk:
             yield chunk
             if left < NO_LIMIT:
                 left -= chunk.count(b"\n")
+            with bounded.patience:
+                chunk = b"".join(chain.from_iterable(islice(cursor, step)))
 
 
-def _windows(bounded: Bounded) -> Iterator[dict[str, int]]:
+def failing(connection: apsw.Connection, bounded: Bounded) -> int | None:
+    """The position of the first event of a query that cannot be read; None where each can by itself."""
+    columns = "position, stream, version, type, schema, data, part"
+    statement = bounded.sql(columns, reverse=False)
+    for window in windows(bounded):
+        try:
+            connection.execute(statement, {**bounded.parameters, **window, "most": NO_LIMIT}).fetchall()
+        except (apsw.Error, EsctlError):
+            break
+    else:
+        return None
+    for key in range(window["low"], window["high"] + 1):
+        alone = {**bounded.parameters, "low": key, "high": key}
+        try:
+            with bounded.patience:
+                connection.execute(statement, {**alone, "most": NO_LIMIT}).fetchall()
+        except (apsw.Error, EsctlError):
+            raw = Bounded(bounded.key, key, key, Query())
+            raw.conditions = bounded.conditions[: 1 if bounded.key == "version" else 0]
+            found: int | None = connection.execute(raw.sql("position", reverse=False), {**alone, "most": 1}).get
+            return found
+    return None
+
+
+def windows(bounded: Bounded, size: int = WINDOW) -> Iterator[dict[str, int]]:
     """The range of keys cut into windows, in reading order."""
     low, high = bounded.low, bounded.high
     while low <= high:
         if bounded.reverse:
-            yield {"low": max(low, high - WINDOW + 1), "high": high}
-            high -= WINDOW
+            yield {"low": max(low, high - size + 1), "high": high}
+            high -= size
         else:
-            yield {"low": low, "high": min(high, low + WINDOW - 1)}
-            low += WINDOW
+            yield {"low": low, "high": min(high, low + size - 1)}
+            low += size
 
 
-def _step(connection: apsw.Connection) -> int:
+def _step(connection: apsw.Connection, bounded: Bounded) -> int:
     """How many rows to take at a time; 0: all of a window, since none of the log's events is large."""
-    largest = connection.execute("select largest from head").get
+    largest = connection.execute("select largest from head").get * (bounded.woven.parts if bounded.woven else 1)
     return 0 if largest * WINDOW <= SAFE_BYTES else max(1, min(64, STEP_BYTES // largest))
 
 
 def _at_once(cursor: apsw.Cursor) -> bytes:
     lines = cursor.get  # a list of the only column; but of one row the value, and of none nothing
     return lines if isinstance(lines, bytes) else b"".join(lines or ())
-
-
-def _stepwise(cursor: apsw.Cursor, step: int) -> Iterator[bytes]:
-    while chunk := b"".join(chain.from_iterable(islice(cursor, step))):
-        yield chunk

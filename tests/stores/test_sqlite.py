@@ -19,7 +19,7 @@ import pytest
 from esctl.errors import EsctlError, NotFoundError, StorageVersionError, UnavailableError, UsageError, VerificationError
 from esctl.events import NewEvent
 from esctl.query import Query
-from esctl.stores import migrations, sqlite
+from esctl.stores import migrations, sqlite, sqlite_appends
 from esctl.stores.format import APPLICATION_ID, STORAGE_VERSION
 from esctl.stores.sqlite import SqliteStore
 
@@ -338,7 +338,7 @@ def test_a_full_disk_is_unavailable_and_leaves_nothing_and_no_stale_versions(fil
 
 def test_more_streams_than_are_remembered_have_right_versions(log_path: Path) -> None:
     with closing(SqliteStore(log_path, write=True, bulk=True)) as store:
-        many = sqlite.MAX_CACHED_STREAMS + 10
+        many = sqlite_appends.MAX_CACHED_STREAMS + 10
         assert set(commit(store, [(f"s-{n}", "T", f"id-{n}", None, 1, "{}", "{}", None) for n in range(many)])) == {1}
         assert commit(store, [*events(2, "s-1", "one"), *events(1, f"s-{many - 1}", "two")]) == [2, 3, 2]
 

@@ -1,0 +1,188 @@
+"""Which events the state of their stream accepts, asked inside the transaction that appends them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from esctl import snapshots
+from esctl.definitions import Definitions
+from esctl.errors import MisfitError, RefusedError
+from esctl.model import ANY, Aggregate
+from esctl.query import MAX_POSITION, Query
+from esctl.stores.base import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.stores.base import Fold, Receipt, Store
+
+MOST_BYTES = 16 * 1024 * 1024  # of states that are kept from one batch to the next
+MOST_EVENTS = 20_000  # that are fed at once
+
+
+class Rules:
+    """The rules of a log's model, with the states of the streams that were judged last."""
+
+    def __init__(self, store: Store, definitions: Definitions) -> None:
+        self._store, self._definitions = store, definitions
+        judged = [a for a in definitions.model.aggregates.values() if a.accept]
+        self._courts = [_Court(store, definitions, aggregate) for aggregate in judged]
+
+    def judge(self, receipts: Sequence[Receipt], before: int) -> None:
+        """Ask for each event that was appended after a position, in order, whether its stream's state accepts it.
+
+        Raises RefusedError, which names the event by `index` (its place in the receipts), the rule, and the state that
+        it saw; the transaction then has to be left by raising. Keeps snapshots where a policy asks for them.
+        """
+        for court in self._courts:
+            court.judge(receipts, before)
+
+
+class _Court:
+    """One aggregate's rules."""
+
+    def __init__(self, store: Store, definitions: Definitions, aggregate: Aggregate) -> None:
+        self._store, self._definitions, self._aggregate = store, definitions, aggregate
+        self._program = definitions.program(aggregate)
+        self._fold: Fold | None = None
+        self._upto: dict[str, int] = {}  # stream -> the version up to which its state is folded
+        self._saved: dict[str, int] = {}  # stream -> the version of its newest snapshot
+
+    def forget(self) -> None:
+        self._upto.clear()
+        self._saved.clear()
+        if self._fold is not None:
+            self._fold.clear()
+
+    def judge(self, receipts: Sequence[Receipt], before: int) -> None:
+        touched = self._touched(receipts)
+        if not touched:
+            return
+        fold = self._fold = self._fold or self._store.fold(self._program)
+        if fold.size() > MOST_BYTES:
+            self.forget()
+        self._catch_up(fold, touched, before)
+        try:
+            self._ask(fold, before + 1)
+        except Refused as refused:
+            raise self._refusal(receipts, refused.position, refused.type, refused.state) from refused
+        except MisfitError as misfit:
+            raise self._unfit(fold, receipts, touched, before, misfit) from misfit
+        for stream, (_, last) in touched.items():
+            self._upto[stream] = last
+        self._snapshots(fold, touched, before)
+
+    def _ask(self, fold: Fold, since: int, until: int = MAX_POSITION) -> None:
+        query = Query(since=since, until=until)
+        query.upcasting = self._definitions.upcasting
+        fold.judge(query, self._aggregate.streams)
+
+    def _unfit(
+        self,
+        fold: Fold,
+        receipts: Sequence[Receipt],
+        touched: dict[str, tuple[int, int]],
+        before: int,
+        misfit: MisfitError,
+    ) -> RefusedError:
+        """The refusal of an event that cannot be folded or judged; where SQLite did not name it, it is searched for."""
+        position = misfit.details.get("position")
+        if position is None:
+            self.forget()
+            self._catch_up(fold, touched, before)
+            for position, _, _, _, duplicate in receipts:
+                try:
+                    if not duplicate:
+                        self._ask(fold, position, position)
+                except (MisfitError, Refused):
+                    break
+        index = next(n for n, receipt in enumerate(receipts) if receipt[0] == position and not receipt[4])
+        stream = receipts[index][1]
+        return RefusedError(
+            f"the event in {stream} is refused: {misfit.details.get('reason', misfit.what)}",
+            why=f"aggregate.{self._aggregate.name} could not fold it",
+            index=index,
+            stream=stream,
+        )
+
+    def _touched(self, receipts: Sequence[Receipt]) -> dict[str, tuple[int, int]]:
+        """The streams of the aggregate that got new events, with the first and last version of these."""
+        touched: dict[str, tuple[int, int]] = {}
+        others: set[str] = set()
+        for _, stream, version, _, duplicate in receipts:
+            if duplicate or stream in others:
+                continue
+            if stream in touched:
+                touched[stream] = touched[stream][0], version
+            elif self._definitions.of_stream(self._store, stream) is self._aggregate:
+                touched[stream] = version, version
+            else:
+                others.add(stream)
+        return touched
+
+    def _catch_up(self, fold: Fold, touched: dict[str, tuple[int, int]], before: int) -> None:
+        """Have the state of every stream as of its last event up to the position `before`, some streams at a time."""
+        query = Query(until=before)
+        query.upcasting = self._definitions.upcasting
+        saved = self._store.has_snapshots(self._aggregate.name)
+        new, behind, events = [], False, 0
+        for stream, (first, _) in touched.items():
+            known = self._upto.get(stream)
+            if known is None and saved and first > 1:
+                known = self._begin(fold, stream, first - 1)
+            if known is None:
+                new.append(stream)
+            missing = first - 1 - (known or 0)
+            behind, events = behind or missing > 0, events + missing
+            if events > MOST_EVENTS:
+                fold.begin_all(new)
+                fold.feed_all(query)
+                new, behind, events = [], False, 0
+        fold.begin_all(new)
+        if behind:
+            fold.feed_all(query)
+
+    def _begin(self, fold: Fold, stream: str, version: int) -> int | None:
+        """Begin at the newest snapshot of a stream that serves; its version, or None where there is none."""
+        bounds = snapshots.Bounds(version=version)
+        found = snapshots.usable(self._store, stream, self._program, self._definitions.upcasts, bounds)
+        snapshot = next(found, None)
+        if snapshot is None:
+            return None
+        fold.begin(stream, snapshot.values)
+        self._saved[stream] = snapshot.version
+        return snapshot.version
+
+    def _snapshots(self, fold: Fold, touched: dict[str, tuple[int, int]], before: int) -> None:
+        """Keep the states that the aggregate's policy asks for."""
+        every = self._aggregate.every
+        due = set(self._named(before)) if self._aggregate.when_types else set()
+        if every is not None:
+            due.update(s for s, (_, last) in touched.items() if last - self._saved.get(s, 0) >= every)
+        for stream in touched.keys() & due:
+            state, _ = fold.state(stream)
+            snapshots.save(self._store, stream, self._program, self._definitions.upcasts, state)
+            self._saved[stream] = state[0]
+
+    def _named(self, before: int) -> Iterator[str]:
+        """The streams in which an event of a type that the policy names came after a position."""
+        query = Query(since=before + 1, types=self._aggregate.when_types)
+        query.upcasting = self._definitions.upcasting
+        return (event[1] for event, _, _ in self._store.read(query))
+
+    def _refusal(self, receipts: Sequence[Receipt], position: int, type_: str, state: str) -> RefusedError:
+        index = next(n for n, receipt in enumerate(receipts) if receipt[0] == position and not receipt[4])
+        rule = self._aggregate.accept.get(type_) or self._aggregate.accept[ANY]
+        stream = receipts[index][1]
+        return RefusedError(
+            f"{type_} in {stream} is refused: {rule.message}",
+            why=f"{rule.place} = {rule.sql}, and the state is {state}",
+            fix=f"esctl state {stream}   (see where it stands, and decide again)",
+            index=index,
+            stream=stream,
+            type=type_,
+            id=receipts[index][3],
+            aggregate=self._aggregate.name,
+            rule=rule.sql,
+            message=rule.message,
+            state=state,
+        )

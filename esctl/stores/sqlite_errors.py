@@ -1,0 +1,91 @@
+"""SQLite's errors told as esctl's."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import TracebackType
+
+import apsw
+
+from esctl.errors import EsctlError, HandlerError, MisfitError, StorageVersionError, UnavailableError, VerificationError
+
+
+class Translated:
+    """A block in which SQLite's errors become esctl's; `path` is for the message."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, apsw.Error):
+            raise translate(error, self.path) from error
+
+
+_TRANSLATIONS: tuple[tuple[tuple[type[apsw.Error], ...], type[EsctlError], str, str], ...] = (
+    (
+        (apsw.BusyError, apsw.LockedError),
+        UnavailableError,
+        "{path} is busy: another process writes to it",
+        "try again, or wait longer with --timeout 60",
+    ),
+    ((apsw.NotADBError,), StorageVersionError, "{path} is not a log", "name the log with --log"),
+    ((apsw.CorruptError,), VerificationError, "{path} is damaged", "esctl verify --log {path}"),
+    ((apsw.FullError,), UnavailableError, "no room left for {path}", "free some space and run the same again"),
+    ((apsw.ReadOnlyError,), UnavailableError, "{path} is read-only", "make the file and its folder writable"),
+    (
+        (apsw.CantOpenError, apsw.IOError, apsw.PermissionsError, apsw.AuthError),
+        UnavailableError,
+        "cannot use {path}",
+        "check its folder, its permissions and the free space",
+    ),
+)
+
+_DAMAGE = (
+    "no such table",
+    "no such column",
+    "unsupported file format",
+    "malformed database",
+)  # a log that has lost its shape
+
+
+def translate(error: apsw.Error, path: Path) -> EsctlError:
+    """The esctl error for one of SQLite's."""
+    why = str(error) if str(error) != "not an error" else f"SQLite reports {type(error).__name__}"
+    if isinstance(error, apsw.SQLError) and any(sign in why for sign in _DAMAGE):
+        return VerificationError(f"{path} is damaged", why=why, fix="restore a backup")
+    for kinds, translated, what, fix in _TRANSLATIONS:
+        if isinstance(error, kinds):
+            return translated(what.format(path=path), why=why, fix=fix.format(path=path))
+    return EsctlError(f"SQLite failed on {path}", why=f"{type(error).__name__}: {why}")
+
+
+class Patience:
+    """A block in which a statement that a model had a part in may run for so many seconds, and no longer."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._deadline: float | None = None
+
+    def __enter__(self) -> None:
+        self._deadline = time.monotonic() + self.seconds
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._deadline = None
+        if isinstance(error, apsw.InterruptError):
+            raise HandlerError(
+                f"an expression of the model ran for more than {self.seconds:g} seconds and was stopped",
+                why="it may never end",
+                fix="mend it, or give it more time: --timeout 60",
+            ) from error
+        if isinstance(error, apsw.SQLError | apsw.TooBigError) and not any(sign in str(error) for sign in _DAMAGE):
+            raise MisfitError(
+                f"an expression of the model fails on an event: {error}", fix="esctl upcast check   (names the event)"
+            ) from error
+
+    def over(self) -> bool:
+        """Whether the time is up; SQLite asks now and then, which also lets Python hear Ctrl-C."""
+        return self._deadline is not None and time.monotonic() > self._deadline

@@ -1,0 +1,269 @@
+"""Folds run by SQLite: events fed through a trigger that keeps each stream's state in a temporary table.
+
+A view with an INSTEAD OF trigger is the one place where a statement sees an event as `new` and a state beside it, and
+where a step may name the state as often as it likes. SQLite puts the rows aside before it feeds them, so they come in
+windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import apsw
+
+from esctl.errors import MisfitError, UsageError
+from esctl.operations import FAIL, Program
+from esctl.query import Query
+from esctl.sql import deterministic_functions, permitted
+from esctl.stores import sqlite_reads as reads
+from esctl.stores.base import Refused
+from esctl.stores.sqlite_errors import Translated
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from esctl.stores.base import State
+    from esctl.stores.sqlite_errors import Patience
+
+WINDOW = 256  # events that are fed at once: what SQLite puts aside then stays in the processor's caches (1.1 times)
+_KEPT = ("stream_id", "position", "version", "time")  # what the fold itself needs of an event, beside the type
+
+
+class Fold:
+    """One aggregate's states on one connection; see `esctl.stores.base.Fold`."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        program: Program,
+        name: str,
+        bounded: Callable[[Query], reads.Bounded],
+        patience: Patience,
+        path: Path,
+    ) -> None:
+        self._connection, self._program, self._bounded = connection, program, bounded
+        self._patience, self._path = patience, path
+        self._fold, self._name = f"esctl_fold_{name}", name
+        # Only the columns that are named are fed: each costs a copy.
+        self._columns = tuple(dict.fromkeys((*_KEPT, "type", *program.columns)))
+        self._kinds: set[str] = set()
+        self._run(f"""create temp table {self._fold} (
+            stream_id integer primary key, version integer, position integer, time text, latest text, folded integer,
+            state blob)""")
+
+    def _run(self, sql: str, parameters: Sequence[object] | dict[str, Any] = ()) -> None:
+        self._connection.execute(sql, parameters).fetchall()
+
+    def begin(self, stream: str, state: State | None = None) -> None:
+        """See Fold."""
+        version, position, time, latest, text = state[:5] if state else (0, 0, "", "", self._program.initial)
+        self._run(
+            f"insert or replace into {self._fold}"
+            " select stream_id, ?, ?, ?, ?, 0, jsonb(?) from streams where name = ?",
+            (version, position, time, latest, text, stream),
+        )
+
+    def begin_all(self, streams: Sequence[str]) -> None:
+        """See Fold."""
+        self._connection.executemany(
+            f"insert or replace into {self._fold}"
+            " select stream_id, 0, 0, '', '', 0, jsonb(?) from streams where name = ?",
+            [(self._program.initial, stream) for stream in streams],
+        )
+
+    def size(self) -> int:
+        """See Fold."""
+        pages, free, page = (
+            self._connection.execute(f"pragma temp.{name}").get
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * page)
+
+    def state(self, stream: str) -> tuple[State, int]:
+        """See Fold."""
+        *state, folded = self._connection.execute(
+            f"select version, position, time, latest, json(state), folded from {self._fold}"
+            " join streams using (stream_id) where name = ?",
+            (stream,),
+        ).get
+        return tuple(state), folded
+
+    def feed(self, query: Query) -> Iterator[int]:
+        """See Fold."""
+        for _ in self._windows(query, "feed"):
+            yield self._connection.changes()
+
+    def each(self, query: Query, where: str | None = None) -> Iterator[tuple[int, int, str, str]]:
+        """See Fold."""
+        after = f"select ? as stream, version, position, time, json(state) as state, n from esctl_after_{self._name}"
+        condition = f"where ({where}\n)" if where else ""
+        asked = f"select version, position, time, state from ({after}) {condition} order by n"
+        for _ in self._windows(query, "each"):
+            found = self._asked(asked, (query.stream,), where)
+            yield from found
+            self._run(f"delete from esctl_after_{self._name}")
+
+    def turned(self, query: Query, paths: Mapping[str, str | None]) -> dict[str, tuple[int, str]]:
+        """See Fold."""
+        after = f"esctl_after_{self._name}"
+        other = "(state -> ?) is not ?"
+        found: dict[str, tuple[int, str]] = {}
+        beginning = f"select {other} from {self._fold}"
+        open_ = {path for path, final in paths.items() if self._connection.execute(beginning, (path, final)).get}
+        for _ in self._windows(query, "each"):
+            last = self._connection.execute(f"select max(n) from {after}").get or 0
+            for path, final in paths.items():
+                at = self._connection.execute(f"select max(n) from {after} where {other}", (path, final)).get
+                if at:
+                    open_.add(path)
+                if path in open_ and (at or 0) < last:
+                    row = f"select position, type from {after} where n = ?"
+                    found[path] = self._connection.execute(row, ((at or 0) + 1,)).get
+                    open_.discard(path)
+            self._run(f"delete from {after}")
+        return {path: event for path, event in found.items() if path not in open_}
+
+    def _windows(self, query: Query, kind: str) -> Iterator[None]:
+        bounded = self._bounded(query)
+        statement = f"{self._into(kind)} {bounded.sql(', '.join(self._columns), reverse=False)}"
+        for window in reads.windows(bounded, self._window()):
+            self._run_feed(statement, {**bounded.parameters, **window, "most": bounded.limit})
+            yield
+
+    def _window(self) -> int:
+        """How many positions or versions to feed at once, so that what SQLite puts aside stays small."""
+        largest: int = self._connection.execute("select largest from head").get
+        return max(1, min(WINDOW, reads.SAFE_BYTES // max(1, largest)))
+
+    def judge(self, query: Query, streams: str) -> None:
+        """See Fold."""
+        bounded = self._bounded(query)
+        bounded.conditions.append("s.name glob :streams")
+        bounded.parameters["streams"] = streams
+        statement = f"{self._into('judge')} {bounded.sql(', '.join(self._columns), reverse=False)}"
+        for window in reads.windows(bounded, self._window()):
+            try:
+                with self._patience:
+                    self._run(statement, {**bounded.parameters, **window, "most": bounded.limit})
+            except apsw.ConstraintError as error:
+                position, type_, state = str(error).split("\n", 2)
+                raise Refused(int(position), type_, state) from error
+
+    def feed_all(self, query: Query, *, doubt: bool = False) -> list[tuple[int, str]]:
+        """See Fold."""
+        bounded, kind = self._bounded(query), "doubt" if doubt else "feed"
+        conditions = (
+            "e.stream_id = f.stream_id",
+            "e.version > f.version",
+            "e.position <= :high",
+            *bounded.conditions,
+        )
+        source = reads.source("", bounded.woven, lead=f"{self._fold} f cross join ")
+        inner = f"{source} where {' and '.join(conditions)}"
+        statement = f"{self._into(kind)} select {', '.join(self._columns)} from ({inner}) order by stream_id, version"
+        self._run_feed(statement, {**bounded.parameters, "high": bounded.high})
+        if not doubt:
+            return []
+        doubted = self._connection.execute(f"select position, type from esctl_after_{self._name} order by position")
+        found = doubted.fetchall()
+        self._run(f"delete from esctl_after_{self._name}")
+        return found  # type: ignore[return-value]  # the columns are what they are
+
+    def states(self, where: str | None = None) -> Iterator[tuple[str, int, int, str, str]]:
+        """See Fold."""
+        kept = (
+            f"select name as stream, version, position, time, json(state) as state"
+            f" from {self._fold} join streams using (stream_id)"
+        )
+        condition = f"where ({where}\n)" if where else ""
+        found = self._asked(f"select * from ({kept}) {condition} order by stream", (), where)
+        yield from found
+
+    def _asked(self, sql: str, parameters: Sequence[object], where: str | None) -> list[tuple[Any, ...]]:
+        """The rows of a question with a condition in it, whose failure is the user's."""
+        try:
+            with Translated(self._path), self._patience:
+                return self._connection.execute(sql, parameters).fetchall()
+        except MisfitError as error:
+            if where is None:
+                raise
+            raise UsageError(
+                f"the condition {where[:80]!r} fails on a state: {error.__cause__}", fix="mend the condition"
+            ) from error
+
+    def clear(self) -> None:
+        """See Fold."""
+        self._run(f"delete from {self._fold}")
+
+    def close(self) -> None:
+        """See Fold."""
+        for kind in self._kinds:
+            self._run(f"drop view esctl_{kind}_{self._name}")
+        for table in (self._fold, f"esctl_after_{self._name}"):
+            self._run(f"drop table if exists temp.{table}")
+
+    def _run_feed(self, statement: str, parameters: dict[str, Any]) -> None:
+        with Translated(self._path), self._patience:
+            self._connection.execute(statement, parameters).fetchall()
+
+    def _into(self, kind: str) -> str:
+        """The beginning of a statement that feeds; the view and its trigger are made when first needed."""
+        view = f"esctl_{kind}_{self._name}"
+        if kind not in self._kinds:
+            self._kinds.add(kind)
+            columns = ", ".join(f"null as {name}" for name in self._columns)
+            self._run(f"create temp view {view} as select {columns}")
+            if kind in ("each", "doubt"):
+                after = "(n integer primary key, version, position, time, type, state)"
+                self._run(f"create temp table if not exists esctl_after_{self._name} {after}")
+            self._run(f"create temp trigger {view}_trigger instead of insert on {view} begin {self._body(kind)} end")
+        return f"insert into {view} ({', '.join(self._columns)})"
+
+    def _body(self, kind: str) -> str:
+        """What is done for an event."""
+        program, mine = self._program, f"from {self._fold} where stream_id = new.stream_id"
+        refused = f"{mine} and not ifnull(({program.accepts}\n), 0);"
+        seen = "new.position || char(10) || new.type || char(10) || json(state)"
+        update = (
+            f"update {self._fold} set state = {program.state}, version = new.version, position = new.position,"
+            " time = new.time, latest = max(latest, new.time), folded = folded + 1 where stream_id = new.stream_id;"
+        )
+        note = (
+            f"insert into esctl_after_{self._name} (version, position, time, type, state)"
+            " select new.version, new.position, new.time, new.type, state"
+        )
+        return {
+            "feed": update,
+            "judge": f"select raise(fail, {seen}) {refused} {update}",
+            "doubt": f"{note} {refused} {update}",
+            "each": f"{update} {note} {mine};",
+        }[kind]
+
+
+_WRITES = {
+    apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE, apsw.SQLITE_CREATE_TABLE, apsw.SQLITE_DROP_TABLE
+}  # fmt: skip
+
+
+class Authorizer:
+    """Lets this package's own statements do everything, but write to a log that was opened for reading; and what a
+    model says only read and write its folds.
+    """
+
+    def __init__(self, connection: apsw.Connection, *, write: bool = False) -> None:
+        self._functions = deterministic_functions(connection) | {FAIL}
+        self._write = write
+
+    def __call__(  # SQLite's own signature
+        self, action: int, first: str | None, second: str | None, database: str | None, inside: str | None
+    ) -> int:
+        """Allow or deny an action, within a trigger or view (`inside`) or outside."""
+        if inside is None or not inside.startswith("esctl_"):
+            writes = action in _WRITES and database == "main"
+            return apsw.SQLITE_OK if self._write or not writes else apsw.SQLITE_DENY
+        own = {name for name in (first,) if name and name.startswith("esctl_")}
+        if permitted(action, first, second, own, self._functions):
+            return apsw.SQLITE_OK
+        return apsw.SQLITE_OK if action == apsw.SQLITE_INSERT and own else apsw.SQLITE_DENY
