@@ -20,7 +20,9 @@ from typing import Any, Self
 
 import msgspec
 
-from esctl import marks, verify
+from esctl import aggregates, marks, plan, verify
+from esctl.decoded import Event as Event  # noqa: PLC0414 - part of this API
+from esctl.decoded import decoded
 from esctl.errors import EsctlError, RefusedError, UsageError
 from esctl.events import Expect
 from esctl.log import EventLog, Guard
@@ -28,23 +30,7 @@ from esctl.marks import Mark
 from esctl.ndjson import Defaults, deeper, parser
 from esctl.points import query_of
 from esctl.sql import check_condition
-from esctl.stores import base
 from esctl.times import Point, parse_point, utc_text
-
-
-class Event(msgspec.Struct, frozen=True):
-    """A stored event; times are UTC text with microseconds, `data` and `meta` decoded JSON."""
-
-    position: int
-    stream: str
-    version: int
-    id: str
-    type: str
-    schema: int
-    time: str
-    recorded: str
-    data: Any
-    meta: dict[str, Any]
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -73,6 +59,17 @@ def open_log(path: str | os.PathLike[str], *, write: bool = False, create: bool 
             if not place.exists():  # somebody else was faster otherwise, and their log is as good
                 raise
     return Log(EventLog(place, write=write, bulk=write, timeout=timeout))
+
+
+class State(msgspec.Struct, frozen=True):
+    """What a stream's events add up to: folded by which aggregate (None: payloads merged), up to which event."""
+
+    stream: str
+    aggregate: str | None
+    version: int
+    position: int
+    time: str | None
+    state: Any
 
 
 class Log:
@@ -160,17 +157,30 @@ class Log:
         last: int | None = None,
         reverse: bool = False,
         system: bool = False,
+        raw_schema: bool = False,
     ) -> Iterator[Event]:
         """Events in position order, read as they are asked for; every filter is that of `esctl replay`."""
         filters = {"category": category, "types": tuple(types), "where": where, "limit": limit, "last": last}
-        query = query_of(
-            self._log, stream, since=since, until=until, as_of=as_of, reverse=reverse, system=system, **filters
-        )
-        return map(_event, self._log.read(query))
+        filters |= {"reverse": reverse, "system": system, "raw_schema": raw_schema}
+        query = query_of(self._log, stream, since=since, until=until, as_of=as_of, **filters)
+        return (decoded(event) for event, _, _ in self._log.read(query))
+
+    def state(
+        self, stream: str, *, until: str | None = None, as_of: str | None = None, aggregate: str | None = None
+    ) -> State:
+        """What a stream's events add up to, at a point; see `esctl state`."""
+        found = aggregates.state(self._log, query_of(self._log, stream, until=until, as_of=as_of), aggregate)
+        with deeper(b""):
+            return State(*found[:5], json.loads(found.state))
+
+    def apply_model(self, path: str | os.PathLike[str]) -> bool:
+        """Have a model file hold from here on; False where it does already. Raises RefusedError for a wrong one."""
+        draft = plan.sound(Path(path))
+        return plan.apply(self._log, draft, self._log.definitions.position) is not None
 
     def show(self, reference: int | str) -> Event:
         """The event of a position or an id; raises NotFoundError."""
-        return _event(self._log.event(str(reference)))
+        return decoded(self._log.event(str(reference))[0])
 
     def version(self, stream: str) -> int:
         """The version of a stream's newest event; 0 where it has none."""
@@ -210,13 +220,6 @@ class Log:
     def close(self) -> None:
         """Let go of the file."""
         self._log.close()
-
-
-def _event(sealed: base.SealedEvent) -> Event:
-    position, stream, version, id_, type_, schema, time, recorded, data, meta = sealed[0]
-    with deeper(b""):
-        decoded = json.loads(data), json.loads(meta)  # whose integers have any size
-    return Event(position, stream, version, id_, type_, schema, time, recorded, *decoded)
 
 
 def _json(event: Mapping[str, Any]) -> bytes:

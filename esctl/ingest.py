@@ -216,12 +216,44 @@ def ingest(
             yield receipts
             return
         for numbers, events in batches:
+            for receipts in _portions(log, numbers, events, run, options, tally, skipped, interrupts):
+                tally.add(receipts)
+                interrupts.listen()  # whoever prints the receipts may wait for a reader that is gone
+                yield receipts
+                interrupts.hold()
+
+
+def _portions(
+    log: EventLog,
+    numbers: list[int],
+    events: list[NewEvent],
+    run: RunExpectation | None,
+    options: Options,
+    tally: Tally,
+    skipped: Callable[[RefusedError], None],
+    interrupts: Interrupts,
+) -> Iterator[list[Receipt]]:
+    """Append a batch; with `skip_invalid`, around the events that the log's model refuses, in smaller transactions."""
+    at, size = 0, len(events)
+    while at < len(events):
+        kept = run.kept() if run is not None else {}
+        try:
             with log.transaction(waiting=interrupts.check):
-                receipts = _append(log, numbers, events, run)
-            tally.add(receipts)
-            interrupts.listen()  # whoever prints the receipts may wait for a reader that is gone
+                receipts = _append(log, numbers[at : at + size], events[at : at + size], run)
+        except RefusedError as error:
+            if not options.skip_invalid or "line" not in error.details:
+                raise
+            if run is not None:
+                run.restore(kept)
+            if size > 1:
+                size = max(1, size // 8)
+                continue
+            tally.invalid += 1
+            skipped(error)
+            at += 1
+        else:
             yield receipts
-            interrupts.hold()
+            at, size = at + size, min(size * 8, len(events))
 
 
 def _all_or_none(

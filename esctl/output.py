@@ -1,4 +1,4 @@
-"""Rows -> table, NDJSON, JSON, CSV, TSV; notes, progress and errors. The only module that prints.
+"""Rows -> table, NDJSON, JSON, CSV, TSV; notes and errors. Nothing prints but this, and bars in `esctl.progress`.
 
 Its imports are paid by every cold start: rich, csv and msgspec are loaded where they are used.
 """
@@ -7,28 +7,22 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from esctl.errors import EsctlError, UnavailableError
 from esctl.events import FIELDS, whole_number
-from esctl.text import clean
+from esctl.text import Json, clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeVar
-
     from esctl.events import Event
     from esctl.fields import Field
     from esctl.stores.base import Head, Receipt, SealedEvent
     from esctl.tables import Look
 
-    T = TypeVar("T")
-
 FORMATS = ("auto", "table", "ndjson", "json", "csv", "tsv", "raw", "cloudevents")
 TABLE_FIELDS = ("position", "time", "stream", "version", "type", "data")
-PROGRESS_AFTER = 0.5  # seconds: what is over sooner needs no bar
 
 
 class Settings:
@@ -193,15 +187,18 @@ def head(newest: Head) -> None:
 # Records: receipts, reports, lists
 
 
+RECEIPT = ("position", "stream", "version", "id", "duplicate")
+
+
 def receipt(made: Receipt) -> dict[str, object]:
     """The record of what became of one event."""
-    return dict(zip(("position", "stream", "version", "id", "duplicate"), made, strict=True))
+    return dict(zip(RECEIPT, made, strict=True))
 
 
-def records(made: Iterable[Mapping[str, object]], format_: str) -> None:
+def records(made: Iterable[Mapping[str, object]], format_: str, names: Sequence[str] = ()) -> None:
     """Print records one by one, each flushed, so that a reader of a pipe has them when they are true."""
     if format_ in ("csv", "tsv", "json"):
-        listed(made, format_)
+        listed(made, format_, names=names)
         return
     for row in made:
         if format_ == "table":
@@ -249,6 +246,33 @@ def one(record: Mapping[str, object], format_: str) -> None:
         text(pairs(record.items(), _look()))
     else:
         listed([record], "ndjson" if format_ in ("json", "raw") else format_)
+
+
+def states(made: Iterable[Mapping[str, object]], format_: str, *, single: bool) -> None:
+    """Print states: `raw` the state alone; a single one on a terminal a line a field, and a line a field of it."""
+    if format_ == "raw":
+        write(f"{record['state']}\n".encode() for record in made)
+    elif single and format_ == "table":
+        for record in made:
+            fields = {f"state.{name}": value for name, value in _fields(str(record["state"]))}
+            one({name: value for name, value in record.items() if name != "state"} | fields, format_)
+    else:
+        listed(made, format_, spare=("position", "aggregate"), names=STATE)
+
+
+STATE = ("stream", "aggregate", "version", "position", "time", "state")
+
+
+def _fields(state: str) -> Iterator[tuple[str, str]]:
+    """The fields of a JSON object: texts as they are, all else as its JSON text, since numbers are not to change."""
+    import msgspec
+
+    if not state.startswith("{"):
+        yield "", state
+        return
+    for name, raw in msgspec.json.decode(state.encode(), type=dict[str, msgspec.Raw]).items():
+        text_ = bytes(raw).decode()
+        yield name, msgspec.json.decode(raw, type=str) if text_.startswith('"') else text_
 
 
 def verification(report: Mapping[str, object], format_: str) -> None:
@@ -299,62 +323,29 @@ def _json(record: Mapping[str, object]) -> bytes:
     for key, value in record.items():
         if isinstance(value, bool) or value is None:
             shown = {True: "true", False: "false", None: "null"}[value]
-        elif isinstance(value, int):
+        elif isinstance(value, int | Json):
             shown = str(value)
         elif isinstance(value, str) and value.isprintable():
             shown = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
         else:
             import msgspec
 
-            known = {k: v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for k, v in record.items()}
-            return msgspec.json.encode(known, enc_hook=repr)
+            return msgspec.json.encode({k: _printable(v) for k, v in record.items()}, enc_hook=repr)
         pairs.append(f'"{key}":{shown}')
     return ("{" + ",".join(pairs) + "}").encode()
 
 
-# Progress
+def _printable(value: object) -> object:
+    """A value as msgspec is to encode it."""
+    if isinstance(value, Json):
+        import msgspec
 
-
-def progress(items: Iterable[T], label: str, total: int | None, weight: Callable[[T], int]) -> Iterator[T]:
-    """Pass items through; on a terminal, once it takes longer, with a bar on stderr: done, rate, time left."""
-    if Settings.quiet or not sys.stderr.isatty():
-        yield from items
-        return
-    start, done, bar = time.monotonic(), 0, None
-    try:
-        for item in items:
-            yield item
-            done += weight(item)
-            if bar is None and time.monotonic() - start > PROGRESS_AFTER:
-                bar = _Bar(label, total)
-            if bar is not None:
-                bar.show(done)
-    finally:
-        if bar is not None:
-            bar.close()
-
-
-class _Bar:
-    """A bar of rich; loaded when one is needed."""
-
-    def __init__(self, label: str, total: int | None) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(show_speed=False))
-        rate = TextColumn("{task.completed:,} events, {task.fields[rate]:,.0f}/s")
-        self._progress = Progress(*columns, rate, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
-        self._start = time.monotonic()
-        self._task = self._progress.add_task(label, total=total, rate=0)
-        self._progress.start()
-
-    def show(self, done: int) -> None:
-        """Say how many are done."""
-        self._progress.update(self._task, completed=done, rate=done / max(time.monotonic() - self._start, 1e-3))
-
-    def close(self) -> None:
-        """Take the bar off the terminal."""
-        self._progress.stop()
+        return msgspec.Raw(value.encode())
+    if isinstance(value, Mapping):
+        return {key: _printable(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_printable(inner) for inner in value]
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 # Errors

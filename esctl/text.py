@@ -9,6 +9,12 @@ _VISIBLE = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for cod
 _VISIBLE |= {10: "\\n", 13: "\\r", 9: "\\t"}
 
 
+class Json(str):
+    """A JSON text among values that are printed: it stands for itself."""
+
+    __slots__ = ()
+
+
 def clean(text: str) -> str:
     """Text with every character that a terminal acts on spelled out."""
     return text.translate(_VISIBLE)

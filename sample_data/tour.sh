@@ -10,7 +10,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
-ln -s "$here/orders.ndjson" orders.ndjson
+ln -s "$here/orders.ndjson" "$here/shop.toml" .
 unset ESCTL_LOG ESCTL_FORMAT
 
 # Say what comes, show the command, run it.
@@ -41,6 +41,28 @@ run "esctl replay --type OrderPlaced --since 2026-01-01 --limit 1 --format raw"
 run "esctl replay --type OrderPlaced --since 2026-02-01 --limit 1 --format raw"
 run "esctl replay --type OrderPlaced --since 2026-03-01 --limit 1 --format raw"
 
+say "A model says how old shapes are read, what events add up to, and which are accepted. What would it change here?"
+run "esctl model plan shop.toml --format table | grep -e '^change' -e upcast -e aggregate"
+run "esctl model apply shop.toml"
+
+say "The same three orders, in one shape. What is stored was not touched."
+run "esctl replay --type OrderPlaced --since 2026-01-01 --limit 1 --format raw"
+run "esctl replay --type OrderPlaced --since 2026-02-01 --limit 1 --format raw"
+run "esctl replay --type OrderPlaced --since 2026-03-01 --limit 1 --format raw"
+run "esctl upcast check --format table | grep -e '^type' -e OrderPlaced"
+
+say "What order 1012 was after each of its events, and which event changed what since the 28th of January."
+run "esctl state order-1012 --each --format raw"
+run "esctl diff order-1012 --from 2026-01-28 --format table || echo exit \$?"
+
+say "Which orders still wait for their money? And who may still pay? Rules are asked inside the append (exit 5)."
+run "esctl state --all --aggregate order --where \"state ->> 'status' = 'Placed'\""
+run "esctl append order-1012 PaymentReceived amount:=130.10 || echo exit \$?"
+
+say "Saved states make folding long streams fast, and change no answer. Take those that are due."
+run "esctl snapshot take --due --quiet | wc -l"
+run "esctl snapshot list --format table | head -n 3"
+
 say "Write an event by hand. Nobody may have written to the stream meanwhile: expect the version that was read."
 run "esctl append order-1012 NoteAdded text='Customer called.' urgent:=true --meta actor=ann --expect 4"
 
@@ -59,4 +81,4 @@ run "esctl backup copy.db"
 say "Check everything: every hash, name, version and index, and the head that was written down."
 run "esctl verify --expect-head \$(cat head.txt)"
 
-say "That is the tour. Next: esctl --help, esctl help format."
+say "That is the tour. Next: esctl --help, esctl help model, esctl help cookbook."

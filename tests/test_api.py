@@ -411,9 +411,54 @@ def test_a_backup_is_the_same_log_and_overwrites_nothing(shop: Log, tmp_path: Pa
         shop.backup(tmp_path / "copy.db")
 
 
+MODEL = """
+[aggregate.order]
+streams = "order-*"
+initial = { total = 0 }
+[aggregate.order.on.Added]
+add = { total = "$.amount" }
+[event.Added]
+schema = 2
+[[event.Added.upcast]]
+from = 1
+rename = { sum = "amount" }
+"""
+
+
+@pytest.fixture
+def modelled(log: Log, tmp_path: Path) -> Log:
+    """A log with a model, and one stream: an event of the old schema and one of the new."""
+    (tmp_path / "shop.toml").write_text(MODEL)
+    log.append("order-1", "Added", {"sum": 1.50}, schema=1)
+    assert log.apply_model(tmp_path / "shop.toml")
+    log.append("order-1", "Added", {"amount": 2})
+    return log
+
+
+def test_a_model_is_applied_once(modelled: Log, tmp_path: Path) -> None:
+    assert not modelled.apply_model(tmp_path / "shop.toml")
+    (tmp_path / "bad.toml").write_text("[aggregate.order]\nstream = 1\n")
+    with pytest.raises(RefusedError, match="unknown key 'stream'"):
+        modelled.apply_model(tmp_path / "bad.toml")
+
+
+def test_events_are_read_in_their_newest_schema_unless_the_raw_one_is_asked_for(modelled: Log) -> None:
+    assert [(event.schema, event.data) for event in modelled.replay()] == [(2, {"amount": 1.5}), (2, {"amount": 2})]
+    assert [event.schema for event in modelled.replay(raw_schema=True)] == [1, 2]
+
+
+def test_a_state_is_what_the_events_add_up_to_at_a_point(modelled: Log) -> None:
+    now = modelled.state("order-1")
+    assert (now.stream, now.aggregate, now.version, now.state) == ("order-1", "order", 2, {"total": 3.5})
+    assert modelled.state("order-1", until="v1").state == {"total": 1.5}
+    assert modelled.state("order-1", aggregate="order", as_of="2000-01-01").version == 0
+    with pytest.raises(NotFoundError, match="there is no stream"):
+        modelled.state("order-2")
+
+
 def test_every_method_is_tested_here() -> None:
     methods = {name for name in vars(Log) if not name.startswith("_")}
     assert methods == {
-        "append", "append_all", "backup", "close", "head", "info", "log_id", "mark", "marks", "replay", "show",
-        "verify", "version",
+        "append", "append_all", "apply_model", "backup", "close", "head", "info", "log_id", "mark", "marks", "replay",
+        "show", "state", "verify", "version",
     }  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import shutil
 import sqlite3
@@ -97,6 +99,41 @@ def test_a_log_of_every_storage_version_can_be_migrated_and_verified(old: Path, 
     esctl("migrate", "--yes", "--log", "old.db", cwd=tmp_path)
     assert '"ok":true' in esctl("verify", "--log", "old.db", cwd=tmp_path)
     assert esctl("head", "--log", "old.db", cwd=tmp_path) == before
+
+
+def test_the_hash_of_a_snapshot_is_what_the_page_says(tmp_path: Path) -> None:
+    shutil.copy(OLD_LOGS[-1], tmp_path / "copy.db")
+    described = re.search(r"hash = SHA-256\((stream, .*)\)$", PAGE, re.MULTILINE)
+    assert described is not None
+    parts = described[1].replace("stream", "name").replace("anchor", "lower(hex(anchor))")
+    connection = sqlite3.connect(tmp_path / "copy.db")
+    rows = connection.execute(f"select hash, {parts} from snapshots join streams using (stream_id)").fetchall()
+    connection.close()
+    assert len(rows) > 5
+    for stored, *said in rows:
+        assert hashlib.sha256("\n".join(map(str, said)).encode()).digest() == stored
+
+
+def test_the_events_of_the_logs_own_are_what_the_page_says(tmp_path: Path) -> None:
+    shutil.copy(OLD_LOGS[-1], tmp_path / "old.db")
+    esctl("upcast", "rewrite", "--to", "new.db", "--yes", "--log", "old.db", cwd=tmp_path)
+    lines = esctl("replay", "$esctl", "--log", "new.db", cwd=tmp_path).splitlines()
+    events = {event["type"]: event for event in map(json.loads, lines)}
+    assert set(events) == {"MarkSet", "ModelApplied", "LogRewritten"}
+    for type_, event in events.items():
+        described = re.search(rf"^    {type_} +(.*(?:\n {{19}}\S.*)*)$", PAGE, re.MULTILINE)
+        assert described is not None
+        assert all(key in described[1] for key in event["data"]), (type_, list(event["data"]))
+        assert list(event["meta"]) == ["actor"]
+
+
+def test_a_log_of_the_first_version_with_a_model_gives_the_states_that_it_gave(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "tests" / "data" / "storage-2.db", tmp_path / "old.db")
+    states = esctl("state", "--all", "--aggregate", "order", "--log", "old.db", "-o", "raw", cwd=tmp_path).splitlines()
+    assert states[0] == '{"status":"Placed","total_amount":248.10,"paid":248.1}'
+    assert len(states) == 12
+    snapshots = esctl("snapshot", "list", "--log", "old.db", cwd=tmp_path).splitlines()
+    assert {json.loads(line)["problem"] for line in snapshots} == {None}
 
 
 def test_there_is_a_log_of_every_storage_version() -> None:

@@ -18,30 +18,38 @@ ROOT = Path(esctl.__file__).parent
 
 # Imports point downwards only, from a higher floor to a lower one. The stores know each other, and so do the commands.
 FLOORS: list[set[str]] = [
-    {"esctl", "esctl.help", "esctl.errors", "esctl.text"},
+    {"esctl", "esctl.help", "esctl.errors", "esctl.globs", "esctl.text"},
     {"esctl.chain", "esctl.events"},
     {"esctl.times", "esctl.fields"},
-    {"esctl.query"},
-    {"esctl.sql"},
+    {"esctl.query", "esctl.sql"},
+    {"esctl.model"},
+    {"esctl.operations"},
+    {"esctl.upcasts"},
     {"esctl.stores.*"},
+    {"esctl.definitions", "esctl.snapshots"},
+    {"esctl.rules", "esctl.schemas"},
     {"esctl.cloudevents"},
     {"esctl.ndjson"},
+    {"esctl.decoded"},
     {"esctl.log"},
-    {"esctl.ingest", "esctl.marks", "esctl.trace", "esctl.verify"},
-    {"esctl.points"},
+    {"esctl.aggregates", "esctl.conformance", "esctl.ingest", "esctl.marks", "esctl.trace", "esctl.verify"},
+    {"esctl.decide", "esctl.keeping", "esctl.plan", "esctl.points", "esctl.rewriting"},
     {"esctl.api"},
     {"esctl.tables"},
     {"esctl.output"},
+    {"esctl.progress"},
     {"esctl.cli.*"},
 ]
 # What only the modules named may import at all.
 HOMES = {
     "typer": {"esctl.cli.*"},
     "click": set[str](),
-    "rich": {"esctl.tables", "esctl.output"},
+    "rich": {"esctl.tables", "esctl.progress"},
     "sqlite_utils": {"esctl.stores.migrations"},
     "sqlite3": {"esctl.stores.migrations"},
     "apsw": {"esctl.stores.*", "esctl.sql"},
+    "tomllib": {"esctl.model"},
+    "jsonschema_rs": {"esctl.schemas"},
 }
 # What a plain command line runs; and what it may not load, being slow to load or not needed for it.
 COLD = {

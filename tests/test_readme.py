@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.transcripts import blocks, check, environment, matches
+from tests.transcripts import check, commands, environment, fences, matches
 
 ROOT = Path(__file__).parents[1]
+Tour = subprocess.CompletedProcess[str]
 
 
 def test_the_readmes_transcripts_happen(tmp_path: Path) -> None:
@@ -20,10 +22,13 @@ def test_the_readmes_transcripts_happen(tmp_path: Path) -> None:
         pytest.skip("jq and sqlite3 are not installed")
     (tmp_path / "sample_data").symlink_to(ROOT / "sample_data")
     ran = 0
-    for command, expected in blocks((ROOT / "README.md").read_text(encoding="utf-8")):
-        check(command, expected, tmp_path)
-        ran += 1
-    assert ran > 10
+    for language, words, content in fences((ROOT / "README.md").read_text(encoding="utf-8")):
+        if words:
+            (tmp_path / words).write_text(content, encoding="utf-8")
+        for command, expected in commands(content) if language == "console" else ():
+            check(command, expected, tmp_path)
+            ran += 1
+    assert ran > 15
 
 
 def test_the_readmes_generated_parts_are_current() -> None:
@@ -35,18 +40,38 @@ def test_the_readmes_generated_parts_are_current() -> None:
 def test_the_readmes_python_runs(tmp_path: Path) -> None:
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "sample_data").symlink_to(ROOT / "sample_data")
     command = [sys.executable, "-c", example]
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["1 OrderPlaced {'total': 99.9}", "2 PaymentReceived {'amount': 99.9}"]
+    assert done.stdout.splitlines() == [
+        "1 OrderPlaced 3 {'customer_id': '7', 'total_amount': 99.9}",
+        "2 PaymentReceived 1 {'payment_id': 'p-1', 'amount': 99.9}",
+        "Placed Paid",
+        "only a placed order can be paid",
+    ]
 
 
-def test_the_tour_ends_in_a_verified_log() -> None:
-    done = subprocess.run(
-        ["sh", str(ROOT / "sample_data" / "tour.sh")], env=environment(), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert '{"ok":true,"mode":"full","events":419,' in done.stdout
+@pytest.fixture(scope="module")
+def tour() -> Tour:
+    """What the tour prints, run once."""
+    command = ["sh", str(ROOT / "sample_data" / "tour.sh")]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+
+
+def test_the_tour_ends_in_a_verified_log(tour: Tour) -> None:
+    assert tour.returncode == 0, tour.stderr
+    assert '{"ok":true,"mode":"full","events":420,' in tour.stdout.splitlines()[-3]
+
+
+def test_the_tour_shows_what_a_model_does(tour: Tour) -> None:
+    firsts = [line for line in tour.stdout.splitlines() if line.startswith('{"order_id":') and '"items"' in line]
+    assert [sorted(set(json.loads(line)) & {"amount", "total_amount", "discount"}) for line in firsts] == [
+        ["amount"], ["amount", "discount"], *[["discount", "total_amount"]] * 4,
+    ]  # fmt: skip
+    assert re.findall(r"^exit (\d+)$", tour.stdout, re.MULTILINE) == ["10", "5", "4", "5"]
+    assert "is refused: only a placed order can be paid" in tour.stderr
+    assert re.search(r"^\$ esctl snapshot take --due.*\n35$", tour.stdout, re.MULTILINE)
 
 
 def test_the_sample_is_what_its_script_makes() -> None:

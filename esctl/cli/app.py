@@ -7,27 +7,35 @@ import errno
 import os
 import signal
 import traceback
-from types import FrameType
+from collections.abc import Callable
+from types import FrameType, ModuleType
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from esctl import __version__, output
 from esctl.cli import (
     append,
     backup,
+    bisect,
     completion,
+    decide,
+    diff,
     head,
     info,
     init,
     mark,
     marks,
     migrate,
+    model,
     query,
     replay,
     show,
+    snapshot,
+    state,
     streams,
     types,
+    upcast,
     verify,
 )
 from esctl.cli import help as help_
@@ -35,7 +43,9 @@ from esctl.cli.options import Command, hoist
 from esctl.errors import EsctlError, UnavailableError, UsageError
 from esctl.ingest import Stopped
 
-EPILOG = "Topics: esctl help exit-codes, time, format, environment, cookbook.   Each command: esctl COMMAND --help."
+EPILOG = (
+    "Topics: esctl help exit-codes, time, format, model, environment, cookbook.   Each command: esctl COMMAND --help."
+)
 
 app = typer.Typer(
     name="esctl",
@@ -46,16 +56,31 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-WRITING = (init, append, mark)
-READING = (replay, show, streams, types, info, marks, query, head)
+WRITING = (init, append, decide, mark)
+READING = (replay, state, diff, bisect, show, streams, types, info, marks, query, head)
+MODELLING = (model, upcast, snapshot)
 KEEPING = (verify, backup, migrate, help_, completion)
-for module in (*WRITING, *READING, *KEEPING):
-    app.command(
-        name=module.__name__.rpartition(".")[2],
-        cls=Command,
-        epilog=f"\b\n{module.EXAMPLES}",  # as it stands, not wrapped
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )(module.command)
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+
+def _name(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
+
+
+def _add(group: typer.Typer, name: str, function: Callable[..., None], examples: str) -> None:
+    epilog = f"\b\n{examples}"  # as it stands, not wrapped
+    group.command(name=name, cls=Command, epilog=epilog, context_settings=_HELP)(function)
+
+
+for module in (*WRITING, *READING):
+    _add(app, _name(module), module.command, module.EXAMPLES)
+for module in MODELLING:
+    group = typer.Typer(help=module.ABOUT, epilog=f"\b\n{module.EXAMPLES}", rich_markup_mode=None, no_args_is_help=True)
+    for verb, function in module.COMMANDS.items():
+        _add(group, verb, function, module.EXAMPLES)
+    app.add_typer(group, name=_name(module), context_settings=_HELP)
+for module in KEEPING:
+    _add(app, _name(module), module.command, module.EXAMPLES)
 
 
 @app.callback(invoke_without_command=True)
@@ -68,21 +93,28 @@ def main(version: bool = typer.Option(False, "--version", help="Show the version
 
 def verbs() -> list[str]:
     """The commands' names."""
-    return [module.__name__.rpartition(".")[2] for module in (*WRITING, *READING, *KEEPING)]
+    return [_name(module) for module in (*WRITING, *READING, *MODELLING, *KEEPING)]
 
 
-def options(verb: str) -> list[str]:
+def subverbs(verb: str) -> list[str]:
+    """The commands of a group of commands; none of any other."""
+    return [verb_ for module in MODELLING if _name(module) == verb for verb_ in module.COMMANDS]
+
+
+def options(verb: str, subverb: str = "") -> list[str]:
     """The long options of a command."""
-    command = typer.main.get_command(app)
-    known = command.commands.get(verb) if isinstance(command, TyperGroup) else None
-    return [name for option in known.params for name in option.opts if name.startswith("--")] if known else []
+    known: object = typer.main.get_command(app)
+    for word in (verb, subverb):
+        known = known.commands.get(word) if isinstance(known, TyperGroup) else known
+    params = known.params if isinstance(known, TyperCommand) else ()
+    return [name for option in params for name in option.opts if name.startswith("--")]
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; a signal ends the process instead."""
     signal.signal(signal.SIGTERM, _stop)
     try:
-        return _invoke(hoist(arguments))
+        return _invoke(hoist(arguments, [_name(group) for group in MODELLING]))
     except BaseException as error:  # noqa: BLE001 - whatever ends a command gets its exit code and its last words here
         return ended_by(error, arguments)
 
@@ -128,25 +160,28 @@ def _invoke(arguments: list[str]) -> int:
     except typer.Exit as ended:
         return ended.exit_code
     except typer.TyperException as error:
-        if not arguments:  # the help, which Typer gives to a command line that asks for nothing
-            output.say(error.format_message())
+        if not arguments or (len(arguments) == 1 and subverbs(arguments[0])):
+            output.say(error.format_message())  # the help, which Typer gives to a command line that asks for nothing
             return UsageError.exit_code
-        raise _usage(error, command, arguments[0]) from error
+        raise _usage(error, command, arguments) from error
     return 0
 
 
-def _usage(error: typer.TyperException, group: object, verb: str) -> UsageError:
+def _usage(error: typer.TyperException, group: object, arguments: list[str]) -> UsageError:
     """Typer's complaint in esctl's form, with what may have been meant."""
+    verb = arguments[0]
+    whole = " ".join(arguments[:2]) if arguments[1:2] and arguments[1] in subverbs(verb) else verb
     message = error.format_message()
     near: list[str] = list(getattr(error, "possibilities", None) or ())
     if isinstance(group, TyperGroup) and message.startswith("No such command"):
-        near = difflib.get_close_matches(message.split("'")[1], group.commands, 3, 0.5)
+        words = subverbs(verb) or group.commands
+        near = difflib.get_close_matches(message.split("'")[1], words, 3, 0.5)
     message = message.partition(" Did you mean")[0].partition(" (Possible options")[0].rstrip(".")
     known = isinstance(group, TyperGroup) and verb in group.commands
     return UsageError(
         message[0].lower() + message[1:],
         why=f"did you mean {' or '.join(near)}?" if near else "",
-        fix=f"esctl {verb} --help" if known else "esctl --help",
+        fix=f"esctl {whole} --help" if known else "esctl --help",
     )
 
 

@@ -14,10 +14,10 @@ from typing import Literal
 import msgspec
 import typer
 
-from esctl import ingest, output
+from esctl import ingest, output, progress
 from esctl.cli.options import Shared, expectation, item, items, opened
 from esctl.errors import EsctlError, NotFoundError, RefusedError, UsageError
-from esctl.events import NewEvent, whole_number
+from esctl.events import NewEvent, check_schema, whole_number
 from esctl.log import EventLog, Guard
 from esctl.ndjson import BOM, Defaults, parser, payload_of
 from esctl.sql import check_condition
@@ -39,7 +39,9 @@ def command(
     ),
     id_: str | None = typer.Option(None, "--id", metavar="ID", help="The event's id. [a new UUIDv7]"),
     time: str | None = typer.Option(None, metavar="TIME", help="When it happened. [when it is recorded]"),
-    schema: int | None = typer.Option(None, metavar="N", help="The version of the type's shape. [1]"),
+    schema: int | None = typer.Option(
+        None, metavar="N", help="The version of the type's shape. [the model's newest, or 1]"
+    ),
     meta: list[str] = typer.Option([], metavar="K=V", help="A field of meta; k:=json too; may be repeated."),
     expect: str | None = typer.Option(None, metavar="E", help="any, none, exists, or the stream's version."),
     stream: str | None = typer.Option(None, metavar="S", help="For lines that name none."),
@@ -60,15 +62,49 @@ def command(
     each: bool = typer.Option(False, "--each", help="Every line is a transaction."),
     receipts: bool = typer.Option(False, "--receipts", help="A line for each event, once it is durable."),
     skip_invalid: bool = typer.Option(False, "--skip-invalid", help="Report bad lines and go on (exit 5 at the end)."),
+    no_rules: bool = typer.Option(False, "--no-rules", help="Leave the rules of the log's model unasked."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Check everything, store nothing."),
 ) -> None:
     """Append an event, or every line of a file or pipe."""
     shared: Shared = ctx.obj
     single = len(arguments or ()) > 1
-    for_one = {"--id": id_, "--time": time}
     ways = {"--atomic": atomic, "--batch": batch, "--each": each}
     for_lines = ways | {"--stream": stream, "--type": type_, "--payload": payload, "--extra": extra}
-    _misplaced(single, for_one, for_lines | {"--receipts": receipts, "--skip-invalid": skip_invalid})
+    for_lines |= {"--receipts": receipts, "--skip-invalid": skip_invalid}
+    _misplaced(single, {"--id": id_, "--time": time}, for_lines)
+    if schema is not None:
+        check_schema(schema)
+    guard = _guard(if_none_match, after)
+    _contradictions(ways, guard, stream=stream, type_=type_, payload=payload, extra=extra)
+    defaults = Defaults(stream, type_, schema or 0, items(meta, "--meta"), payload, extra == "meta", input_)
+    expected = expectation(expect)
+    with opened(ctx, write=True, bulk=not single) as log:
+        log.unruled = no_rules
+        if single:
+            event = _event(arguments, defaults, {"id": id_, "time": time, "expect": expected})
+            made = map(output.receipt, _one(log, event, guard, dry_run=dry_run))
+            output.records(({**receipt, **_ruled(log)} for receipt in made), shared.rendering)
+            return
+        lines = None if atomic or guard else 1 if each else batch or ingest.BATCH_LINES
+        options = ingest.Options(lines, skip_invalid, dry_run, receipts, expected, guard)
+        _run(log, _source(arguments, quiet=shared.quiet), defaults, options, shared)
+
+
+def _ruled(log: EventLog) -> dict[str, object]:
+    """What a receipt says where rules were left out."""
+    return {"rules": False} if log.unruled else {}
+
+
+def _contradictions(
+    ways: Mapping[str, object],
+    guard: Guard | None,
+    *,
+    stream: str | None,
+    type_: str | None,
+    payload: bool,
+    extra: str | None,
+) -> None:
+    """Refuse options that cannot stand together."""
     if len(given := [option for option, value in ways.items() if value]) > 1:
         raise UsageError(f"{' and '.join(given)} exclude each other", fix="esctl append --help")
     if extra not in (None, "meta"):
@@ -77,26 +113,8 @@ def command(
         raise UsageError("--extra is for envelopes", why="with --payload a line is data", fix="leave --extra out")
     if payload and not (stream and type_):
         raise UsageError("--payload needs --stream and --type", fix="esctl append --payload --stream S --type T")
-    guard = _guard(if_none_match, after)
-    if guard and (batch or each):
+    if guard and (ways["--batch"] or ways["--each"]):
         raise UsageError("--if-none-match makes the whole input one transaction", fix="leave --batch and --each out")
-    schema = 1 if schema is None else schema
-    defaults = Defaults(stream, type_, schema, items(meta, "--meta"), payload, extra == "meta", input_)
-    if single:
-        event = _event(arguments, defaults, {"id": id_, "time": time, "expect": expectation(expect)})
-        with opened(ctx, write=True) as log:
-            output.records(map(output.receipt, _one(log, event, guard, dry_run=dry_run)), shared.rendering)
-        return
-    options = ingest.Options(
-        batch=None if atomic or guard else 1 if each else batch or ingest.BATCH_LINES,
-        skip_invalid=skip_invalid,
-        dry_run=dry_run,
-        receipts=receipts,
-        expect=expectation(expect),
-        guard=guard,
-    )
-    with opened(ctx, write=True, bulk=True) as log:
-        _run(log, _source(arguments, quiet=shared.quiet), defaults, options, shared)
 
 
 def _misplaced(single: bool, for_one: Mapping[str, object], for_lines: Mapping[str, object]) -> None:
@@ -203,10 +221,11 @@ def _run(log: EventLog, descriptor: int, defaults: Defaults, options: ingest.Opt
     gc.set_threshold(200_000)  # millions of tuples come and go, and none is part of a cycle: 5 % of the time
     tally = ingest.Tally()
     runs = ingest.ingest(log, descriptor, defaults, options, tally, output.skipped)
-    runs = output.progress(runs, "appending", None, len)
+    runs = progress.watched(runs, "appending", None, len)
     try:
         if options.receipts:
-            output.records((output.receipt(made) for receipts in runs for made in receipts), shared.rendering)
+            made = (output.receipt(receipt) | _ruled(log) for receipts in runs for receipt in receipts)
+            output.records(made, shared.rendering)
         else:
             for _ in runs:
                 pass
@@ -215,6 +234,6 @@ def _run(log: EventLog, descriptor: int, defaults: Defaults, options: ingest.Opt
         raise
     finally:
         if not options.receipts:
-            output.records([tally.record()], shared.rendering)
+            output.records([tally.record() | _ruled(log)], shared.rendering)
     if tally.invalid:
         raise RefusedError(f"{tally.invalid} lines were skipped", why="they are reported above; all others are stored")

@@ -8,7 +8,8 @@ from itertools import islice, pairwise
 from esctl.errors import EsctlError
 
 MOST = 200  # what a terminal can show at once, about
-_STREAM_FIRST = ("replay", "append", "streams")
+_STREAM_FIRST = ("replay", "append", "streams", "state", "diff", "bisect", "decide")
+_GROUPS = ("model", "upcast", "snapshot")  # they have commands of their own
 _VALUES = {
     "-o": ("auto", "table", "ndjson", "json", "csv", "tsv", "raw", "cloudevents"),
     "--color": ("auto", "always", "never"),
@@ -18,7 +19,7 @@ _VALUES = {
     "--extra": ("meta",),
 }
 _VALUES["--format"] = _VALUES["-o"]
-_POINTS = ("--since", "--until", "--as-of")
+_POINTS = ("--since", "--until", "--as-of", "--from", "--to")
 
 
 def candidates(words: list[str]) -> list[str]:
@@ -41,10 +42,14 @@ def _candidates(before: list[str], word: str) -> Iterator[str]:
         yield from _names(before, "type", word)
     elif before[-1] in _POINTS:
         yield from _marks(before)
+    elif before[-1] == "--aggregate":
+        yield from _aggregates(before)
     elif word.startswith("-"):
         from esctl.cli.app import options  # noqa: PLC0415
 
-        yield from options(before[0])
+        yield from options(*before[: 2 if before[0] in _GROUPS else 1])
+    elif before[0] in _GROUPS:
+        yield from _of_group(before, word)
     elif before[0] == "help":
         from esctl.cli.help import topics  # noqa: PLC0415
 
@@ -70,6 +75,26 @@ def _marks(before: list[str]) -> Iterator[str]:
 
     with EventLog(find(_log(before)), timeout=0.2) as log:
         yield from sorted(marks(log))
+
+
+def _of_group(before: list[str], word: str) -> Iterator[str]:
+    """The commands of a group, and what these take."""
+    if len(before) == 1:
+        from esctl.cli.app import subverbs  # noqa: PLC0415
+
+        yield from subverbs(before[0])
+    elif before[0] == "snapshot":
+        yield from _names(before, "stream", word)
+    elif before[:2] == ["upcast", "show"]:
+        yield from _names(before, "type", word)
+
+
+def _aggregates(before: list[str]) -> Iterator[str]:
+    from esctl.cli.locate import find  # noqa: PLC0415
+    from esctl.log import EventLog  # noqa: PLC0415
+
+    with EventLog(find(_log(before)), timeout=0.2) as log:
+        yield from log.definitions.model.aggregates
 
 
 def _log(before: list[str]) -> str | None:

@@ -16,9 +16,10 @@ from esctl.errors import EsctlError, UnavailableError
 _OPTIONS = {
     "append": {"-l": "log", "--log": "log", "--id": "id", "--expect": "expect"},
     "replay": {"-l": "log", "--log": "log"},
+    "state": {"-l": "log", "--log": "log"},
     "head": {"-l": "log", "--log": "log"},
 }
-_ARGUMENTS = {"append": (2, 3), "replay": (0, 1), "head": (0, 0)}
+_ARGUMENTS = {"append": (2, 3), "replay": (0, 1), "state": (1, 1), "head": (0, 0)}
 _MAX_PLAIN_BYTES = 1024 * 1024
 
 
@@ -60,7 +61,8 @@ def run(argv: list[str]) -> int | None:
         return None
     if plain.verb == "append":
         return _append(plain)
-    return _replay(plain) if plain.verb == "replay" else _head(plain)
+    ways = {"replay": _replay, "state": _state, "head": _head}
+    return ways[plain.verb](plain)
 
 
 def _complete(words: list[str]) -> int:
@@ -99,7 +101,7 @@ def _append(plain: Plain) -> int | None:
         if not log.is_json(data):
             return None
         with log.transaction():
-            receipts = log.append([(stream, type_, event_id, None, 1, data.rstrip(" "), "{}", expect)])
+            receipts = log.append([(stream, type_, event_id, None, 0, data.rstrip(" "), "{}", expect)])
     output.records(map(output.receipt, receipts), output.resolve("auto"))
     return 0
 
@@ -124,6 +126,18 @@ def _replay(plain: Plain) -> int | None:
 
     with EventLog(_path(plain)) as log:
         output.lines(log.lines(Query(stream=plain.arguments[0] if plain.arguments else None)), "ndjson")
+    return 0
+
+
+def _state(plain: Plain) -> int | None:
+    if sys.stdout.isatty():
+        return None
+    from esctl import aggregates, output
+    from esctl.log import EventLog
+    from esctl.query import Query
+
+    with EventLog(_path(plain)) as log:
+        output.write([aggregates.state(log, Query(stream=plain.arguments[0])).line()])
     return 0
 
 

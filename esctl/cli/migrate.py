@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from esctl import output
-from esctl.cli.options import path
-from esctl.errors import StorageVersionError, UsageError
+from esctl.cli.options import agree, path
+from esctl.errors import StorageVersionError
 
 EXAMPLES = """Examples:
   esctl migrate --check                   what would be done; exit 7 if the log needs it
@@ -31,17 +29,6 @@ def command(
         if steps and check:
             raise StorageVersionError(f"{log} needs {len(steps)} migrations", fix=f"esctl migrate --log {log}")
         return
-    _agree(f"{log}: {', '.join(steps)}; a copy goes beside it first", yes=ctx.obj.yes)
+    agree(f"{log}: {', '.join(steps)}; a copy goes beside it first", yes=ctx.obj.yes)
     record["copy"] = str(migrations.migrate(log, ctx.obj.timeout))
     output.records([record], ctx.obj.rendering)
-
-
-def _agree(plan: str, *, yes: bool) -> None:
-    """Ask before the plan is carried out: on a terminal; elsewhere --yes has to have answered."""
-    output.say(plan)
-    if yes:
-        return
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError("this needs a yes", why="there is no terminal to ask on", fix="add --yes")
-    if not typer.confirm("Go on?", err=True):
-        raise UsageError("nothing was done", why="the answer was no")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from collections.abc import Collection
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +36,7 @@ class Shared(msgspec.Struct, frozen=True):
     color: str = "auto"
     error_format: str = "text"
     timeout: float = 5.0
+    patience: float = 10.0
     yes: bool = False
     utc: bool = False
     wide: bool = False
@@ -57,7 +60,9 @@ def _shared(
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
     color: Literal["auto", "always", "never"] = typer.Option("auto", "--color", help="Colour in tables."),
     error_format: Literal["text", "json"] = typer.Option("text", "--error-format", help="json: errors as one line."),
-    timeout: float = typer.Option(5.0, "--timeout", min=0, max=86400, metavar="SECONDS", help="Wait for a lock."),
+    timeout: float | None = typer.Option(
+        None, "--timeout", min=0, max=86400, metavar="SECONDS", help="Wait for a lock [5]; let a model's SQL run [10]."
+    ),
     yes: bool = typer.Option(False, "--yes", help="Answer yes to every question."),
     utc: bool = typer.Option(False, "--utc", help="Tables show times in UTC, not local."),
     wide: bool = typer.Option(False, "--wide", help="Tables are as wide as they need; nothing is cut."),
@@ -80,8 +85,10 @@ class Command(TyperCommand):
         given["format"] = given["format"] or os.environ.get("ESCTL_FORMAT") or "auto"
         if given["format"] not in output.FORMATS:
             raise UsageError(f"ESCTL_FORMAT is {given['format']!r}", why=f"it is one of {', '.join(output.FORMATS)}")
-        if not isfinite(given["timeout"]):
-            raise UsageError(f"--timeout is {given['timeout']}", why="it is a number of seconds")
+        if (limit := given.pop("timeout")) is not None:
+            if not isfinite(limit):
+                raise UsageError(f"--timeout is {limit}", why="it is a number of seconds")
+            given |= {"timeout": limit, "patience": limit or Shared().patience}
         ctx.obj = Shared(**given)
         for name in ("color", "utc", "wide", "quiet", "safe_csv"):
             setattr(output.Settings, name, getattr(ctx.obj, name))
@@ -93,14 +100,25 @@ def _shared_options() -> list[TyperOption]:
     return [option for option in options if isinstance(option, TyperOption)]
 
 
-def hoist(arguments: list[str]) -> list[str]:
-    """Move shared options that stand before the command behind it, where the command reads them."""
+def hoist(arguments: list[str], groups: Collection[str] = ()) -> list[str]:
+    """Move shared options that stand before the command behind it, where the command reads them.
+
+    `groups` are commands that have commands of their own: it is these that read the options.
+    """
     options = _shared_options()
     takes_value = {name for option in options if not option.is_flag for name in option.opts}
     short = {name for name in takes_value if len(name) == 2}
     flags = {name for option in options if option.is_flag for name in option.opts}
+    moved, rest = _leading(list(arguments), flags, takes_value, short)
+    if rest[:1] and rest[0] in groups:
+        more, behind = _leading(rest[1:], flags, takes_value, short)
+        return rest[:1] + behind[:1] + moved + more + behind[1:]
+    return rest[:1] + moved + rest[1:]
+
+
+def _leading(rest: list[str], flags: set[str], takes_value: set[str], short: set[str]) -> tuple[list[str], list[str]]:
+    """The shared options that words begin with, and the words behind them."""
     moved: list[str] = []
-    rest = list(arguments)
     while rest and rest[0].startswith("-"):
         word, name = rest[0], rest[0].partition("=")[0]
         if name in flags or (name in takes_value and "=" in word) or any(word[:2] == s and word != s for s in short):
@@ -113,7 +131,7 @@ def hoist(arguments: list[str]) -> list[str]:
             break
         moved += rest[:taken]
         rest = rest[taken:]
-    return rest[:1] + moved + rest[1:]
+    return moved, rest
 
 
 def opened(ctx: typer.Context, *, write: bool = False, bulk: bool = False) -> EventLog:
@@ -123,9 +141,21 @@ def opened(ctx: typer.Context, *, write: bool = False, bulk: bool = False) -> Ev
     if shared.verbose:
         output.say(f"log: {where}")
     log = EventLog(where, write=write, bulk=bulk, timeout=shared.timeout)
+    log.store.limit(shared.patience)
     if shared.debug:
         log.store.trace(output.say)
     return log
+
+
+def agree(plan: str, *, yes: bool) -> None:
+    """Ask before a plan is carried out: on a terminal; elsewhere --yes has to have answered."""
+    output.say(plan)
+    if yes:
+        return
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise UsageError("this needs a yes", why="there is no terminal to ask on", fix="add --yes")
+    if not typer.confirm("Go on?", err=True):
+        raise UsageError("nothing was done", why="the answer was no")
 
 
 def path(ctx: typer.Context) -> Path:

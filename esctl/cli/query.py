@@ -13,8 +13,12 @@ EXAMPLES = """Examples:
   esctl query "select * from log where stream = 'order-1012'" -o csv > order.csv"""
 
 
-def command(ctx: typer.Context, sql: str = typer.Argument(metavar="SQL", help="One SELECT.")) -> None:
+def command(
+    ctx: typer.Context,
+    sql: str = typer.Argument(metavar="SQL", help="One SELECT."),
+    raw_schema: bool = typer.Option(False, "--raw-schema", help="`log` has events as stored, without upcasts."),
+) -> None:
     """Ask the log in SQL: the view `log` has a row an event, with the fields of `replay`; nothing can be changed."""
     with opened(ctx) as log:
-        header, rows = log.store.question(sql)
+        header, rows = log.question(sql, raw_schema=raw_schema)
         output.answer(header, rows, ctx.obj.rendering)

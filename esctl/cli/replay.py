@@ -43,6 +43,7 @@ def command(
     follow: bool = typer.Option(False, "--follow", help="Go on with what comes."),
     picked: str | None = typer.Option(None, "--fields", metavar="A,B,data.X", help="Only these fields."),
     template: str | None = typer.Option(None, metavar="TEXT", help="A line an event, with {field} filled in."),
+    raw_schema: bool = typer.Option(False, "--raw-schema", help="Events as they are stored, without upcasts."),
     hash_: bool = typer.Option(False, "--hash", help="With salt and hash, so that anyone can recompute the chain."),
     system: bool = typer.Option(False, "--system", help="With the log's own streams."),
     fail_empty: bool = typer.Option(False, "--fail-empty", help="Exit 10 if nothing matches."),
@@ -55,7 +56,8 @@ def command(
         raise UsageError("--fields excludes --template, --hash and -o cloudevents", fix="esctl replay --help")
     filters = {"category": category, "types": tuple(type_), "where": where, "limit": limit, "last": last}
     with opened(ctx) as log:
-        query = query_of(log, stream, since=since, until=until, as_of=as_of, reverse=reverse, system=system, **filters)
+        filters |= {"reverse": reverse, "system": system, "raw_schema": raw_schema or hash_}
+        query = query_of(log, stream, since=since, until=until, as_of=as_of, **filters)
         if type_:
             output.unknown_types(type_, list(log.store.names("type")))
         newest = log.head()

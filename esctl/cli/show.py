@@ -6,13 +6,34 @@ import typer
 
 from esctl import output, trace
 from esctl.cli.options import opened
-from esctl.events import FIELDS
+from esctl.events import FIELDS, Event
+from esctl.log import EventLog
 from esctl.query import Query
+from esctl.text import Json
 
 EXAMPLES = """Examples:
   esctl show 120                          by position
   esctl show 019be6af-9d7a-7fa2-a9b2-85f1db57ca84   by id
   esctl show 120 --trace                  what caused it and what it caused, and all that shares its correlation id"""
+
+
+_SHAPE = ("type", "schema", "data")
+
+
+def _read_as(log: EventLog, stored: Event) -> list[tuple[str, int, Json]]:
+    """What readers see instead of a stored event, where its upcasts make something else of it."""
+    query = Query(since=stored[0], until=stored[0], system=True)
+    seen = [(event[4], event[5], Json(event[8])) for event, _, _ in log.read(query)]
+    return [] if seen == [(stored[4], stored[5], stored[8])] else seen
+
+
+def _now(seen: list[tuple[str, int, Json]]) -> dict[str, object]:
+    """The same as lines of a table."""
+    numbered = enumerate(seen, 1)
+    return {
+        f"read_as{f'.{n}' if len(seen) > 1 else ''}": f"{type_} {schema} {data}"
+        for n, (type_, schema, data) in numbered
+    }
 
 
 def command(
@@ -25,11 +46,14 @@ def command(
     with opened(ctx) as log:
         found, salt, hash_ = log.event(event)
         if not traced:
+            record = dict(zip(FIELDS, found, strict=True)) | {"salt": salt.hex(), "hash": hash_.hex()}
             if format_ in ("table", "csv", "tsv"):
-                record = dict(zip(FIELDS, found, strict=True)) | {"salt": salt.hex(), "hash": hash_.hex()}
-                output.one(record, format_)
+                output.one(record | _now(_read_as(log, found)), format_)
+            elif format_ != "raw" and (now := _read_as(log, found)):
+                texts = {name: Json(found[FIELDS.index(name)]) for name in ("data", "meta")}
+                output.one(record | texts | {"read_as": [dict(zip(_SHAPE, one, strict=True)) for one in now]}, format_)
             else:
-                query = Query(since=found[0], until=found[0], system=True)
+                query = Query(since=found[0], until=found[0], system=True, raw_schema=True)
                 output.lines(log.lines(query, "data" if format_ == "raw" else "hash"), format_)
             return
         tree = trace.trace(log, found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from esctl import output, verify
+from esctl import output, progress, verify
 from esctl.cli.options import opened
 from esctl.errors import UsageError, VerificationError
 
@@ -28,7 +28,7 @@ def command(
             log,
             full=not quick,
             expect_head=expect_head,
-            watch=lambda events, total: output.progress(events, "verifying", total, lambda _: 1),
+            watch=lambda events, total: progress.watched(events, "verifying", total, lambda _: 1),
         )
     output.verification(report.record(), ctx.obj.rendering)
     if not report.ok:

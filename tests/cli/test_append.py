@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from esctl.stores.format import STORAGE_VERSION
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 ESCTL = str(Path(sys.executable).with_name("esctl"))
@@ -637,7 +639,7 @@ def test_a_log_of_another_storage_version_is_refused(run: Run, log_path: Path, v
         done = run("append", *arguments, input=LINE)
         assert (done.returncode, done.stdout) == (7, "")
         assert words in done.stderr
-    alter(log_path, "pragma user_version = 1")
+    alter(log_path, f"pragma user_version = {STORAGE_VERSION}")
     assert succeeded(run("head")).startswith("0:")
 
 
@@ -763,3 +765,157 @@ def test_events_of_an_endless_pipe_are_acknowledged_within_200_milliseconds(log_
         process.stdin.close()
         assert process.wait() == 0
     assert statistics.median(waits[1:]) < 0.2  # the first one waits for the start of the program
+
+
+# What the log's model says
+
+MODEL = """
+[event.Placed]
+schema = 3
+[event.Placed.json_schema]
+required = ["total"]
+properties = { total = { type = "number" } }
+[[event.Old.upcast]]
+from = 1
+rename = { a = "b" }
+
+[aggregate.order]
+streams = "order-*"
+initial = { status = "New" }
+on.Placed.set = { status = "Placed" }
+[aggregate.order.accept]
+Placed = { rule = "state ->> 'status' = 'New'", message = "an order is placed once" }
+Paid = { rule = "state ->> 'status' = 'Placed'", message = "only a placed order can be paid" }
+"""
+ORDER = {"stream": "order-1", "type": "Placed", "data": {"total": 1}}
+PAID = {"stream": "order-2", "type": "Paid"}
+BAD = {"stream": "order-3", "type": "Placed", "data": {"total": "x"}}
+OTHER = {"stream": "cart-1", "type": "Filled"}
+
+
+@pytest.fixture
+def ruled(run: Run, tmp_path: Path) -> Run:
+    """Run esctl on this test's log, which has a model."""
+    (tmp_path / "model.toml").write_text(MODEL, encoding="utf-8")
+    succeeded(run("model", "apply", "model.toml"))
+    return run
+
+
+def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The error of a run, as JSON."""
+    return dict(json.loads(done.stderr.splitlines()[-1]))
+
+
+@pytest.mark.parametrize(
+    ("type_", "options", "schema"),
+    [("Placed", [], 3), ("Placed", ["--schema", "1"], 1), ("Old", [], 2), ("Unknown", [], 1)],
+)
+@pytest.mark.parametrize("bulk", [False, True])
+def test_an_event_without_a_schema_gets_the_model_s_newest(
+    ruled: Run, type_: str, options: list[str], schema: int, *, bulk: bool
+) -> None:
+    if bulk:
+        line = lines({"stream": "s", "type": type_, "data": {"total": 1}})
+        succeeded(ruled("append", *options, input=line))
+    else:
+        succeeded(ruled("append", "s", type_, "total:=1", *options))
+    assert json.loads(succeeded(ruled("replay", "--raw-schema")))["schema"] == schema
+
+
+def test_a_single_event_that_its_stream_s_state_does_not_accept_is_refused(ruled: Run) -> None:
+    done = ruled("append", "order-2", "Paid", "--error-format", "json")
+    assert (done.returncode, done.stdout) == (5, "")
+    error = told(done)
+    assert error["what"] == "Paid in order-2 is refused: only a placed order can be paid"
+    assert (error["aggregate"], error["rule"]) == ("order", "state ->> 'status' = 'Placed'")
+    assert json.loads(error["state"]) == {"status": "New"}
+    assert events(ruled) == []
+
+
+def test_a_single_event_that_its_json_schema_does_not_accept_is_refused(ruled: Run) -> None:
+    done = ruled("append", "order-3", "Placed", "total=x", "--error-format", "json")
+    assert (done.returncode, done.stdout) == (5, "")
+    error = told(done)
+    assert (error["type"], error["schema"]) == ("Placed", 3)
+    assert error["problem"].startswith("total: ")
+    assert "line" not in error
+    assert events(ruled) == []
+
+
+@pytest.mark.parametrize("bad", [PAID, BAD], ids=["rule", "JSON Schema"])
+@pytest.mark.parametrize(
+    ("ways", "stored"), [([], 0), (["--atomic"], 0), (["--each"], 2), (["--batch", "2"], 2), (["--receipts"], 0)]
+)
+def test_a_line_that_is_refused_is_named_and_the_receipt_says_what_is_stored(
+    ruled: Run, bad: dict[str, Any], ways: list[str], stored: int
+) -> None:
+    done = ruled("append", *ways, "--error-format", "json", input=lines(ORDER, OTHER, bad, OTHER))
+    assert (done.returncode, told(done)["line"]) == (5, 3)
+    assert len(events(ruled)) == stored
+    if ways != ["--receipts"]:
+        assert json.loads(done.stdout)["appended"] == stored
+
+
+@pytest.mark.parametrize("blank", ["", "\n", "   \r\n\n"])
+def test_the_line_that_is_named_counts_blank_lines_too(ruled: Run, blank: str) -> None:
+    done = ruled("append", "--error-format", "json", input=blank + lines(ORDER) + blank + lines(PAID))
+    assert told(done)["line"] == 2 + 2 * blank.count("\n")
+
+
+def test_skipping_invalid_lines_leaves_out_what_the_model_refuses(ruled: Run) -> None:
+    done = ruled("append", "--skip-invalid", input=lines(PAID, ORDER, BAD, ORDER, OTHER))
+    assert done.returncode == 5
+    assert json.loads(done.stdout)["appended"] == 2
+    assert [line.split(":")[0] for line in done.stderr.splitlines()[:3]] == ["skipped"] * 3
+    assert [(event["stream"], event["type"]) for event in events(ruled)] == [
+        ("order-1", "Placed"),
+        ("cart-1", "Filled"),
+    ]
+
+
+def test_an_event_is_judged_by_the_state_that_those_before_it_in_the_batch_made(ruled: Run) -> None:
+    paid = {"stream": "order-1", "type": "Paid"}
+    assert json.loads(succeeded(ruled("append", input=lines(ORDER, OTHER, paid))))["appended"] == 3
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_rules_can_be_left_unasked_and_the_receipt_says_so(ruled: Run, *, bulk: bool) -> None:
+    if bulk:
+        done = ruled("append", "--no-rules", input=lines(PAID))
+    else:
+        done = ruled("append", "order-2", "Paid", "--no-rules")
+    assert json.loads(succeeded(done))["rules"] is False
+    assert len(events(ruled)) == 1
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_json_schemas_hold_where_rules_are_left_unasked(ruled: Run, *, bulk: bool) -> None:
+    single = ["order-3", "Placed", "total=x"]
+    done = ruled("append", "--no-rules", *([] if bulk else single), input=lines(BAD) if bulk else "")
+    assert done.returncode == 5
+    assert events(ruled) == []
+
+
+def test_a_duplicate_is_not_judged_again(ruled: Run) -> None:
+    line = lines({**ORDER, "id": "o1"})
+    assert json.loads(succeeded(ruled("append", input=line)))["appended"] == 1
+    assert json.loads(succeeded(ruled("append", input=line)))["duplicates"] == 1
+    single = ruled("append", "order-1", "Placed", '{"total": 1}', "--id", "o1")
+    assert json.loads(succeeded(single))["duplicate"] is True
+
+
+def test_a_dry_run_asks_the_rules_too(ruled: Run) -> None:
+    assert ruled("append", "order-2", "Paid", "--dry-run").returncode == 5
+    assert ruled("append", "--dry-run", input=lines(PAID)).returncode == 5
+    assert events(ruled) == []
+
+
+def test_an_event_that_claims_an_older_schema_is_not_judged_by_the_newest_json_schema(ruled: Run) -> None:
+    succeeded(ruled("append", "order-3", "Placed", "total=x", "--schema", "1"))
+
+
+def test_the_log_s_own_streams_are_closed_to_lines_and_single_events(ruled: Run) -> None:
+    own = {"stream": "$esctl", "type": "ModelApplied"}
+    for done in (ruled("append", "$esctl", "ModelApplied"), ruled("append", input=lines(own))):
+        assert done.returncode == 5
+    assert len(succeeded(ruled("model", "history")).splitlines()) == 1

@@ -18,7 +18,7 @@ PAGES = {
 
 
 def test_the_topics_that_the_contract_promises_are_there() -> None:
-    assert {"exit-codes", "format", "time"} <= set(PAGES)
+    assert {"exit-codes", "time", "format", "model", "environment", "cookbook"} <= set(PAGES)
 
 
 def test_without_a_topic_all_are_listed(esctl: Run) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from esctl.stores.format import STORAGE_VERSION
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 ESCTL = str(Path(sys.executable).with_name("esctl"))
@@ -55,7 +57,7 @@ def test_a_log_that_is_up_to_date_needs_nothing(esctl: Run, log_path: Path, tmp_
 def test_check_says_by_its_exit_code_that_a_migration_is_needed(esctl: Run, old: Path, tmp_path: Path) -> None:
     done = esctl("migrate", "--check", "--log", "old.db")
     assert done.returncode == 7
-    assert json.loads(done.stdout)["pending"] == 1
+    assert json.loads(done.stdout)["pending"] == 2
     assert "fix: esctl migrate --log old.db" in done.stderr
     assert version(old) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["old.db"]
@@ -64,7 +66,7 @@ def test_check_says_by_its_exit_code_that_a_migration_is_needed(esctl: Run, old:
 def test_a_dry_run_prints_the_plan_and_does_nothing(esctl: Run, old: Path, tmp_path: Path) -> None:
     done = esctl("migrate", "--dry-run", "--log", "old.db")
     assert done.returncode == 0
-    assert json.loads(done.stdout) == {"log": "old.db", "pending": 1, "steps": "m001_events", "copy": None}
+    assert json.loads(done.stdout) == {"log": "old.db", "pending": 2, "steps": "m001_events m002_model", "copy": None}
     assert version(old) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["old.db"]
 
@@ -89,7 +91,7 @@ def test_with_a_yes_the_log_is_copied_and_then_migrated(esctl: Run, old: Path, t
     done = esctl("migrate", "--yes", "--log", "old.db")
     assert done.returncode == 0
     assert json.loads(done.stdout)["copy"] == "old.db.v0.bak"
-    assert (version(old), version(tmp_path / "old.db.v0.bak")) == (1, 0)
+    assert (version(old), version(tmp_path / "old.db.v0.bak")) == (STORAGE_VERSION, 0)
     connection = sqlite3.connect(tmp_path / "old.db.v0.bak")
     assert [name for (name,) in connection.execute("select name from sqlite_schema")] == ["keepsake"]
     connection.close()
@@ -111,7 +113,7 @@ def on_a_terminal(log: Path, answer: bytes) -> int:
 
 def test_on_a_terminal_a_yes_is_asked_for(old: Path, tmp_path: Path) -> None:
     assert on_a_terminal(old, b"y\n") == 0
-    assert version(old) == 1
+    assert version(old) == STORAGE_VERSION
     assert (tmp_path / "old.db.v0.bak").exists()
 
 

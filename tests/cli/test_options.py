@@ -89,6 +89,64 @@ def test_a_format_that_is_named_goes_before_the_environments(esctl: Esctl, log_p
     assert done.stdout == "[]\n"
 
 
+# Groups of commands
+
+GROUPS = ("model", "upcast", "snapshot")
+
+
+@pytest.mark.parametrize(
+    ("given_words", "expected"),
+    [
+        ("-l x model show", "model show -l x"),
+        ("model -l x show", "model show -l x"),
+        ("model show -l x", "model show -l x"),
+        ("-l x model -o json show", "model show -l x -o json"),
+        ("-l x model -q show -v 3", "model show -l x -q -v 3"),
+        ("--log=x -qv model --color never show", "model show --log=x -qv --color never"),
+        ("-qo json upcast -lx check", "upcast check -qo json -lx"),
+        ("model --log show show", "model show --log show"),
+        ("-l model model show", "model show -l model"),
+        ("model", "model"),
+        ("model -q", "model -q"),
+        ("-q model", "model -q"),
+        ("model --help", "model --help"),
+        ("-q model --help", "model --help -q"),
+        ("snapshot take a -l x b", "snapshot take a -l x b"),
+        ("model -- show", "model -- show"),
+        ("-q append model show", "append -q model show"),
+    ],
+)
+def test_shared_options_move_behind_the_command_of_a_group(given_words: str, expected: str) -> None:
+    assert hoist(given_words.split(), GROUPS) == expected.split()
+
+
+@given(st.lists(SHARED, max_size=3), st.lists(SHARED, max_size=3), WORDS)
+def test_every_word_is_kept_and_both_words_of_a_group_come_first(
+    before: list[list[str]], between: list[list[str]], rest: list[str]
+) -> None:
+    first, second = ([word for option in options for word in option] for options in (before, between))
+    assert hoist([*first, "model", *second, "show", *rest], GROUPS) == ["model", "show", *first, *second, *rest]
+
+
+@pytest.mark.parametrize("verb", [["model", "history"], ["upcast", "check"], ["snapshot", "list"]])
+def test_shared_options_mean_the_same_before_between_and_after_the_words_of_a_group(
+    verb: list[str], esctl: Esctl, log_path: Path
+) -> None:
+    shared = ["-l", log_path.name, "-o", "csv"]
+    first, second = verb
+    runs = [esctl(*shared, first, second), esctl(first, *shared, second), esctl(first, second, *shared)]
+    runs.append(esctl("-l", log_path.name, first, "-o", "csv", second))
+    assert {(done.returncode, done.stderr) for done in runs} == {(0, "")}
+    assert len({done.stdout for done in runs}) == 1
+    assert "," in runs[0].stdout
+
+
+@pytest.mark.parametrize("words", ["--error-format json model nope", "model --error-format json nope"])
+def test_errors_of_a_group_are_told_in_the_form_that_was_asked_for(words: str, esctl: Esctl) -> None:
+    done = esctl(*words.split())
+    assert (done.returncode, json.loads(done.stderr)["error"]) == (2, "usage")
+
+
 # Items
 
 

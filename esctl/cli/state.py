@@ -1,0 +1,83 @@
+"""`esctl state`: what a stream's events add up to."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import typer
+
+from esctl import aggregates, output, progress
+from esctl.aggregates import StateAt
+from esctl.cli.options import Shared, opened
+from esctl.errors import UsageError
+from esctl.log import EventLog
+from esctl.points import query_of
+
+EXAMPLES = """Examples:
+  esctl state order-1012                  its state now
+  esctl state order-1012 --until v2       as it was at version 2; --as-of 2026-02-01 as the log stood then
+  esctl state order-1012 --each -o raw    the state after each event
+  esctl state order-1012 --explain        with the snapshot that served and how many events were folded
+  esctl state --all --aggregate order --where "state ->> 'status' = 'Paid'"
+  esctl state cart-7 --reducer shop:cart   folded by the function cart of shop.py, in this folder"""
+
+
+def command(
+    ctx: typer.Context,
+    stream: str | None = typer.Argument(None, metavar="[STREAM]", help="One stream; or --all."),
+    all_: bool = typer.Option(False, "--all", help="Every stream of an aggregate (needs --aggregate)."),
+    where: str | None = typer.Option(None, metavar="SQL", help="With --all: a condition on stream, version and state."),
+    until: str | None = typer.Option(None, metavar="POINT", help="Up to and including this point."),
+    as_of: str | None = typer.Option(None, metavar="POINT", help="The log as it stood then (recorded time)."),
+    aggregate: str | None = typer.Option(None, metavar="NAME", help="Fold as this aggregate. [the stream's own]"),
+    reducer: str | None = typer.Option(None, metavar="M:F", help="Fold by a Python function (state, event) -> state."),
+    each: bool = typer.Option(False, "--each", help="The state after every event."),
+    no_snapshot: bool = typer.Option(False, "--no-snapshot", help="Fold from the beginning."),
+    explain: bool = typer.Option(False, "--explain", help="With the snapshot that served, and the events folded."),
+) -> None:
+    """Print the state of a stream: its events folded as the model says, or their payloads merged."""
+    shared: Shared = ctx.obj
+    if bool(stream) == all_:
+        raise UsageError("it takes a STREAM, or --all", fix="esctl state STREAM")
+    if all_ and not aggregate:
+        raise UsageError("--all needs --aggregate", fix="esctl state --all --aggregate NAME")
+    if all_ and (reducer or each or explain):
+        raise UsageError(
+            "--all takes --aggregate, --where, --until and --as-of", fix="esctl state --all --aggregate NAME"
+        )
+    if where and not all_:
+        raise UsageError("--where is for --all", fix="esctl state --all --aggregate NAME --where SQL")
+    if aggregate and reducer:
+        raise UsageError("--aggregate and --reducer exclude each other", fix="esctl state --help")
+    with opened(ctx) as log:
+        query = query_of(log, stream, until=until, as_of=as_of)
+        found: Iterator[StateAt]
+        if all_:
+            found = aggregates.states(log, aggregate or "", query, where)
+        elif reducer:
+            states = aggregates.reduced(log, query, reducer)
+            found = _after_first(states) if each else iter(deque(states, maxlen=1))
+        elif each:
+            found = aggregates.each(log, query, aggregate)
+        else:
+            told = output.say if shared.verbose else _silent
+            found = iter([aggregates.state(log, query, aggregate, saved=not no_snapshot, ignored=told)])
+        records = (state.record(explained=explain) for state in _watched(log, found, all_))
+        output.states(records, shared.rendering, single=not (each or all_))
+
+
+def _after_first(states: Iterator[StateAt]) -> Iterator[StateAt]:
+    next(states, None)
+    yield from states
+
+
+def _watched(log: EventLog, found: Iterator[StateAt], all_: bool) -> Iterator[StateAt]:
+    """With a bar where many are folded."""
+    if not all_:
+        return found
+    return progress.watched(found, "folding", log.head()[0], lambda state: state.folded)
+
+
+def _silent(_: str) -> None:
+    return None

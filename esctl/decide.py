@@ -1,0 +1,108 @@
+"""Commands in, events out: a program of any language decides on a stream's state what happens next."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+
+from esctl import aggregates
+from esctl.errors import ConflictError, EsctlError, HandlerError, NotFoundError, RefusedError
+from esctl.events import NewEvent, check_expected
+from esctl.log import EventLog
+from esctl.ndjson import BOM, Defaults, parser
+from esctl.query import Query
+from esctl.stores.base import Receipt
+
+REFUSES = 1  # the exit status by which a program refuses
+
+
+def decide(
+    log: EventLog,
+    stream: str,
+    arguments: Sequence[str],
+    *,
+    aggregate: str | None = None,
+    retries: int = 5,
+    named: str = "",
+) -> list[Receipt]:
+    """Fold a stream, run a program on its state, append the events that it prints, all or none.
+
+    When the stream has moved on meanwhile, all of it is done again, up to `retries` times. The program gets the state
+    as `esctl state` prints it on stdin, and ESCTL_STREAM and ESCTL_VERSION. Raises RefusedError where it refuses (exit
+    1; what it said is the reason), HandlerError where it fails, ConflictError where others were faster every time.
+    `named` is what errors call the program.
+    """
+    while True:
+        folded = _state(log, stream, aggregate)
+        numbers, events = _parsed(stream, _asked(arguments, folded, named or arguments[0]))
+        if not events:
+            return []
+        try:
+            return _append(log, numbers, events, stream, folded.version)
+        except ConflictError as error:
+            if error.details.get("stream") != stream or not retries:
+                raise
+            retries -= 1
+
+
+def _state(log: EventLog, stream: str, aggregate: str | None) -> aggregates.StateAt:
+    """The state; of a stream that is not there yet, what it begins with."""
+    try:
+        return aggregates.state(log, Query(stream=stream), aggregate)
+    except NotFoundError:
+        if log.store.stream_version(stream):
+            raise
+        definitions = log.definitions
+        found = definitions.aggregate(aggregate) if aggregate else definitions.of_stream(log.store, stream)
+        initial = definitions.program(found).initial
+        return aggregates.StateAt(stream, found.name if found else None, 0, 0, None, initial, None, 0)
+
+
+def _asked(arguments: Sequence[str], folded: aggregates.StateAt, named: str) -> bytes:
+    """What the program prints."""
+    environment = {**os.environ, "ESCTL_STREAM": folded.stream, "ESCTL_VERSION": str(folded.version)}
+    try:
+        done = subprocess.run(  # noqa: S603 - to run it is what was asked for
+            list(arguments), input=folded.line(), capture_output=True, env=environment, check=False
+        )
+    except OSError as error:
+        raise HandlerError(f"cannot run {named}", why=error.strerror or str(error)) from error
+    said = done.stderr.decode("utf-8", "replace").strip()
+    if done.returncode == REFUSES:
+        raise RefusedError(
+            f"{named} refuses: {said or 'without a reason'}", stream=folded.stream, version=folded.version
+        )
+    if done.returncode:
+        raise HandlerError(f"{named} failed with status {done.returncode}", why=said[-2000:])
+    return done.stdout
+
+
+def _parsed(stream: str, printed: bytes) -> tuple[list[int], list[NewEvent]]:
+    """The events of the program's output, one a line, for the stream unless they say another; and their lines."""
+    parse = parser(Defaults(stream=stream))
+    numbers: list[int] = []
+    events: list[NewEvent] = []
+    for number, line in enumerate(printed.removeprefix(BOM).split(b"\n"), 1):
+        if line.strip():
+            try:
+                events.append(parse(line))
+                numbers.append(number)
+            except RefusedError as error:
+                error.details = {"line": number, **error.details}
+                error.fix = "mend what the program prints: one event a line"
+                raise
+    return numbers, events
+
+
+def _append(log: EventLog, numbers: list[int], events: list[NewEvent], stream: str, version: int) -> list[Receipt]:
+    """Append what was decided, whatever the streams, if the one that was folded is still at that version."""
+    try:
+        with log.transaction():
+            check_expected(version, stream, log.store.stream_version(stream))
+            return log.append(events)
+    except EsctlError as error:
+        index = error.details.pop("index", None)
+        if isinstance(index, int):
+            error.details = {"line": numbers[index], **error.details}
+        raise

@@ -1,0 +1,33 @@
+"""Events as Python sees them: payloads decoded."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from esctl.events import Event as StoredEvent
+from esctl.ndjson import deeper
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A stored event; times are UTC text with microseconds, `data` and `meta` decoded JSON."""
+
+    position: int
+    stream: str
+    version: int
+    id: str
+    type: str
+    schema: int
+    time: str
+    recorded: str
+    data: Any
+    meta: dict[str, Any]
+
+
+def decoded(event: StoredEvent) -> Event:
+    """An event with its payload decoded."""
+    with deeper(b""):
+        payload = json.loads(event[8]), json.loads(event[9])  # whose integers have any size
+    return Event(*event[:8], *payload)
