@@ -12,7 +12,8 @@ from esctl import operations, upcasts
 from esctl.errors import RefusedError, VerificationError
 from esctl.events import MODEL_APPLIED, SYSTEM_STREAM, Event
 from esctl.globs import overlap
-from esctl.model import EMPTY, Aggregate, Model, Problem, Projection, fingerprint, parse, refusal
+from esctl.model import EMPTY, Aggregate, Model, Problem, Projection, fingerprint, refusal
+from esctl.modelfile import parse
 from esctl.operations import Program
 from esctl.query import Query, Upcasting
 from esctl.sql import Judge

@@ -14,7 +14,8 @@ from esctl.errors import ConflictError, HandlerError, MisfitError, NotFoundError
 from esctl.events import max_event_bytes
 from esctl.log import EventLog
 from esctl.marks import actor
-from esctl.model import ANY, Aggregate, Model, Problem, Rule, Upcast, fingerprint, parse, refusal
+from esctl.model import ANY, Aggregate, Model, Problem, Rule, Upcast, fingerprint, refusal
+from esctl.modelfile import parse
 from esctl.stores.base import Receipt, Snapshot
 
 MAX_FILE_BYTES = 1024 * 1024

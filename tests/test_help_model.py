@@ -16,7 +16,7 @@ from esctl.decoded import decoded
 from esctl.definitions import checked
 from esctl.errors import MisfitError, RefusedError
 from esctl.log import EventLog
-from esctl.model import _OPERATIONS, _UPCAST_OPERATIONS
+from esctl.modelfile import OPERATIONS, UPCAST_OPERATIONS
 from esctl.ndjson import Defaults, parser
 from esctl.plan import apply, sound
 from esctl.query import Query
@@ -25,7 +25,7 @@ from tests.transcripts import fences
 
 PAGE = (Path(__file__).parents[1] / "esctl" / "help" / "model.md").read_text(encoding="utf-8")
 MODELS = [content for language, _, content in fences(PAGE) if language == "toml"]
-STEPS = dict(re.findall(rf"^    ((?:{'|'.join(_UPCAST_OPERATIONS)}) = .*?)   ?(\S.*)$", PAGE, re.MULTILINE))
+STEPS = dict(re.findall(rf"^    ((?:{'|'.join(UPCAST_OPERATIONS)}) = .*?)   ?(\S.*)$", PAGE, re.MULTILINE))
 COMMANDS = re.findall(r"^    esctl (.*?)(?:   .*| without .*)?$", PAGE, re.MULTILINE)
 UPCAST = "[event.T]\nschema = 2\n[[event.T.upcast]]\nfrom = 1\n"
 ON = '[aggregate.a]\nstreams = "s"\n[aggregate.a.on.T]\n'
@@ -41,13 +41,13 @@ def test_the_page_has_models() -> None:
 
 
 def test_every_operation_stands_in_the_page_in_the_order_in_which_they_are_done() -> None:
-    assert [step.partition(" ")[0] for step in STEPS] == list(_UPCAST_OPERATIONS)
+    assert [step.partition(" ")[0] for step in STEPS] == list(UPCAST_OPERATIONS)
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_of_the_page_can_be_written_where_the_page_says(step: str) -> None:
     assert checked(UPCAST + step, {})[1] == []
-    folds = step.partition(" ")[0] in _OPERATIONS
+    folds = step.partition(" ")[0] in OPERATIONS
     assert ("upcasts only" in STEPS[step]) is not folds
     assert (checked(ON + step, {})[1] == []) is folds
 

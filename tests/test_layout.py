@@ -23,7 +23,7 @@ FLOORS: list[set[str]] = [
     {"esctl.times", "esctl.fields"},
     {"esctl.query", "esctl.sql"},
     {"esctl.model"},
-    {"esctl.operations"},
+    {"esctl.modelfile", "esctl.operations"},
     {"esctl.upcasts"},
     {"esctl.stores.*"},
     {"esctl.definitions", "esctl.snapshots"},
@@ -48,7 +48,7 @@ HOMES = {
     "sqlite_utils": {"esctl.stores.migrations"},
     "sqlite3": {"esctl.stores.migrations"},
     "apsw": {"esctl.stores.*", "esctl.sql"},
-    "tomllib": {"esctl.model"},
+    "tomllib": {"esctl.modelfile"},
     "jsonschema_rs": {"esctl.schemas"},
 }
 # What a plain command line runs; and what it may not load, being slow to load or not needed for it.

@@ -14,7 +14,7 @@ from esctl import plan, schemas
 from esctl.errors import RefusedError
 from esctl.events import NewEvent, new_ids
 from esctl.log import EventLog
-from esctl.model import parse
+from esctl.modelfile import parse
 from esctl.query import Query
 from esctl.stores.base import Receipt
 
