@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from esctl.errors import RefusedError
-from esctl.events import whole_number
+from esctl.events import part_of, whole_number
 from esctl.stores.base import SealedEvent
 
 _ATTRIBUTES = ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data")
@@ -31,7 +31,7 @@ def lines(events: Iterable[SealedEvent], log_id: str) -> Iterator[bytes]:
         extensions = _extensions(meta)
         attributes: dict[str, object] = {
             "specversion": "1.0",
-            "id": event_id,
+            "id": event_id if part_of(event) is None else f"{event_id}/{part_of(event)}",
             "source": extensions.pop("source", f"urn:uuid:{log_id}"),
             "type": type_,
             "subject": stream,

@@ -8,11 +8,14 @@ from typing import Any
 import msgspec
 
 from esctl.events import Event as StoredEvent
+from esctl.events import part_of
 from esctl.ndjson import deeper
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A stored event; times are UTC text with microseconds, `data` and `meta` decoded JSON."""
+    """A stored event; times are UTC text with microseconds, `data` and `meta` decoded JSON; `part` is its number among
+    those that a split event is read as.
+    """
 
     position: int
     stream: str
@@ -24,10 +27,11 @@ class Event(msgspec.Struct, frozen=True):
     recorded: str
     data: Any
     meta: dict[str, Any]
+    part: int | None = None
 
 
 def decoded(event: StoredEvent) -> Event:
     """An event with its payload decoded."""
     with deeper(b""):
         payload = json.loads(event[8]), json.loads(event[9])  # whose integers have any size
-    return Event(*event[:8], *payload)
+    return Event(*event[:8], *payload, part_of(event))

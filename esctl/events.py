@@ -23,6 +23,18 @@ text), meta (JSON text), expect.
 Event = tuple[int, str, int, str, str, int, str, str, str, str]
 """position, stream, version, id, type, schema, time, recorded, data (JSON text), meta (JSON text)."""
 
+
+class Part(tuple):  # type: ignore[type-arg]  # noqa: SLOT001 - a tuple with slots can have no names in them
+    """An event that is one of those that a stored one is split into on reading; `part` is its number: 1, 2 …"""
+
+    part = 0
+
+
+def part_of(event: Event) -> int | None:
+    """The number of an event that is part of a split one."""
+    return event.part if isinstance(event, Part) else None
+
+
 FIELDS = ("position", "stream", "version", "id", "type", "schema", "time", "recorded", "data", "meta")
 EXPECT_WORDS = ("any", "none", "exists")
 MAX_NAME_BYTES = 512

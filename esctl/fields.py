@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from esctl.errors import UsageError
-from esctl.events import FIELDS, Event
+from esctl.events import FIELDS, Event, part_of
 
 Value = str | None
 """The JSON text of a part of an event; None where the event has no such part."""
@@ -25,17 +25,20 @@ class Field:
 
     def __init__(self, name: str) -> None:
         column, *path = name.split(".")
-        if column not in FIELDS or (path and column not in ("data", "meta")) or "" in path:
+        if column not in (*FIELDS, "part") or (path and column not in ("data", "meta")) or "" in path:
             raise UsageError(
                 f"there is no field {name!r}",
-                why=f"fields are {', '.join(FIELDS)}, data.KEY and meta.KEY, to any depth",
+                why=f"fields are {', '.join(FIELDS)}, part, data.KEY and meta.KEY, to any depth",
             )
         self.name = name
-        self._index = FIELDS.index(column)
+        self._index = None if column == "part" else FIELDS.index(column)
         self._path = path
 
     def of(self, event: Event) -> Value:
         """The JSON text of this field; numbers keep theirs."""
+        if self._index is None:
+            part = part_of(event)
+            return None if part is None else str(part)
         value = event[self._index]
         if self._index < FIELDS.index("data"):
             return msgspec.json.encode(value).decode()

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from esctl.errors import EsctlError, UnavailableError
-from esctl.events import FIELDS, whole_number
+from esctl.events import FIELDS, part_of, whole_number
 from esctl.text import Json, clean
 
 TYPE_CHECKING = False
@@ -106,10 +106,17 @@ def _array(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def events(sealed: Iterable[SealedEvent], format_: str, *, hashes: bool) -> None:
     """Print events as a table, CSV or TSV."""
     if format_ == "table":
-        rows(TABLE_FIELDS, ((e[0], e[6], e[1], e[2], e[4], e[8]) for e, _, _ in sealed), format_, spare=("version",))
+        cells = ((e[0], e[6], e[1], _version(e), e[4], e[8]) for e, _, _ in sealed)
+        rows(TABLE_FIELDS, cells, format_, spare=("version",))
         return
     header = (*FIELDS, "salt", "hash") if hashes else FIELDS
     rows(header, ((*e, salt.hex(), hash_.hex()) if hashes else e for e, salt, hash_ in sealed), format_)
+
+
+def _version(event: Event) -> object:
+    """The version, of a part of a split event with its number: 3/1."""
+    part = part_of(event)
+    return event[2] if part is None else f"{event[2]}/{part}"
 
 
 def picked(sealed: Iterable[SealedEvent], fields: Sequence[Field], format_: str) -> None:

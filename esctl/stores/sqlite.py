@@ -10,7 +10,7 @@ from types import TracebackType
 import apsw
 
 from esctl.errors import MisfitError, StorageVersionError, UnavailableError, UsageError, VerificationError
-from esctl.events import Event, NewEvent
+from esctl.events import Event, NewEvent, Part
 from esctl.query import Query
 from esctl.stores import sqlite_facts as facts
 from esctl.stores import sqlite_reads as reads
@@ -203,6 +203,12 @@ class SqliteStore:
         with Translated(self.path), _Conditioned(query):
             bounded = self._bounded(query)
             with _Located(self._connection, bounded):
+                if bounded.woven is not None and bounded.woven.split:
+                    for *columns, salt, hash_, part in reads.rows(self._connection, bounded, f"{reads.COLUMNS}, part"):
+                        event = Part(columns)
+                        event.part = part
+                        yield (event if part else tuple(columns)), salt, hash_
+                    return
                 for *columns, salt, hash_ in reads.rows(self._connection, bounded, reads.COLUMNS):
                     yield tuple(columns), salt, hash_  # COLUMNS begins with those of an Event
 

@@ -431,3 +431,38 @@ def test_debug_tells_the_sql_and_verbose_the_log(esctl: Run, log_path: Path) -> 
     told = esctl("replay", "order-1", "--debug", "-v", "--log", str(log_path)).stderr.splitlines()
     assert told[0] == f"log: {log_path}"
     assert any(line.startswith("sql: select cast(printf(") for line in told)
+
+
+# Parts of split events
+
+SPLIT = """
+[[event.Cart.upcast]]
+from = 1
+split = [ { type = "OrderPlaced", set = { order = 1 } }, { type = "CartEmptied", remove = ["total"] } ]
+"""
+
+
+@pytest.fixture
+def split(esctl: Run, tmp_path: Path) -> Run:
+    """Runs esctl where a log has one event that is read as two, and one that is not."""
+    (tmp_path / "split.toml").write_text(SPLIT)
+    esctl("init", "--model", "split.toml")
+    esctl("append", "cart-1", "Cart", "total:=5", "--id", "a")
+    esctl("append", "cart-1", "Other", "--id", "b")
+    return esctl
+
+
+def test_the_parts_of_a_split_event_are_told_apart_in_every_form(split: Run) -> None:
+    lines = [json.loads(line) for line in split("replay").stdout.splitlines()]
+    assert [(line["version"], line.get("part"), line["type"]) for line in lines] == [
+        (1, 1, "OrderPlaced"), (1, 2, "CartEmptied"), (2, None, "Other"),
+    ]  # fmt: skip
+    assert list(lines[0])[:5] == ["position", "stream", "version", "part", "id"]
+    assert split("replay", "--template", "{version}.{part}").stdout.split() == ["1.1", "1.2", "2."]
+    assert [json.loads(line) for line in split("replay", "--fields", "part").stdout.splitlines()] == [
+        {"part": 1}, {"part": 2}, {"part": None},
+    ]  # fmt: skip
+    ids = [json.loads(line)["id"] for line in split("replay", "-o", "cloudevents").stdout.splitlines()]
+    assert ids == ["a/1", "a/2", "b"]
+    table = split("replay", "-o", "table").stdout.splitlines()
+    assert [line.split()[4] for line in table[1:]] == ["1/1", "1/2", "2"]
