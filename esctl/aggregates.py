@@ -82,7 +82,19 @@ def state(
         found = _at(folding)
     finally:
         folding.fold.close()
-    return found if version is None else found._replace(version=version)
+    return found if version is None else _ended(log, found, version)
+
+
+def _ended(log: EventLog, found: StateAt, version: int) -> StateAt:
+    """A state as of an event that comes after the last that is folded, and that upcasts hide: it is what a writer has
+    to expect.
+    """
+    if version == found.version:
+        return found
+    query = Query(stream=found.stream, since_version=version, until_version=version, raw_schema=True)
+    for event, _, _ in log.store.read(query):
+        return found._replace(version=version, position=event[0], time=event[6])
+    return found
 
 
 def _version(log: EventLog, query: Query) -> int | None:
@@ -108,7 +120,7 @@ def begin(
     definitions, stream = log.definitions, query.stream or ""
     log.prepared(query)
     query.upcasting = definitions.upcasting  # those of the definitions that the fold is of
-    found = definitions.aggregate(aggregate) if aggregate else definitions.of_stream(log.store, stream)
+    found = definitions.aggregate(aggregate) if aggregate else definitions.of_stream(stream)
     program = definitions.program(found)
     snapshot = None
     if saved:
@@ -157,24 +169,50 @@ def states(log: EventLog, aggregate: str, query: Query, where: str | None = None
     found = log.definitions.aggregate(aggregate)
     log.prepared(query)
     fold = log.store.fold(log.definitions.program(found))
+    hiding, until = query.until_time is None and log.definitions.hides, bounds(log, query).position or 0
     for streams in _portions(log, found):
         fold.begin_all(streams)
         fold.feed_all(query)
         for stream, version, position, time, text in fold.states(where):
             if version:  # else it has no event by then
-                yield StateAt(stream, aggregate, version, position, time, text, None, version)
+                state_ = StateAt(stream, aggregate, version, position, time, text, None, version)
+                yield _ended(log, state_, log.store.version_until(stream, until)) if hiding else state_
         fold.clear()
     fold.close()
 
 
 def doubts(log: EventLog, aggregate: Aggregate, definitions: Definitions) -> Iterator[tuple[int, str]]:
     """Position and type of every stored event that an aggregate's rules, read by definitions, would not accept."""
+    for _, doubted in _tried(log, aggregate, definitions, doubt=True):
+        yield from doubted
+
+
+def misfits(log: EventLog, aggregate: Aggregate, definitions: Definitions) -> Iterator[tuple[int, str]]:
+    """Position and reason of the first event of each stream that an aggregate, read by definitions, could not fold."""
+    for noted, _ in _tried(log, aggregate, definitions, doubt=False):
+        yield from sorted(noted.items())
+
+
+def _tried(
+    log: EventLog, aggregate: Aggregate, definitions: Definitions, *, doubt: bool
+) -> Iterator[tuple[dict[int, str], list[tuple[int, str]]]]:
+    """Fold all streams of an aggregate, some at a time; what cannot be done on events, and what rules do not accept.
+
+    A stream that cannot be folded further has no state from there on, and is asked no more.
+    """
+    noted: dict[int, str] = {}
+
+    def note(position: object, reason: object) -> None:
+        noted.setdefault(int(str(position)), str(reason))
+
     query = Query()
-    query.upcasting = definitions.upcasting
+    query.upcasting, query.noted = definitions.upcasting, note
     fold = log.store.fold(compiled(aggregate))
     for streams in _portions(log, aggregate):
         fold.begin_all(streams)
-        yield from fold.feed_all(query, doubt=True)
+        doubted = fold.feed_all(query, doubt=doubt)
+        yield noted, doubted
+        noted.clear()
         fold.clear()
     fold.close()
 
@@ -308,9 +346,11 @@ def reducer(name: str) -> Reducer:
         sys.path.insert(0, here)
     try:
         found = getattr(importlib.import_module(module), function)
-    except (ModuleNotFoundError, AttributeError) as error:
+    except AttributeError as error:
         raise NotFoundError(f"there is no reducer {name}", why=str(error), fix="it is MODULE:FUNCTION") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and module.startswith(error.name or "\0"):
+            raise NotFoundError(f"there is no reducer {name}", why=str(error), fix="it is MODULE:FUNCTION") from error
         raise HandlerError(f"the module {module} failed", why=f"{type(error).__name__}: {error}") from error
     if not callable(found):
         raise UsageError(f"--reducer {name!r}", why="it names no function")
@@ -334,7 +374,7 @@ def reduced(log: EventLog, query: Query, name: str) -> Iterator[StateAt]:
         try:
             value = function(value, decoded(event))
             text = msgspec.json.encode(value).decode()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise HandlerError(
                 f"the reducer {name} failed on the event at position {event[0]}", why=f"{type(error).__name__}: {error}"
             ) from error

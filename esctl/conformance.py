@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from esctl import schemas
 from esctl.definitions import Definitions
-from esctl.errors import EsctlError, HandlerError, MisfitError
+from esctl.errors import HandlerError, MisfitError
 from esctl.log import EventLog
-from esctl.query import Query, Shape
+from esctl.query import Query, Shape, Upcasting
 from esctl.stores.base import SealedEvent
 
 MOST_FAILURES = 100  # of one type and schema that are named
@@ -82,14 +82,17 @@ def _shown(shape: Shape) -> str:
 def _failing(log: EventLog, definitions: Definitions, step: int, watch: Watch) -> Iterator[tuple[int, str, bool]]:
     """Position and reason of events that cannot be upcast, or whose JSON Schema (True) does not accept the outcome."""
     noted: dict[int, str] = {}
+    told = 0  # the last position that was told: a split event comes once a part
     for event, _, _ in watch(_readable(log, definitions, step, noted), log.head()[0]):
-        if event[0] not in noted:
-            schema = definitions.schemas.get(event[4], {}).get(event[5])
-            if schema is not None and (problem := schemas.compiled(schema)(event[8])):
-                yield event[0], problem, True
-        elif len(noted) > MOST_FAILURES:
-            yield from ((position, reason, False) for position, reason in sorted(noted.items()))
-            noted.clear()
+        position = event[0]
+        for known in sorted(known for known in noted if known < position):
+            yield known, noted.pop(known), False
+        if position in noted or position == told:
+            continue
+        schema = definitions.schemas.get(event[4], {}).get(event[5])
+        if schema is not None and (problem := schemas.compiled(schema)(event[8])):
+            told = position
+            yield position, problem, True
     yield from ((position, reason, False) for position, reason in sorted(noted.items()))
 
 
@@ -99,9 +102,11 @@ def _readable(log: EventLog, definitions: Definitions, step: int, noted: dict[in
     def note(position: object, reason: object) -> None:
         noted[int(str(position))] = str(reason)
 
+    upcasting = {type_: dict(schemas_) for type_, schemas_ in definitions.upcasting.items()}
+
     def query(since: int, until: int) -> Query:
         made = Query(since=since, until=until, where=f"position % {step} = 0" if step > 1 else None)
-        made.upcasting, made.noted = definitions.upcasting, note
+        made.upcasting, made.noted = upcasting, note
         return made
 
     since, head = 1, log.head()[0]
@@ -117,8 +122,18 @@ def _readable(log: EventLog, definitions: Definitions, step: int, noted: dict[in
                 since = position + 1
                 try:
                     yield from log.store.read(query(position, position))
-                except EsctlError as error:
+                except (MisfitError, HandlerError) as error:
                     noted[position] = error.what
+                    if isinstance(error, HandlerError):
+                        upcasting = _without(log, upcasting, position)
                     break
         else:
             return
+
+
+def _without(log: EventLog, upcasting: Upcasting, position: int) -> dict[str, dict[int, tuple[Shape, ...]]]:
+    """The upcasts but those that did not end on an event: on every other they would cost the whole limit again."""
+    made = {type_: dict(schemas_) for type_, schemas_ in upcasting.items()}
+    for event, _, _ in log.read(Query(since=position, until=position, raw_schema=True)):
+        made.get(event[4], {}).pop(event[5], None)
+    return made

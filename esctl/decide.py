@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Sequence
 
 from esctl import aggregates
@@ -14,6 +15,7 @@ from esctl.ndjson import BOM, Defaults, parser
 from esctl.query import Query
 from esctl.stores.base import Receipt
 
+MAX_OUTPUT = 64 * 1024 * 1024  # bytes: a program that prints more has lost its way
 REFUSES = 1  # the exit status by which a program refuses
 
 
@@ -54,7 +56,7 @@ def _state(log: EventLog, stream: str, aggregate: str | None) -> aggregates.Stat
         if log.store.stream_version(stream):
             raise
         definitions = log.definitions
-        found = definitions.aggregate(aggregate) if aggregate else definitions.of_stream(log.store, stream)
+        found = definitions.aggregate(aggregate) if aggregate else definitions.of_stream(stream)
         initial = definitions.program(found).initial
         return aggregates.StateAt(stream, found.name if found else None, 0, 0, None, initial, None, 0)
 
@@ -62,20 +64,31 @@ def _state(log: EventLog, stream: str, aggregate: str | None) -> aggregates.Stat
 def _asked(arguments: Sequence[str], folded: aggregates.StateAt, named: str) -> bytes:
     """What the program prints."""
     environment = {**os.environ, "ESCTL_STREAM": folded.stream, "ESCTL_VERSION": str(folded.version)}
-    try:
-        done = subprocess.run(  # noqa: S603 - to run it is what was asked for
-            list(arguments), input=folded.line(), capture_output=True, env=environment, check=False
-        )
-    except OSError as error:
-        raise HandlerError(f"cannot run {named}", why=error.strerror or str(error)) from error
-    said = done.stderr.decode("utf-8", "replace").strip()
-    if done.returncode == REFUSES:
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
+        given.write(folded.line())
+        given.seek(0)
+        try:
+            process = subprocess.Popen(  # noqa: S603 - to run it is what was asked for
+                list(arguments), stdin=given, stdout=subprocess.PIPE, stderr=said, env=environment
+            )
+        except OSError as error:
+            raise HandlerError(f"cannot run {named}", why=error.strerror or str(error)) from error
+        with process:
+            assert process.stdout is not None
+            printed = process.stdout.read(MAX_OUTPUT + 1)
+            if len(printed) > MAX_OUTPUT:
+                process.kill()
+        said.seek(0)
+        reason = said.read().decode("utf-8", "replace").strip()
+    if len(printed) > MAX_OUTPUT:
+        raise HandlerError(f"{named} prints more than {MAX_OUTPUT} bytes", why="it was stopped")
+    if process.returncode == REFUSES:
         raise RefusedError(
-            f"{named} refuses: {said or 'without a reason'}", stream=folded.stream, version=folded.version
+            f"{named} refuses: {reason or 'without a reason'}", stream=folded.stream, version=folded.version
         )
-    if done.returncode:
-        raise HandlerError(f"{named} failed with status {done.returncode}", why=said[-2000:])
-    return done.stdout
+    if process.returncode:
+        raise HandlerError(f"{named} failed with status {process.returncode}", why=reason[-2000:])
+    return printed
 
 
 def _parsed(stream: str, printed: bytes) -> tuple[list[int], list[NewEvent]]:

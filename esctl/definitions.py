@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
 from typing import NamedTuple
 
 from esctl import operations, upcasts
-from esctl.errors import RefusedError, VerificationError
-from esctl.events import MODEL_APPLIED, SYSTEM_STREAM, Event
-from esctl.globs import overlap
+from esctl.errors import MisfitError, RefusedError, VerificationError
+from esctl.events import MODEL_APPLIED, SYSTEM_PREFIX, SYSTEM_STREAM, Event, NewEvent
+from esctl.globs import matches, overlap
 from esctl.model import EMPTY, Aggregate, Model, Problem, Projection, fingerprint, refusal
 from esctl.modelfile import parse
 from esctl.operations import Program
@@ -20,7 +20,7 @@ from esctl.sql import Judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from esctl.stores.base import Store
+    from esctl.stores.base import Receipt, Store
 
 MAX_REMEMBERED = 65_536  # streams whose aggregate is known
 
@@ -51,7 +51,6 @@ def checked(text: str, files: Mapping[str, str]) -> tuple[Model, list[Problem]]:
 
     model, problems = parse(text, read)
     problems += upcasts.problems(model)
-    problems += shared(model)
     problems += misplaced(model)
     return model, problems
 
@@ -130,6 +129,12 @@ class Definitions:
         return upcasts.compiled(self.model)
 
     @cached_property
+    def hides(self) -> bool:
+        """Whether upcasts hide any event."""
+        schemas = (shapes for of in self.upcasting.values() for shapes in of.values())
+        return any(not shapes or any(shape.hidden for shape in shapes) for shapes in schemas)
+
+    @cached_property
     def upcasts(self) -> str:
         """The fingerprint of all upcasts."""
         chains = {
@@ -143,6 +148,55 @@ class Definitions:
     def newest(self) -> dict[str, int]:
         """The schema version that events of a type get when none is given."""
         return {name: event.schema for name, event in self.model.events.items()}
+
+    def refuse_unreadable(
+        self, store: Store, events: Sequence[NewEvent], receipts: Sequence[Receipt], before: int
+    ) -> None:
+        """Refuse a new event, named by `index`, of an old schema version that its upcasts cannot bring to the newest.
+
+        Stored, it would stand in the way of every reader.
+        """
+        old = [event[4] in self.upcasting.get(event[1], {}) for event in events]
+        if not any(old):
+            return
+        found: dict[int, str] = {}
+
+        def note(position: object, reason: object) -> None:
+            found.setdefault(int(str(position)), str(reason))
+
+        query = Query(since=before + 1)
+        query.upcasting, query.noted = self.upcasting, note
+        try:
+            for _ in store.read(query):
+                if found:
+                    break
+        except MisfitError as error:
+            found.setdefault(int(str(error.details.get("position", 0))), error.what)
+        for position, reason in found.items():
+            index = next((n for n, made in enumerate(receipts) if made[0] == position and not made[4]), old.index(True))
+            raise RefusedError(
+                f"{events[index][1]} in {events[index][0]} is refused: {reason}",
+                why=f"the upcasts of its schema {events[index][4]} cannot be done on it",
+                index=index,
+                stream=events[index][0],
+                type=events[index][1],
+            )
+
+    def refuse_newer(self, events: Sequence[NewEvent], receipts: Sequence[Receipt]) -> None:
+        """Refuse a new event, named by `index`, of a schema version that the model does not know yet."""
+        declared = self.model.events
+        for index, event in enumerate(events):
+            known = declared.get(event[1]) if event[4] else None
+            if known is not None and known.declared and event[4] > known.schema and not receipts[index][4]:
+                raise RefusedError(
+                    f"{event[1]} in {event[0]} is refused: the log's model knows it up to schema {known.schema}",
+                    why=f"the event says schema {event[4]}",
+                    fix="apply a model that knows it, or leave the schema out: the newest is then meant",
+                    index=index,
+                    stream=event[0],
+                    type=event[1],
+                    schema=event[4],
+                )
 
     def aggregate(self, name: str) -> Aggregate:
         """The aggregate of a name; raises NotFoundError."""
@@ -163,22 +217,24 @@ class Definitions:
             self._programs[aggregate.name] = operations.program(aggregate)
         return self._programs[aggregate.name]
 
-    def of_stream(self, store: Store, stream: str) -> Aggregate | None:
+    def of_stream(self, stream: str) -> Aggregate | None:
         """The aggregate that covers a stream, if one does."""
         if stream not in self._covering:
             if len(self._covering) >= MAX_REMEMBERED:
                 self._covering.clear()
-            found = (a for a in self.model.aggregates.values() if store.matches(stream, a.streams))
-            self._covering[stream] = next(found, None)
+            found = (a for a in self.model.aggregates.values() if matches(a.streams, stream))
+            self._covering[stream] = None if stream.startswith(SYSTEM_PREFIX) else next(found, None)
         return self._covering[stream]
 
 
 def load(store: Store) -> Definitions:
-    """The definitions that hold now."""
+    """The definitions that hold now. Raises VerificationError where the log does not hold the model that it says."""
     position = store.model()
-    for event, _, _ in store.read(Query(since=position, until=position, system=True)) if position else ():
+    if not position:
+        return Definitions(None)
+    for event, _, _ in store.read(Query(since=position, until=position, system=True)):
         return Definitions(_applied(event))
-    return Definitions(None)
+    raise VerificationError(f"there is no model at position {position}", fix="esctl verify")
 
 
 def history(store: Store) -> Iterator[Applied]:
@@ -190,18 +246,23 @@ def history(store: Store) -> Iterator[Applied]:
 def _applied(event: Event) -> Applied:
     try:
         data, meta = json.loads(event[8]), json.loads(event[9])
+        number, text, mark = int(data["number"]), _text(data["text"]), _text(data["fingerprint"])
         schemas = {
             type_: {int(schema): json.dumps(body) for schema, body in of.items()}
             for type_, of in data["json_schemas"].items()
         }
         files = {name: json.dumps(body) for name, body in data["files"].items()}
-        return Applied(
-            data["number"], data["fingerprint"], event[0], event[6], meta.get("actor"), data["text"], files, schemas
-        )
+        return Applied(number, mark, event[0], event[6], meta.get("actor"), text, files, schemas)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise VerificationError(
             f"the event at position {event[0]} holds no model", why=str(error), fix="esctl verify"
         ) from error
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise TypeError("it holds something that is no text")
 
 
 def record(applied: Applied) -> str:

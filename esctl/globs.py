@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -14,24 +15,60 @@ class _One(NamedTuple):
 
 
 _ANY = _One(frozenset(), negated=True)
+_WILD = re.compile(r"[*?\[]")
 _Token = _One | None
 """None: any number of any characters."""
 
 
 def overlap(first: str, second: str) -> bool:
     """Whether some name matches both patterns."""
+    begins = [_WILD.split(pattern, maxsplit=1)[0] for pattern in (first, second)]
+    if not begins[0].startswith(begins[1]) and not begins[1].startswith(begins[0]):
+        return False  # as nearly all that stand in one model: known without a walk
     return _overlap(_tokens(first), _tokens(second))
 
 
+def matches(pattern: str, name: str) -> bool:
+    """Whether a name matches a pattern, as SQLite would say."""
+    return _expression(pattern).fullmatch(name) is not None
+
+
 @lru_cache(maxsize=4096)
+def _expression(pattern: str) -> re.Pattern[str]:
+    parts = []
+    for token in _tokens(pattern):
+        if token is None:
+            parts.append(".*")
+        elif not token.characters:
+            parts.append("." if token.negated else r"(?!)")
+        else:
+            characters = "".join(map(re.escape, sorted(token.characters)))
+            parts.append(f"[{'^' if token.negated else ''}{characters}]")
+    return re.compile("".join(parts), re.DOTALL)
+
+
 def _overlap(first: tuple[_Token, ...], second: tuple[_Token, ...]) -> bool:
-    if not first or not second:
-        return all(token is None for token in (*first, *second))
-    if first[0] is None:
-        return _overlap(first[1:], second) or _overlap(first, second[1:])
-    if second[0] is None:
-        return _overlap(first, second[1:]) or _overlap(first[1:], second)
-    return _meet(first[0], second[0]) and _overlap(first[1:], second[1:])
+    """Walk both patterns side by side, by the places that can be reached in each."""
+    waiting, seen = [(0, 0)], {(0, 0)}
+    while waiting:
+        a, b = waiting.pop()
+        rest = (*first[a:], *second[b:])
+        if all(token is None for token in rest):
+            return True
+        steps = []
+        if a < len(first) and first[a] is None:
+            steps += [(a + 1, b), (a, b + 1)]
+        if b < len(second) and second[b] is None:
+            steps += [(a, b + 1), (a + 1, b)]
+        if a < len(first) and b < len(second):
+            one, other = first[a], second[b]
+            if one is not None and other is not None and _meet(one, other):
+                steps.append((a + 1, b + 1))
+        for step in steps:
+            if step not in seen and step[0] <= len(first) and step[1] <= len(second):
+                seen.add(step)
+                waiting.append(step)
+    return False
 
 
 def _meet(first: _One, second: _One) -> bool:

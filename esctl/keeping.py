@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from esctl.errors import EsctlError
+from esctl.errors import EsctlError, MisfitError
 from esctl.log import EventLog
 from esctl.model import Aggregate
 from esctl.operations import Program
@@ -36,7 +36,7 @@ def take(log: EventLog, stream: str, aggregate: str | None = None) -> Snapshot |
     log.prepared(Query(stream=stream))
     with log.transaction():  # the model that folds is the one that is named beside the state
         definitions = log.definitions
-        found = definitions.aggregate(aggregate) if aggregate else definitions.of_stream(log.store, stream)
+        found = definitions.aggregate(aggregate) if aggregate else definitions.of_stream(stream)
         program = definitions.program(found)
         fold = log.store.fold(program)
         made = _saved(log, fold, program, stream)
@@ -45,22 +45,36 @@ def take(log: EventLog, stream: str, aggregate: str | None = None) -> Snapshot |
 
 
 def take_many(log: EventLog, aggregate: str | None, *, due: bool) -> Iterator[Snapshot]:
-    """Save the states of all streams of an aggregate (None: of each), or of those that its policy asks for."""
-    definitions = log.definitions
+    """Save the states of all streams of an aggregate (None: of each), or of those that its policy asks for.
+
+    Raises MisfitError at the end if there were streams that cannot be folded.
+    """
+    definitions, unfit = log.definitions, list[MisfitError]()
     for name in [aggregate] if aggregate else list(definitions.model.aggregates):
         streams = [stream for stream, _ in log.store.matching(definitions.aggregate(name).streams)]
         for start in range(0, len(streams), AT_ONCE):
-            yield from _portion(log, name, streams[start : start + AT_ONCE], due=due)
+            yield from _portion(log, name, streams[start : start + AT_ONCE], unfit, due=due)
+    if unfit:
+        unfit[0].what = f"{len(unfit)} streams cannot be folded; of the first, {unfit[0].what}"
+        raise unfit[0]
 
 
-def _portion(log: EventLog, name: str, streams: list[str], *, due: bool) -> list[Snapshot]:
-    """Save the states of some streams of an aggregate in one transaction, as the model has it by then."""
+def _portion(log: EventLog, name: str, streams: list[str], unfit: list[MisfitError], *, due: bool) -> list[Snapshot]:
+    """Save the states of some streams of an aggregate in one transaction, as the model has it by then.
+
+    Streams that cannot be folded are passed over, and the reasons kept.
+    """
     with log.transaction():
         aggregate = log.definitions.aggregate(name)
         program = log.definitions.program(aggregate)
         fold = log.store.fold(program)
         wanted = (stream for stream in streams if not due or _due(log, aggregate, program, stream))
-        made = [_saved(log, fold, program, stream) for stream in wanted]
+        made: list[Snapshot | None] = []
+        for stream in wanted:
+            try:
+                made.append(_saved(log, fold, program, stream))
+            except MisfitError as error:
+                unfit.append(error)
     fold.close()
     return [snapshot for snapshot in made if snapshot is not None]
 
@@ -74,7 +88,10 @@ def _saved(log: EventLog, fold: Fold, program: Program, stream: str) -> Snapshot
     query.upcasting = definitions.upcasting
     for _ in fold.feed(query):
         pass
-    return save(log.store, stream, program, definitions.upcasts, fold.state(stream)[0])
+    state, _ = fold.state(stream)
+    if newest is not None and state[0] == newest.version:
+        return newest  # there is nothing new but what upcasts hide
+    return save(log.store, stream, program, definitions.upcasts, state)
 
 
 def _due(log: EventLog, aggregate: Aggregate, program: Program, stream: str) -> bool:
@@ -138,6 +155,7 @@ def verify(log: EventLog, streams: Sequence[str] | None = None, sample: int | No
     step = 1 if sample is None else max(1, len(snapshots) // sample)
     checked = stale = wrong = 0
     differences: list[dict[str, object]] = []
+    folds: dict[str, Fold] = {}
     for snapshot in snapshots[::step]:
         program = _program(log, snapshot)
         why = _problem(log, snapshot)
@@ -145,26 +163,26 @@ def verify(log: EventLog, streams: Sequence[str] | None = None, sample: int | No
             stale += 1
             continue
         checked += 1
-        found = _compared(log, snapshot, program, why)
+        fold = folds[program.fold] = folds.get(program.fold) or log.store.fold(program)
+        found = _compared(log, snapshot, fold, why)
         wrong += bool(found)
         differences += found
     return Report(checked, stale, wrong, differences)
 
 
-def _compared(log: EventLog, snapshot: Snapshot, program: Program, why: str) -> list[dict[str, object]]:
+def _compared(log: EventLog, snapshot: Snapshot, fold: Fold, why: str) -> list[dict[str, object]]:
     """Where a snapshot differs from what its stream adds up to."""
     names: dict[str, object] = {
         "stream": snapshot.stream,
         "aggregate": snapshot.aggregate or None,
         "version": snapshot.version,
     }
-    fold = log.store.fold(program)
+    fold.clear()
     fold.begin(snapshot.stream)
     query = log.prepared(Query(stream=snapshot.stream, until_version=snapshot.version))
     for _ in fold.feed(query):
         pass
     (version, position, time, latest, state), _ = fold.state(snapshot.stream)
-    fold.close()
     kept = (snapshot.version, snapshot.position, snapshot.time, snapshot.latest)
     found: list[dict[str, object]] = []
     try:

@@ -83,6 +83,7 @@ class EventLog:
         self.unruled = False  # whether rules of the model are left unasked; its JSON Schemas hold all the same
         self._definitions: Definitions | None = None
         self._rules: Rules | None = None
+        self._applied = False  # whether a model was applied in the open transaction
         self._stamped = 0  # the model whose schema versions the store knows
 
     def __enter__(self) -> Self:
@@ -119,6 +120,8 @@ class EventLog:
             self.store.stamp(definitions.newest)
             self._stamped = definitions.position
         receipts = self.store.append(events, run)
+        definitions.refuse_newer(events, receipts)
+        definitions.refuse_unreadable(self.store, events, receipts, before)
         if definitions.schemas:
             from esctl import schemas  # noqa: PLC0415 - only a model with JSON Schemas needs it
 
@@ -141,9 +144,16 @@ class EventLog:
             self._definitions, self._rules = load(self.store), None
         return self._definitions
 
+    def keep(self) -> None:
+        """A transaction committed."""
+        self._applied = False
+
     def forget(self) -> None:
         """A transaction did not commit: a model that was applied in it does not hold, nor is what was folded true."""
-        self._definitions, self._rules, self._stamped = None, None, 0
+        if self._applied:
+            self._definitions, self._rules, self._stamped, self._applied = None, None, 0, False
+        if self._rules is not None:
+            self._rules.forget()
 
     def read(self, query: Query) -> Iterator[SealedEvent]:
         """The events of a query, upcast unless it asks for the raw schema."""
@@ -229,6 +239,7 @@ class EventLog:
         """Have a model hold from here on: an event of the log's own, within the open transaction."""
         receipt = self.store.append([(SYSTEM_STREAM, MODEL_APPLIED, next(new_ids()), None, 1, record, meta, None)])[0]
         self.store.hold_model(receipt[0])
+        self._applied = True
         return receipt
 
     def is_json(self, text: str) -> bool:
@@ -287,5 +298,7 @@ class _Transaction:
             self.inner.__exit__(kind, error, where)
             committed = self.keep and kind is None
         finally:
-            if not committed:
+            if committed:
+                self.log.keep()
+            else:
                 self.log.forget()

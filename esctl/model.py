@@ -80,13 +80,16 @@ class Upcast(NamedTuple):
 
 
 class EventType(NamedTuple):
-    """An event type: its newest schema version, what payloads of it look like (JSON text), whether it may be erased."""
+    """An event type: its newest schema version, what payloads of it look like (JSON text), whether it may be erased;
+    `declared`: the model says which version is the newest.
+    """
 
     name: str
     schema: int
     json_schema: str | None
     erasable: bool
     upcasts: tuple[Upcast, ...]
+    declared: bool = True
 
 
 class Rule(NamedTuple):

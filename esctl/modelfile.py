@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 from esctl.errors import EsctlError
-from esctl.events import MAX_SCHEMA, SYSTEM_PREFIX, check_name
+from esctl.events import MAX_NAME_BYTES, MAX_SCHEMA, SYSTEM_PREFIX, check_name
 from esctl.model import (
     ANY,
     CONVERSIONS,
@@ -37,16 +37,21 @@ def parse(text: str, read: Callable[[str], str]) -> tuple[Model, list[Problem]]:
 
     The model holds what could be decoded; with problems it is only good for finding more of them.
     """
-    try:
-        document = tomllib.loads(text, parse_float=_Number)
-    except (ValueError, RecursionError) as error:  # a number of too many digits is a plain ValueError
-        return EMPTY, [Problem("", f"it is not TOML: {error}" if str(error) else "it is nested too deeply")]
     problems: list[Problem] = []
+    try:
+        return _decoded(tomllib.loads(text, parse_float=_Number), problems, read), problems
+    except RecursionError:
+        return EMPTY, [Problem("", "it is nested too deeply")]
+    except ValueError as error:  # a number of too many digits is a plain ValueError
+        return EMPTY, [Problem("", f"it is not TOML: {str(error).partition(';')[0]}")]
+
+
+def _decoded(document: dict[str, Any], problems: list[Problem], read: Callable[[str], str]) -> Model:
     top = _Table("", document, problems, ("event", "aggregate", "projection"))
     events = {name: _event(place, name, body, problems, read) for place, name, body in top.named("event")}
     aggregates = {name: _aggregate(place, name, body, problems) for place, name, body in top.named("aggregate")}
     projections = {name: _projection(place, name, body, problems) for place, name, body in top.named("projection")}
-    return Model(events, aggregates, projections), problems
+    return Model(events, aggregates, projections)
 
 
 class _Number(float):
@@ -181,6 +186,7 @@ def _event(place: str, name: str, body: object, problems: list[Problem], read: C
         _json_schema(table, read),
         table.get("erasable", bool, "true or false", default=False),
         upcasts,
+        "schema" in table.body or "json_schema" in table.body or bool(staying),
     )
 
 
@@ -314,6 +320,9 @@ def _aggregate(place: str, name: str, body: object, problems: list[Problem]) -> 
     streams = table.get("streams", str, 'a GLOB over stream names: "order-*"', "")
     if not streams:
         table.problem("streams", "it is missing", 'a GLOB over stream names: "order-*"')
+    if len(streams.encode("utf-8", "replace")) > MAX_NAME_BYTES:
+        table.problem("streams", "it is too long", f"a GLOB of at most {MAX_NAME_BYTES} bytes")
+        streams = ""
     if streams.startswith(SYSTEM_PREFIX):
         table.problem("streams", "such streams are the log's own")
     initial = table.pairs("initial", "the state before any event, a table")

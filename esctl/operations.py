@@ -190,16 +190,32 @@ def _add(layers: _Layers, sign: str, field: str, source: Source) -> None:
         f" else {_fail(f'{field} holds no number to add to')} end"
     )
     if isinstance(source, Literal):
-        layers.now = f"{layers.binary}_set({here}, {target}, {balance} {sign} {source.json})"
+        total = _total(sign, balance, f"{here} -> {target}", source.json, text(source.json))
+        layers.now = f"{layers.binary}_set({here}, {target}, {total})"
         return
     payload, amount = layers.payload, own_path(source)
     number = (
         f"case when json_type({payload}, {amount}) in ('integer', 'real') then {payload} ->> {amount}"
         f" else {_fail(f'{source.path} is not a number')} end"
     )
-    layers.now = (
-        f"iif(json_type({payload}, {amount}) is null, {here},"
-        f" {layers.binary}_set({here}, {target}, {balance} {sign} {number}))"
+    total = _total(sign, balance, f"{here} -> {target}", number, f"{payload} -> {amount}")
+    layers.now = f"iif(json_type({payload}, {amount}) is null, {here}, {layers.binary}_set({here}, {target}, {total}))"
+
+
+def _total(sign: str, left: str, left_text: str, right: str, right_text: str) -> str:
+    """A sum or a difference as people write it: with as many decimals as the longer of the two, 0.7 and 0.1 are 0.8.
+
+    Binary fractions would give 0.79999999999999993. Whole numbers, numbers with an exponent, and sums of more than
+    fifteen digits are what SQLite makes of them.
+    """
+    decimals = "max(iif(instr(l, '.'), length(l) - instr(l, '.'), 0), iif(instr(r, '.'), length(r) - instr(r, '.'), 0))"
+    return (
+        f"json((select case when typeof(a) = 'integer' and typeof(b) = 'integer' and typeof(a {sign} b) = 'integer'"
+        f" then a {sign} b when l like '%e%' or r like '%e%'"
+        f" or length(cast(abs(a) + abs(b) as integer)) + {decimals} > 15 then printf('%!.17g', a {sign} b)"
+        f" else printf('%.*f', {decimals}, a {sign} b) end"
+        f" from (select {left} as a, ifnull({left_text}, '0') as l, {right} as b, {right_text} as r, new.position"
+        " limit 1 offset 0)))"
     )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from esctl import aggregates, conformance, schemas, upcasts
-from esctl.definitions import Applied, Definitions, checked, record
+from esctl.definitions import Applied, Definitions, checked, record, shared
 from esctl.errors import ConflictError, HandlerError, MisfitError, NotFoundError, RefusedError, UnavailableError
 from esctl.events import max_event_bytes
 from esctl.log import EventLog
@@ -35,8 +35,8 @@ class Draft(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A difference to the model that holds: what happens (new, changed, gone) to which kind of thing, by name; stored
-    events that it touches, snapshots and projections that it makes stale, events that do not fit; and in words.
+    """A difference to the model that holds: what happens (new, changed, gone, same) to which kind of thing, by name;
+    stored events that it touches, snapshots and projections that it makes stale, events that do not fit; and in words.
     """
 
     change: str
@@ -75,6 +75,7 @@ def read(path: Path) -> tuple[Draft, list[Problem]]:
     model, problems = parse(text, named)
     wrong = {problem.place for problem in problems}
     _, more = checked(text, files)
+    more += shared(model)
     problems += [problem for problem in more if problem.place not in wrong]
     if not problems:
         problems += schemas.problems(model)
@@ -85,7 +86,7 @@ def _text(path: Path, limit: int) -> str:
     try:
         if path.stat().st_size > limit:
             raise RefusedError(f"{path} is larger than {limit} bytes")
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no file {path}") from error
     except OSError as error:
@@ -130,6 +131,7 @@ def plan(log: EventLog, draft: Draft) -> Plan:
         key = kind, name
         change = "new" if key not in before else "gone" if key not in after else "changed"
         changes.append(costs.of(Change(change, kind, name, detail=_told(after.get(key, before.get(key))))))
+    changes += costs.unfoldable({name for kind, name in differing if kind == "aggregate"}) if differing else []
     return Plan(changes, held.position, costs.unreadable)
 
 
@@ -186,14 +188,19 @@ class _Costs:
         if kinds & {"upcast", "json schema", "schema"}:
             for row in conformance.check(log, drafted):
                 self._count(row)
+        if self.unreadable:  # what cannot be read as it is, is not made so by the draft
+            rows = conformance.check(log, log.definitions)
+            self.unreadable = max(0, self.unreadable - sum(row.failed - row.rejected for row in rows))
         self._saved = [Snapshot(*row) for row in log.store.snapshots()]
 
     def _count(self, row: conformance.Row) -> None:
         """Have every piece that events went through answer for those that do not fit."""
         unreadable = row.failed - row.rejected
         self.unreadable += unreadable
-        for type_, schema in upcasts.passed(self._drafted.model, row.type, row.schema):
+        passed = upcasts.passed(self._drafted.model, row.type, row.schema)
+        for type_, schema in passed:
             self._failed["upcast", f"{type_} {schema}"] += unreadable
+        for type_ in {type_ for type_, _ in passed}:
             self._failed["json schema", type_] += row.rejected
 
     def of(self, change: Change) -> Change:
@@ -214,6 +221,17 @@ class _Costs:
             return self._rule(change)
         return change._replace(projections=int(change.change != "new")) if kind == "projection" else change
 
+    def unfoldable(self, but: set[str]) -> Iterator[Change]:
+        """Aggregates that stay as they are, and of which a stream cannot be folded with what else changes.
+
+        Where events cannot even be read, that is said, and is enough.
+        """
+        if self.unreadable:
+            return
+        for name, aggregate in self._drafted.model.aggregates.items():
+            if name not in but and (failed := self._tried(aggregates.misfits(self._log, aggregate, self._drafted))):
+                yield Change("same", "aggregate", name, misfits=failed, detail="streams that cannot be folded any more")
+
     def _aggregate(self, change: Change) -> Change:
         aggregate = self._drafted.model.aggregates.get(change.name)
         mine = [saved for saved in self._saved if saved.aggregate == change.name]
@@ -221,7 +239,28 @@ class _Costs:
             return change._replace(snapshots=len(mine))
         fold = self._drafted.program(aggregate).fold
         events = sum(version for _, version in self._log.store.matching(aggregate.streams))
-        return change._replace(events=events, snapshots=sum(saved.fold != fold for saved in mine))
+        misfits = self._tried(aggregates.misfits(self._log, aggregate, self._drafted))
+        return change._replace(events=events, snapshots=sum(saved.fold != fold for saved in mine), misfits=misfits)
+
+    def _tried(self, found: Iterator[tuple[int, str]]) -> int:
+        """How many there are; where an expression fails in SQLite itself, one more, and none that come after."""
+        count = 0
+        try:
+            for _ in found:
+                count += 1
+        except (MisfitError, HandlerError):
+            count += 1
+        return count
+
+    def _read_as(self, type_: str) -> int:
+        """How many stored events are read as a type; `*`: as any."""
+        shapes = self._drafted.upcasting
+        return sum(
+            events * sum(type_ in (shape.type, ANY) for shape in shapes.get(stored, {}).get(schema, ()))
+            if schema in shapes.get(stored, {})
+            else events * (type_ in (stored, ANY))
+            for (stored, schema), events in self._counts.items()
+        )
 
     def _rule(self, change: Change) -> Change:
         name, _, type_ = change.name.partition(": ")
@@ -229,14 +268,8 @@ class _Costs:
         if aggregate is None or type_ not in aggregate.accept:
             return change
         only = aggregate._replace(accept={type_: aggregate.accept[type_]})
-        doubted = 0
-        try:
-            for _ in aggregates.doubts(self._log, only, self._drafted):
-                doubted += 1
-        except (MisfitError, HandlerError):
-            doubted += 1  # what cannot be folded cannot be judged; how many more there are is not known
-        events = sum(n for (stored, _), n in self._counts.items() if type_ in (stored, ANY))
-        return change._replace(events=events, misfits=doubted)
+        doubted = self._tried(aggregates.doubts(self._log, only, self._drafted))
+        return change._replace(events=self._read_as(type_), misfits=doubted)
 
 
 def _next(log: EventLog, held: Definitions, draft: Draft) -> Applied:

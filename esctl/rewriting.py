@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from esctl import upcasts
-from esctl.errors import NotFoundError, VerificationError
+from esctl.errors import ConflictError, NotFoundError, VerificationError
 from esctl.events import MAX_NAME_BYTES, MODEL_APPLIED, SYSTEM_PREFIX, Event, NewEvent
 from esctl.log import EventLog
 from esctl.marks import SET, actor
@@ -60,7 +60,7 @@ def steps(log: EventLog, type_: str) -> Iterator[Shown]:
             continue
         seen.add(upcast.place)
         number += 1
-        if sample := _sample(log, name, upcast.start):
+        if before is None and (sample := _sample(log, name, upcast.start)):
             event, before = sample, sample[8]
         after = _after(log, event, before, name, upcast) if event and before else None
         yield Shown(
@@ -173,11 +173,13 @@ def rewrite(log: EventLog, target: Path, watch: Watch) -> dict[str, object]:
     from esctl.stores.files import draft_of  # noqa: PLC0415
 
     copy = _Copy(log)
-    head = log.head()
+    definitions, head = log.definitions, log.head()
     with draft_of(target) as draft:
         log_id = migrations.shape(draft)
         with EventLog(draft, write=True, bulk=True) as new:
             _write(log, new, copy, watch, head[0])
+            if log.definitions.position != definitions.position:
+                raise ConflictError("another model was applied meanwhile", fix="run it again")
             source: dict[str, object] = {"log_id": log.log_id, "head": f"{head[0]}:{head[1].hex()}"}
             new.record(REWRITTEN, _compact(source), _compact({"actor": actor()}))
             report = verify(new, full=True, expect_head=None, watch=lambda events, _: events)

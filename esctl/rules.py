@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from esctl.stores.base import Fold, Receipt, Store
 
 MOST_BYTES = 16 * 1024 * 1024  # of states that are kept from one batch to the next
+FEW_STATES = 1000  # more, before their size is looked at again
+FEW_BEHIND = 8  # streams that are brought up to date one by one: all together go over every state that is held
 MOST_EVENTS = 20_000  # that are fed at once
 
 
@@ -26,6 +28,11 @@ class Rules:
         self._store, self._definitions = store, definitions
         judged = [a for a in definitions.model.aggregates.values() if a.accept]
         self._courts = [_Court(store, definitions, aggregate) for aggregate in judged]
+
+    def forget(self) -> None:
+        """A transaction was rolled back, and with it the states that were folded in it."""
+        for court in self._courts:
+            court.forget()
 
     def judge(self, receipts: Sequence[Receipt], before: int) -> None:
         """Ask for each event that was appended after a position, in order, whether its stream's state accepts it.
@@ -45,26 +52,31 @@ class _Court:
         self._program = definitions.program(aggregate)
         self._fold: Fold | None = None
         self._upto: dict[str, int] = {}  # stream -> the version up to which its state is folded
+        self._weighed = 0  # how many states there were when their size was last looked at
         self._saved: dict[str, int] = {}  # stream -> the version of its newest snapshot
 
     def forget(self) -> None:
+        """Begin anew with every stream."""
         self._upto.clear()
         self._saved.clear()
-        if self._fold is not None:
-            self._fold.clear()
+        self._weighed = 0
+        if self._fold is not None and not self._fold.survive():
+            self._fold = None
 
     def judge(self, receipts: Sequence[Receipt], before: int) -> None:
         touched = self._touched(receipts)
         if not touched:
             return
         fold = self._fold = self._fold or self._store.fold(self._program)
-        if fold.size() > MOST_BYTES:
-            self.forget()
+        if len(self._upto) > self._weighed + FEW_STATES:
+            self._weighed = len(self._upto)
+            if fold.size() > MOST_BYTES:
+                self.forget()
         self._catch_up(fold, touched, before)
         try:
             self._ask(fold, before + 1)
         except Refused as refused:
-            raise self._refusal(receipts, refused.position, refused.type, refused.state) from refused
+            raise self._refusal(receipts, refused) from refused
         except MisfitError as misfit:
             raise self._unfit(fold, receipts, touched, before, misfit) from misfit
         for stream, (_, last) in touched.items():
@@ -113,7 +125,7 @@ class _Court:
                 continue
             if stream in touched:
                 touched[stream] = touched[stream][0], version
-            elif self._definitions.of_stream(self._store, stream) is self._aggregate:
+            elif self._definitions.of_stream(stream) is self._aggregate:
                 touched[stream] = version, version
             else:
                 others.add(stream)
@@ -124,22 +136,29 @@ class _Court:
         query = Query(until=before)
         query.upcasting = self._definitions.upcasting
         saved = self._store.has_snapshots(self._aggregate.name)
-        new, behind, events = [], False, 0
+        new: list[str] = []
+        behind: dict[str, tuple[int, int]] = {}
         for stream, (first, _) in touched.items():
             known = self._upto.get(stream)
             if known is None and saved and first > 1:
                 known = self._begin(fold, stream, first - 1)
             if known is None:
                 new.append(stream)
-            missing = first - 1 - (known or 0)
-            behind, events = behind or missing > 0, events + missing
-            if events > MOST_EVENTS:
+            if (known or 0) < first - 1:
+                behind[stream] = (known or 0) + 1, first - 1
+            if sum(last - since for since, last in behind.values()) > MOST_EVENTS and len(behind) > FEW_BEHIND:
                 fold.begin_all(new)
                 fold.feed_all(query)
-                new, behind, events = [], False, 0
+                new, behind = [], {}
         fold.begin_all(new)
-        if behind:
+        if len(behind) > FEW_BEHIND:
             fold.feed_all(query)
+            return
+        for stream, (since, last) in behind.items():
+            one = Query(stream=stream, since_version=since, until_version=last)
+            one.upcasting = self._definitions.upcasting
+            for _ in fold.feed(one):
+                pass
 
     def _begin(self, fold: Fold, stream: str, version: int) -> int | None:
         """Begin at the newest snapshot of a stream that serves; its version, or None where there is none."""
@@ -169,13 +188,14 @@ class _Court:
         query.upcasting = self._definitions.upcasting
         return (event[1] for event, _, _ in self._store.read(query))
 
-    def _refusal(self, receipts: Sequence[Receipt], position: int, type_: str, state: str) -> RefusedError:
-        index = next(n for n, receipt in enumerate(receipts) if receipt[0] == position and not receipt[4])
+    def _refusal(self, receipts: Sequence[Receipt], refused: Refused) -> RefusedError:
+        index = next(n for n, receipt in enumerate(receipts) if receipt[0] == refused.position and not receipt[4])
+        type_, state, stream = refused.type, refused.state, receipts[index][1]
         rule = self._aggregate.accept.get(type_) or self._aggregate.accept[ANY]
-        stream = receipts[index][1]
+        says = "says NULL: something that it asks for is not there" if refused.unsure else "does not hold"
         return RefusedError(
             f"{type_} in {stream} is refused: {rule.message}",
-            why=f"{rule.place} = {rule.sql}, and the state is {state}",
+            why=f"{rule.place} = {rule.sql} {says}; the state is {state}",
             fix=f"esctl state {stream}   (see where it stands, and decide again)",
             index=index,
             stream=stream,

@@ -18,6 +18,7 @@ _TOKEN = re.compile(
     r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^]]*]|--[^\n]*|/\*.*?\*/|[A-Za-z_]\w*|[^\w\s]|\S""", re.DOTALL
 )
 _CLOCK_WORDS = ("now", "localtime", "utc", "subsec", "subsecond")
+MOST_OF_A_SAMPLE = 1_000_000  # bytes of a text that a condition may make of a sample
 STATE_COLUMNS = ("stream", "version", "position", "time", "state")
 _SAMPLES = {"position": "1", "version": "1", "schema": "1", "data": "'{}'", "meta": "'{}'", "state": "'{}'"}
 _EXAMPLES = {
@@ -80,6 +81,7 @@ def check_condition(condition: str, columns: tuple[str, ...] = CONDITION_COLUMNS
             fix="--since 2h, or a time: \"time > '2026-01-31'\"",
         )
     connection = apsw.Connection(":memory:")
+    connection.limit(apsw.SQLITE_LIMIT_LENGTH, MOST_OF_A_SAMPLE)
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)  # "x" is a column and nothing else: 'x' was meant
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
     try:

@@ -23,7 +23,7 @@ ENOUGH = 20  # of the last column, before which no spare one has to go
 MAX_NAME = 20  # beside 48 bars and a count, on 80 columns
 _TIMES = ("time", "recorded", "created", "taken", "first_recorded", "last_recorded")
 _MINUTES = ("first_time", "last_time")
-_COUNTS = ("events", "streams", "types", "bytes", "payload_bytes", "file_bytes")
+_COUNTS = ("misfits", "failed", "events", "streams", "types", "bytes", "payload_bytes", "file_bytes")
 _BARS = " ▁▂▃▄▅▆▇█"
 
 

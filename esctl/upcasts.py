@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from esctl.model import Copy, Model, Problem, Source, Step, Upcast
 from esctl.operations import payload_after
 from esctl.query import Shape, Upcasting
+
+MOST_STEPS = 200  # of a chain
+MOST_PARTS = 64  # that one stored event may be read as
 
 Taken = tuple[tuple[str, int, Step], ...]
 """Steps of a chain, each with the type and schema version that it was taken from."""
@@ -47,7 +51,9 @@ def problems(model: Model) -> list[Problem]:
                 )
             starts.add(upcast.start)
         for upcast in event.upcasts:
-            list(_ends(model, name, upcast.start, (), (), split=False, problems=found))
+            ends = _ends(model, name, upcast.start, (), (), split=False, problems=found)
+            if len(list(islice(ends, MOST_PARTS + 1))) > MOST_PARTS:
+                found.append(Problem(upcast.place, f"the chain ends in more than {MOST_PARTS} events", "split less"))
     return list(dict.fromkeys(found))
 
 
@@ -86,6 +92,11 @@ def _ends(
         return
     if any((type_, schema) == (before, version) for before, version, _ in taken):
         problems.append(Problem(upcast.place, f"the chain comes back to schema {schema} of {type_}", "it never ends"))
+        return
+    if len(taken) >= MOST_STEPS:
+        problems.append(
+            Problem(upcast.place, f"the chain has more than {MOST_STEPS} steps", "rewrite the log now and then")
+        )
         return
     if upcast.drop and upcast.when is None:
         return

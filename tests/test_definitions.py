@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from esctl import definitions
-from esctl.definitions import checked
+from esctl.definitions import checked, shared
 from esctl.errors import ConflictError, NotFoundError, RefusedError, VerificationError
 from esctl.events import MODEL_APPLIED, SYSTEM_STREAM, new_ids
 from esctl.log import EventLog
@@ -50,7 +50,7 @@ def append(log: EventLog, type_: str, schema: int = 0) -> int:
 def test_a_log_without_a_model_says_nothing_of_its_events(log: EventLog) -> None:
     held = log.definitions
     assert (held.position, held.applied, held.upcasting, held.newest, held.schemas) == (0, None, {}, {}, {})
-    assert held.of_stream(log.store, "c-1") is None
+    assert held.of_stream("c-1") is None
 
 
 def test_an_applied_model_is_an_event_of_the_log_with_its_actor(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,10 +141,27 @@ def test_a_model_that_this_esctl_does_not_take_is_named(log: EventLog) -> None:
 # What is said of events and streams
 
 
-@pytest.mark.parametrize(("type_", "given", "stored"), [("T", 0, 3), ("T", 1, 1), ("T", 9, 9), ("U", 0, 1)])
+@pytest.mark.parametrize(("type_", "given", "stored"), [("T", 0, 3), ("T", 1, 1), ("U", 0, 1), ("U", 9, 9)])
 def test_an_event_without_a_schema_version_gets_the_newest(log: EventLog, type_: str, given: int, stored: int) -> None:
     hold(log, UPCAST)
     assert append(log, type_, given) == stored
+
+
+def test_a_schema_version_that_the_model_does_not_know_yet_is_refused(log: EventLog) -> None:
+    hold(log, UPCAST)
+    with pytest.raises(RefusedError, match="knows it up to schema 3") as caught:
+        append(log, "T", 4)
+    assert caught.value.details["index"] == 0
+
+
+def test_an_event_that_its_upcasts_cannot_be_done_on_is_refused(log: EventLog) -> None:
+    hold(log, '[[event.T.upcast]]\nfrom = 1\nconvert = { n = "integer" }\n')
+    before = log.head()
+    with pytest.raises(RefusedError, match="n cannot be converted to integer"), log.transaction():
+        log.append(
+            [("s", "T", "a", None, 1, '{"n":"5"}', "{}", None), ("s", "T", "b", None, 1, '{"n":"x"}', "{}", None)]
+        )
+    assert log.head() == before
 
 
 def test_the_schema_version_follows_the_model(log: EventLog) -> None:
@@ -157,7 +174,7 @@ def test_the_schema_version_follows_the_model(log: EventLog) -> None:
 
 def test_a_stream_has_the_aggregate_whose_pattern_it_matches(log: EventLog) -> None:
     hold(log, COUNT + '[aggregate.d]\nstreams = "[de]-?"\n')
-    found = {name: log.definitions.of_stream(log.store, name) for name in ("c-1", "d-1", "e-2", "d-11", "cc-1", "C-1")}
+    found = {name: log.definitions.of_stream(name) for name in ("c-1", "d-1", "e-2", "d-11", "cc-1", "C-1")}
     assert {name: one.name if one else None for name, one in found.items()} == {
         "c-1": "c", "d-1": "d", "e-2": "d", "d-11": None, "cc-1": None, "C-1": None
     }  # fmt: skip
@@ -165,8 +182,9 @@ def test_a_stream_has_the_aggregate_whose_pattern_it_matches(log: EventLog) -> N
 
 @pytest.mark.parametrize("other", ["c-*", "*", "c-1", "*-1", "[a-c]-?"])
 def test_two_aggregates_that_can_cover_one_stream_are_a_problem(other: str) -> None:
-    _, problems = checked(COUNT + f'[aggregate.d]\nstreams = "{other}"\n', {})
-    assert ["one aggregate" in problem.hint for problem in problems] == [True]
+    model, problems = checked(COUNT + f'[aggregate.d]\nstreams = "{other}"\n', {})
+    assert problems == []
+    assert ["one aggregate" in problem.hint for problem in shared(model)] == [True]
 
 
 def test_an_unknown_aggregate_is_told_with_those_there_are(log: EventLog) -> None:

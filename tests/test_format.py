@@ -130,7 +130,7 @@ def test_the_events_of_the_logs_own_are_what_the_page_says(tmp_path: Path) -> No
 def test_a_log_of_the_first_version_with_a_model_gives_the_states_that_it_gave(tmp_path: Path) -> None:
     shutil.copy(ROOT / "tests" / "data" / "storage-2.db", tmp_path / "old.db")
     states = esctl("state", "--all", "--aggregate", "order", "--log", "old.db", "-o", "raw", cwd=tmp_path).splitlines()
-    assert states[0] == '{"status":"Placed","total_amount":248.10,"paid":248.1}'
+    assert states[0] == '{"status":"Placed","total_amount":248.10,"paid":248.10}'
     assert len(states) == 12
     snapshots = esctl("snapshot", "list", "--log", "old.db", cwd=tmp_path).splitlines()
     assert {json.loads(line)["problem"] for line in snapshots} == {None}

@@ -13,7 +13,7 @@ import pytest
 from esctl import aggregates
 from esctl.cli.app import options, subverbs, verbs
 from esctl.decoded import decoded
-from esctl.definitions import checked
+from esctl.definitions import checked, shared
 from esctl.errors import MisfitError, RefusedError
 from esctl.log import EventLog
 from esctl.modelfile import OPERATIONS, UPCAST_OPERATIONS
@@ -236,5 +236,5 @@ def test_an_expression_may_do_no_more_than_the_page_says(sql: str) -> None:
 
 
 def test_two_aggregates_that_match_one_stream_are_an_error() -> None:
-    problems = checked('[aggregate.a]\nstreams = "order-*"\n[aggregate.b]\nstreams = "*-1"', {})[1]
-    assert [problem.place for problem in problems] == ["aggregate.b.streams"]
+    model, _ = checked('[aggregate.a]\nstreams = "order-*"\n[aggregate.b]\nstreams = "*-1"', {})
+    assert [problem.place for problem in shared(model)] == ["aggregate.b.streams"]

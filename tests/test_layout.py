@@ -33,7 +33,7 @@ FLOORS: list[set[str]] = [
     {"esctl.decoded"},
     {"esctl.log"},
     {"esctl.aggregates", "esctl.conformance", "esctl.ingest", "esctl.marks", "esctl.trace", "esctl.verify"},
-    {"esctl.decide", "esctl.keeping", "esctl.plan", "esctl.points", "esctl.rewriting"},
+    {"esctl.copies", "esctl.decide", "esctl.keeping", "esctl.plan", "esctl.points", "esctl.rewriting"},
     {"esctl.api"},
     {"esctl.tables"},
     {"esctl.output"},

@@ -64,6 +64,7 @@ def test_an_event_type_says_what_it_is() -> None:
         '{"type":"object","properties":{"total":{"minimum":0.50}}}',
         True,
         (),
+        True,
     )
 
 

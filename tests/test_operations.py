@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,12 @@ UPCASTS: dict[str, list[tuple[str, str, str]]] = {
         ("add = { a = 1 }", '{"a":null}', '{"a":1}'),
         ("add = { a = -1 }", '{"a":2}', '{"a":1}'),
         ("add = { a = 0.5 }", '{"a":2}', '{"a":2.5}'),
+        ("add = { a = 0.1 }", '{"a":0.7}', '{"a":0.8}'),
+        ("add = { a = 0.01 }", '{"a":1647.30}', '{"a":1647.31}'),
+        ("add = { a = '$.b' }", '{"a":130.00,"b":0}', '{"a":130.00,"b":0}'),
+        ("subtract = { a = 0.50 }", '{"a":0.5}', '{"a":0.00}'),
+        ("add = { a = 0.5 }", '{"a":1e3}', '{"a":1000.5}'),
+        ("add = { a = 1 }", '{"a":9223372036854775807}', '{"a":9.2233720368547758e+18}'),
         ("subtract = { a = 1 }", '{"a":2}', '{"a":1}'),
         ("subtract = { a = -1 }", '{"a":2}', '{"a":3}'),
         ("subtract = { a = 1 }", "{}", '{"a":-1}'),
@@ -616,7 +623,13 @@ def _last(step: Step, subject: Any) -> Any:
 
 def _added(here: Any, value: Any, sign: int = 1) -> Any:
     balance = 0 if here is ABSENT or here is None else number(here)
-    return Num(balance + sign * number(value))
+    total = balance + sign * number(value)
+    if isinstance(total, int):
+        return Num(total)
+    left = "0" if here is ABSENT or here is None else str(here)
+    if "e" in f"{left}{value}".lower():
+        return Num(total)
+    return Num(f"{Decimal(left) + sign * Decimal(str(value)):f}")
 
 
 def _subtracted(here: Any, value: Any) -> Any:

@@ -18,9 +18,11 @@ from esctl.cli import (
     append,
     backup,
     bisect,
+    compact,
     completion,
     decide,
     diff,
+    fork,
     head,
     info,
     init,
@@ -30,6 +32,7 @@ from esctl.cli import (
     model,
     query,
     replay,
+    restore,
     show,
     snapshot,
     state,
@@ -59,7 +62,7 @@ app = typer.Typer(
 WRITING = (init, append, decide, mark)
 READING = (replay, state, diff, bisect, show, streams, types, info, marks, query, head)
 MODELLING = (model, upcast, snapshot)
-KEEPING = (verify, backup, migrate, help_, completion)
+KEEPING = (verify, backup, restore, fork, compact, migrate, help_, completion)
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 

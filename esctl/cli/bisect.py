@@ -34,8 +34,9 @@ def command(
         query = query_of(log, stream, until=until, as_of=as_of)
         found = aggregates.bisect(log, query, when, aggregate, saved=not no_snapshot)
         if not shared.quiet:
-            how = f"{found.looked} snapshots looked at, {found.folded} events folded"
-            output.say(f"bisect: {how if found.looked else f'one pass over {found.folded} events'}")
+            how = f"snapshots looked at: {found.looked}, events folded: {found.folded}"
+            how += "; taken to stay true once it is (--no-snapshot is certain)"
+            output.say(f"bisect: {how if found.looked else f'one pass, events folded: {found.folded}'}")
         event = Query(stream=stream, since_version=found.version, until_version=found.version)
         *_, (read, _, _) = log.read(event)
         record = _record(read, found.state)

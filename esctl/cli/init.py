@@ -39,4 +39,6 @@ def command(
         log_id = log.log_id
         if created and draft is not None:
             plan.apply(log, draft, 0)
+    if draft is not None and not created and not ctx.obj.quiet:
+        output.say(f"{path} is there already, and its model stays: esctl model apply {model}")
     output.records([{"log": str(path), "log_id": log_id, "created": created}], ctx.obj.rendering)

@@ -34,7 +34,9 @@ def check(ctx: typer.Context, file: Path = File) -> None:
     draft, problems = plan.read(file)
     output.listed((problem._asdict() for problem in problems), ctx.obj.rendering, names=PROBLEMS)
     if problems:
-        raise refusal(problems)
+        error = refusal(problems)
+        error.fix = "esctl help model"  # every problem is printed already
+        raise error
     if not ctx.obj.quiet:
         counts = {name: len(declared) for name, declared in draft.model._asdict().items()}
         output.say(f"{file} is sound: {', '.join(f'{name} {count}' for name, count in counts.items())}")

@@ -89,6 +89,12 @@ class Command(TyperCommand):
             if not isfinite(limit):
                 raise UsageError(f"--timeout is {limit}", why="it is a number of seconds")
             given |= {"timeout": limit, "patience": limit or Shared().patience}
+        if given["format"] == "cloudevents" and ctx.info_name != "replay":
+            raise UsageError(
+                "-o cloudevents is for events",
+                why=f"esctl {ctx.info_name} prints none",
+                fix="esctl replay -o cloudevents",
+            )
         ctx.obj = Shared(**given)
         for name in ("color", "utc", "wide", "quiet", "safe_csv"):
             setattr(output.Settings, name, getattr(ctx.obj, name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
+import msgspec
 import typer
 
 from esctl import aggregates, output, progress
@@ -13,6 +14,7 @@ from esctl.cli.options import Shared, opened
 from esctl.errors import UsageError
 from esctl.log import EventLog
 from esctl.points import query_of
+from esctl.text import Json
 
 EXAMPLES = """Examples:
   esctl state order-1012                  its state now
@@ -20,6 +22,7 @@ EXAMPLES = """Examples:
   esctl state order-1012 --each -o raw    the state after each event
   esctl state order-1012 --explain        with the snapshot that served and how many events were folded
   esctl state --all --aggregate order --where "state ->> 'status' = 'Paid'"
+  esctl state --all --aggregate order --fields stream,state.status
   esctl state cart-7 --reducer shop:cart   folded by the function cart of shop.py, in this folder"""
 
 
@@ -34,6 +37,7 @@ def command(
     reducer: str | None = typer.Option(None, metavar="M:F", help="Fold by a Python function (state, event) -> state."),
     each: bool = typer.Option(False, "--each", help="The state after every event."),
     no_snapshot: bool = typer.Option(False, "--no-snapshot", help="Fold from the beginning."),
+    fields: str | None = typer.Option(None, "--fields", metavar="A,B,state.X", help="Only these fields."),
     explain: bool = typer.Option(False, "--explain", help="With the snapshot that served, and the events folded."),
 ) -> None:
     """Print the state of a stream: its events folded as the model says, or their payloads merged."""
@@ -64,7 +68,32 @@ def command(
             told = output.say if shared.verbose else _silent
             found = iter([aggregates.state(log, query, aggregate, saved=not no_snapshot, ignored=told)])
         records = (state.record(explained=explain) for state in _watched(log, found, all_))
-        output.states(records, shared.rendering, single=not (each or all_))
+        if fields is None:
+            output.states(records, shared.rendering, single=not (each or all_))
+            return
+        names = [name.strip() for name in fields.split(",")]
+        output.listed(
+            ({name: _picked(record, name) for name in names} for record in records), shared.rendering, names=names
+        )
+
+
+def _picked(record: dict[str, object], name: str) -> object:
+    """A field of a state as it is printed, or of the state itself (`state.shipping.city`); None: it has none."""
+    column, *path = name.split(".")
+    if column not in record or (path and column != "state") or "" in path:
+        raise UsageError(
+            f"there is no field {name!r}", why=f"fields are {', '.join(record)}, and state.KEY to any depth"
+        )
+    value = record[column]
+    for key in path:
+        text = str(value)
+        fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw]) if text.startswith("{") else {}
+        if key not in fields:
+            return None
+        value = Json(bytes(fields[key]).decode())
+    if isinstance(value, Json) and value.startswith('"'):
+        return msgspec.json.decode(value.encode(), type=str)
+    return value
 
 
 def _after_first(states: Iterator[StateAt]) -> Iterator[StateAt]:

@@ -65,7 +65,9 @@ def show(
     with opened(ctx) as log:
         steps = list(rewriting.steps(log, type_))
         if ctx.obj.rendering == "table":
-            output.listed(({**_head(step), "changes": _changes(log, step)} for step in steps), "table")
+            for step in steps:
+                output.one({**_head(step), "changes": _changes(log, step)}, "table")
+                output.text("\n")
             return
     texts = ({"before": step.before and Json(step.before), "after": step.after and Json(step.after)} for step in steps)
     records = ({**_head(step), **text} for step, text in zip(steps, texts, strict=True))

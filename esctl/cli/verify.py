@@ -37,5 +37,7 @@ def command(
         raise VerificationError(
             f"the log is not whole: {count} finding{'s' if count > 1 else ''}",
             why=f"{first['check']}{place}: {first['problem']}",
-            fix="restore a backup, and compare: esctl verify --log BACKUP",
+            fix="esctl snapshot prune   (snapshots are made anew)"
+            if all(finding["check"] == "snapshot" for finding in report.findings)
+            else "restore a backup, and compare: esctl verify --log BACKUP",
         )

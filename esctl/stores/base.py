@@ -80,11 +80,11 @@ class Snapshot(NamedTuple):
 
 
 class Refused(Exception):  # noqa: N818 - told as a refusal by whoever knows the rules
-    """A state does not accept an event: its position and type, and the state (JSON text)."""
+    """A state does not accept an event: its position and type, the state (JSON text), whether the rule says NULL."""
 
-    def __init__(self, position: int, type_: str, state: str) -> None:
+    def __init__(self, position: int, type_: str, state: str, *, unsure: bool) -> None:
         super().__init__(position)
-        self.position, self.type, self.state = position, type_, state
+        self.position, self.type, self.state, self.unsure = position, type_, state, unsure
 
 
 class Fold(Protocol):
@@ -98,6 +98,9 @@ class Fold(Protocol):
 
     def size(self) -> int:
         """How many bytes the states take, about."""
+
+    def survive(self) -> bool:
+        """After a transaction that was rolled back: whether the fold is still there, which then has no states."""
 
     def feed(self, query: Query) -> Iterator[int]:
         """Fold the events of a query over one stream that has begun; numbers of events, for progress."""
@@ -215,9 +218,6 @@ class Store(Protocol):
     def event_at(self, stream: str, version: int) -> tuple[int, bytes] | None:
         """Position and hash of a stream's event; None where it has none of that version."""
 
-    def matches(self, name: str, pattern: str) -> bool:
-        """Whether a name matches an SQLite GLOB."""
-
     def stream_version(self, stream: str) -> int:
         """The version of the newest event of a stream; 0 where it has none."""
 
@@ -269,6 +269,15 @@ class Store(Protocol):
 
     def limit(self, seconds: float) -> None:
         """Stop a statement that a model had a part in after so many seconds: HandlerError."""
+
+    def copy_to(self, empty: Path) -> None:
+        """The same into an empty file that is there."""
+
+    def cut(self, position: int) -> None:
+        """Within a transaction, on a copy that nobody else knows: have the log end at a position."""
+
+    def compact(self) -> tuple[int, int, bool]:
+        """Give free space back; the size before and after in bytes, and whether the file could shrink at once."""
 
     def trace(self, tell: Callable[[str], None]) -> None:
         """Tell every statement from here on, before it runs."""

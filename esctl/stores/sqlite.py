@@ -41,6 +41,7 @@ WAL_BYTES = 64 * 1024 * 1024  # what the WAL file is cut back to after a checkpo
 BULK_CACHE_KIB = 24 * 1024  # ids come in random order: the more of their index is at hand, the faster
 BULK_CHECKPOINT_PAGES = 4000  # a page that many batches touch is copied once; measured 1.15 times the rate of 1000
 OPCODES_A_BREATH = 1_000_000
+OPCODES_OF_A_MODEL = 1000  # what its expressions do in one may take long
 MODEL_SECONDS = 10.0  # that a statement with a model's expressions in it may run
 
 
@@ -224,6 +225,8 @@ class SqliteStore:
         until = min(query.until, self._newest())
         if query.as_of is not None:
             until = min(until, self.position_at(query.as_of))
+        if self._weaver is not None:
+            self._weaver.noted = query.noted
         upcast = query.upcasting and not query.raw_schema
         bounded = reads.resolve(self._connection, query, until, self._weaving() if upcast else None)
         if bounded.woven is not None:
@@ -235,6 +238,7 @@ class SqliteStore:
             from esctl.stores.sqlite_upcasts import Weaver  # noqa: PLC0415 - only a model needs it
 
             self._weaver = Weaver(self._connection)
+            self._connection.set_progress_handler(self.patience.over, OPCODES_OF_A_MODEL)
         return self._weaver
 
     def version_until(self, stream: str, position: int) -> int:
@@ -267,11 +271,6 @@ class SqliteStore:
                 return evaluated(self._connection, expression, event)
         except MisfitError as error:
             raise error.at(event[0])  # noqa: B904 - the same error, told better
-
-    def matches(self, name: str, pattern: str) -> bool:
-        """See Store."""
-        with Translated(self.path):
-            return bool(self._execute("select ? glob ?", (name, pattern)).get)
 
     def matching(self, pattern: str) -> Iterator[tuple[str, int]]:
         """See Store."""
@@ -384,14 +383,34 @@ class SqliteStore:
         """See Store. SQLite's own online copy: writers go on meanwhile, and it holds the log as of the first page."""
         from esctl.stores.files import draft_of  # noqa: PLC0415 - only backup needs it
 
-        with draft_of(target) as draft, Translated(target):
+        with draft_of(target) as draft:
+            self.copy_to(draft)
+
+    def copy_to(self, empty: Path) -> None:
+        """See Store."""
+        with Translated(empty):
             flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
-            copy = apsw.Connection(draft.absolute().as_uri(), flags=flags)
+            copy = apsw.Connection(empty.absolute().as_uri(), flags=flags)
             try:
                 with copy.backup("main", self._connection, "main") as backup:
                     backup.step(-1)  # all under one read lock: in smaller steps every write starts it anew
             finally:
                 copy.close()
+
+    def cut(self, position: int) -> None:
+        """See Store."""
+        with Translated(self.path):
+            self._appender.cut(position)
+
+    def compact(self) -> tuple[int, int, bool]:
+        """See Store. Each step of the pragma frees a page, so it is run to its end."""
+        with Translated(self.path):
+            size = "select page_count * page_size from pragma_page_count, pragma_page_size"
+            before: int = self._execute(size).get
+            self._run("pragma incremental_vacuum")
+            after: int = self._execute(size).get
+            busy, _, _ = self._execute("pragma wal_checkpoint(truncate)").get or (0, 0, 0)
+            return before, after, not busy
 
     def limit(self, seconds: float) -> None:
         """See Store."""

@@ -12,7 +12,7 @@ import apsw
 
 from esctl import chain
 from esctl.errors import ConflictError
-from esctl.events import SYSTEM_PREFIX, Expect, NewEvent, check_expected, now
+from esctl.events import MODEL_APPLIED, SYSTEM_PREFIX, SYSTEM_STREAM, Expect, NewEvent, check_expected, now
 from esctl.stores import sqlite_reads as reads
 from esctl.stores.sqlite_errors import Translated
 
@@ -124,6 +124,23 @@ class Appender:
             receipts = self._insert(events, known, run)
             self._expect_duplicates = any(receipt[4] for receipt in receipts)
             return receipts
+
+    def cut(self, position: int) -> None:
+        """Within a transaction: have the log end at a position."""
+        assert self.head is not None, "it belongs in a transaction"
+        self._execute("delete from snapshots where position > ?", (position,))
+        self._execute("delete from events where position > ?", (position,))
+        newest = self._execute("select position, hash, recorded from events order by position desc limit 1").get
+        log_id, created = self._execute("select log_id, created from head").get
+        self.head = newest or (0, chain.genesis(log_id), created)
+        self._recorded = max(now(), self.head[2])
+        self._execute(
+            "update head set model = (select ifnull(max(e.position), 0) from events e"
+            " join streams s on s.stream_id = e.stream_id join types t on t.type_id = e.type_id"
+            " where s.name = ? and t.name = ?)",
+            (SYSTEM_STREAM, MODEL_APPLIED),
+        )
+        self._streams.clear()
 
     def _undo(self, start: Head) -> None:
         """Take back what the open transaction inserted after `start` (a savepoint would copy every touched page)."""

@@ -81,6 +81,8 @@ class Patience:
                 why="it may never end",
                 fix="mend it, or give it more time: --timeout 60",
             ) from error
+        if isinstance(error, apsw.NoMemError | MemoryError):
+            raise HandlerError("an expression of the model needs too much memory and was stopped") from error
         if isinstance(error, apsw.SQLError | apsw.TooBigError) and not any(sign in str(error) for sign in _DAMAGE):
             raise MisfitError(
                 f"an expression of the model fails on an event: {error}", fix="esctl upcast check   (names the event)"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from esctl.stores.sqlite_errors import Patience
 
 WINDOW = 256  # events that are fed at once: what SQLite puts aside then stays in the processor's caches (1.1 times)
+MOST_EVENTS = 20_000  # that are fed at once when many streams are folded
 _KEPT = ("stream_id", "position", "version", "time")  # what the fold itself needs of an event, beside the type
 
 
@@ -75,11 +76,19 @@ class Fold:
 
     def size(self) -> int:
         """See Fold."""
-        pages, free, page = (
-            self._connection.execute(f"pragma temp.{name}").get
-            for name in ("page_count", "freelist_count", "page_size")
-        )
-        return int((pages - free) * page)
+        found: int = self._connection.execute(
+            f"select ifnull(sum(octet_length(state)), 0) + 100 * count(*) from {self._fold}"
+        ).get
+        return found
+
+    def survive(self) -> bool:
+        """See Fold. Temporary tables are part of a transaction, too."""
+        made = "select name from sqlite_temp_schema where name glob ?"
+        there = {name for (name,) in self._connection.execute(made, (f"esctl_*_{self._name}",))}
+        self._kinds = {kind for kind in self._kinds if f"esctl_{kind}_{self._name}" in there}
+        if self._fold in there:
+            self.clear()
+        return self._fold in there
 
     def state(self, stream: str) -> tuple[State, int]:
         """See Fold."""
@@ -148,8 +157,8 @@ class Fold:
                 with self._patience:
                     self._run(statement, {**bounded.parameters, **window, "most": bounded.limit})
             except apsw.ConstraintError as error:
-                position, type_, state = str(error).split("\n", 2)
-                raise Refused(int(position), type_, state) from error
+                position, type_, unsure, state = str(error).split("\n", 3)
+                raise Refused(int(position), type_, state, unsure=bool(unsure)) from error
 
     def feed_all(self, query: Query, *, doubt: bool = False) -> list[tuple[int, str]]:
         """See Fold."""
@@ -157,19 +166,33 @@ class Fold:
         conditions = (
             "e.stream_id = f.stream_id",
             "e.version > f.version",
+            "e.version between :since and :last",
             "e.position <= :high",
             *bounded.conditions,
         )
         source = reads.source("", bounded.woven, lead=f"{self._fold} f cross join ")
         inner = f"{source} where {' and '.join(conditions)}"
-        statement = f"{self._into(kind)} select {', '.join(self._columns)} from ({inner}) order by stream_id, version"
-        self._run_feed(statement, {**bounded.parameters, "high": bounded.high})
+        columns = ", ".join(self._columns)
+        statement = f"{self._into(kind)} select {columns} from ({inner}) order by stream_id, version, part"
+        for since, last in self._spans():
+            self._run_feed(statement, {**bounded.parameters, "high": bounded.high, "since": since, "last": last})
         if not doubt:
             return []
         doubted = self._connection.execute(f"select position, type from esctl_after_{self._name} order by position")
         found = doubted.fetchall()
         self._run(f"delete from esctl_after_{self._name}")
         return found  # type: ignore[return-value]  # the columns are what they are
+
+    def _spans(self) -> Iterator[tuple[int, int]]:
+        """Versions cut so that all streams that have begun have not too many events in each span."""
+        newest = "(select max(version) from events e where e.stream_id = f.stream_id)"
+        streams, since, last = self._connection.execute(
+            f"select count(*), ifnull(min(version), 0) + 1, ifnull(max({newest}), 0) from {self._fold} f"
+            f" where {newest} > version"
+        ).get
+        size = max(WINDOW, MOST_EVENTS // max(1, streams))
+        for low in range(since, last + 1, size):
+            yield low, low + size - 1
 
     def states(self, where: str | None = None) -> Iterator[tuple[str, int, int, str, str]]:
         """See Fold."""
@@ -205,8 +228,13 @@ class Fold:
             self._run(f"drop table if exists temp.{table}")
 
     def _run_feed(self, statement: str, parameters: dict[str, Any]) -> None:
-        with Translated(self._path), self._patience:
-            self._connection.execute(statement, parameters).fetchall()
+        try:
+            with Translated(self._path), self._patience:
+                self._connection.execute(statement, parameters).fetchall()
+        except MisfitError as error:
+            if "position" not in error.details:
+                error.fix = "esctl state STREAM --each   (shows how far it can be folded)"
+            raise
 
     def _into(self, kind: str) -> str:
         """The beginning of a statement that feeds; the view and its trigger are made when first needed."""
@@ -225,7 +253,8 @@ class Fold:
         """What is done for an event."""
         program, mine = self._program, f"from {self._fold} where stream_id = new.stream_id"
         refused = f"{mine} and not ifnull(({program.accepts}\n), 0);"
-        seen = "new.position || char(10) || new.type || char(10) || json(state)"
+        unsure = f"iif(({program.accepts}\n) is null, 'null', '')"
+        seen = f"new.position || char(10) || new.type || char(10) || {unsure} || char(10) || json(state)"
         update = (
             f"update {self._fold} set state = {program.state}, version = new.version, position = new.position,"
             " time = new.time, latest = max(latest, new.time), folded = folded + 1 where stream_id = new.stream_id;"
@@ -237,7 +266,7 @@ class Fold:
         return {
             "feed": update,
             "judge": f"select raise(fail, {seen}) {refused} {update}",
-            "doubt": f"{note} {refused} {update}",
+            "doubt": f"{note} {mine} and state is not null and not ifnull(({program.accepts}\n), 0); {update}",
             "each": f"{update} {note} {mine};",
         }[kind]
 

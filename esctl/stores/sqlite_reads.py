@@ -138,8 +138,9 @@ def resolve(connection: apsw.Connection, query: Query, until: int, weaver: Weave
         bounded = Bounded("version", query.since_version or 1, query.until_version or 2**63 - 1, query)
         _by_stream(connection, bounded, query, until)
     if weaver is not None:
-        weaver.noted = query.noted
-        bounded.woven = weaver.woven(query.upcasting, system=query.system or query.stream is not None)
+        bounded.woven = weaver.woven(
+            query.upcasting, system=query.system or query.stream is not None or query.category is not None
+        )
         bounded.conditions += bounded.woven.conditions if bounded.woven else ()
     _by_type(connection, bounded, query)
     for name, operator, value in (("since_time", ">=", query.since_time), ("until_time", "<=", query.until_time)):
@@ -260,7 +261,8 @@ def failing(connection: apsw.Connection, bounded: Bounded) -> int | None:
     statement = bounded.sql(columns, reverse=False)
     for window in windows(bounded):
         try:
-            connection.execute(statement, {**bounded.parameters, **window, "most": NO_LIMIT}).fetchall()
+            with bounded.patience:
+                connection.execute(statement, {**bounded.parameters, **window, "most": NO_LIMIT}).fetchall()
         except (apsw.Error, EsctlError):
             break
     else:

@@ -18,6 +18,7 @@ _COLUMNS = (
 _ROWS = f"""
 select {", ".join(f"cast({c} as blob)" if c in _TEXTS else c for c in _COLUMNS)}
 from snapshots n join streams s on s.stream_id = n.stream_id"""
+_KEYS = "select n.rowid from snapshots n join streams s on s.stream_id = n.stream_id"
 _ORDER = "order by s.name, n.aggregate, n.version desc"
 
 
@@ -26,7 +27,11 @@ def rows(connection: apsw.Connection, stream: str | None, aggregate: str | None)
     asked = {"s.name": stream, "n.aggregate": aggregate}
     given = {column: value for column, value in asked.items() if value is not None}
     where = f"where {' and '.join(f'{column} = ?' for column in given)}" if given else ""
-    for row in connection.execute(f"{_ROWS} {where} {_ORDER}", tuple(given.values())).fetchall():
+    keys = connection.execute(f"{_KEYS} {where} {_ORDER}", tuple(given.values())).fetchall()
+    for (key,) in keys:  # one by one: states may be large, and whoever asks may need the first only
+        row = connection.execute(f"{_ROWS} where n.rowid = ?", (key,)).get
+        if row is None:
+            continue  # somebody pruned it
         yield tuple(
             value.decode("utf-8", "replace") if column in _TEXTS and isinstance(value, bytes) else value
             for column, value in zip(_COLUMNS, row, strict=True)

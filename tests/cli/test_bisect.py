@@ -64,7 +64,7 @@ def test_a_condition_is_asked_after_every_event(run: Run, when: str, version: in
 
 
 def test_it_says_on_stderr_how_it_looked_unless_it_is_to_be_quiet(run: Run) -> None:
-    assert run("bisect", "account-1", "--when", OVERDRAWN).stderr == "bisect: one pass over 3 events\n"
+    assert run("bisect", "account-1", "--when", OVERDRAWN).stderr == "bisect: one pass, events folded: 3\n"
     assert run("bisect", "account-1", "--when", OVERDRAWN, "-q").stderr == ""
 
 
@@ -85,7 +85,10 @@ def test_a_condition_that_stays_true_is_found_between_two_snapshots(run: Run, lo
     with EventLog(log_path, write=True) as log:
         assert keeping.take(log, "account-1") is not None
     done = run("bisect", "account-1", "--when", "state ->> 'balance' < -50")
-    assert (found(done)["version"], done.stderr) == (7, "bisect: 1 snapshots looked at, 7 events folded\n")
+    assert (found(done)["version"], done.stderr) == (
+        7,
+        "bisect: snapshots looked at: 1, events folded: 7; taken to stay true once it is (--no-snapshot is certain)\n",
+    )
 
 
 @pytest.mark.parametrize("when", [OVERDRAWN, "state ->> 'balance' = 7"])

@@ -26,7 +26,7 @@ def log(log_path: Path, esctl: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        (["re"], ["replay"]),
+        (["re"], ["replay", "restore"]),
         (["replay", "ord"], ["order-1", "order-2"]),
         (["replay", ""], ["order-1", "order-2", "payment-1"]),
         (["append", "order-1", "Order"], ["OrderClosed", "OrderPlaced"]),

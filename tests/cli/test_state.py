@@ -311,3 +311,24 @@ def test_a_second_process_s_append_is_seen_by_the_next_state(run: Run, log_path:
     with open_log(log_path, write=True) as other:
         other.append("order-2", "Paid", {"amount": 7})
         assert state(run("state", "order-2")) == {"status": "Paid", "paid": 7, "total": 7}
+
+
+# Fields
+
+
+def test_fields_of_a_state_can_be_picked(run: Run) -> None:
+    run("append", "picked-1", "T", '{"a":{"b":1.50},"s":"text","n":null}')
+    done = run("state", "picked-1", "--fields", "stream,version,state.a.b,state.s,state.n,state.no.such")
+    assert done.stdout == (
+        '{"stream":"picked-1","version":1,"state.a.b":1.50,"state.s":"text","state.n":null,"state.no.such":null}\n'
+    )
+    csv = run("state", "picked-1", "--fields", "state.s, state.a", "-o", "csv").stdout.splitlines()
+    assert csv == ["state.s,state.a", 'text,"{""b"":1.50}"']
+
+
+@pytest.mark.parametrize("name", ["nope", "stream.x", "state.", "", "time.a"])
+def test_a_field_that_no_state_has_is_refused(run: Run, name: str) -> None:
+    run("append", "picked-1", "T")
+    done = run("state", "picked-1", "--fields", name)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no field" in done.stderr

@@ -1,0 +1,47 @@
+"""Whole logs copied: restored from a backup, forked at a point, made smaller."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from esctl.log import EventLog
+from esctl.marks import actor
+from esctl.stores.base import Head
+from esctl.stores.files import draft_of
+
+RESTORED = "LogRestored"
+FORKED = "LogForked"
+
+
+def restore(backup: EventLog, target: Path) -> Head:
+    """Make a log of a backup, under a name that is not taken, and note in it where it comes from; return its head."""
+    return _copied(backup, target, RESTORED, None)
+
+
+def fork(log: EventLog, target: Path, position: int) -> Head:
+    """Make a log of what this one held up to a position, to try what would have been; return its head.
+
+    It keeps the log's id and chain: a head that was written down before the position proves it too.
+    """
+    return _copied(log, target, FORKED, position)
+
+
+def _copied(source: EventLog, target: Path, type_: str, position: int | None) -> Head:
+    """The copy appears under its name when it is whole, its first own event in it."""
+    with draft_of(target) as draft:
+        source.store.copy_to(draft)
+        with EventLog(draft, write=True) as copy:
+            head = copy.head()
+            if position is not None:
+                with copy.transaction():
+                    copy.store.cut(position)
+                copy.store.compact()
+            data = {"from": f"{head[0]}:{head[1].hex()}"} | ({} if position is None else {"until": position})
+            copy.record(type_, _compact(data), _compact({"actor": actor()}))
+            return copy.head()
+
+
+def _compact(value: Mapping[str, object]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
