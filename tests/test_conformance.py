@@ -151,3 +151,22 @@ def test_exactly_the_events_that_readers_cannot_read_fail(
                 assert position in failed
             else:
                 assert position not in failed
+
+
+def test_more_misfits_than_are_named_are_counted_all_the_same(log_path: Path, tmp_path: Path) -> None:
+    bad = 3 * conformance.MOST_FAILURES
+    with open_log(log_path, write=True) as written:
+        written.append_all({"stream": "p", "type": "Paid", "data": {"amount": "much"}} for _ in range(bad))
+        written.append("p", "Paid", {"amount": "12"})
+    with EventLog(log_path) as log:
+        (row,) = checked(log, tmp_path, CONVERTED + NUMBERS)
+    assert (row.failed, row.rejected, len(row.failures)) == (bad, 0, conformance.MOST_FAILURES)
+
+
+def test_a_split_event_that_does_not_fit_counts_once(log_path: Path, tmp_path: Path) -> None:
+    with open_log(log_path, write=True) as written:
+        written.append("p", "Paid", {"amount": "much"})
+    parts = "{ type = 'A', convert = { amount = 'number' } }, { type = 'B', convert = { amount = 'number' } }"
+    with EventLog(log_path) as log:
+        (row,) = checked(log, tmp_path, f"[[event.Paid.upcast]]\nfrom = 1\nsplit = [ {parts} ]\n")
+    assert (row.events, row.failed) == (1, 1)

@@ -164,6 +164,13 @@ def test_an_event_that_its_upcasts_cannot_be_done_on_is_refused(log: EventLog) -
     assert log.head() == before
 
 
+def test_an_expression_may_not_make_texts_of_any_size(log: EventLog) -> None:
+    bomb = "length(hex(printf('%400000000s', 'x')))"
+    hold(log, f'[[event.T.upcast]]\nfrom = 1\ncompute = {{ n = "{bomb}" }}\n')
+    with pytest.raises(RefusedError, match="too big"):
+        append(log, "T", 1)
+
+
 def test_the_schema_version_follows_the_model(log: EventLog) -> None:
     assert append(log, "T") == 1
     hold(log, UPCAST)

@@ -236,3 +236,16 @@ def test_every_expression_of_an_upcast_is_found_with_its_place() -> None:
         "event.B.upcast[1].split[2].compute.a": "4",
         "event.E.upcast[1].when": "5",
     }
+
+
+@pytest.mark.parametrize(("levels", "sound"), [(6, True), (7, False), (22, False)])
+def test_an_event_may_be_read_as_so_many_events_and_no_more(levels: int, sound: bool) -> None:
+    both = "split = [{{ type = 'T{0}' }}, {{ type = 'T{0}' }}]"
+    _, problems = model_of("".join(step(f"T{n}", 1, both.format(n + 1)) for n in range(levels)))
+    assert any("in more than 64 events" in problem.problem for problem in problems) is not sound
+
+
+@pytest.mark.parametrize(("steps", "sound"), [(200, True), (201, False), (2000, False)])
+def test_a_chain_may_have_so_many_steps_and_no_more(steps: int, sound: bool) -> None:
+    _, problems = model_of("".join(step("A", n) for n in range(1, steps + 1)))
+    assert any("more than 200 steps" in problem.problem for problem in problems) is not sound

@@ -20,6 +20,7 @@ _OPTIONS = {
     "head": {"-l": "log", "--log": "log"},
 }
 _ARGUMENTS = {"append": (2, 3), "replay": (0, 1), "state": (1, 1), "head": (0, 0)}
+MODEL_SECONDS = 10.0  # that a statement with a model's expressions in it may run
 _MAX_PLAIN_BYTES = 1024 * 1024
 
 
@@ -100,6 +101,7 @@ def _append(plain: Plain) -> int | None:
     with EventLog(_path(plain), write=True) as log:
         if not log.is_json(data):
             return None
+        log.store.limit(MODEL_SECONDS)
         with log.transaction():
             receipts = log.append([(stream, type_, event_id, None, 0, data.rstrip(" "), "{}", expect)])
     output.records(map(output.receipt, receipts), output.resolve("auto"))
@@ -125,6 +127,7 @@ def _replay(plain: Plain) -> int | None:
     from esctl.query import Query
 
     with EventLog(_path(plain)) as log:
+        log.store.limit(MODEL_SECONDS)
         output.lines(log.lines(Query(stream=plain.arguments[0] if plain.arguments else None)), "ndjson")
     return 0
 
@@ -137,6 +140,7 @@ def _state(plain: Plain) -> int | None:
     from esctl.query import Query
 
     with EventLog(_path(plain)) as log:
+        log.store.limit(MODEL_SECONDS)
         output.write([aggregates.state(log, Query(stream=plain.arguments[0])).line()])
     return 0
 

@@ -268,7 +268,9 @@ class Store(Protocol):
         """Copy a consistent state into a new file while others read and write. `target` must not exist."""
 
     def limit(self, seconds: float) -> None:
-        """Stop a statement that a model had a part in after so many seconds: HandlerError."""
+        """For a process that does nothing else: stop a statement that a model had a part in after so many seconds, or
+        where it needs too much memory: HandlerError.
+        """
 
     def copy_to(self, empty: Path) -> None:
         """The same into an empty file that is there."""

@@ -40,6 +40,7 @@ pragma mmap_size = 0;
 WAL_BYTES = 64 * 1024 * 1024  # what the WAL file is cut back to after a checkpoint
 BULK_CACHE_KIB = 24 * 1024  # ids come in random order: the more of their index is at hand, the faster
 BULK_CHECKPOINT_PAGES = 4000  # a page that many batches touch is copied once; measured 1.15 times the rate of 1000
+HEAP = 1024 * 1024 * 1024  # bytes that SQLite may use in a command
 OPCODES_A_BREATH = 1_000_000
 OPCODES_OF_A_MODEL = 1000  # what its expressions do in one may take long
 MODEL_SECONDS = 10.0  # that a statement with a model's expressions in it may run
@@ -415,6 +416,8 @@ class SqliteStore:
     def limit(self, seconds: float) -> None:
         """See Store."""
         self.patience.seconds = seconds
+        largest: int = self._execute("select largest from head").get
+        self._run(f"pragma hard_heap_limit = {max(HEAP, 16 * largest)}")
 
     def trace(self, tell: Callable[[str], None]) -> None:
         """See Store."""

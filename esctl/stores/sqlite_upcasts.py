@@ -12,7 +12,6 @@ from esctl.query import Shape, Upcasting
 from esctl.sql import names_dates, without_clock
 
 LONGEST = 64 * 1024 * 1024  # bytes of a text that a model's expression may make
-HEAP = 1024 * 1024 * 1024  # bytes that SQLite may use while a model has a part in what it does
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +81,6 @@ class Weaver:
         # One opcode may copy as much as the longest text: the shorter that is, the sooner a limit of time holds.
         largest: int = connection.execute("select largest from head").get
         connection.limit(apsw.SQLITE_LIMIT_LENGTH, max(LONGEST, 4 * largest))
-        connection.execute(f"pragma hard_heap_limit = {max(HEAP, 16 * largest)}").fetchall()
         self._kept: tuple[object, ...] = ()
         connection.create_scalar_function(FAIL, self._fail, 2)  # type: ignore[arg-type]  # it takes any two values
 

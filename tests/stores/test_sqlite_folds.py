@@ -324,3 +324,30 @@ def test_a_reader_that_folds_may_write_nothing_but_temporary_tables(action: int)
     allow = Authorizer(apsw.Connection(":memory:"))
     assert allow(action, "events", None, "main", None) == apsw.SQLITE_DENY
     assert allow(action, "esctl_fold_1", None, "temp", None) == apsw.SQLITE_OK
+
+
+@pytest.mark.parametrize("most", [1, 500, 100_000])
+def test_many_streams_are_fed_in_spans_of_versions_that_make_no_difference(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(folds, "MOST_EVENTS", most)
+    fold = store.fold(compiled(COUNT))
+    fold.begin_all(["c-1", "c-2"])
+    fold.feed_all(Query(until=EVENTS))
+    assert sum(json.loads(text)["n"] for *_, text in fold.states()) == EVENTS
+    fold.feed_all(Query())
+    assert [json.loads(text)["n"] for *_, text in fold.states()] == [EVENTS, EVENTS]
+
+
+def test_a_fold_survives_a_rollback_or_knows_that_it_did_not(written: SqliteStore) -> None:
+    put(written, event(1), event(2))
+    before = written.fold(compiled(COUNT))
+    with written.transaction(keep=False):
+        within = written.fold(compiled(COUNT))
+        for fold in (before, within):
+            fold.begin_all(["c-1"])
+            fold.feed_all(Query())
+    assert (before.survive(), within.survive()) == (True, False)
+    before.begin_all(["c-1"])
+    before.feed_all(Query())
+    assert json.loads(before.state("c-1")[0][4])["n"] == 2
