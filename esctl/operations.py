@@ -205,17 +205,21 @@ def _add(layers: _Layers, sign: str, field: str, source: Source) -> None:
 def _total(sign: str, left: str, left_text: str, right: str, right_text: str) -> str:
     """A sum or a difference as people write it: with as many decimals as the longer of the two, 0.7 and 0.1 are 0.8.
 
-    Binary fractions would give 0.79999999999999993. Whole numbers, numbers with an exponent, and sums of more than
-    fifteen digits are what SQLite makes of them.
+    Binary fractions would give 0.79999999999999993. Numbers with an exponent and sums of more than fifteen digits are
+    what SQLite makes of them. Short numbers, which nearly all are, go by their texts alone.
     """
-    decimals = "max(iif(instr(l, '.'), length(l) - instr(l, '.'), 0), iif(instr(r, '.'), length(r) - instr(r, '.'), 0))"
-    return (
-        f"json((select case when typeof(a) = 'integer' and typeof(b) = 'integer' and typeof(a {sign} b) = 'integer'"
+    decimals = "max(octet_length(l) - instr(l || '.', '.'), octet_length(r) - instr(r || '.', '.'), 0)"
+    short = " and ".join(f"octet_length({n}) < 12 and {n} between '-' and ':'" for n in ("l", "r"))
+    exactly = (
+        f"(select case when typeof(a) = 'integer' and typeof(b) = 'integer' and typeof(a {sign} b) = 'integer'"
         f" then a {sign} b when l like '%e%' or r like '%e%'"
         f" or length(cast(abs(a) + abs(b) as integer)) + {decimals} > 15 then printf('%!.17g', a {sign} b)"
-        f" else printf('%.*f', {decimals}, a {sign} b) end"
-        f" from (select {left} as a, ifnull({left_text}, '0') as l, {right} as b, {right_text} as r, new.position"
-        " limit 1 offset 0)))"
+        f" else printf('%.*f', {decimals}, a {sign} b) end from (select {left} as a, {right} as b limit 1 offset 0))"
+    )
+    return (
+        f"json((select case when {short} and l || r not like '%e%' then printf('%.*f', {decimals}, l {sign} r)"
+        f" else {exactly} end"
+        f" from (select ifnull({left_text}, '0') as l, {right_text} as r, new.position limit 1 offset 0)))"
     )
 
 
