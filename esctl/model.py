@@ -46,7 +46,7 @@ class Step(NamedTuple):
     add: tuple[tuple[str, Source], ...] = ()
     subtract: tuple[tuple[str, Source], ...] = ()
     append: tuple[tuple[str, Source], ...] = ()
-    merge: Source | None = None
+    merge: Copy | None = None
     compute: tuple[tuple[str, str], ...] = ()
     remove: tuple[str, ...] = ()
     when: str | None = None

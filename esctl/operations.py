@@ -14,14 +14,14 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from esctl.model import ANY, Aggregate, Copy, Literal, Source, Step, fingerprint
+from esctl.sql import GAP
 
 FAIL = "esctl_fail"
 """A function of (position, message) that raises; called only for an event that an operation cannot be done on."""
 
 ENGINE = 1  # part of every fingerprint: raised when the same definition begins to give another result
 COLUMNS = ("position", "stream", "version", "id", "type", "schema", "time", "recorded", "data", "meta")
-_GAP = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
-_USED = re.compile(rf"\bnew[\"`\]]?{_GAP}\.{_GAP}[\"`\[]?(\w+)", re.IGNORECASE | re.DOTALL)
+_USED = re.compile(rf"\bnew[\"`\]]?{GAP}\.{GAP}[\"`\[]?(\w+)", re.IGNORECASE | re.DOTALL)
 
 
 def text(value: str) -> str:
@@ -237,9 +237,7 @@ def _append(layers: _Layers, field: str, source: Source) -> None:
     layers.now = made
 
 
-def _merge(layers: _Layers, source: Source) -> None:
-    if isinstance(source, Literal):  # cannot be: merge takes a path
-        return
+def _merge(layers: _Layers, source: Copy) -> None:
     here, payload, where = layers.once(), layers.payload, own_path(source)
     patch = payload if source.path == "$" else f"{payload} -> {where}"
     layers.now = (

@@ -121,8 +121,8 @@ create table {0}bare({0}key primary key, {0}result) without rowid;
 create view {0}feed as select 1 as position, 's' as stream, 1 as version, 'i' as id, 'T' as type, 1 as schema,
                            't' as time, 'r' as recorded, '' as data, '' as meta;"""
 _SCANNED = {"json_each", "json_tree"}  # tables that are functions of their arguments alone
-_GAP = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
-_NAMES_DATES = re.compile(rf"\b(?:{'|'.join(DATES)})[\"`\]]?{_GAP}\(", re.IGNORECASE | re.DOTALL)
+GAP = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+_NAMES_DATES = re.compile(rf"\b(?:{'|'.join(DATES)})[\"`\]]?{GAP}\(", re.IGNORECASE | re.DOTALL)
 _ACTIONS = {
     apsw.SQLITE_ATTACH: "attach a database",
     apsw.SQLITE_PRAGMA: "use a pragma",
@@ -137,6 +137,12 @@ _ACTIONS = {
     apsw.SQLITE_CREATE_TRIGGER: "make a trigger",
     apsw.SQLITE_FUNCTION: "call {1}()",
 }
+
+
+def _denied(action: int, first: str | None, second: str | None) -> str:
+    """What an authorizer did not allow, in words."""
+    told = _ACTIONS.get(action, f"do that ({apsw.mapping_authorizer_function.get(action, action)})")
+    return f"it may not {told.format(first, second)}"
 
 
 def why_not_one_expression(sql: str) -> str:
@@ -225,8 +231,7 @@ class Judge:
                 apsw.SQLITE_FUNCTION: (second or "").lower() in self._deterministic,
             }.get(action, False)
             if not own and not self._denied:
-                told = _ACTIONS.get(action, f"do that ({apsw.mapping_authorizer_function.get(action, action)})")
-                self._denied = f"it may not {told.format(first, second)}"
+                self._denied = _denied(action, first, second)
             return apsw.SQLITE_OK if own else apsw.SQLITE_DENY
 
         self._denied = ""
@@ -281,8 +286,7 @@ class Judge:
     def _allow(self, action: int, first: str | None, second: str | None, trigger: str | None, tables: set[str]) -> int:
         allowed = trigger is None or permitted(action, first, second, tables, self._deterministic)
         if not allowed and not self._denied:
-            told = _ACTIONS.get(action, f"do that ({apsw.mapping_authorizer_function.get(action, action)})")
-            self._denied = f"it may not {told.format(first, second)}"
+            self._denied = _denied(action, first, second)
             if action == apsw.SQLITE_FUNCTION:
                 self._denied += ": only functions whose result depends on nothing but their arguments"
         return apsw.SQLITE_OK if allowed else apsw.SQLITE_DENY
