@@ -232,7 +232,7 @@ def load(store: Store) -> Definitions:
     position = store.model()
     if not position:
         return Definitions(None)
-    for event, _, _ in store.read(Query(since=position, until=position, system=True)):
+    for event in store.model_event():
         return Definitions(_applied(event))
     raise VerificationError(f"there is no model at position {position}", fix="esctl verify")
 

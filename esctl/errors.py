@@ -82,6 +82,12 @@ class UnavailableError(EsctlError):
     kind = "unavailable"
 
 
+class SegmentError(UnavailableError):
+    """A segment of the archive cannot be reached; what is not in it can still be read."""
+
+    kind = "segment"
+
+
 class HandlerError(EsctlError):
     """What a model or a user has esctl run failed: a command, or SQL that ran too long."""
 

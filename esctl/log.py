@@ -255,10 +255,6 @@ class EventLog:
         """What the store finds wrong with itself."""
         return self.store.check(full=full)
 
-    def backup(self, target: Path) -> None:
-        """Copy the log into a new file while it is in use."""
-        self.store.backup(target)
-
     def close(self) -> None:
         """Let go of the file."""
         self.store.close()

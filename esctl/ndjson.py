@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -29,6 +27,7 @@ from esctl.events import (
     new_ids,
     one_line,
 )
+from esctl.text import Deeper
 from esctl.times import canonical, is_canonical
 
 BOM = b"\xef\xbb\xbf"
@@ -38,7 +37,14 @@ _plain_name = re.compile(f"[!-~]{{1,{MAX_NAME_BYTES}}}").fullmatch
 _READ_ON = ("trailing characters", "unicode escape")  # errors that msgspec places behind the byte and not at it
 _ABSENT = Raw(b"")
 _ENVELOPE = ("stream", "type", "data", "id", "time", "schema", "meta", "expect")
-_REPLAYED = ("position", "version", "recorded", "salt", "hash")  # a log gives its own; so `replay | append` works
+_REPLAYED = (
+    "position",
+    "version",
+    "recorded",
+    "salt",
+    "hash",
+    "erased",
+)  # a log gives its own; so `replay | append` works
 # A pair, as far as it takes to see that it is meant as one, or a half.
 _SURROGATE = re.compile(
     rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F]|\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
@@ -61,6 +67,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
     recorded: Raw = _ABSENT
     salt: Raw = _ABSENT
     hash: Raw = _ABSENT
+    erased: bool = False
 
 
 class Defaults(msgspec.Struct, frozen=True):
@@ -135,17 +142,11 @@ def too_large(limit: int) -> RefusedError:
     return RefusedError(f"the event is larger than {limit} bytes", fix="ESCTL_MAX_EVENT=67108864 esctl append …")
 
 
-@contextmanager
-def deeper(text: bytes) -> Iterator[None]:
-    """Room for what is nested up to MAX_DEPTH: Python's own limit is about that, less the frames that are in use."""
+def deeper(text: bytes) -> Deeper:
+    """Room for what is nested up to MAX_DEPTH; raises RefusedError for what is nested beyond."""
     if text.count(b"[") + text.count(b"{") > MAX_DEPTH + 1 and nesting(text.decode()) > MAX_DEPTH + 1:
         raise RefusedError("the JSON is nested too deeply", why=f"{MAX_DEPTH} levels is SQLite's limit")
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(before + 3 * MAX_DEPTH)
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(before)
+    return Deeper()
 
 
 def payload_of(text: bytes, what: str) -> Raw:
@@ -214,7 +215,7 @@ def _events(defaults: Defaults) -> Callable[[_Line], NewEvent]:  # noqa: C901 - 
             data = one_line(data)
         meta = str(line.meta, "utf-8")
         if added or meta[:1] != "{" or len(meta) > _SHORT or "\r" in meta or "\n" in meta:
-            meta = _meta_text(line.meta, defaults.meta)
+            meta = _meta_text(line, defaults.meta)
         if time is not None and not is_canonical(time):
             time = canonical(time)
         return stream, type_, event_id, time, schema, data, meta, expect
@@ -233,11 +234,13 @@ def _check_names(stream: str | None, type_: str | None) -> tuple[str, str]:
     return stream, type_
 
 
-def _meta_text(raw: Raw, added: dict[str, Raw]) -> str:
+def _meta_text(line: _Line, added: dict[str, Raw]) -> str:
     """The text of meta, a JSON object; kept as it came unless there is something to add."""
-    text = str(raw, "utf-8")
+    if line.erased:  # its meta is null, so it comes here
+        raise RefusedError("the event's payload was erased", why="there is nothing left of it to append")
+    text = str(line.meta, "utf-8")
     if added:
-        text = msgspec.json.encode(added | _meta(raw)).decode()
+        text = msgspec.json.encode(added | _meta(line.meta)).decode()
     elif text in ("", "null"):
         return "{}"
     if text[0] != "{":

@@ -34,12 +34,14 @@ class Query:
     `since_time` and `until_time` the producer's time, `as_of` the recorded time (UTC text).
     `where` is an SQL condition over an event's columns, judged by `esctl.sql.check_condition`.
     `raw_schema` reads events as they are stored; else `upcasting`, the log's own, says what they are read as.
+    `hot_only` leaves the archive out.
     `limit` keeps the first so many in reading order, `last` the newest so many. `system` adds the log's own streams.
     """
 
     __slots__ = (
         "as_of",
         "category",
+        "hot_only",
         "last",
         "limit",
         "noted",
@@ -77,13 +79,14 @@ class Query:
         system: bool = False,
         where: str | None = None,
         raw_schema: bool = False,
+        hot_only: bool = False,
     ) -> None:
         self.stream, self.category, self.types, self.where = stream, category, types, where
         self.since, self.until = since, until
         self.since_version, self.until_version = since_version, until_version
         self.since_time, self.until_time, self.as_of = since_time, until_time, as_of
         self.reverse, self.limit, self.last, self.system = reverse, limit, last, system
-        self.raw_schema = raw_schema
+        self.raw_schema, self.hot_only = raw_schema, hot_only
         self.upcasting: Upcasting = {}
         self.noted: Callable[[object, object], None] | None = None  # gets what cannot be upcast: position, reason
         self._check()
@@ -101,6 +104,7 @@ class Query:
             system=self.system,
             where=self.where,
             raw_schema=self.raw_schema,
+            hot_only=self.hot_only,
         )
 
     def _check(self) -> None:

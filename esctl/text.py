@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 # C0 and C1 controls, DEL, line and paragraph separators, bidirectional controls.
 _ACTING = [*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F)]
 _ACTING += range(0x2066, 0x206A)
@@ -13,6 +15,20 @@ class Json(str):
     """A JSON text among values that are printed: it stands for itself."""
 
     __slots__ = ()
+
+
+class Deeper:
+    """A block with room for JSON that is nested as deeply as a log may hold it: Python's own limit is about that, less
+    the frames that are in use.
+    """
+
+    _LEVELS = 3000
+
+    def __enter__(self) -> None:
+        sys.setrecursionlimit(sys.getrecursionlimit() + self._LEVELS)
+
+    def __exit__(self, *_: object) -> None:
+        sys.setrecursionlimit(sys.getrecursionlimit() - self._LEVELS)
 
 
 def clean(text: str) -> str:

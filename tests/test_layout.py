@@ -20,7 +20,7 @@ ROOT = Path(esctl.__file__).parent
 FLOORS: list[set[str]] = [
     {"esctl", "esctl.help", "esctl.errors", "esctl.globs", "esctl.text"},
     {"esctl.chain", "esctl.events"},
-    {"esctl.times", "esctl.fields"},
+    {"esctl.times", "esctl.fields", "esctl.segments"},
     {"esctl.query", "esctl.sql"},
     {"esctl.model"},
     {"esctl.modelfile", "esctl.operations"},
@@ -32,8 +32,10 @@ FLOORS: list[set[str]] = [
     {"esctl.ndjson"},
     {"esctl.decoded"},
     {"esctl.log"},
+    {"esctl.archive"},
     {"esctl.aggregates", "esctl.conformance", "esctl.ingest", "esctl.marks", "esctl.trace", "esctl.verify"},
     {"esctl.copies", "esctl.decide", "esctl.keeping", "esctl.plan", "esctl.points", "esctl.rewriting"},
+    {"esctl.archiving", "esctl.erasure"},
     {"esctl.api"},
     {"esctl.tables"},
     {"esctl.output"},
@@ -49,6 +51,7 @@ HOMES = {
     "sqlite3": {"esctl.stores.migrations"},
     "apsw": {"esctl.stores.*", "esctl.sql"},
     "tomllib": {"esctl.modelfile"},
+    "zstandard": {"esctl.segments"},
     "jsonschema_rs": {"esctl.schemas"},
 }
 # What a plain command line runs; and what it may not load, being slow to load or not needed for it.

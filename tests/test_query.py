@@ -45,7 +45,7 @@ def test_a_query_of_nothing_asks_for_the_whole_log() -> None:
     query = Query()
     said = {name: getattr(query, name) for name in Query.__slots__}
     whole = {"since": 1, "until": MAX_POSITION, "types": (), "upcasting": {}}
-    plain = dict.fromkeys(("reverse", "system", "raw_schema"), False)
+    plain = dict.fromkeys(("reverse", "system", "raw_schema", "hot_only"), False)
     assert said == {**dict.fromkeys(said), **whole, **plain}
 
 

@@ -136,7 +136,7 @@ def test_a_report_says_what_was_done_and_where_the_log_ends(whole: Path) -> None
         position, hash_, _ = log.head()
     for full, mode in ((False, "quick"), (True, "full")):
         assert report(whole, full=full).record() == {
-            "ok": True, "mode": mode, "events": EVENTS, "head": f"{position}:{hash_.hex()}", "findings": [],
+            "ok": True, "mode": mode, "events": EVENTS, "erased": 0, "head": f"{position}:{hash_.hex()}", "findings": [],
         }  # fmt: skip
 
 
@@ -217,6 +217,8 @@ def test_a_writer_beside_it_is_not_mistaken_for_damage(copy: Path, full: bool) -
 
 CHANGES: dict[str, list[str]] = {
     "head.model": ["1", "-1"],
+    "head.definitions": ["'[]'"],
+    "streams.archived": ["1", "-1", "1000"],
     "events.position": ["position + 1000", "-position", "2000000000000000000"],
     "events.stream_id": ["999", "-1", "0"],
     "events.version": ["version + 100", "0", "-version", "9000000000000000000"],
@@ -274,13 +276,16 @@ def test_every_column_is_changed_by_these_tests(whole: Path) -> None:
         for name in stored(whole, f"select name from pragma_table_info('{table}')")
         if name != key or table != "head"
     }
-    hints = {"head.created", "head.largest", "head.quoting"}  # no event depends on them, and the chain is without them
+    # No event depends on them, and the chain is without them; `archived` only tells readers to look again.
+    hints = {"head.created", "head.largest", "head.quoting", "head.archived"}
     assert columns - hints == set(CHANGES)
 
 
 a_number = st.integers(-(2**63), 2**63 - 1) | st.integers(-3, EVENTS + 3)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "model": a_number,
+    "archived": a_number,
+    "definitions": st.text(),
     **dict.fromkeys(["position", "stream_id", "version", "type_id", "schema"], a_number),
     **dict.fromkeys(["id", "time", "recorded", "data", "meta", "name", "log_id"], st.text()),
     **dict.fromkeys(["salt", "hash"], st.binary(max_size=40)),
@@ -316,7 +321,7 @@ def test_no_byte_of_a_payload_can_change_unseen(whole: Path, position: int, plac
 
 
 def test_an_event_moved_to_another_stream_shows(copy: Path) -> None:
-    change(copy, "insert into streams values (1000, 'moved-1')")
+    change(copy, "insert into streams (stream_id, name) values (1000, 'moved-1')")
     change(copy, "update events set stream_id = 1000 where position = 30")
     assert shows(copy)
 

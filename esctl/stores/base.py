@@ -5,7 +5,7 @@ Nothing above this line may assume that positions are dense, that a store is loc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
@@ -15,6 +15,7 @@ from esctl.query import Query, Upcasting
 
 if TYPE_CHECKING:
     from esctl.operations import Program
+    from esctl.segments import Facts, Frame, Line, Packed, Segment
 
 Form = Literal["line", "hash", "data"]
 """What a line says: the event, the event with its salt and hash, or its payload alone."""
@@ -140,6 +141,80 @@ class Fold(Protocol):
         """Let go of everything that the fold needed; it is of no use from then on."""
 
 
+class Archive(Protocol):
+    """The archived part of a log, as of when it was asked for. What is damaged raises VerificationError, what is out of
+    reach SegmentError; both name the segment.
+    """
+
+    segments: list[Segment]
+
+    def frames(self, segment: Segment) -> list[Frame]:
+        """The frames of a segment, in order."""
+
+    def path(self, segment: Segment) -> Path | None:
+        """Where a segment's file lies; None where it is in the log's own."""
+
+    def packed(self, frame: Frame, segment: Segment) -> bytes:
+        """The bytes of a frame as they are, unchecked."""
+
+    def salts(self, frame: Frame, segment: Segment) -> bytes:
+        """The salts of a frame's events, 16 bytes each; zeros for an erased one."""
+
+    def after(self, frame: Frame, segment: Segment) -> bytes:
+        """The chain's hash that is written down for the end of a frame."""
+
+    def digests(self, low: int, high: int) -> dict[int, bytes]:
+        """The digests of erased payloads between two positions."""
+
+    def told(self, segment: Segment) -> tuple[set[tuple[object, ...]], set[tuple[object, ...]]]:
+        """What is written down of a segment, by stream and by type, as `Facts` tells it."""
+
+    def missing_ids(self, lines: Sequence[Line]) -> bool:
+        """Whether one of these events would not be found by its id."""
+
+
+class Archiving(Protocol):
+    """Changes to the archive, each within an open transaction."""
+
+    def pend(self, frames: Iterable[Packed]) -> None:
+        """Keep frames in the log's file, for a segment that is to be; no reader sees them."""
+
+    def drop_pending(self) -> None:
+        """Let go of frames that were kept for a segment that did not come to be."""
+
+    def settle(self, segment: Segment, frames: Sequence[Frame], facts: Facts) -> None:
+        """Have a segment hold its events, and the hot part of the log hold them no more.
+
+        Raises ConflictError where these, or the frames that were kept, are not what the segment was made of.
+        """
+
+    def bring_back(self, segment: Segment, ids: Iterable[str]) -> None:
+        """Have the hot part hold a segment's events, with these ids, and the archive hold them no more."""
+
+    def cut(self, segment: Segment) -> None:
+        """Let go of a segment whose events are to be no more."""
+
+    def place(self, segment: Segment, frames: Iterable[Packed], facts: Facts | None = None) -> None:
+        """Have a segment lie where it now says; with `facts`, hold what it now does."""
+
+    def leave(self, path: str) -> None:
+        """Note that a file outside is to be removed once this is committed."""
+
+    def leftovers(self) -> list[str]:
+        """Files that are to be removed."""
+
+    def removed(self, path: str) -> None:
+        """A file is gone."""
+
+    def erase(self, positions: Sequence[int], digests: Sequence[bytes], event: int) -> None:
+        """Note that payloads are gone, the digests that stand for them, and which event says so; take away those in the
+        hot part.
+        """
+
+    def drop_snapshots(self, stream: str) -> None:
+        """Let go of the snapshots of a stream."""
+
+
 class Store(Protocol):
     """Events in one total order, each in one stream; appended, never changed.
 
@@ -179,8 +254,26 @@ class Store(Protocol):
     def stamp(self, newest: Mapping[str, int]) -> None:
         """From here on an event that is appended with schema 0 gets its type's version, or 1."""
 
+    def archive(self) -> Archive | None:
+        """The archived part; None where there never was one."""
+
+    def archiving(self) -> Archiving:
+        """Changes to the archive."""
+
+    def kept(self, frame: Frame) -> bytes:
+        """The bytes of a frame that was kept for a segment that is to be."""
+
+    def seals(self, low: int, high: int) -> list[tuple[bytes | None, bytes]]:
+        """Salt (None: erased) and hash of the events of the hot part between two positions."""
+
+    def erasures(self) -> Iterator[tuple[int, bytes, int]]:
+        """Position, digest and event of every erased payload."""
+
     def model(self) -> int:
         """The position of the event that holds the model; 0: there is none."""
+
+    def model_event(self) -> Iterator[Event]:
+        """The event that holds the model, for its time, data and meta; quick even where it is archived."""
 
     def hold_model(self, position: int) -> None:
         """Within a transaction: the model is what the event at a position says."""
@@ -264,16 +357,13 @@ class Store(Protocol):
     def check(self, *, full: bool) -> Iterator[Finding]:
         """What the store can check without the chain: its medium, contiguity, versions, heads; `full`: every text."""
 
-    def backup(self, target: Path) -> None:
-        """Copy a consistent state into a new file while others read and write. `target` must not exist."""
-
     def limit(self, seconds: float) -> None:
         """For a process that does nothing else: stop a statement that a model had a part in after so many seconds, or
         where it needs too much memory: HandlerError.
         """
 
     def copy_to(self, empty: Path) -> None:
-        """The same into an empty file that is there."""
+        """Copy a consistent state into an empty file while others read and write."""
 
     def cut(self, position: int) -> None:
         """Within a transaction, on a copy that nobody else knows: have the log end at a position."""

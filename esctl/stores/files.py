@@ -1,14 +1,21 @@
-"""New files that appear whole, under their final name, or not at all."""
+"""New files that appear whole, under their final name, or not at all; and files of segments, read."""
 
 from __future__ import annotations
 
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from esctl.errors import UnavailableError, UsageError
+from esctl.errors import SegmentError, UnavailableError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.segments import Segment
+
+AT_ONCE = 1024 * 1024
 
 
 @contextmanager
@@ -44,3 +51,55 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, durably; one that is gone already is fine."""
+    try:
+        path.unlink(missing_ok=True)
+        if path.parent.is_dir():
+            _sync(path.parent)
+    except OSError as error:
+        raise UnavailableError(f"cannot remove {path}", why=error.strerror or str(error)) from error
+
+
+def read_part(path: Path, offset: int, size: int, segment: Segment) -> bytes:
+    """Bytes of a segment's file. Raises SegmentError where it cannot be reached or has another size."""
+    with _opened(path, segment) as descriptor:
+        return os.pread(descriptor, size, offset)
+
+
+def read_whole(path: Path, segment: Segment) -> Iterator[bytes]:
+    """All bytes of a segment's file, in parts."""
+    with _opened(path, segment) as descriptor:
+        for offset in range(0, segment.size, AT_ONCE):
+            yield os.pread(descriptor, AT_ONCE, offset)
+
+
+@contextmanager
+def _opened(path: Path, segment: Segment) -> Iterator[int]:
+    """A segment's file, which is a regular file and no link to one."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_size != segment.size:
+                raise _unreadable(segment, path, f"it has {status.st_size} bytes, and not {segment.size}")
+            yield descriptor
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _unreadable(segment, path, error.strerror or str(error)) from error
+
+
+def _unreadable(segment: Segment, path: Path, why: str) -> SegmentError:
+    """The error of a segment that cannot be read, which says what still can be."""
+    return SegmentError(
+        f"the segment {segment.name} cannot be read from {path}",
+        why=f"{why}; all but positions {segment.first} to {segment.last} can still be read",
+        fix="bring the file back; or leave the archive out: esctl replay --hot-only",
+        segment=segment.name,
+        path=str(path),
+        first=segment.first,
+        last=segment.last,
+    )

@@ -77,6 +77,58 @@ def m002_model(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def m003_archive(db: Database) -> None:
+    """Events that were archived, and payloads that were erased."""
+    for statement in (
+        # How often the archive has changed, and the payload of the newest model where its event is archived, which
+        # every append needs.
+        "alter table head add column archived integer not null default 0",
+        "alter table head add column definitions text",
+        # A version that the stream has reached for certain: that of its newest event that was ever archived.
+        "alter table streams add column archived integer not null default 0",
+        # A segment: positions first to last, the chain's hash before and after them; bytes and SHA-256 of the file that
+        # it is, or would be. It lies in this file (null) or in a folder.
+        """create table segments (
+             first integer primary key, last integer not null, before blob not null, after blob not null,
+             bytes integer not null, raw_bytes integer not null, sha256 blob not null,
+             first_recorded text not null, last_recorded text not null, created text not null, location text
+           ) strict""",
+        # A frame of lines; `own` counts events of the log's own streams. In this file: the frame and its salts.
+        """create table frames (
+             first integer primary key, last integer not null, segment integer not null, number integer not null,
+             before blob not null, offset integer not null, bytes integer not null, raw_bytes integer not null,
+             sha256 blob not null, own integer not null, packed blob, salts blob
+           ) strict""",
+        # What a segment holds of a stream; `frames` are the numbers of the frames, times microseconds since year 1.
+        """create table archived_streams (
+             segment integer not null, stream_id integer not null,
+             first_version integer not null, last_version integer not null,
+             first_position integer not null, last_position integer not null,
+             first_time integer not null, last_time integer not null, bytes integer not null, frames text not null,
+             primary key (segment, stream_id)
+           ) strict, without rowid""",
+        """create table archived_types (
+             segment integer not null, own integer not null, type_id integer not null, schema integer not null,
+             events integer not null, first_position integer not null, last_position integer not null,
+             first_time text not null, last_time text not null, least_time text not null, greatest_time text not null,
+             first_recorded text not null, last_recorded text not null, bytes integer not null,
+             primary key (segment, own, type_id, schema)
+           ) strict, without rowid""",
+        # The first 6 bytes of the SHA-256 of each archived event's id, as a number.
+        """create table archived_ids (
+             hash integer not null, position integer not null, primary key (hash, position)
+           ) strict, without rowid""",
+        # Payloads that are gone: the digest that stands for each in the chain, and the event that says who and why.
+        """create table erased (
+             position integer primary key, digest blob not null, event integer not null
+           ) strict""",
+        # Files outside that nothing needs any more, and that are still to be removed.
+        "create table leftovers (path text primary key) strict, without rowid",
+    ):
+        db.execute(statement)
+
+
 def create(path: Path) -> str:
     """Make an empty log and return its id. The name appears at once and whole, and nothing is overwritten.
 

@@ -10,13 +10,14 @@ from types import TracebackType
 import apsw
 
 from esctl.errors import MisfitError, StorageVersionError, UnavailableError, UsageError, VerificationError
-from esctl.events import Event, NewEvent, Part
+from esctl.events import MODEL_APPLIED, SYSTEM_STREAM, Event, NewEvent, Part
 from esctl.query import Query
 from esctl.stores import sqlite_facts as facts
 from esctl.stores import sqlite_reads as reads
 from esctl.stores.format import APPLICATION_ID, STORAGE_VERSION, check_there
 from esctl.stores.sqlite_appends import HEAD, Appender, Transaction
 from esctl.stores.sqlite_errors import Patience, Translated
+from esctl.stores.sqlite_windows import Reading, everywhere
 
 TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold start
 if TYPE_CHECKING:
@@ -24,7 +25,18 @@ if TYPE_CHECKING:
 
     from esctl.operations import Program
     from esctl.query import Upcasting
-    from esctl.stores.base import Finding, Form, Head, Receipt, RunExpectation, SealedEvent, Snapshot
+    from esctl.segments import Frame
+    from esctl.stores.base import (
+        Archive,
+        Archiving,
+        Finding,
+        Form,
+        Head,
+        Receipt,
+        RunExpectation,
+        SealedEvent,
+        Snapshot,
+    )
     from esctl.stores.sqlite_folds import Fold
     from esctl.stores.sqlite_upcasts import Weaver
 
@@ -44,6 +56,7 @@ HEAP = 1024 * 1024 * 1024  # bytes that SQLite may use in a command
 OPCODES_A_BREATH = 1_000_000
 OPCODES_OF_A_MODEL = 1000  # what its expressions do in one may take long
 MODEL_SECONDS = 10.0  # that a statement with a model's expressions in it may run
+_NEWEST = """select max(ifnull((select max(position) from events), 0), ifnull((select max(last) from segments), 0))"""
 
 
 class SqliteStore:
@@ -61,11 +74,13 @@ class SqliteStore:
         self._change = -1
         self._folds = 0
         self._weaver: Weaver | None = None
+        self._archiving: Archiving | None = None
         self._connection = self._open(write)
         with Translated(path):
             try:
                 self._execute = self._connection.execute
-                self._appender = Appender(self._connection, path, timeout)
+                self._reading = Reading(self._connection, path)
+                self._appender = Appender(self._reading, timeout)
                 self._settle(write, bulk)
             except (TypeError, ValueError) as error:  # a head that does not say what it says in every log
                 self._connection.close()
@@ -150,10 +165,19 @@ class SqliteStore:
             position: int = self._execute("select model from head").get
             return position
 
+    def model_event(self) -> Iterator[Event]:
+        """See Store."""
+        position, kept = self._execute("select model, definitions from head").get
+        if kept is None:
+            yield from (event for event, _, _ in self.read(Query(since=position, until=position, system=True)))
+            return
+        time, data, meta = (self._execute("select ?1 ->> ?2", (kept, n)).get for n in range(3))
+        yield position, SYSTEM_STREAM, 0, "", MODEL_APPLIED, 1, time, time, data, meta
+
     def hold_model(self, position: int) -> None:
         """See Store."""
         with Translated(self.path):
-            self._execute("update head set model = ?", (position,))
+            self._execute("update head set model = ?, definitions = null", (position,))
 
     def has_snapshots(self, aggregate: str) -> bool:
         """See Store."""
@@ -174,7 +198,38 @@ class SqliteStore:
         with Translated(self.path):
             sqlite_snapshots.drop(self._connection, stream, aggregate, version)
 
+    def archiving(self) -> Archiving:
+        """See Store."""
+        if self._archiving is None:
+            from esctl.stores.sqlite_archiving import Archiving  # noqa: PLC0415 - only an archive needs it
+
+            self._archiving = Archiving(self._connection)
+        return self._archiving
+
     # Reading
+
+    def archive(self) -> Archive | None:
+        """See Store."""
+        with Translated(self.path), self._reading.held():
+            return self._reading.archive
+
+    def erasures(self) -> Iterator[tuple[int, bytes, int]]:
+        """See Store."""
+        with Translated(self.path):
+            yield from self._execute("select position, digest, event from erased order by position")
+
+    def kept(self, frame: Frame) -> bytes:
+        """See Store."""
+        with Translated(self.path):
+            found: bytes | None = self._execute("select packed from frames where first = ?", (frame.first,)).get
+            return found or b""
+
+    def seals(self, low: int, high: int) -> list[tuple[bytes | None, bytes]]:
+        """See Store."""
+        with Translated(self.path):
+            sql = "select salt, hash from events where position between ? and ?"
+            seals: list[Any] = self._execute(sql, (low, high)).fetchall()
+            return seals
 
     def head(self) -> Head:
         """See Store."""
@@ -183,7 +238,8 @@ class SqliteStore:
 
     def _newest(self) -> int:
         """The position up to which there are events: the head's, but for a damaged head."""
-        return min(self.head()[0], self._execute("select max(position) from events").get or 0)
+        newest: int = self._execute(_NEWEST).get
+        return min(self.head()[0], newest)
 
     def stream_version(self, stream: str) -> int:
         """See Store."""
@@ -194,32 +250,34 @@ class SqliteStore:
         """See Store. `recorded` never decreases, so a bisection by position finds it without an index."""
         with Translated(self.path):
             low, high = 0, self._newest()
-            while low < high:
-                middle = (low + high + 1) // 2
-                moment = self._execute("select recorded from events where position = ?", (middle,)).get
-                low, high = (middle, high) if moment <= recorded else (low, middle - 1)
+            with self._reading.held() as archived:
+                sql = everywhere("select recorded from {events} where position = ?1", archived)
+                while low < high:
+                    middle = (low + high + 1) // 2
+                    moment = self._execute(sql, (middle,)).get
+                    low, high = (middle, high) if moment <= recorded else (low, middle - 1)
             return low
 
     def read(self, query: Query) -> Iterator[SealedEvent]:
         """See Store."""
         with Translated(self.path), _Conditioned(query):
             bounded = self._bounded(query)
-            with _Located(self._connection, bounded):
+            with _Located(self._reading, bounded):
                 if bounded.woven is not None and bounded.woven.split:
-                    for *columns, salt, hash_, part in reads.rows(self._connection, bounded, f"{reads.COLUMNS}, part"):
+                    for *columns, salt, hash_, part in reads.rows(self._reading, bounded, f"{reads.COLUMNS}, part"):
                         event = Part(columns)
                         event.part = part
                         yield (event if part else tuple(columns)), salt, hash_
                     return
-                for *columns, salt, hash_ in reads.rows(self._connection, bounded, reads.COLUMNS):
+                for *columns, salt, hash_ in reads.rows(self._reading, bounded, reads.COLUMNS):
                     yield tuple(columns), salt, hash_  # COLUMNS begins with those of an Event
 
     def lines(self, query: Query, form: Form = "line") -> Iterator[bytes]:
         """See Store."""
         with Translated(self.path), _Conditioned(query):
             bounded = self._bounded(query)
-            with _Located(self._connection, bounded):
-                yield from reads.chunks(self._connection, bounded, form)
+            with _Located(self._reading, bounded):
+                yield from reads.chunks(self._reading, bounded, form)
 
     def _bounded(self, query: Query) -> reads.Bounded:
         """The query with names and times resolved to what the tables know, ending at the present head."""
@@ -229,7 +287,7 @@ class SqliteStore:
         if self._weaver is not None:
             self._weaver.noted = query.noted
         upcast = query.upcasting and not query.raw_schema
-        bounded = reads.resolve(self._connection, query, until, self._weaving() if upcast else None)
+        bounded = reads.resolve(self._reading, query, until, self._weaving() if upcast else None)
         if bounded.woven is not None:
             bounded.patience = self.patience
         return bounded
@@ -245,22 +303,26 @@ class SqliteStore:
     def version_until(self, stream: str, position: int) -> int:
         """See Store."""
         with Translated(self.path):
-            found: int | None = self._execute(
-                "select version from events where stream_id = (select stream_id from streams where name = ?)"
-                " and +position <= ? order by version desc limit 1",
-                (stream, position),
-            ).get
-            return found or 0
+            sql = (
+                "select * from (select version from {events} where stream_id = ?1 and +position <= ?2"
+                " order by version desc limit 1)"
+            )
+            asked = (self._stream_id(stream), position)
+            return max((version for (version,) in self._everywhere(sql, asked)), default=0)
 
     def event_at(self, stream: str, version: int) -> tuple[int, bytes] | None:
         """See Store."""
         with Translated(self.path):
-            found: tuple[int, bytes] | None = self._execute(
-                "select position, hash from events"
-                " where stream_id = (select stream_id from streams where name = ?) and version = ?",
-                (stream, version),
-            ).get
-            return found
+            sql = "select position, hash from {events} where stream_id = ?1 and version = ?2"
+            return next(iter(self._everywhere(sql, (self._stream_id(stream), version))), None)
+
+    def _stream_id(self, stream: str) -> int:
+        return self._execute("select stream_id from streams where name = ?", (stream,)).get or 0
+
+    def _everywhere(self, sql: str, parameters: tuple[object, ...]) -> list[Any]:
+        """The rows of a SELECT from `{events}`, archived ones too."""
+        with self._reading.held() as archived:
+            return self._execute(everywhere(sql, archived), parameters).fetchall()
 
     def evaluated(self, expression: str, event: Event) -> str:
         """See Store."""
@@ -281,7 +343,7 @@ class SqliteStore:
     def schemas(self) -> list[tuple[str, int, int]]:
         """See Store."""
         with Translated(self.path):
-            return facts.schemas(self._connection)
+            return facts.schemas(self._reading)
 
     def differences(self, before: str, after: str) -> list[tuple[str, str | None, str | None]]:
         """See Store."""
@@ -307,7 +369,7 @@ class SqliteStore:
             if self._folds == 1:
                 self._connection.authorizer = Authorizer(self._connection, write=self._write)
                 self._run("pragma query_only = off")  # the authorizer sees to it, and lets temporary tables be written
-            return Fold(self._connection, program, str(self._folds), self._bounded, self.patience, self.path)
+            return Fold(self._reading, program, str(self._folds), self._bounded, self.patience)
 
     def is_json(self, text: str) -> bool:
         """See Store. SQLite's parser is at hand when no other is loaded yet."""
@@ -317,7 +379,8 @@ class SqliteStore:
     def find(self, event_id: str) -> int:
         """See Store."""
         with Translated(self.path):
-            return self._execute("select position from events where id = ?", (event_id,)).get or 0
+            found = self._everywhere("select position from {events} where id = ?1", (event_id,))
+            return found[0][0] if found else 0
 
     def names(self, kind: Literal["stream", "type"], prefix: str = "") -> Iterator[str]:
         """See Store."""
@@ -330,22 +393,22 @@ class SqliteStore:
     def streams(self, pattern: str | None, *, system: bool) -> Iterator[dict[str, Any]]:
         """See Store."""
         with Translated(self.path):
-            yield from facts.streams(self._connection, pattern, system=system)
+            yield from facts.streams(self._reading, pattern, system=system)
 
     def types(self, *, system: bool) -> Iterator[dict[str, Any]]:
         """See Store."""
         with Translated(self.path):
-            yield from facts.types(self._connection, system=system)
+            yield from facts.types(self._reading, system=system)
 
     def info(self) -> dict[str, Any]:
         """See Store."""
         with Translated(self.path):
-            return facts.info(self._connection)
+            return facts.info(self._reading)
 
     def over_time(self, buckets: int, group: Literal["stream", "type"]) -> Iterator[tuple[int, str, int]]:
         """See Store."""
         with Translated(self.path):
-            yield from facts.over_time(self._connection, buckets, group)
+            yield from facts.over_time(self._reading, buckets, group)
 
     def changed(self) -> bool:
         """See Store. SQLite keeps the counter in shared memory."""
@@ -357,12 +420,12 @@ class SqliteStore:
         """See Store."""
         from esctl.sql import authorize_reading  # noqa: PLC0415 - only a question needs it
 
-        if upcasting:
-            from esctl.stores.sqlite_upcasts import have_view  # noqa: PLC0415
+        with Translated(self.path), self._reading.held() as archived:
+            if archived or upcasting:
+                from esctl.stores.sqlite_upcasts import have_views  # noqa: PLC0415
 
-            with Translated(self.path):
-                self._run("pragma query_only = off")  # a temporary view stands before the log's own
-                have_view(self._connection, self._weaving(), upcasting)
+                self._run("pragma query_only = off")  # temporary views stand before the log's own
+                have_views(self._connection, self._weaving() if upcasting else None, upcasting, archived=archived)
                 self._run("pragma query_only = on")
         self._connection.authorizer = authorize_reading  # from here on this connection answers questions only
         with Translated(self.path), _Asked():
@@ -378,17 +441,10 @@ class SqliteStore:
         from esctl.stores import sqlite_checks  # noqa: PLC0415 - only verify needs it
 
         with Translated(self.path):
-            yield from sqlite_checks.findings(self._connection, full=full)
-
-    def backup(self, target: Path) -> None:
-        """See Store. SQLite's own online copy: writers go on meanwhile, and it holds the log as of the first page."""
-        from esctl.stores.files import draft_of  # noqa: PLC0415 - only backup needs it
-
-        with draft_of(target) as draft:
-            self.copy_to(draft)
+            yield from sqlite_checks.findings(self._reading, full=full)
 
     def copy_to(self, empty: Path) -> None:
-        """See Store."""
+        """See Store. SQLite's own online copy: writers go on meanwhile, and it holds the log as of the first page."""
         with Translated(empty):
             flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
             copy = apsw.Connection(empty.absolute().as_uri(), flags=flags)
@@ -436,15 +492,15 @@ class SqliteStore:
 class _Located:
     """A block in which an expression of the model may fail on an event, which is then searched for and named."""
 
-    def __init__(self, connection: apsw.Connection, bounded: reads.Bounded) -> None:
-        self.connection, self.bounded = connection, bounded
+    def __init__(self, reading: Reading, bounded: reads.Bounded) -> None:
+        self.reading, self.bounded = reading, bounded
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if isinstance(error, MisfitError) and "position" not in error.details:
-            position = reads.failing(self.connection, self.bounded)
+            position = reads.failing(self.reading, self.bounded)
             if position is not None:
                 error.at(position)
 

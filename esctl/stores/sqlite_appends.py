@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 
 import apsw
@@ -15,9 +14,12 @@ from esctl.errors import ConflictError
 from esctl.events import MODEL_APPLIED, SYSTEM_PREFIX, SYSTEM_STREAM, Expect, NewEvent, check_expected, now
 from esctl.stores import sqlite_reads as reads
 from esctl.stores.sqlite_errors import Translated
+from esctl.stores.sqlite_windows import Reading, everywhere
 
 TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold start
 if TYPE_CHECKING:
+    from typing import Any
+
     from esctl.stores.base import Head, Original, Receipt, RunExpectation
 
 PATIENCE_MS = 50
@@ -27,16 +29,26 @@ HEAD = "select position, hash, recorded from head"
 _INSERT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ORIGINALS = """
 select e.id, e.position, s.name, e.version, t.name, e.data, e.meta
-from carray(?) c cross join events e on e.id = c.value
+from carray(?1) c cross join {events} e on e.id = c.value
 join streams s on s.stream_id = e.stream_id join types t on t.type_id = e.type_id"""
+_LAST = """
+select position, hash, recorded from (
+  select * from (select position, hash, recorded from events order by position desc limit 1)
+  union all select * from (select last, after, last_recorded from segments order by last desc limit 1)
+) order by position desc limit 1"""
+_MODELS = """
+select e.position, json_array(e.time, e.data, e.meta) from streams s cross join {events} e on e.stream_id = s.stream_id
+cross join types t on t.type_id = e.type_id where s.name = ?1 and t.name = ?2"""
 
 
 class Appender:
     """The writing half of a store, on its connection."""
 
-    def __init__(self, connection: apsw.Connection, path: Path, timeout: float) -> None:
-        self._connection, self._execute = connection, connection.execute
-        self.path, self.timeout = path, timeout
+    def __init__(self, reading: Reading, timeout: float) -> None:
+        self._reading = reading
+        self._connection, self._execute = reading.connection, reading.connection.execute
+        self.path, self.timeout = reading.path, timeout
+        self._archived = False  # whether ids may be in the archive, which no index of the hot table knows
         self.head: Head | None = None  # set within a transaction; _start is what it began from
         self.newest: Mapping[str, int] = {}  # the schema version of events that come without one, by type
         self._start: Head | None = None
@@ -58,6 +70,7 @@ class Appender:
                 self._seen_version = seen
             self.head = self._execute(HEAD).get
             assert self.head is not None
+            self._archived = self._reading.known(self._execute("select archived from head").get)
             self._start, self._largest, self._quoting = self.head, 0, False
             self._recorded = max(now(), self.head[2])
 
@@ -115,12 +128,13 @@ class Appender:
         assert self.head is not None, "append belongs in a transaction"
         with Translated(self.path):
             start, self._recorded = self.head, recorded or self._recorded
-            if not self._expect_duplicates and run is None:
+            ids = [event[2] for event in events]
+            if not self._expect_duplicates and run is None and not self._may_be_archived(ids):
                 try:
                     return self._insert(events, None, None)
                 except (apsw.ConstraintError, ConflictError):  # an event that is a duplicate may expect what has passed
                     self._undo(start)
-            known = self._originals([event[2] for event in events])
+            known = self._originals(ids)
             receipts = self._insert(events, known, run)
             self._expect_duplicates = any(receipt[4] for receipt in receipts)
             return receipts
@@ -128,19 +142,24 @@ class Appender:
     def cut(self, position: int) -> None:
         """Within a transaction: have the log end at a position."""
         assert self.head is not None, "it belongs in a transaction"
-        self._execute("delete from snapshots where position > ?", (position,))
-        self._execute("delete from events where position > ?", (position,))
-        newest = self._execute("select position, hash, recorded from events order by position desc limit 1").get
+        for table in ("snapshots", "events", "erased"):
+            self._execute(f"delete from {table} where position > ?", (position,))
+        newest = self._execute(_LAST).get
         log_id, created = self._execute("select log_id, created from head").get
         self.head = newest or (0, chain.genesis(log_id), created)
         self._recorded = max(now(), self.head[2])
         self._execute(
-            "update head set model = (select ifnull(max(e.position), 0) from events e"
-            " join streams s on s.stream_id = e.stream_id join types t on t.type_id = e.type_id"
-            " where s.name = ? and t.name = ?)",
-            (SYSTEM_STREAM, MODEL_APPLIED),
+            "update head set model = ?, definitions = ?",
+            self._model_of(everywhere(_MODELS, self._archived)),
         )
         self._streams.clear()
+
+    def _model_of(self, sql: str) -> tuple[int, str | None]:
+        """Where the newest model stands, and its payload where that is archived."""
+        newest = f"select * from ({sql}) order by position desc limit 1"
+        position, text = self._execute(newest, (SYSTEM_STREAM, MODEL_APPLIED)).get or (0, None)
+        hot = self._execute("select exists(select 1 from events where position = ?)", (position,)).get
+        return position, None if hot else text
 
     def _undo(self, start: Head) -> None:
         """Take back what the open transaction inserted after `start` (a savepoint would copy every touched page)."""
@@ -150,8 +169,17 @@ class Appender:
 
     def _originals(self, ids: list[str]) -> dict[str, Original]:
         """Id -> (position, stream, version, type, data, meta) of those that the log has."""
-        found = self._execute(_ORIGINALS, (apsw.carray(tuple(ids)),)) if ids else ()
+        if not ids:
+            return {}
+        asked = (apsw.carray(tuple(ids)),)
+        found: list[Any] = self._execute(_ORIGINALS.format(events="events"), asked).fetchall()
+        if self._may_be_archived(ids):
+            found += self._execute(_ORIGINALS.format(events="archived"), asked).fetchall()
         return {row[0]: row[1:] for row in found}
+
+    def _may_be_archived(self, ids: list[str]) -> bool:
+        """Whether an event with one of these ids may be in the archive."""
+        return self._archived and self._reading.archive is not None and bool(self._reading.archive.candidates(ids))
 
     def _insert(
         self,
@@ -235,7 +263,8 @@ class Appender:
         run: RunExpectation | None,
     ) -> None:
         position, stream, version, *rest = original
-        if (stream, *rest) != content:
+        erased = rest[1] is None  # then nobody can know what it was
+        if (stream, *rest) != content and not (erased and (stream, rest[0]) == content[:2]):
             names = ("stream", "type", "data", "meta")
             differs = [n for n, old, new in zip(names, (stream, *rest), content, strict=True) if old != new]
             raise ConflictError(
@@ -275,7 +304,7 @@ class Appender:
                         highest += 1
                     streams[name] = [lowest if name.startswith(SYSTEM_PREFIX) else highest, 0]
                 self._connection.executemany(
-                    "insert into streams values (?, ?)", [(streams[name][0], name) for name in new]
+                    "insert into streams (stream_id, name) values (?, ?)", [(streams[name][0], name) for name in new]
                 )
         new_types = {event[1] for event in events if event[1] not in types}
         self._quoting = self._quoting or any('"' in name or "\\" in name for name in (*missing, *new_types))

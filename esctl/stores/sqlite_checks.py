@@ -4,28 +4,73 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import apsw
-
 from esctl.stores.base import Finding
+from esctl.stores.sqlite_windows import Reading, everywhere
 
+# {versions}, {rows} and {archived} are filled in: where there is an archive, it counts too.
 _QUICK: tuple[tuple[str, str], ...] = (
     (
         "contiguity",
         """select null, printf('%d events stand between positions %s and %s, the head is at %d', n, low, high, position)
-           from head, (select count(*) as n, min(position) as low, max(position) as high from events)
+           from head, (select sum(n) as n, min(low) as low, max(high) as high from (
+             select count(*) as n, min(position) as low, max(position) as high from events
+             union all select last - first + 1, first, last from segments))
            where n <> position or ifnull(low, 1) <> 1 or ifnull(high, 0) <> position""",
+    ),
+    (
+        "contiguity",
+        """select e.position, printf('the event is in the segment %d-%d as well', g.first, g.last)
+           from segments g join events e on e.position between g.first and g.last""",
+    ),
+    (
+        "archive",
+        """select first, printf('the segments %d-%d and %d-%d overlap', before, ended, first, last)
+           from (select first, last, lag(first) over w as before, lag(last) over w as ended
+                 from segments window w as (order by first)) where ended >= first or last < first""",
+    ),
+    (
+        "archive",
+        """select g.first,
+                  printf('the segment %d-%d begins with another hash than the one before it ends with', g.first, g.last)
+           from segments g left join segments b on b.last = g.first - 1 left join events e on e.position = g.first - 1
+           where ifnull(b.after, e.hash) <> g.before""",
+    ),
+    (
+        "archive",
+        """select first, printf('the segment %d-%d has frames for %d events', first, last, n) from (
+             select g.first, g.last, (select ifnull(sum(f.last - f.first + 1), 0) from frames f
+                                      where f.segment = g.first and f.first between g.first and g.last) as n
+             from segments g) where n <> last - first + 1""",
+    ),
+    (
+        "archive",
+        """select null, 'the head says that nothing was ever archived' from head
+           where archived <= 0 and (archived < 0 or exists(select 1 from segments))""",
+    ),
+    (
+        "archive",
+        """select null, printf('%d ids are noted of %d archived events', n, events)
+           from (select count(*) as n from archived_ids),
+                (select ifnull(sum(last - first + 1), 0) as events from segments) where n <> events""",
     ),
     (
         "head",
         """select position, 'the head names another hash or recorded time than its event'
-           from head join events e using (position) where e.hash <> head.hash or e.recorded <> head.recorded""",
+           from head join (select position, hash, recorded from events
+                           union all select last, after, last_recorded from segments) e using (position)
+           where e.hash <> head.hash or e.recorded <> head.recorded""",
     ),
     (
         "versions",
         """select null, printf('stream %s has %d events, versions %d to %d', s.name, n, low, high)
-           from (select stream_id, count(*) as n, min(version) as low, max(version) as high
-                 from events group by stream_id) join streams s using (stream_id)
-           where low <> 1 or high <> n""",
+           from ({versions}) join streams s using (stream_id) where low <> 1 or high <> n""",
+    ),
+    (
+        "versions",
+        """select null, printf('stream %s is archived up to version %d, noted is %d', s.name, ifnull(reached, 0), archived)
+           from streams s left join (
+             select stream_id, max(last_version) as reached from archived_streams group by stream_id
+           ) using (stream_id) where ifnull(reached, 0) <> archived""",
     ),
     (
         "versions",
@@ -43,8 +88,24 @@ _QUICK: tuple[tuple[str, str], ...] = (
         "model",
         """select null, printf('the head says that the model is at position %d, the newest is at %d', model, newest)
            from head, (select ifnull(max(e.position), 0) as newest from streams s
-                       join events e on e.stream_id = s.stream_id join types t on t.type_id = e.type_id
+                       cross join ({rows}) e on e.stream_id = s.stream_id
+                       cross join types t on t.type_id = e.type_id
                        where s.name = '$esctl' and t.name = 'ModelApplied') where model <> newest""",
+    ),
+    (
+        "model",
+        """select model, 'the model that the head holds is not the one of its event' from head
+           where definitions is not (select said from ({archived}) where position = model)""",
+    ),
+    (
+        "erased",
+        """select position, 'the payload is gone, and nothing says why' from events
+           where (data is null or meta is null or salt is null) and position not in (select position from erased)""",
+    ),
+    (
+        "erased",
+        """select position, 'the payload is noted as erased, and is there' from events join erased using (position)
+           where data is not null or meta is not null or salt is not null""",
     ),
     (
         "names",
@@ -56,7 +117,8 @@ _FULL: tuple[tuple[str, str], ...] = (
     (
         "json",
         """select position, iif(json_valid(data), 'meta is not a JSON object', 'data is not JSON') from events
-           where not json_valid(data) or not json_valid(meta) or json_type(meta) <> 'object'""",
+           where (data is not null and not json_valid(data))
+              or (meta is not null and (not json_valid(meta) or json_type(meta) <> 'object'))""",
     ),
     (
         "head",
@@ -80,16 +142,39 @@ _FULL: tuple[tuple[str, str], ...] = (
 )
 
 
-def findings(connection: apsw.Connection, *, full: bool) -> Iterator[Finding]:
+_VERSIONS = """select stream_id, count(*) as n, min(version) as low, max(version) as high from events
+group by stream_id"""
+_VERSIONS_EVERYWHERE = f"""select stream_id, sum(n) as n, min(low) as low, max(high) as high from (
+{_VERSIONS} union all
+select stream_id, last_version - first_version + 1, first_version, last_version from archived_streams)
+group by stream_id"""
+_SAID = "select position, json_array(time, data, meta) as said from archived"
+_ROWS = "select position, stream_id, type_id from {events}"
+
+
+def findings(reading: Reading, *, full: bool) -> Iterator[Finding]:
     """Everything found, in one read transaction."""
+    connection = reading.connection
     connection.execute("begin")
     try:
+        archived = reading.known(connection.execute("select archived from head").get)
         pragma = "integrity_check" if full else "quick_check"
         for (text,) in connection.execute(f"pragma {pragma}"):
             if text != "ok":
                 yield ("sqlite", None, str(text))
+        parts = {
+            "versions": _VERSIONS_EVERYWHERE if archived else _VERSIONS,
+            "rows": everywhere(_ROWS, archived),
+            "archived": _SAID if archived else "select 0 as position, null as said",
+        }
         for check, sql in _QUICK + (_FULL if full else ()):
-            for position, problem in connection.execute(sql):
+            for position, problem in connection.execute(_filled(sql, parts)):
                 yield (check, position, problem)
     finally:
         connection.execute("rollback")
+
+
+def _filled(sql: str, parts: dict[str, str]) -> str:
+    for name, text in parts.items():
+        sql = sql.replace(f"{{{name}}}", text)
+    return sql

@@ -8,7 +8,6 @@ windows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import apsw
 
@@ -19,6 +18,7 @@ from esctl.sql import deterministic_functions, permitted
 from esctl.stores import sqlite_reads as reads
 from esctl.stores.base import Refused
 from esctl.stores.sqlite_errors import Translated
+from esctl.stores.sqlite_windows import ARCHIVED, Reading, Windows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,18 +37,18 @@ class Fold:
 
     def __init__(
         self,
-        connection: apsw.Connection,
+        reading: Reading,
         program: Program,
         name: str,
         bounded: Callable[[Query], reads.Bounded],
         patience: Patience,
-        path: Path,
     ) -> None:
-        self._connection, self._program, self._bounded = connection, program, bounded
-        self._patience, self._path = patience, path
+        self._reading, self._connection, self._path = reading, reading.connection, reading.path
+        self._program, self._bounded, self._patience = program, bounded, patience
         self._fold, self._name = f"esctl_fold_{name}", name
         # Only the columns that are named are fed: each costs a copy.
-        self._columns = tuple(dict.fromkeys((*_KEPT, "type", *program.columns)))
+        # `data` tells an event whose payload was erased.
+        self._columns = tuple(dict.fromkeys((*_KEPT, "type", "data", *program.columns)))
         self._kinds: set[str] = set()
         self._run(f"""create temp table {self._fold} (
             stream_id integer primary key, version integer, position integer, time text, latest text, folded integer,
@@ -135,10 +135,11 @@ class Fold:
         return {path: event for path, event in found.items() if path not in open_}
 
     def _windows(self, query: Query, kind: str) -> Iterator[None]:
-        bounded = self._bounded(query)
-        statement = f"{self._into(kind)} {bounded.sql(', '.join(self._columns), reverse=False)}"
-        for window in reads.windows(bounded, self._window()):
-            self._run_feed(statement, {**bounded.parameters, **window, "most": bounded.limit})
+        bounded, into = self._bounded(query), self._into(kind)
+        for window in Windows(self._reading, bounded, self._window()):
+            with window as (table, bounds):
+                statement = f"{into} {bounded.sql(', '.join(self._columns), reverse=False, table=table)}"
+                self._run_feed(statement, {**bounded.parameters, **bounds, "most": bounded.limit})
             yield
 
     def _window(self) -> int:
@@ -151,11 +152,12 @@ class Fold:
         bounded = self._bounded(query)
         bounded.conditions.append("s.name glob :streams")
         bounded.parameters["streams"] = streams
-        statement = f"{self._into('judge')} {bounded.sql(', '.join(self._columns), reverse=False)}"
-        for window in reads.windows(bounded, self._window()):
+        into = self._into("judge")
+        for window in Windows(self._reading, bounded, self._window()):
             try:
-                with self._patience:
-                    self._run(statement, {**bounded.parameters, **window, "most": bounded.limit})
+                with window as (table, bounds), self._patience:
+                    statement = f"{into} {bounded.sql(', '.join(self._columns), reverse=False, table=table)}"
+                    self._run(statement, {**bounded.parameters, **bounds, "most": bounded.limit})
             except apsw.ConstraintError as error:
                 position, type_, unsure, state = str(error).split("\n", 3)
                 raise Refused(int(position), type_, state, unsure=bool(unsure)) from error
@@ -163,11 +165,33 @@ class Fold:
     def feed_all(self, query: Query, *, doubt: bool = False) -> list[tuple[int, str]]:
         """See Fold."""
         bounded, kind = self._bounded(query), "doubt" if doubt else "feed"
+        with self._reading.held() as archived:
+            low = bounded.low
+            for first, last in bounded.ranges(self._reading, self._generation()) if archived else ():
+                if first <= bounded.high:
+                    self._feed_hot(bounded, kind, low, first - 1)
+                    self._feed_archived(bounded, kind, first, min(last, bounded.high))
+                    low = last + 1
+            self._feed_hot(bounded, kind, low, bounded.high)
+        if not doubt:
+            return []
+        doubted = self._connection.execute(f"select position, type from esctl_after_{self._name} order by position")
+        found = doubted.fetchall()
+        self._run(f"delete from esctl_after_{self._name}")
+        return found  # type: ignore[return-value]  # the columns are what they are
+
+    def _generation(self) -> int:
+        return self._reading.archive.generation if self._reading.archive else 0
+
+    def _feed_hot(self, bounded: reads.Bounded, kind: str, low: int, high: int) -> None:
+        """Feed every stream's events from the hot table, in ranges of versions: by the index on them."""
+        if low > high:
+            return
         conditions = (
             "e.stream_id = f.stream_id",
             "e.version > f.version",
             "e.version between :since and :last",
-            "e.position <= :high",
+            "e.position between :low and :high",
             *bounded.conditions,
         )
         source = reads.source("", bounded.woven, lead=f"{self._fold} f cross join ")
@@ -175,13 +199,20 @@ class Fold:
         columns = ", ".join(self._columns)
         statement = f"{self._into(kind)} select {columns} from ({inner}) order by stream_id, version, part"
         for since, last in self._spans():
-            self._run_feed(statement, {**bounded.parameters, "high": bounded.high, "since": since, "last": last})
-        if not doubt:
-            return []
-        doubted = self._connection.execute(f"select position, type from esctl_after_{self._name} order by position")
-        found = doubted.fetchall()
-        self._run(f"delete from esctl_after_{self._name}")
-        return found  # type: ignore[return-value]  # the columns are what they are
+            bounds = {"low": low, "high": high, "since": since, "last": last}
+            self._run_feed(statement, {**bounded.parameters, **bounds})
+
+    def _feed_archived(self, bounded: reads.Bounded, kind: str, low: int, high: int) -> None:
+        """Feed every stream's events from the archive, a frame at a time: each is unpacked once."""
+        begun = f"exists(select 1 from {self._fold} f where f.stream_id = e.stream_id and e.version > f.version)"
+        inner = reads.source("", bounded.woven, table=ARCHIVED)
+        conditions = " and ".join(["e.position between :low and :high", begun, *bounded.conditions])
+        columns, archive = ", ".join(self._columns), self._reading.archive
+        statement = f"{self._into(kind)} select {columns} from ({inner} where {conditions}) order by position, part"
+        while archive is not None and low <= high:
+            last = min(archive.frame_of(low)[1], high)
+            self._run_feed(statement, {**bounded.parameters, "low": low, "high": last})
+            low = last + 1
 
     def _spans(self) -> Iterator[tuple[int, int]]:
         """Versions cut so that all streams that have begun have not too many events in each span."""
@@ -256,7 +287,8 @@ class Fold:
         unsure = f"iif(({program.accepts}\n) is null, 'null', '')"
         seen = f"new.position || char(10) || new.type || char(10) || {unsure} || char(10) || json(state)"
         update = (
-            f"update {self._fold} set state = {program.state}, version = new.version, position = new.position,"
+            f"update {self._fold} set state = iif(new.data is null, state, {program.state}),"
+            " version = new.version, position = new.position,"
             " time = new.time, latest = max(latest, new.time), folded = folded + 1 where stream_id = new.stream_id;"
         )
         note = (
@@ -266,7 +298,10 @@ class Fold:
         return {
             "feed": update,
             "judge": f"select raise(fail, {seen}) {refused} {update}",
-            "doubt": f"{note} {mine} and state is not null and not ifnull(({program.accepts}\n), 0); {update}",
+            "doubt": (
+                f"{note} {mine} and new.data is not null and state is not null"
+                f" and not ifnull(({program.accepts}\n), 0); {update}"
+            ),
             "each": f"{update} {note} {mine};",
         }[kind]
 

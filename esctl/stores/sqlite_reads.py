@@ -9,6 +9,7 @@ import apsw
 
 from esctl.errors import EsctlError
 from esctl.query import Query
+from esctl.stores.sqlite_windows import ARCHIVED, HOT, WINDOW, Reading, Windows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,15 +23,16 @@ if TYPE_CHECKING:
 
 # A stream's version is a seek in the index. Kept in a column it would be one more random page to write for nearly
 # every event of a log with many streams: measured 2.4 of 14 microseconds an event.
-VERSION = "ifnull((select max(version) from events e where e.stream_id = s.stream_id), 0)"
+VERSION = "max(s.archived, ifnull((select max(version) from events e where e.stream_id = s.stream_id), 0))"
 COLUMNS = "position, stream, version, id, type, schema, time, recorded, data, meta, salt, hash"
 # CROSS JOIN keeps the events outermost: a plan that starts from streams or types would sort all it found.
 # Which way in is said as well (NOT INDEXED: by position), since statistics from an ANALYZE could suggest another.
 _SOURCE = """
 select e.position, s.name as stream, e.version, e.id, {type} as type, {schema} as schema, e.time, e.recorded,
        {data} as data, e.meta, e.salt, e.hash, {part} as part, e.stream_id
-from {lead}events e {way_in} cross join streams s on s.stream_id = e.stream_id
+from {lead}{table} e {way_in} cross join streams s on s.stream_id = e.stream_id
      cross join types t on t.type_id = e.type_id{join}"""
+_NOT_OWN = "e.stream_id > 0"  # the log's own streams have negative numbers
 # printf is the fastest way to put text together in SQL. Times need no quoting, and names rarely do: it costs a tenth.
 _NAMES = {
     True: ('"stream":%s', '"id":%s', '"type":%s', "json_quote(stream)", "json_quote(id)", "json_quote(type)"),
@@ -38,41 +40,42 @@ _NAMES = {
 }
 
 
-def source(way_in: str, woven: Woven | None, *, reverse: bool = False, lead: str = "") -> str:
+def source(way_in: str, woven: Woven | None, *, reverse: bool = False, lead: str = "", table: str = HOT) -> str:
     """The SELECT that every read of events goes through, upcasts woven in.
 
-    `way_in` says which index it takes, `lead` what stands before the events in its joins.
+    `way_in` says which index it takes, `lead` what stands before the events in its joins, `table` what has them.
     """
+    parts = {"lead": lead, "table": table, "way_in": way_in}
     if woven is None:
-        return _SOURCE.format(
-            lead=lead, way_in=way_in, type="t.name", schema="e.schema", data="e.data", part="0", join=""
-        )
+        return _SOURCE.format(**parts, type="t.name", schema="e.schema", data="e.data", part="0", join="")
     join = woven.join(reverse=reverse)
-    return _SOURCE.format(
-        lead=lead, way_in=way_in, type=woven.type, schema=woven.schema, data=woven.data, part=woven.part, join=join
-    )
+    return _SOURCE.format(**parts, type=woven.type, schema=woven.schema, data=woven.data, part=woven.part, join=join)
 
 
-def _line(form: Form, *, quoting: bool, parts: bool = False) -> str:
+def _line(form: Form, *, quoting: bool, parts: bool = False, erased: bool = False) -> str:
     """The SQL expression of a line; with `quoting`, of one whose names may hold quotes and backslashes; with `parts`,
-    of one that may be of a split event.
+    of one that may be of a split event; with `erased`, of one whose payload may be gone.
     """
+    data, meta = ("ifnull(data, 'null')", "ifnull(meta, 'null,\"erased\":true')") if erased else ("data", "meta")
     if form == "data":
-        return "cast(printf('%s\n', data) as blob)"
+        return f"cast(printf('%s\n', {data}) as blob)"
     stream, id_, type_, stream_value, id_value, type_value = _NAMES[quoting]
     number, version = (
         ('"version":%s', "version || iif(part, ',\"part\":' || part, '')") if parts else ('"version":%d', "version")
     )
     text = f'''{{"position":%d,{stream},{number},{id_},{type_},"schema":%d,"time":"%s","recorded":"%s"'''
     text += ',"data":%s,"meta":%s'
-    values = f"position, {stream_value}, {version}, {id_value}, {type_value}, schema, time, recorded, data, meta"
+    values = f"position, {stream_value}, {version}, {id_value}, {type_value}, schema, time, recorded, {data}, {meta}"
     if form == "hash":
-        text += ',"salt":"%s","hash":"%s"'
-        values += ", lower(hex(salt)), lower(hex(hash))"
+        text += '%s,"hash":"%s"'
+        proof = 'printf(\',"salt":"%s"\', lower(hex(salt)))'
+        if erased:
+            digest = "(select digest from erased g where g.position = lines.position)"
+            proof = f'iif(salt is null, printf(\',"digest":"%s"\', lower(hex({digest}))), {proof})'
+        values += f", {proof}, lower(hex(hash))"
     return f"cast(printf('{text}}}\n', {values}) as blob)"
 
 
-WINDOW = 1000  # a statement reads so many positions (or versions) and then lets go of its read transaction
 SAFE_BYTES = 64 * 1024 * 1024  # if a whole window is surely smaller, it is fetched at once, which is the fastest way
 NO_LIMIT = 2**63 - 1
 STEP_BYTES = 4 * 1024 * 1024  # else in steps of about so much
@@ -99,7 +102,8 @@ class Bounded:
     """
 
     __slots__ = (
-        "conditions", "high", "key", "limit", "low", "outer", "parameters", "patience", "reverse", "skip", "woven"
+        "conditions", "high", "hot_only", "key", "limit", "low", "outer", "parameters", "patience", "plain", "ranged",
+        "reverse", "skip", "woven"
     )  # fmt: skip
 
     def __init__(self, key: str, low: int, high: int, query: Query) -> None:
@@ -110,6 +114,9 @@ class Bounded:
         # What is asked of the event as it is read. The line feed ends a comment that the condition may end in.
         self.outer = [f"({query.where}\n)"] if query.where else []
         self.woven: Woven | None = None
+        self.hot_only = query.hot_only
+        self.plain = False  # whether it asks for all events, or for all but the log's own
+        self.ranged: tuple[int, list[tuple[int, int]]] = (-1, [])
         self.patience: Patience | _Endless = _ENDLESS
         self.skip = 0  # of the events at `low`, so many parts that come first are not asked for
         self.limit = NO_LIMIT if query.limit is None else query.limit
@@ -118,22 +125,31 @@ class Bounded:
         """No event can match."""
         self.low, self.high = 1, 0
 
-    def sql(self, columns: str, *, reverse: bool) -> str:
+    def ranges(self, reading: Reading, generation: int) -> list[tuple[int, int]]:
+        """Which keys are archived, as ranges in order."""
+        if self.ranged[0] != generation and reading.archive is not None:
+            stream_id = self.parameters.get("stream_id") if self.key == "version" else None
+            self.ranged = generation, reading.archive.ranges(stream_id)
+        return self.ranged[1]
+
+    def sql(self, columns: str, *, reverse: bool, table: str = HOT) -> str:
         """The statement, with the parameters :low, :high and :most beside `parameters`."""
         way_in = "" if self.key == "version" else "not indexed"
         conditions = " and ".join([f"e.{self.key} between :low and :high", *self.conditions])
         order = f"{self.key} desc" if reverse else self.key
         where = f"where {' and '.join(self.outer)} " if self.outer else ""
-        inner = source(way_in, self.woven, reverse=reverse)
+        inner = source(way_in, self.woven, reverse=reverse, table=table)
         offset = f" offset iif(:low = {self.low}, {self.skip}, 0)" if self.skip else ""
-        return f"select {columns} from ({inner} where {conditions}) {where}order by {order} limit :most{offset}"
+        return f"select {columns} from ({inner} where {conditions}) lines {where}order by {order} limit :most{offset}"
 
 
-def resolve(connection: apsw.Connection, query: Query, until: int, weaver: Weaver | None = None) -> Bounded:
+def resolve(reading: Reading, query: Query, until: int, weaver: Weaver | None = None) -> Bounded:
     """Bind a query that ends at position `until` to the tables as they are; with a weaver, upcast."""
+    connection = reading.connection
     if query.stream is None:
         bounded = Bounded("position", query.since, until, query)
         _by_category(bounded, query)
+        bounded.plain = query.category is None
     else:
         bounded = Bounded("version", query.since_version or 1, query.until_version or 2**63 - 1, query)
         _by_stream(connection, bounded, query, until)
@@ -147,8 +163,11 @@ def resolve(connection: apsw.Connection, query: Query, until: int, weaver: Weave
         if value is not None:
             bounded.conditions.append(f"e.time {operator} :{name}")
             bounded.parameters[name] = value
+    bounded.plain = bounded.plain and bounded.woven is None and not bounded.outer and len(bounded.conditions) <= 1
+    if bounded.plain and bounded.conditions:
+        bounded.plain = bounded.conditions == [_NOT_OWN]
     if query.last is not None:
-        _keep_last(connection, bounded, query.last)
+        _keep_last(reading, bounded, query.last)
     return bounded
 
 
@@ -173,7 +192,7 @@ def _by_category(bounded: Bounded, query: Query) -> None:
         bounded.conditions.append("(s.name = :category or s.name >= :category || '-' and s.name < :category || '.')")
         bounded.parameters["category"] = query.category
     elif not query.system:
-        bounded.conditions.append("e.stream_id > 0")  # the log's own streams have negative numbers
+        bounded.conditions.append(_NOT_OWN)
 
 
 def _by_type(connection: apsw.Connection, bounded: Bounded, query: Query) -> None:
@@ -196,37 +215,53 @@ def _by_type(connection: apsw.Connection, bounded: Bounded, query: Query) -> Non
         bounded.nothing()
 
 
-def _keep_last(connection: apsw.Connection, bounded: Bounded, last: int) -> None:
+def _keep_last(reading: Reading, bounded: Bounded, last: int) -> None:
     """Raise the lower bound to the oldest of the newest `last` events that match."""
     if last == 0:
         bounded.nothing()
         return
-    newest = bounded.sql(f"{bounded.key} as key", reverse=True)
-    parameters = {**bounded.parameters, "low": bounded.low, "high": bounded.high, "most": last}
-    oldest, found = connection.execute(f"select min(key), count(*) from ({newest})", parameters).get
+    found, oldest, there = 0, None, 0
+    parameters = {**bounded.parameters, "most": NO_LIMIT}
+    for window in Windows(reading, bounded, NO_LIMIT, reverse=True):
+        with window as (table, bounds):
+            newest = bounded.sql(f"{bounded.key} as key", reverse=True, table=table)
+            asked = {**parameters, **bounds, "most": last - found}
+            least, count = reading.connection.execute(f"select min(key), count(*) from ({newest})", asked).get
+            if count:
+                oldest, there = least, _count(reading, bounded, table, {**parameters, **bounds, "low": least})
+            found += count
+        if found >= last:
+            break
     if oldest is None:
         return
     bounded.low = oldest
     if bounded.woven is not None and bounded.woven.parts > 1 and found == last:  # it may begin within a split event
-        whole = bounded.sql("1", reverse=False)
-        there = connection.execute(
-            f"select count(*) from ({whole})", {**parameters, "low": oldest, "most": NO_LIMIT}
-        ).get
         if bounded.reverse:
             bounded.limit = min(bounded.limit, last)
         else:
-            bounded.skip = there - last
+            bounded.skip = there - count
 
 
-def rows(connection: apsw.Connection, bounded: Bounded, columns: str) -> Iterator[Row]:
+def _count(reading: Reading, bounded: Bounded, table: str, parameters: dict[str, object]) -> int:
+    """How many events match, where a split one may count more than once."""
+    if bounded.woven is None or bounded.woven.parts == 1:
+        return 0
+    whole = bounded.sql("1", reverse=False, table=table)
+    found: int = reading.connection.execute(f"select count(*) from ({whole})", parameters).get
+    return found
+
+
+def rows(reading: Reading, bounded: Bounded, columns: str) -> Iterator[Row]:
     """The columns of each event, in order."""
-    sql, step = bounded.sql(columns, reverse=bounded.reverse), _step(connection, bounded)
+    connection, step = reading.connection, _step(reading.connection, bounded)
     left = bounded.limit
-    for window in windows(bounded):
+    for window in Windows(reading, bounded):
         if left <= 0:
             return
-        with bounded.patience:
-            cursor = connection.execute(sql, {**bounded.parameters, **window, "most": left})
+        block: list[Row] = []
+        with window as (table, bounds), bounded.patience:
+            sql = bounded.sql(columns, reverse=bounded.reverse, table=table)
+            cursor = connection.execute(sql, {**bounded.parameters, **bounds, "most": left})
             block = list(islice(cursor, step)) if step else cursor.fetchall()
         while block:
             left -= len(block)
@@ -235,18 +270,26 @@ def rows(connection: apsw.Connection, bounded: Bounded, columns: str) -> Iterato
                 block = list(islice(cursor, step))
 
 
-def chunks(connection: apsw.Connection, bounded: Bounded, form: Form) -> Iterator[bytes]:
+def chunks(reading: Reading, bounded: Bounded, form: Form) -> Iterator[bytes]:
     """The line of each event, in order, joined to chunks."""
-    quoting, woven = connection.execute("select quoting from head").get, bounded.woven
-    line = _line(form, quoting=bool(quoting or (woven and woven.quoting)), parts=bool(woven and woven.split))
-    sql, step = bounded.sql(line, reverse=bounded.reverse), _step(connection, bounded)
-    left = bounded.limit
-    for window in windows(bounded):
+    connection, woven = reading.connection, bounded.woven
+    quoting, erased = connection.execute("select quoting, exists(select 1 from erased) from head").get
+    quoting = bool(quoting or (woven and woven.quoting))
+    line = _line(form, quoting=quoting, parts=bool(woven and woven.split), erased=bool(erased))
+    step, left = _step(connection, bounded), bounded.limit
+    for window in Windows(reading, bounded):
         if left <= 0:
             return
-        with bounded.patience:
-            cursor = connection.execute(sql, {**bounded.parameters, **window, "most": left})
-            chunk = b"".join(chain.from_iterable(islice(cursor, step))) if step else _at_once(cursor)
+        chunk = b""
+        with window as (table, bounds), bounded.patience:
+            if table == ARCHIVED and bounded.plain and form == "line" and reading.archive is not None:
+                own = not bounded.conditions
+                chunk = reading.archive.lines(**bounds, own=own, limit=left, reverse=bounded.reverse)
+                cursor = iter(())
+            else:
+                sql = bounded.sql(line, reverse=bounded.reverse, table=table)
+                cursor = connection.execute(sql, {**bounded.parameters, **bounds, "most": left})
+                chunk = b"".join(chain.from_iterable(islice(cursor, step))) if step else _at_once(cursor)
         while chunk:
             yield chunk
             if left < NO_LIMIT:
@@ -255,41 +298,36 @@ def chunks(connection: apsw.Connection, bounded: Bounded, form: Form) -> Iterato
                 chunk = b"".join(chain.from_iterable(islice(cursor, step)))
 
 
-def failing(connection: apsw.Connection, bounded: Bounded) -> int | None:
+def failing(reading: Reading, bounded: Bounded) -> int | None:
     """The position of the first event of a query that cannot be read; None where each can by itself."""
     columns = "position, stream, version, type, schema, data, part"
-    statement = bounded.sql(columns, reverse=False)
-    for window in windows(bounded):
-        try:
-            with bounded.patience:
-                connection.execute(statement, {**bounded.parameters, **window, "most": NO_LIMIT}).fetchall()
-        except (apsw.Error, EsctlError):
-            break
-    else:
-        return None
-    for key in range(window["low"], window["high"] + 1):
-        alone = {**bounded.parameters, "low": key, "high": key}
-        try:
-            with bounded.patience:
-                connection.execute(statement, {**alone, "most": NO_LIMIT}).fetchall()
-        except (apsw.Error, EsctlError):
-            raw = Bounded(bounded.key, key, key, Query())
-            raw.conditions = bounded.conditions[: 1 if bounded.key == "version" else 0]
-            found: int | None = connection.execute(raw.sql("position", reverse=False), {**alone, "most": 1}).get
-            return found
+
+    def read(table: str, bounds: dict[str, int]) -> None:
+        statement = bounded.sql(columns, reverse=False, table=table)
+        with bounded.patience:
+            reading.connection.execute(statement, {**bounded.parameters, **bounds, "most": NO_LIMIT}).fetchall()
+
+    for window in Windows(reading, bounded):
+        with window as (table, bounds):
+            try:
+                read(table, bounds)
+            except (apsw.Error, EsctlError):
+                for key in range(bounds["low"], bounds["high"] + 1):
+                    alone = {"low": key, "high": key}
+                    try:
+                        read(table, alone)
+                    except (apsw.Error, EsctlError):
+                        return _position(reading, bounded, table, key)
     return None
 
 
-def windows(bounded: Bounded, size: int = WINDOW) -> Iterator[dict[str, int]]:
-    """The range of keys cut into windows, in reading order."""
-    low, high = bounded.low, bounded.high
-    while low <= high:
-        if bounded.reverse:
-            yield {"low": max(low, high - size + 1), "high": high}
-            high -= size
-        else:
-            yield {"low": low, "high": min(high, low + size - 1)}
-            low += size
+def _position(reading: Reading, bounded: Bounded, table: str, key: int) -> int | None:
+    """The position of the event that has a key."""
+    raw = Bounded(bounded.key, key, key, Query())
+    raw.conditions = bounded.conditions[: 1 if bounded.key == "version" else 0]
+    asked = {**bounded.parameters, "low": key, "high": key, "most": 1}
+    found: int | None = reading.connection.execute(raw.sql("position", reverse=False, table=table), asked).get
+    return found
 
 
 def _step(connection: apsw.Connection, bounded: Bounded) -> int:

@@ -10,6 +10,7 @@ from esctl.errors import MisfitError
 from esctl.operations import COLUMNS, FAIL, columns_of, text
 from esctl.query import Shape, Upcasting
 from esctl.sql import names_dates, without_clock
+from esctl.stores.sqlite_windows import ARCHIVED, HOT, everywhere
 
 LONGEST = 64 * 1024 * 1024  # bytes of a text that a model's expression may make
 
@@ -24,16 +25,21 @@ _NUMBERS = "select type_id, name from carray(?) c cross join types on name = c.v
 Cases = Mapping[int, Mapping[int, tuple[Shape, ...]]]
 
 
-def have_view(connection: apsw.Connection, weaver: Weaver, upcasting: Upcasting) -> None:
-    """Have a temporary view `log` of events as they are read, which names without a schema find first."""
+def have_views(connection: apsw.Connection, weaver: Weaver | None, upcasting: Upcasting, *, archived: bool) -> None:
+    """Have temporary views, which names without a schema find first: `log` of events as they are read, and `events` of
+    the archived ones too.
+    """
     from esctl.stores import sqlite_reads as reads  # noqa: PLC0415 - which imports this module when it needs it
 
-    made = weaver.woven(upcasting, system=True)
-    conditions = f"where {' and '.join(made.conditions)}" if made and made.conditions else ""
+    made = weaver.woven(upcasting, system=True) if weaver else None
+    conditions = f" where {' and '.join(made.conditions)}" if made and made.conditions else ""
     columns = ", ".join(COLUMNS)
-    connection.execute(
-        f"create temp view log as select {columns} from ({reads.source('', made)} {conditions})"
-    ).fetchall()
+    tables = (HOT, ARCHIVED) if archived else (HOT,)
+    parts = [f"select {columns} from ({reads.source('', made, table=table)}{conditions})" for table in tables]
+    connection.execute(f"create temp view log as {' union all '.join(parts)}").fetchall()
+    if archived:
+        both = everywhere("select * from {events}", archived)
+        connection.execute(f"create temp view events as {both}").fetchall()
 
 
 class Woven:
@@ -48,13 +54,24 @@ class Woven:
         key = "iif(e.stream_id < 0, 0, e.type_id)" if system else "e.type_id"
         self.type = _case(key, cases, "t.name", lambda shape: text(shape.type))
         self.schema = _case(key, cases, "e.schema", lambda shape: str(shape.schema))
-        self.data = _case(key, cases, "e.data", lambda shape: "e.data" if shape.data is None else _over_new(shape.data))
+        # A payload that was erased (null) stays so, and is not looked into.
+        self.data = _case(
+            key,
+            cases,
+            "e.data",
+            lambda shape: "e.data" if shape.data is None else f"iif(e.data is null, null, {_over_new(shape.data)})",
+        )
         self.part = _case(key, cases, "0", lambda shape: str(shape.part)) if split else "0"
         self._counts = _counts(key, cases) if split else ""
         self.conditions: list[str] = []
         if not split and (dropped := _counts(key, cases, only=0)):
             self.conditions.append(dropped)
-        hidden = _case(key, cases, "0", lambda shape: _over_new(shape.hidden) if shape.hidden else "0")
+        hidden = _case(
+            key,
+            cases,
+            "0",
+            lambda shape: f"iif(e.data is null, 0, {_over_new(shape.hidden)})" if shape.hidden else "0",
+        )
         if any(shape.hidden for shape in shapes_of(cases)):
             self.conditions.append(f"not {hidden}")
         self.quoting = any('"' in shape.type or "\\" in shape.type for shape in shapes_of(cases))

@@ -57,7 +57,7 @@ def test_a_log_that_is_up_to_date_needs_nothing(esctl: Run, log_path: Path, tmp_
 def test_check_says_by_its_exit_code_that_a_migration_is_needed(esctl: Run, old: Path, tmp_path: Path) -> None:
     done = esctl("migrate", "--check", "--log", "old.db")
     assert done.returncode == 7
-    assert json.loads(done.stdout)["pending"] == 2
+    assert json.loads(done.stdout)["pending"] == 3
     assert "fix: esctl migrate --log old.db" in done.stderr
     assert version(old) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["old.db"]
@@ -66,7 +66,12 @@ def test_check_says_by_its_exit_code_that_a_migration_is_needed(esctl: Run, old:
 def test_a_dry_run_prints_the_plan_and_does_nothing(esctl: Run, old: Path, tmp_path: Path) -> None:
     done = esctl("migrate", "--dry-run", "--log", "old.db")
     assert done.returncode == 0
-    assert json.loads(done.stdout) == {"log": "old.db", "pending": 2, "steps": "m001_events m002_model", "copy": None}
+    assert json.loads(done.stdout) == {
+        "log": "old.db",
+        "pending": 3,
+        "steps": "m001_events m002_model m003_archive",
+        "copy": None,
+    }
     assert version(old) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["old.db"]
 

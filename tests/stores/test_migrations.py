@@ -199,7 +199,7 @@ def unfinished(tmp_path: Path) -> Path:
 
 
 def test_a_log_without_tables_needs_every_migration(unfinished: Path) -> None:
-    assert migrations.pending(unfinished) == ["m001_events", "m002_model"]
+    assert migrations.pending(unfinished) == ["m001_events", "m002_model", "m003_archive"]
 
 
 def test_asking_what_is_pending_changes_nothing(unfinished: Path) -> None:

@@ -20,6 +20,7 @@ from esctl.errors import EsctlError, NotFoundError, StorageVersionError, Unavail
 from esctl.events import NewEvent
 from esctl.query import Query
 from esctl.stores import migrations, sqlite, sqlite_appends
+from esctl.stores.files import draft_of
 from esctl.stores.format import APPLICATION_ID, STORAGE_VERSION
 from esctl.stores.sqlite import SqliteStore
 
@@ -343,12 +344,17 @@ def test_more_streams_than_are_remembered_have_right_versions(log_path: Path) ->
         assert commit(store, [*events(2, "s-1", "one"), *events(1, f"s-{many - 1}", "two")]) == [2, 3, 2]
 
 
-# Backups
+# Copies
+
+
+def backed_up(store: SqliteStore, target: Path) -> None:
+    with draft_of(target) as draft:
+        store.copy_to(draft)
 
 
 def test_a_backup_is_the_log(filled: Path, tmp_path: Path) -> None:
     with closing(SqliteStore(filled)) as store:
-        store.backup(tmp_path / "copy.db")
+        backed_up(store, tmp_path / "copy.db")
         original = list(store.read(Query(system=True))), store.head(), store.log_id
     with closing(SqliteStore(tmp_path / "copy.db", write=True)) as copy:
         assert (list(copy.read(Query(system=True))), copy.head(), copy.log_id) == original
@@ -360,7 +366,7 @@ def test_a_backup_holds_what_was_committed_and_not_what_is_under_way(filled: Pat
         commit(writer, events(1, prefix="committed"))
         with writer.transaction():
             writer.append(events(1, prefix="under way"))
-            reader.backup(tmp_path / "copy.db")
+            backed_up(reader, tmp_path / "copy.db")
     with closing(SqliteStore(tmp_path / "copy.db")) as copy:
         assert ids(copy)[20:] == ["committed-0"]
 
@@ -368,7 +374,7 @@ def test_a_backup_holds_what_was_committed_and_not_what_is_under_way(filled: Pat
 def test_a_backup_does_not_overwrite(filled: Path, tmp_path: Path) -> None:
     (tmp_path / "copy.db").write_text("kept")
     with closing(SqliteStore(filled)) as store, pytest.raises(UsageError, match="is there already"):
-        store.backup(tmp_path / "copy.db")
+        backed_up(store, tmp_path / "copy.db")
     assert (tmp_path / "copy.db").read_text() == "kept"
 
 
@@ -392,6 +398,7 @@ import os, sys
 from pathlib import Path
 from esctl.errors import UnavailableError
 from esctl.query import Query
+from esctl.stores.files import draft_of
 from esctl.stores.sqlite import SqliteStore
 
 path = Path(sys.argv[1])

@@ -18,11 +18,12 @@ from esctl.query import Query
 from esctl.stores import migrations
 from esctl.stores import sqlite_folds as folds
 from esctl.stores import sqlite_reads as reads
+from esctl.stores import sqlite_windows as windows
 from esctl.stores.base import Refused
 from esctl.stores.sqlite import SqliteStore
 from esctl.stores.sqlite_folds import Authorizer
 
-EVENTS = 2 * reads.WINDOW + 7
+EVENTS = 2 * windows.WINDOW + 7
 COUNT = """
 [aggregate.c]
 streams = "c-*"
@@ -99,7 +100,7 @@ def test_each_state_comes_once_and_in_order_whatever_the_window(
 def test_the_event_that_made_a_value_is_found_whatever_the_window(
     written: SqliteStore, monkeypatch: pytest.MonkeyPatch, window: int
 ) -> None:
-    monkeypatch.setattr(reads, "WINDOW", window)
+    monkeypatch.setattr(windows, "WINDOW", window)
     values = ['{"a":1}', '{"a":2,"b":1}', '{"a":1}', '{"b":null}', '{"b":1}', '{"c":0}']
     put(written, *(event(n, data=value) for n, value in enumerate(values)))
     fold = written.fold(MERGE)

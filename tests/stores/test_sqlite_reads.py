@@ -15,10 +15,12 @@ from esctl.events import NewEvent
 from esctl.query import Query
 from esctl.stores import migrations
 from esctl.stores import sqlite_reads as reads
+from esctl.stores import sqlite_windows as windows
 from esctl.stores.base import Form
 from esctl.stores.sqlite import SqliteStore
+from esctl.stores.sqlite_windows import Reading
 
-EVENTS = 2 * reads.WINDOW + 500
+EVENTS = 2 * windows.WINDOW + 500
 ANOTHER = 7  # every seventh event belongs to another stream, so that a stream's versions are not the log's positions
 
 
@@ -95,7 +97,7 @@ def connection(path: Path, request: pytest.FixtureRequest) -> Iterator[apsw.Conn
 
 
 def plan(connection: apsw.Connection, filters: dict[str, Any], columns: str, *, reverse: bool) -> list[str]:
-    bounded = reads.resolve(connection, Query(**filters, reverse=reverse), EVENTS)
+    bounded = reads.resolve(Reading(connection, Path()), Query(**filters, reverse=reverse), EVENTS)
     sql = bounded.sql(columns, reverse=reverse)
     parameters = {**bounded.parameters, "low": bounded.low, "high": bounded.high, "most": bounded.limit}
     return [row[3] for row in connection.execute(f"explain query plan {sql}", parameters)]
@@ -153,7 +155,17 @@ READS: dict[str, dict[str, Any]] = {
     "limit": {"limit": 1700},
     "last": {"last": 1700},
 }
-COUNTS = [0, 1, reads.WINDOW - 1, reads.WINDOW, reads.WINDOW + 1, 2 * reads.WINDOW, EVENTS - 1, EVENTS, EVENTS + 1]
+COUNTS = [
+    0,
+    1,
+    windows.WINDOW - 1,
+    windows.WINDOW,
+    windows.WINDOW + 1,
+    2 * windows.WINDOW,
+    EVENTS - 1,
+    EVENTS,
+    EVENTS + 1,
+]
 
 
 def positions(store: SqliteStore, **filters: Any) -> list[int]:
@@ -194,10 +206,10 @@ def test_last_reaches_back_over_windows(store: SqliteStore, filters: dict[str, A
     assert positions(store, **filters, last=count, reverse=reverse) == newest[:: -1 if reverse else 1]
 
 
-@pytest.mark.parametrize("since", [1, 500, reads.WINDOW, reads.WINDOW + 1])
+@pytest.mark.parametrize("since", [1, 500, windows.WINDOW, windows.WINDOW + 1])
 @both_directions
 def test_windows_may_begin_anywhere(store: SqliteStore, since: int, reverse: bool) -> None:
-    until = since + reads.WINDOW
+    until = since + windows.WINDOW
     assert positions(store, since=since, until=until, reverse=reverse) == list(
         range(since, until + 1) if not reverse else range(until, since - 1, -1)
     )

@@ -22,7 +22,7 @@ from esctl.events import NewEvent
 from esctl.log import EventLog
 from esctl.query import Query
 from esctl.stores import migrations
-from esctl.stores.sqlite_reads import WINDOW
+from esctl.stores.sqlite_windows import WINDOW
 
 STREAMS = ["order-1", "order-2", 'quo"te-1', "cart", "order"]
 TYPES = ["A", "B", "C", 'D "é\\', "it's E"]

@@ -1,0 +1,164 @@
+"""The archived part of a log, written: each change in a transaction that its caller holds."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+
+import apsw
+
+from esctl import chain
+from esctl.errors import ConflictError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.segments import Facts, Frame, Packed, Segment
+
+_FRAMES = "insert or replace into frames values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SEGMENTS = "insert or replace into segments values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_STREAMS = """insert into archived_streams
+select ?1, stream_id, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 from streams where name = ?2"""
+_REACHED = """update streams as s set archived = max(archived, a.last_version) from archived_streams a
+where a.segment = ? and a.stream_id = s.stream_id"""
+_UNREACHED = """update streams set archived = 0
+where stream_id in (select stream_id from archived_streams where segment = ?)"""
+_REACHED_ANEW = """update streams as s set archived = r.reached
+from (select stream_id, max(last_version) as reached from archived_streams group by stream_id) r
+where r.stream_id = s.stream_id and s.archived <> r.reached"""
+_TYPES = """insert into archived_types
+select ?1, ?2, type_id, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 from types where name = ?3"""
+_DEFINITIONS = (
+    """update head set archived = archived + 1, definitions = iif(model between ?1 and ?2, ({text}), definitions)"""
+)
+
+
+class Archiving:
+    """Changes to the archive, on a connection that writes."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection, self._execute = connection, connection.execute
+
+    # Frames of no segment yet, which no reader sees
+
+    def pend(self, frames: Iterable[Packed]) -> None:
+        """Keep frames in the log's file, for a segment that is to be."""
+        self._connection.executemany(_FRAMES, [(*made.frame, made.packed, made.salts) for made in frames])
+
+    def drop_pending(self) -> None:
+        """Let go of frames that were kept for a segment that did not come to be."""
+        self._execute("delete from frames where segment not in (select first from segments)")
+
+    # Segments
+
+    def settle(self, segment: Segment, frames: Sequence[Frame], facts: Facts) -> None:
+        """Have a segment hold its events, and the hot table hold them no more.
+
+        Raises ConflictError where the hot rows, or the frames that were kept, are not those that it was made of.
+        """
+        span = segment.first, segment.last
+        hot = self._execute("select count(*) from events where position between ? and ?", span).get
+        erased = self._execute("select position from erased where position between ? and ?", span).fetchall()
+        kept = self._execute(
+            "select first, sha256 from frames where segment = ? and first between ? and ? and packed is not null",
+            (segment.first, *span),
+        ).fetchall()
+        wanted = [] if segment.location is not None else [(frame.first, frame.sha256) for frame in frames]
+        if hot != segment.events or [position for (position,) in erased] != facts.erased or kept != wanted:
+            raise ConflictError(
+                f"positions {segment.first} to {segment.last} changed while they were archived",
+                why="somebody else archived them or erased payloads",
+                fix="run the same again",
+            )
+        if segment.location is not None:
+            self._connection.executemany(_FRAMES, [(*frame, None, None) for frame in frames])
+        self._execute(_SEGMENTS, segment)
+        self._add(segment, facts)
+        text = "select json_array(time, data, meta) from events where position = model"
+        self._execute(_DEFINITIONS.format(text=text), span)
+        self._execute("delete from events where position between ? and ?", span)
+
+    def _add(self, segment: Segment, facts: Facts) -> None:
+        """Note what a segment holds."""
+        self._connection.executemany(_STREAMS, ((segment.first, *row) for row in facts.by_stream()))
+        self._execute(_REACHED, (segment.first,))
+        self._connection.executemany(_TYPES, ((segment.first, *row) for row in facts.by_type()))
+        ids = facts.ids
+        order = sorted(range(len(ids)), key=ids.__getitem__)  # as the table has them: neighbours share pages
+        rows = ((ids[n], segment.first + n) for n in order)
+        self._connection.executemany("insert into archived_ids values (?, ?)", rows)
+
+    def bring_back(self, segment: Segment, ids: Iterable[str]) -> None:
+        """Have the hot table hold a segment's events, and the archive hold them no more."""
+        span = segment.first, segment.last
+        self._execute("insert into events select * from archived where position between ? and ?", span)
+        self._connection.executemany(
+            "delete from archived_ids where hash = ? and position = ?",
+            [(chain.id_hash(event_id), position) for position, event_id in enumerate(ids, segment.first)],
+        )
+        self._forget(segment)
+        self._execute(_DEFINITIONS.format(text="null"), span)
+
+    def _forget(self, segment: Segment) -> None:
+        """Take a segment and what is known of it out of the tables; its ids apart."""
+        self._execute(_UNREACHED, (segment.first,))
+        for table in ("archived_streams", "archived_types"):
+            self._execute(f"delete from {table} where segment = ?", (segment.first,))
+        self._execute("delete from frames where segment = ?", (segment.first,))
+        self._execute("delete from segments where first = ?", (segment.first,))
+        self._execute(_REACHED_ANEW)
+
+    def cut(self, segment: Segment) -> None:
+        """Let go of a segment whose events are to be no more."""
+        self._execute("delete from archived_ids where position between ? and ?", (segment.first, segment.last))
+        self._forget(segment)
+        self._execute("update head set archived = archived + 1")
+
+    def place(self, segment: Segment, frames: Iterable[Packed], facts: Facts | None = None) -> None:
+        """Have a segment lie where it now says, or hold what it now does: in the log's file with the frames that come
+        with bytes, else without. `facts`: what it holds is something else than it was.
+        """
+        self._execute("delete from frames where segment = ?", (segment.first,))
+        outside = segment.location is not None
+        self._connection.executemany(
+            _FRAMES, ((*f.frame, None, None) if outside else (*f.frame, f.packed, f.salts) for f in frames)
+        )
+        self._execute(_SEGMENTS, segment)
+        if facts is not None:
+            for table in ("archived_streams", "archived_types"):
+                self._execute(f"delete from {table} where segment = ?", (segment.first,))
+            self._connection.executemany(_STREAMS, [(segment.first, *row) for row in facts.by_stream()])
+            self._connection.executemany(_TYPES, [(segment.first, *row) for row in facts.by_type()])
+        self._execute("update head set archived = archived + 1")
+
+    # Files that nothing needs any more
+
+    def leave(self, path: str) -> None:
+        """Note that a file outside is to be removed once this is committed."""
+        self._execute("insert or ignore into leftovers values (?)", (path,))
+
+    def leftovers(self) -> list[str]:
+        """Files that are to be removed."""
+        return [path for (path,) in self._execute("select path from leftovers")]
+
+    def removed(self, path: str) -> None:
+        """A file is gone."""
+        self._execute("delete from leftovers where path = ?", (path,))
+
+    # Erasure
+
+    def erase(self, positions: Sequence[int], digests: Sequence[bytes], event: int) -> None:
+        """Note that payloads are gone and which event says so; take those of the hot table away, and every snapshot
+        that may hold some of them.
+        """
+        rows = [(position, digest, event) for position, digest in zip(positions, digests, strict=True)]
+        self._connection.executemany("insert into erased values (?, ?, ?)", rows)
+        self._execute(
+            "update events set data = null, meta = null, salt = null where position in (select value from carray(?))",
+            (apsw.carray(array("q", positions), flags=apsw.SQLITE_CARRAY_INT64),),
+        )
+
+    def drop_snapshots(self, stream: str) -> None:
+        """Let go of the snapshots of a stream."""
+        self._execute(
+            "delete from snapshots where stream_id = (select stream_id from streams where name = ?)", (stream,)
+        )
