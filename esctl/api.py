@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import msgspec
 
-from esctl import aggregates, marks, plan, verify
+from esctl import aggregates, copies, marks, plan, verify
 from esctl.decoded import Event as Event  # noqa: PLC0414 - part of this API
 from esctl.decoded import decoded
 from esctl.errors import EsctlError, RefusedError, UsageError
@@ -215,7 +215,7 @@ class Log:
 
     def backup(self, target: str | os.PathLike[str]) -> None:
         """Copy the log into a new file while it is in use."""
-        self._log.backup(Path(target))
+        copies.backup(self._log, Path(target))
 
     def close(self) -> None:
         """Let go of the file."""

@@ -15,9 +15,17 @@ RESTORED = "LogRestored"
 FORKED = "LogForked"
 
 
-def restore(backup: EventLog, target: Path) -> Head:
+def backup(log: EventLog, target: Path, *, segments: bool = True) -> Head:
+    """Copy a log into a new file while it is in use: with the segments that lie outside in it, or else (`segments`
+    False) naming the files that they are. Return its head.
+    """
+    with draft_of(target) as draft:
+        return _copy(log, draft, segments=segments)
+
+
+def restore(source: EventLog, target: Path) -> Head:
     """Make a log of a backup, under a name that is not taken, and note in it where it comes from; return its head."""
-    return _copied(backup, target, RESTORED, None)
+    return _copied(source, target, RESTORED, None)
 
 
 def fork(log: EventLog, target: Path, position: int) -> Head:
@@ -31,16 +39,35 @@ def fork(log: EventLog, target: Path, position: int) -> Head:
 def _copied(source: EventLog, target: Path, type_: str, position: int | None) -> Head:
     """The copy appears under its name when it is whole, its first own event in it."""
     with draft_of(target) as draft:
-        source.store.copy_to(draft)
+        head = _copy(source, draft)
         with EventLog(draft, write=True) as copy:
-            head = copy.head()
             if position is not None:
-                with copy.transaction():
-                    copy.store.cut(position)
+                _cut(copy, position)
                 copy.store.compact()
             data = {"from": f"{head[0]}:{head[1].hex()}"} | ({} if position is None else {"until": position})
             copy.record(type_, _compact(data), _compact({"actor": actor()}))
             return copy.head()
+
+
+def _copy(source: EventLog, draft: Path, *, segments: bool = True) -> Head:
+    """Copy a log into an empty file; its head as of then."""
+    source.store.copy_to(draft)
+    with EventLog(draft, write=True) as copy:
+        if copy.store.archive() is not None:
+            from esctl import archive  # noqa: PLC0415 - zstandard and msgspec, for logs that need them
+
+            (archive.embed if segments else archive.refer)(copy, source)
+        return copy.head()
+
+
+def _cut(copy: EventLog, position: int) -> None:
+    """Have a copy end at a position."""
+    if copy.store.archive() is not None:
+        from esctl import archive  # noqa: PLC0415
+
+        archive.cut(copy, position)
+    with copy.transaction():
+        copy.store.cut(position)
 
 
 def _compact(value: Mapping[str, object]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from functools import partial
 
 from esctl.log import EventLog
-from esctl.marks import position_named
+from esctl.marks import position_named, position_of
 from esctl.query import Query
-from esctl.times import Point, parse_point
+from esctl.times import Point, parse_point, utc_text
 
 
 def query_of(
@@ -26,6 +27,15 @@ def query_of(
             point = parse_point(text, upper=name != "since", mark=partial(position_named, log))
             _bound(bounds, name, point)
     return Query(stream=stream, **bounds, **filters)  # type: ignore[arg-type]  # each name is one of Query's
+
+
+def before(log: EventLog, text: str) -> int:
+    """The position of the newest event before a point: of a time, of those that were recorded earlier."""
+    point = parse_point(text, upper=False, mark=partial(position_named, log))
+    if point.time is None:
+        return position_of(log, point) - 1
+    moment = datetime.fromisoformat(point.time) - timedelta(microseconds=1)
+    return log.store.position_at(utc_text(moment))
 
 
 def _bound(bounds: dict[str, object], name: str, point: Point) -> None:

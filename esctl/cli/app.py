@@ -16,12 +16,14 @@ from typer.core import TyperCommand, TyperGroup
 from esctl import __version__, output
 from esctl.cli import (
     append,
+    archive,
     backup,
     bisect,
     compact,
     completion,
     decide,
     diff,
+    erase,
     fork,
     head,
     info,
@@ -62,7 +64,9 @@ app = typer.Typer(
 WRITING = (init, append, decide, mark)
 READING = (replay, state, diff, bisect, show, streams, types, info, marks, query, head)
 MODELLING = (model, upcast, snapshot)
-KEEPING = (verify, backup, restore, fork, compact, migrate, help_, completion)
+ARCHIVING = (archive,)
+GROUPS = (*MODELLING, *ARCHIVING)
+KEEPING = (erase, verify, backup, restore, fork, compact, migrate, help_, completion)
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -77,7 +81,7 @@ def _add(group: typer.Typer, name: str, function: Callable[..., None], examples:
 
 for module in (*WRITING, *READING):
     _add(app, _name(module), module.command, module.EXAMPLES)
-for module in MODELLING:
+for module in GROUPS:
     group = typer.Typer(help=module.ABOUT, epilog=f"\b\n{module.EXAMPLES}", rich_markup_mode=None, no_args_is_help=True)
     for verb, function in module.COMMANDS.items():
         _add(group, verb, function, module.EXAMPLES)
@@ -96,12 +100,12 @@ def main(version: bool = typer.Option(False, "--version", help="Show the version
 
 def verbs() -> list[str]:
     """The commands' names."""
-    return [_name(module) for module in (*WRITING, *READING, *MODELLING, *KEEPING)]
+    return [_name(module) for module in (*WRITING, *READING, *GROUPS, *KEEPING)]
 
 
 def subverbs(verb: str) -> list[str]:
     """The commands of a group of commands; none of any other."""
-    return [verb_ for module in MODELLING if _name(module) == verb for verb_ in module.COMMANDS]
+    return [verb_ for module in GROUPS if _name(module) == verb for verb_ in module.COMMANDS]
 
 
 def options(verb: str, subverb: str = "") -> list[str]:
@@ -117,7 +121,7 @@ def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; a signal ends the process instead."""
     signal.signal(signal.SIGTERM, _stop)
     try:
-        return _invoke(hoist(arguments, [_name(group) for group in MODELLING]))
+        return _invoke(hoist(arguments, [_name(group) for group in GROUPS]))
     except BaseException as error:  # noqa: BLE001 - whatever ends a command gets its exit code and its last words here
         return ended_by(error, arguments)
 

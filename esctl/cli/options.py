@@ -153,9 +153,13 @@ def opened(ctx: typer.Context, *, write: bool = False, bulk: bool = False) -> Ev
     return log
 
 
-def agree(plan: str, *, yes: bool) -> None:
-    """Ask before a plan is carried out: on a terminal; elsewhere --yes has to have answered."""
-    output.say(plan)
+def agree(plan: str, *, yes: bool, quiet: bool = False) -> None:
+    """Ask before a plan is carried out: on a terminal; elsewhere --yes has to have answered.
+
+    `quiet`: the plan is not told where nobody is asked.
+    """
+    if not (yes and quiet):
+        output.say(plan)
     if yes:
         return
     if sys.stdin is None or not sys.stdin.isatty():

@@ -45,6 +45,7 @@ def command(
     template: str | None = typer.Option(None, metavar="TEXT", help="A line an event, with {field} filled in."),
     raw_schema: bool = typer.Option(False, "--raw-schema", help="Events as they are stored, without upcasts."),
     hash_: bool = typer.Option(False, "--hash", help="With salt and hash, so that anyone can recompute the chain."),
+    hot_only: bool = typer.Option(False, "--hot-only", help="Without what is archived."),
     system: bool = typer.Option(False, "--system", help="With the log's own streams."),
     fail_empty: bool = typer.Option(False, "--fail-empty", help="Exit 10 if nothing matches."),
     emit_head: bool = typer.Option(False, "--emit-head", help="Print the head that was read up to on stderr."),
@@ -57,6 +58,7 @@ def command(
     filters = {"category": category, "types": tuple(type_), "where": where, "limit": limit, "last": last}
     with opened(ctx) as log:
         filters |= {"reverse": reverse, "system": system, "raw_schema": raw_schema or hash_}
+        filters |= {"hot_only": hot_only}
         query = query_of(log, stream, since=since, until=until, as_of=as_of, **filters)
         if type_:
             output.unknown_types(type_, list(log.store.names("type")))

@@ -1,0 +1,177 @@
+"""Segments made: the oldest hot events compressed, kept, read back and compared, and only then gone from the hot table.
+
+Until a segment is settled no reader knows of it; what a killed run leaves behind is cleared away by the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from esctl import segments
+from esctl.archive import Span, digest_of, folder_for, hash_before, location, tidy, write
+from esctl.chain import SALT_BYTES
+from esctl.events import now
+from esctl.log import EventLog
+from esctl.query import Query
+from esctl.segments import Facts, Frame, Packed, Segment
+from esctl.stores.files import read_part
+
+SEGMENT_EVENTS = 100_000
+HASH_BYTES = 32
+
+
+class Draft:
+    """A segment that is made, not kept yet: its frames, with their bytes (in a file without a name beside the log),
+    salts and events' hashes one after the other, and the SHA-256 of each frame's lines.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.frames: list[Frame] = []
+        self.size = 0
+        self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - closed when the draft was kept
+        self.salts, self.hashes = bytearray(), bytearray()
+        self.lines: list[bytes] = []
+
+    def add(self, frame: Frame, packed: bytes, lines: bytes, seals: Sequence[tuple[bytes | None, bytes]]) -> None:
+        """Take a frame in."""
+        self.frames.append(frame)
+        self._file.write(packed)
+        self.size += len(packed)
+        self.salts += segments.salts_of(salt for salt, _ in seals)
+        for _, hash_ in seals:
+            self.hashes += hash_
+        self.lines.append(hashlib.sha256(lines).digest())
+
+    def of(self, frame: Frame) -> Packed:
+        """A frame with its bytes and salts."""
+        low, high = ((position - self.frames[0].first) * SALT_BYTES for position in (frame.first, frame.last + 1))
+        return Packed(frame, self.packed(frame), memoryview(self.salts)[low:high])
+
+    def packed(self, frame: Frame) -> bytes:
+        """The bytes of a frame."""
+        self._file.flush()
+        return os.pread(self._file.fileno(), frame.size, frame.offset)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def hashes_of(self, frame: Frame) -> memoryview:
+        """The hashes of a frame's events, one after the other."""
+        low, high = ((position - self.frames[0].first) * HASH_BYTES for position in (frame.first, frame.last + 1))
+        return memoryview(self.hashes)[low:high]
+
+
+def create(
+    log: EventLog,
+    spans: Iterable[Span],
+    *,
+    most: int = SEGMENT_EVENTS,
+    level: int = segments.LEVEL,
+    to: Path | None = None,
+) -> Iterator[Segment]:
+    """Archive ranges of the hot part, in segments of at most `most` events; each is told when it is kept for good.
+
+    While one is compared and kept, the next is compressed by another thread.
+    """
+    tidy(log)
+    folder = None if to is None else folder_for(to)
+    with EventLog(log.path) as reader, EventLog(log.path) as checker, ThreadPoolExecutor(1) as pool:
+        pieces = [(low, min(low + most - 1, last)) for first, last in spans for low in range(first, last + 1, most)]
+        ahead = deque[Future[Draft]]()
+        for piece in [*pieces, None]:
+            if piece is not None:
+                ahead.append(pool.submit(_drafted, reader, *piece, level))
+            if piece is None or len(ahead) > 1:
+                with closing(ahead.popleft().result()) as draft:
+                    yield _kept(log, checker, draft, folder)
+    log.store.compact()
+
+
+def _drafted(log: EventLog, first: int, last: int, level: int) -> Draft:
+    """Make the frames of a segment from the hot rows."""
+    made, compress = Draft(log.path.absolute().parent), segments.compressor(level)
+    start, before = first, hash_before(log, first)
+    for lines in _framed(log.store.lines(Query(since=first, until=last, system=True, raw_schema=True))):
+        events, offset = lines.count(b"\n"), made.size
+        seals = log.store.seals(first, first + events - 1)
+        packed = compress(lines)
+        digest, number = hashlib.sha256(packed).digest(), len(made.frames)
+        own = events - segments.without_own(lines).count(b"\n")
+        frame = Frame(first, first + events - 1, start, number, before, offset, len(packed), len(lines), digest, own)
+        made.add(frame, packed, lines, seals)
+        first, before = frame.last + 1, seals[-1][1]
+    return made
+
+
+def _framed(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines in frames: about FRAME_EVENTS each, or fewer where they are long."""
+    kept: list[bytes] = []
+    size = events = 0
+    for chunk in chunks:
+        for lines in [chunk] if len(chunk) <= segments.FRAME_BYTES else chunk.splitlines(keepends=True):
+            more = lines.count(b"\n")
+            if kept and (size + len(lines) > segments.FRAME_BYTES or events + more > segments.FRAME_EVENTS):
+                yield b"".join(kept)
+                kept, size, events = [], 0, 0
+            kept.append(lines)
+            size, events = size + len(lines), events + more
+    if kept:
+        yield b"".join(kept)
+
+
+def _kept(log: EventLog, checker: EventLog, draft: Draft, folder: Path | None) -> Segment:
+    """Keep a draft for good: first where it will lie; then, read from there and found right, instead of hot rows."""
+    segment, trailer, erased = _ended(log, draft, folder)
+    if folder is None:
+        with log.transaction():
+            log.store.archiving().pend(map(draft.of, draft.frames))
+    else:
+        write(folder / segment.file, chain((draft.packed(frame) for frame in draft.frames), (trailer,)), segment)
+    facts, segment = _compared(checker, draft, segment, erased, folder)
+    with log.transaction():
+        log.store.archiving().settle(segment, draft.frames, facts)
+    return segment
+
+
+def _ended(log: EventLog, draft: Draft, folder: Path | None) -> tuple[Segment, bytes, Mapping[int, bytes]]:
+    """The segment that a draft is to be, its last frame, and the digests of what was erased in it."""
+    frames, after = draft.frames, bytes(draft.hashes[-HASH_BYTES:])
+    first, last = frames[0].first, frames[-1].last
+    erased = {position: digest for position, digest, _ in log.store.erasures() if first <= position <= last}
+    trailer = segments.trailer(log.log_id, frames, after, erased, (draft.salts,))
+    digest = digest_of(chain((draft.packed(frame) for frame in draft.frames), (trailer,)))
+    raw, where = sum(frame.raw_size for frame in frames), None if folder is None else location(log, folder)
+    size = draft.size + len(trailer)
+    return Segment(first, last, frames[0].before, after, size, raw, digest, "", "", now(), where), trailer, erased
+
+
+def _compared(
+    checker: EventLog, draft: Draft, segment: Segment, erased: Mapping[int, bytes], folder: Path | None
+) -> tuple[Facts, Segment]:
+    """Read back what was kept, and compare it with the hot rows: their lines, and the chain over them."""
+    facts, recorded = Facts(), list[str]()
+    for frame, digest in zip(draft.frames, draft.lines, strict=True):
+        packed = _read_back(checker, frame, segment, folder)
+        lines = segments.decompress(frame, packed, segment.name)
+        decoded = segments.decoded(lines, segment.name)
+        chained = b"".join(segments.hashes(decoded, draft.of(frame).salts, erased, frame.before))
+        if hashlib.sha256(lines).digest() != digest or chained != draft.hashes_of(frame):
+            raise segments.damaged(segment.name, "what was read back is not what is in the log")
+        facts.add(decoded, frame.number)
+        recorded += [decoded[0].recorded, decoded[-1].recorded]
+    return facts, segment._replace(first_recorded=recorded[0], last_recorded=recorded[-1])
+
+
+def _read_back(checker: EventLog, frame: Frame, segment: Segment, folder: Path | None) -> bytes:
+    if folder is None:
+        return checker.store.kept(frame)
+    return read_part(folder / segment.file, frame.offset, frame.size, segment)
