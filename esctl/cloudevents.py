@@ -18,7 +18,7 @@ from esctl.stores.base import SealedEvent
 
 _ATTRIBUTES = ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data")
 _RENAMED = {"correlation_id": "correlationid", "causation_id": "causationid"}
-_OWN = ("partitionkey", "sequence", "recordedtime", "esctlmeta", "esctlschema")
+_OWN = ("partitionkey", "sequence", "recordedtime", "esctlmeta", "esctlschema", "esctlerased")
 _MAX_EXTENSION_NAME = 20
 
 _decode = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -28,7 +28,7 @@ def lines(events: Iterable[SealedEvent], log_id: str) -> Iterator[bytes]:
     """A line of JSON for each event."""
     for event, _, _ in events:
         position, stream, _, event_id, type_, schema, time, recorded, data, meta = event
-        extensions = _extensions(meta)
+        extensions = {"esctlerased": True} if data is None else _extensions(meta)
         attributes: dict[str, object] = {
             "specversion": "1.0",
             "id": event_id if part_of(event) is None else f"{event_id}/{part_of(event)}",
@@ -42,7 +42,7 @@ def lines(events: Iterable[SealedEvent], log_id: str) -> Iterator[bytes]:
             "recordedtime": recorded,
             "esctlschema": schema,
             **extensions,
-            "data": Raw(data.encode()),
+            "data": None if data is None else Raw(data.encode()),
         }
         yield msgspec.json.encode(attributes) + b"\n"
 

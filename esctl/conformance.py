@@ -89,7 +89,7 @@ def _failing(log: EventLog, definitions: Definitions, step: int, watch: Watch) -
             yield known, noted.pop(known), False
         if position in noted or position == told:
             continue
-        schema = definitions.schemas.get(event[4], {}).get(event[5])
+        schema = definitions.schemas.get(event[4], {}).get(event[5]) if event[8] is not None else None
         if schema is not None and (problem := schemas.compiled(schema)(event[8])):
             told = position
             yield position, problem, True

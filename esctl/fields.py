@@ -25,21 +25,25 @@ class Field:
 
     def __init__(self, name: str) -> None:
         column, *path = name.split(".")
-        if column not in (*FIELDS, "part") or (path and column not in ("data", "meta")) or "" in path:
+        if column not in (*FIELDS, "part", "erased") or (path and column not in ("data", "meta")) or "" in path:
             raise UsageError(
                 f"there is no field {name!r}",
-                why=f"fields are {', '.join(FIELDS)}, part, data.KEY and meta.KEY, to any depth",
+                why=f"fields are {', '.join(FIELDS)}, part, erased, data.KEY and meta.KEY, to any depth",
             )
         self.name = name
-        self._index = None if column == "part" else FIELDS.index(column)
+        self._index = FIELDS.index(column) if column in FIELDS else None
         self._path = path
 
     def of(self, event: Event) -> Value:
         """The JSON text of this field; numbers keep theirs."""
+        if self._index is None and self.name == "erased":
+            return "true" if event[8] is None else None
         if self._index is None:
             part = part_of(event)
             return None if part is None else str(part)
         value = event[self._index]
+        if value is None:
+            return None
         if self._index < FIELDS.index("data"):
             return msgspec.json.encode(value).decode()
         text = str(value)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from esctl.tables import Look
 
 FORMATS = ("auto", "table", "ndjson", "json", "csv", "tsv", "raw", "cloudevents")
+ERASED = "(erased)"  # what tables show of a payload that is gone
 TABLE_FIELDS = ("position", "time", "stream", "version", "type", "data")
 
 
@@ -106,11 +107,12 @@ def _array(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def events(sealed: Iterable[SealedEvent], format_: str, *, hashes: bool) -> None:
     """Print events as a table, CSV or TSV."""
     if format_ == "table":
-        cells = ((e[0], e[6], e[1], _version(e), e[4], e[8]) for e, _, _ in sealed)
+        cells = ((e[0], e[6], e[1], _version(e), e[4], ERASED if e[8] is None else e[8]) for e, _, _ in sealed)
         rows(TABLE_FIELDS, cells, format_, spare=("version",))
         return
     header = (*FIELDS, "salt", "hash") if hashes else FIELDS
-    rows(header, ((*e, salt.hex(), hash_.hex()) if hashes else e for e, salt, hash_ in sealed), format_)
+    proofs = ((*e, salt.hex() if salt else None, hash_.hex()) for e, salt, hash_ in sealed)
+    rows(header, proofs if hashes else (e for e, _, _ in sealed), format_)
 
 
 def _version(event: Event) -> object:

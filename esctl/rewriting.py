@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from esctl import upcasts
+from esctl import chain, upcasts
 from esctl.errors import ConflictError, NotFoundError, VerificationError
 from esctl.events import MAX_NAME_BYTES, MODEL_APPLIED, SYSTEM_PREFIX, Event, NewEvent
 from esctl.log import EventLog
@@ -19,7 +19,7 @@ from esctl.model import Upcast
 from esctl.operations import payload_after
 from esctl.query import Query
 from esctl.stores.base import SealedEvent
-from esctl.verify import verify
+from esctl.verify import ERASED, verify
 
 AT_ONCE = 10_000  # events that are appended in one transaction
 REWRITTEN = "LogRewritten"
@@ -115,6 +115,8 @@ class _Copy:
         self.counts = {"events": 0, "rewritten": 0, "split": 0, "hidden": 0, "moved": 0}
         self._splits: list[int] = []  # positions, once for each additional event that they became
         self.model = 0  # the new position of the newest model
+        self.erased: list[tuple[int, int]] = []  # new positions of payloads that are gone, old ones of what says so
+        self._gone = {position: number for position, _, number in log.store.erasures()}
 
     def moved(self, position: int) -> int:
         """Where an event stands in the new log; of a split one, its first part."""
@@ -124,6 +126,8 @@ class _Copy:
         """What a stored event becomes. One that its upcasts hide stays as it is, in its place, and stays hidden."""
         position = self.moved(event[0])
         self.counts["moved"] += position != event[0]
+        if event[0] in self._gone:
+            self.erased += [(position + n, self._gone[event[0]]) for n in range(max(1, len(read_as)))]
         system = event[1].startswith(SYSTEM_PREFIX)
         if system:
             return [self._own(event, position)]
@@ -153,6 +157,12 @@ class _Copy:
             data = json.loads(event[8])
             data["position"] += bisect_right(self._splits, data["position"])  # of a split event, its last part
             event = (*event[:8], _compact(data), event[9])
+        if event[4] == ERASED:
+            data = json.loads(event[8])
+            data["positions"] = [
+                (self.moved(low), high + bisect_right(self._splits, high)) for low, high in data["positions"]
+            ]
+            event = (*event[:8], _compact(data), event[9])
         return _new(event, event, event[3])
 
 
@@ -161,7 +171,8 @@ def _compact(value: dict[str, object]) -> str:
 
 
 def _new(stored: Event, read: Event, event_id: str) -> NewEvent:
-    return stored[1], read[4], event_id, stored[6], read[5], read[8], stored[9], None
+    # A payload that is gone is put as null first, and then taken away.
+    return stored[1], read[4], event_id, stored[6], read[5], read[8] or "null", stored[9] or "{}", None
 
 
 def rewrite(log: EventLog, target: Path, watch: Watch) -> dict[str, object]:
@@ -199,6 +210,7 @@ def _write(log: EventLog, new: EventLog, copy: _Copy, watch: Watch, head: int) -
             _append(new, portion, copy)
             portion = []
     _append(new, portion, copy)
+    _erase(new, copy)
 
 
 def _append(new: EventLog, portion: list[tuple[str, NewEvent]], copy: _Copy) -> None:
@@ -206,6 +218,19 @@ def _append(new: EventLog, portion: list[tuple[str, NewEvent]], copy: _Copy) -> 
         for recorded, group in groupby(portion, key=lambda one: one[0]):
             new.store.append([event for _, event in group], recorded=recorded)
         new.store.hold_model(copy.model)
+
+
+def _erase(new: EventLog, copy: _Copy) -> None:
+    """Take away what is gone in the old log."""
+    for number, group in groupby(copy.erased, key=lambda one: one[1]):
+        positions = [position for position, _ in group]
+        with new.transaction():
+            digests = [
+                chain.payload_digest(salt, event[8].encode(), event[9].encode())
+                for position in positions
+                for event, salt, _ in new.store.read(Query(since=position, until=position, raw_schema=True))
+            ]
+            new.store.archiving().erase(positions, digests, copy.moved(number))
 
 
 def _both(log: EventLog, watch: Watch, head: int) -> Iterator[tuple[Event, list[Event]]]:

@@ -66,7 +66,7 @@ def _where(log: EventLog, condition: str) -> list[Event]:
 
 
 def _meta(event: Event, key: str) -> str | None:
-    value = msgspec.json.decode(event[9]).get(key)
+    value = msgspec.json.decode(event[9]).get(key) if event[9] is not None else None
     return None if value is None else str(value)
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 import msgspec
 
 from esctl import chain
-from esctl.errors import RefusedError, UsageError, VerificationError
+from esctl.errors import EsctlError, RefusedError, UsageError, VerificationError
 from esctl.events import Event, check_name, check_schema, whole_number
 from esctl.log import EventLog
 from esctl.query import Query
@@ -16,6 +16,7 @@ from esctl.snapshots import digest
 from esctl.stores.base import Finding, Head, SealedEvent, Snapshot
 from esctl.times import canonical
 
+ERASED = "PayloadErased"  # the log's own events that say whose payloads were erased
 MAX_FINDINGS = 1000  # a log that is wrong in more places is told so, and is not listed whole
 
 
@@ -25,6 +26,7 @@ class Report(msgspec.Struct, frozen=True):
     ok: bool
     mode: str
     events: int
+    erased: int
     head: str
     findings: list[dict[str, object]]
 
@@ -44,7 +46,7 @@ def verify(
     elsewhere (`<position>:<hash>`) is still in the log.
     """
     try:
-        head = log.head()
+        head, erased = log.head(), sum(1 for _ in log.store.erasures())
         found = list(islice(_findings(log, head, watch, full=full, expect_head=expect_head), MAX_FINDINGS))
     except (TypeError, ValueError, AttributeError, OverflowError) as error:  # damaged rows hold anything
         raise VerificationError(f"{log.path} is damaged", why=str(error), fix="restore a backup") from error
@@ -52,6 +54,7 @@ def verify(
         ok=not found,
         mode="full" if full else "quick",
         events=head[0],
+        erased=erased,
         head=f"{head[0]}:{head[1].hex()}",
         findings=[{"check": check, "position": position, "problem": problem} for check, position, problem in found],
     )
@@ -63,6 +66,11 @@ def _findings(log: EventLog, head: Head, watch: Watch, *, full: bool, expect_hea
     if head[0] == 0 and head[1] != chain.genesis(log.log_id):
         yield ("head", None, "the log is empty, and its hash is not the genesis hash of its id")
     yield from log.check(full=full)
+    if log.store.archive() is not None:
+        from esctl import archive  # noqa: PLC0415 - zstandard, for logs that need it
+
+        yield from archive.findings(log, full=full)
+    yield from _erasures(log)
     if full:
         yield from _events(log, head, watch)
         yield from _snapshots(log)
@@ -74,6 +82,27 @@ def _snapshots(log: EventLog) -> Iterator[Finding]:
         snapshot = Snapshot(*row)
         if digest(snapshot) != snapshot.hash:
             yield ("snapshot", None, f"the snapshot of {snapshot.stream} at version {snapshot.version} is damaged")
+
+
+def _erasures(log: EventLog) -> Iterator[Finding]:
+    """Whether every erased payload is one that an event of the log's own names, and the reverse."""
+    said = {event[0]: _ranges(event) for event in log.system_events(ERASED)}
+    left = {number: sum(high - low + 1 for low, high in ranges) for number, ranges in said.items()}
+    for position, _, number in log.store.erasures():
+        if not any(low <= position <= high for low, high in said.get(number, ())):
+            yield ("erased", position, f"the payload is gone, and no event at position {number} says so")
+        else:
+            left[number] -= 1
+    for number, count in left.items():
+        if count:
+            yield ("erased", number, f"{count} of the payloads that this event says were erased are not noted so")
+
+
+def _ranges(event: Event) -> list[tuple[int, int]]:
+    try:
+        return [(int(low), int(high)) for low, high in msgspec.json.decode(event[8])["positions"]]
+    except (ValueError, TypeError, KeyError):
+        return []
 
 
 def _expected(log: EventLog, expect_head: str) -> Iterator[Finding]:
@@ -98,18 +127,25 @@ def _events(log: EventLog, head: Head, watch: Watch) -> Iterator[Finding]:
     After an event whose hash does not follow, the walk goes on from the hash that is stored, so that one altered
     event is one finding and not all that come after it.
     """
-    previous = chain.genesis(log.log_id)
-    expected = 1
+    previous, expected, before = chain.genesis(log.log_id), 1, ""
+    gone = {position: digest for position, digest, _ in log.store.erasures()}
     try:
         for event, salt, stored in watch(log.read(Query(until=head[0], system=True, raw_schema=True)), head[0]):
             if event[0] != expected:
                 yield ("contiguity", event[0], f"position {expected} is missing")
             expected = event[0] + 1
-            yield from _linked(event, salt, previous, stored)
+            yield from _linked(event, salt, previous, stored, gone.get(event[0]))
+            if event[7] < before:
+                yield ("recorded", event[0], "it was recorded before the event that stands before it")
+            before = event[7]
             yield from _formed(event)
             previous = stored
     except UnicodeDecodeError as error:
         yield ("text", _undecodable(log, expected, head[0]), f"a text of the event is not UTF-8: {error.reason}")
+        return
+    except EsctlError as error:
+        if "segment" not in error.details:  # else it is known to be damaged
+            raise
         return
     if expected <= head[0]:
         yield ("contiguity", expected, f"the log ends at position {expected - 1}, its head says {head[0]}")
@@ -125,15 +161,19 @@ def _undecodable(log: EventLog, since: int, until: int) -> int | None:
     return None
 
 
-def _linked(event: Event, salt: bytes, previous: bytes, stored: bytes) -> Iterator[Finding]:
-    """Whether an event's hash follows from the one before it."""
+def _linked(
+    event: Event, salt: bytes | None, previous: bytes, stored: bytes, erased: bytes | None
+) -> Iterator[Finding]:
+    """Whether an event's hash follows from the one before it; `erased`: the digest that stands for a payload."""
     position, stream, version, event_id, type_, schema, time, recorded, data, meta = event
     if data is None or meta is None or salt is None:
-        yield ("payload", position, "the payload or its salt is missing")
-        return
-    if len(salt) != chain.SALT_BYTES:  # of any other length, the border between salt and data could have moved
-        yield ("chain", position, f"the salt has {len(salt)} bytes")
-    digest = chain.payload_digest(salt, data.encode(), meta.encode())
+        if erased is None:
+            return  # said already
+        digest = erased
+    else:
+        if len(salt) != chain.SALT_BYTES:  # of any other length, the border between salt and data could have moved
+            yield ("chain", position, f"the salt has {len(salt)} bytes")
+        digest = chain.payload_digest(salt, data.encode(), meta.encode())
     header = chain.header(position, stream, version, event_id, type_, schema, time, recorded)
     computed = chain.event_hash(previous, digest, header)
     if computed != stored:

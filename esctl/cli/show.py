@@ -23,8 +23,8 @@ _SHAPE = ("type", "schema", "data")
 def _read_as(log: EventLog, stored: Event) -> list[tuple[str, int, Json]]:
     """What readers see instead of a stored event, where its upcasts make something else of it."""
     query = Query(since=stored[0], until=stored[0], system=True)
-    seen = [(event[4], event[5], Json(event[8])) for event, _, _ in log.read(query)]
-    return [] if seen == [(stored[4], stored[5], stored[8])] else seen
+    seen = [(event[4], event[5], Json(event[8] or "null")) for event, _, _ in log.read(query)]
+    return [] if seen == [(stored[4], stored[5], stored[8] or "null")] else seen
 
 
 def _now(seen: list[tuple[str, int, Json]]) -> dict[str, object]:
@@ -46,11 +46,12 @@ def command(
     with opened(ctx) as log:
         found, salt, hash_ = log.event(event)
         if not traced:
-            record = dict(zip(FIELDS, found, strict=True)) | {"salt": salt.hex(), "hash": hash_.hex()}
+            proof: dict[str, object] = {"salt": salt.hex() if salt else None, "hash": hash_.hex()}
+            record = dict(zip(FIELDS, found, strict=True)) | ({"erased": True} if salt is None else {}) | proof
             if format_ in ("table", "csv", "tsv"):
                 output.one(record | _now(_read_as(log, found)), format_)
             elif format_ != "raw" and (now := _read_as(log, found)):
-                texts = {name: Json(found[FIELDS.index(name)]) for name in ("data", "meta")}
+                texts = {name: Json(found[FIELDS.index(name)] or "null") for name in ("data", "meta")}
                 output.one(record | texts | {"read_as": [dict(zip(_SHAPE, one, strict=True)) for one in now]}, format_)
             else:
                 query = Query(since=found[0], until=found[0], system=True, raw_schema=True)

@@ -1,0 +1,87 @@
+"""`esctl erase`: payloads removed for good."""
+
+from __future__ import annotations
+
+import typer
+
+from esctl import erasure, output, progress
+from esctl.cli.options import Shared, agree, opened
+from esctl.errors import RefusedError, UnavailableError, UsageError
+from esctl.log import EventLog
+
+EXAMPLES = """Examples:
+  esctl erase 4711 --reason "request of 2026-03-01" --yes   one event, by position or id
+  esctl erase --stream customer-7 --reason "request" --dry-run
+  esctl erase --stream customer-7 --type AddressGiven --reason "request"
+  esctl erase --subject customer_id=C-7 --reason "request"   wherever the payload says so"""
+
+
+def command(
+    ctx: typer.Context,
+    events: list[str] = typer.Argument(None, metavar="[EVENT …]", help="Positions or ids."),
+    stream: str | None = typer.Option(None, metavar="S", help="The events of a stream."),
+    types: list[str] = typer.Option([], "--type", metavar="T", help="With --stream: only this type; may be repeated."),
+    subject: str | None = typer.Option(None, metavar="FIELD=VALUE", help="Events with this value in their payload."),
+    reason: str = typer.Option(..., metavar="TEXT", help="Why; it stays in the log."),
+    force: bool = typer.Option(False, "--force", help="Types, too, that the model does not mark erasable."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Only print the plan."),
+) -> None:
+    """Remove the payloads (data and meta) of events for good; the events stay, and the log still proves itself.
+
+    Archived ones are removed as well, and snapshots that held them. Copies made earlier (backups, exports) still have
+    them. The reason and who did it are kept as an event of the log's own.
+    """
+    shared: Shared = ctx.obj
+    if bool(events) + (stream is not None) + (subject is not None) != 1 or (types and stream is None):
+        raise UsageError("it takes events, --stream or --subject", fix="esctl erase EVENT --reason TEXT")
+    if not reason.strip():
+        raise UsageError("--reason is empty", why="it is all that will say why the payload is gone")
+    with opened(ctx, write=not dry_run, bulk=not dry_run) as log:
+        plan = _plan(log, events, stream, types, subject, force=force)
+        record = {"erased": len(plan.positions), "streams": plan.streams, "left": sum(plan.left.values())}
+        _tell_left(plan)
+        if dry_run:
+            spans = " ".join(
+                f"{low}-{high}" if low < high else str(low) for low, high in erasure.ranges(plan.positions)
+            )
+            output.records([record | {"positions": spans}], shared.rendering)
+            return
+        finished = True
+        if plan.positions:
+            told = ", ".join(f"{count} {type_}" for type_, count in plan.types.most_common())
+            agree(f"the payloads of {told} go for good", yes=shared.yes, quiet=shared.quiet)
+            erased = erasure.erase(log, plan.positions, reason)
+            for _ in progress.watched(erased, "erasing", len(plan.positions), lambda count: count):
+                pass
+        finished = erasure.scrub(log)
+    output.records([record], shared.rendering)
+    if not finished:
+        raise UnavailableError(
+            "the payloads are erased, but their bytes may still stand in the log's -wal file",
+            why="somebody reads the log just now",
+            fix="esctl compact   (when that has ended)",
+        )
+
+
+def _plan(
+    log: EventLog, events: list[str], stream: str | None, types: list[str], subject: str | None, *, force: bool
+) -> erasure.Plan:
+    if stream is not None:
+        plan = erasure.of_stream(log, stream, types, force=force)
+    elif subject is not None:
+        plan = erasure.of_subject(log, subject, force=force)
+    else:
+        return erasure.named(log, events, force=force)
+    if plan.left and not plan.positions:
+        raise RefusedError(
+            f"none of these events may be erased: {', '.join(plan.left)}",
+            why="the log's model does not say that these types are erasable",
+            fix="say so in the model (erasable = true), or add --force",
+        )
+    return plan
+
+
+def _tell_left(plan: erasure.Plan) -> None:
+    if plan.left:
+        told = ", ".join(f"{count} {type_}" for type_, count in plan.left.most_common())
+        output.say(f"left as they are, since the model does not mark them erasable: {told} (--force reaches them)")

@@ -1,0 +1,263 @@
+"""Payloads removed for good: data, meta and salt go, wherever the log keeps them; the proof that they were there stays.
+
+Each transaction takes some payloads away, notes the digests that stand for them in the chain, and appends the event
+that says which, why and by whom. So a run that is killed has erased what it said that it has, and is run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from esctl import archive, chain, segments
+from esctl.definitions import Definitions
+from esctl.errors import RefusedError, UsageError
+from esctl.events import SYSTEM_PREFIX, SYSTEM_STREAM, Event, new_ids
+from esctl.log import EventLog
+from esctl.marks import actor
+from esctl.query import Query
+from esctl.segments import Facts, Frame, Line, Packed, Segment
+from esctl.stores.base import Archive
+from esctl.verify import ERASED
+
+AT_ONCE = 10_000  # payloads that are erased in one transaction
+_GONE = b',"data":null,"meta":null,"erased":true}\n'
+
+
+class Plan(NamedTuple):
+    """Positions whose payloads are to be erased, how many of each type, and of which types some are left as they are
+    because the model does not say that they may be erased.
+    """
+
+    positions: list[int]
+    types: Counter[str]
+    left: Counter[str]
+    streams: int
+
+
+def named(log: EventLog, references: Sequence[str], *, force: bool) -> Plan:
+    """Events by position or id. Raises NotFoundError, RefusedError for one that may not be erased."""
+    found = [log.event(reference)[0] for reference in references]
+    plan = _plan(log.definitions, found, force=force)
+    if plan.left:
+        kept = ", ".join(plan.left)
+        raise RefusedError(
+            f"events of the type {kept} are not erased",
+            why="the log's model does not say that it is erasable",
+            fix="say so in the model (erasable = true), or add --force",
+        )
+    return plan
+
+
+def of_stream(log: EventLog, stream: str, types: Sequence[str], *, force: bool) -> Plan:
+    """The events of a stream, or those of some types in it."""
+    return _plan(log.definitions, _both(log, Query(stream=stream, types=tuple(types))), force=force)
+
+
+def of_subject(log: EventLog, subject: str, *, force: bool) -> Plan:
+    """The events whose payload has a value in a field (`customer_id=C-7`), as it is stored or as it is read."""
+    field, equals, value = subject.partition("=")
+    if not field or not equals or "" in field.split(".") or "\0" in subject:
+        raise UsageError(f"--subject {subject[:80]!r}", why="it is FIELD=VALUE", fix="--subject customer_id=C-7")
+    path = "$" + "".join(f'."{key}"' for key in field.split("."))
+    where = f"cast(data ->> {_quoted(path)} as text) = {_quoted(value)}"
+    return _plan(log.definitions, _both(log, Query(where=where)), force=force)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _both(log: EventLog, query: Query) -> Iterator[Event]:
+    """Events that a query finds as they are stored, or as they are read; both ways have to be gone."""
+    seen: set[int] = set()
+    for raw in (True, False):
+        asked = Query(stream=query.stream, types=query.types, where=query.where, raw_schema=raw)
+        for event, _, _ in log.read(asked):
+            if event[0] not in seen:
+                seen.add(event[0])
+                yield event
+
+
+def _plan(definitions: Definitions, events: Iterator[Event] | list[Event], *, force: bool) -> Plan:
+    positions, streams = [], set()
+    types, left = Counter[str](), Counter[str]()
+    for event in events:
+        if event[1].startswith(SYSTEM_PREFIX):
+            raise RefusedError(f"the event at position {event[0]} is the log's own", why="it says what was done to it")
+        if event[8] is None:
+            continue
+        if not force and not erasable(definitions, event[4], event[5]):
+            left[event[4]] += 1
+            continue
+        positions.append(event[0])
+        streams.add(event[1])
+        types[event[4]] += 1
+    return Plan(sorted(set(positions)), types, left, len(streams))
+
+
+def erasable(definitions: Definitions, type_: str, schema: int) -> bool:
+    """Whether the model says that events of a stored type hold personal data, under the name it has or had."""
+    names = {type_} | {shape.type for shape in definitions.upcasting.get(type_, {}).get(schema, ())}
+    return any(name in definitions.model.events and definitions.model.events[name].erasable for name in names)
+
+
+def erase(log: EventLog, positions: Sequence[int], reason: str) -> Iterator[int]:
+    """Erase payloads; numbers of events, for progress. Afterwards `scrub` takes what SQLite still holds of them."""
+    archive.tidy(log)
+    spans = [(segment.first, segment.last) for segment in archive.archived(log)]
+    for span, group in groupby(positions, key=lambda position: _span_of(spans, position)):
+        wanted = list(group)
+        if span is None:
+            for start in range(0, len(wanted), AT_ONCE):
+                yield _hot(log, wanted[start : start + AT_ONCE], reason)
+        else:
+            yield _archived(log, archive.named(log, f"{span[0]}-{span[1]}"), wanted, reason)
+
+
+def _span_of(spans: Sequence[tuple[int, int]], position: int) -> tuple[int, int] | None:
+    return next((span for span in spans if span[0] <= position <= span[1]), None)
+
+
+def scrub(log: EventLog) -> bool:
+    """Take the last traces out of free pages and the WAL; whether they are gone (else somebody still reads them)."""
+    _, _, finished = log.store.compact()
+    return finished
+
+
+def _hot(log: EventLog, positions: Sequence[int], reason: str) -> int:
+    """Erase payloads of the hot part."""
+    with log.transaction():
+        found: list[int] = []
+        digests: list[bytes] = []
+        streams: set[str] = set()
+        for event, salt, _ in _each(log, positions):
+            if event[8] is not None:  # somebody may have been faster
+                found.append(event[0])
+                digests.append(chain.payload_digest(salt, event[8].encode(), event[9].encode()))
+                streams.add(event[1])
+        if found:
+            _note(log, found, digests, streams, reason)
+    return len(positions)
+
+
+def _each(log: EventLog, positions: Sequence[int]) -> Iterator[tuple[Event, bytes, bytes]]:
+    """The events at positions, as they are stored."""
+    for low, high in ranges(positions):
+        yield from log.store.read(Query(since=low, until=high, system=True, raw_schema=True))
+
+
+def _note(log: EventLog, positions: Sequence[int], digests: Sequence[bytes], streams: set[str], reason: str) -> None:
+    """Append the event that says what is gone, and take it away."""
+    data = json.dumps({"positions": ranges(positions), "reason": reason}, ensure_ascii=False, separators=(",", ":"))
+    meta = json.dumps({"actor": actor()}, ensure_ascii=False, separators=(",", ":"))
+    event = log.store.append([(SYSTEM_STREAM, ERASED, next(new_ids()), None, 1, data, meta, None)])[0][0]
+    archiving = log.store.archiving()
+    archiving.erase(positions, digests, event)
+    for stream in streams:
+        archiving.drop_snapshots(stream)
+
+
+def ranges(positions: Sequence[int]) -> list[tuple[int, int]]:
+    """Positions as ranges, inclusive."""
+    made: list[tuple[int, int]] = []
+    for position in positions:
+        if made and made[-1][1] + 1 == position:
+            made[-1] = made[-1][0], position
+        else:
+            made.append((position, position))
+    return made
+
+
+# Archived payloads
+
+
+class _Rewritten(NamedTuple):
+    """A segment without some payloads: its frames, what it holds, and the digests of all that is erased in it."""
+
+    segment: Segment
+    frames: list[Packed]
+    trailer: bytes
+    facts: Facts
+    digests: dict[int, bytes]
+    streams: set[str]
+
+
+def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason: str) -> int:
+    """Erase payloads of a segment: it is written anew without them, checked, and takes the place of the old one."""
+    archive.check(log, segment)
+    found = log.store.archive()
+    assert found is not None
+    new = _rewritten(log, found, segment, set(positions))
+    path = found.path(segment)
+    if path is not None:
+        archive.write(path.parent / new.segment.file, (*(f.packed for f in new.frames), new.trailer), new.segment)
+    with log.transaction():
+        archive.again(log, segment)
+        gone = sorted(new.digests)
+        _note(log, gone, [new.digests[position] for position in gone], new.streams, reason)
+        if path is not None:
+            log.store.archiving().leave(str(path))
+        log.store.archiving().place(new.segment, new.frames, new.facts)
+        archive.check(log, new.segment)
+    archive.tidy(log)
+    return len(positions)
+
+
+def _rewritten(log: EventLog, found: Archive, segment: Segment, positions: set[int]) -> _Rewritten:
+    frames: list[Packed] = []
+    facts, streams, digests = Facts(), set[str](), dict[int, bytes]()
+    compress, offset = segments.compressor(segments.LEVEL), 0
+    for frame in found.frames(segment):
+        packed, salts = found.packed(frame, segment), found.salts(frame, segment)
+        text = segments.decompress(frame, packed, segment.name)
+        lines = segments.decoded(text, segment.name)
+        gone = [line for line in lines if line.position in positions and not line.erased]
+        if gone:
+            streams |= {line.stream for line in gone}
+            digests |= {line.position: _digest(line, salts, frame) for line in gone}
+            text = _without(text, frame, gone)
+            salts = _without_salts(salts, frame, gone)
+            packed, lines = compress(text), segments.decoded(text, segment.name)
+        facts.add(lines, frame.number)
+        made = frame._replace(
+            offset=offset, size=len(packed), raw_size=len(text), sha256=hashlib.sha256(packed).digest()
+        )
+        frames.append(Packed(made, packed, salts))
+        offset += len(packed)
+    erased = dict(sorted((found.digests(segment.first, segment.last) | digests).items()))
+    trailer = segments.trailer(log.log_id, [f.frame for f in frames], segment.after, erased, (f.salts for f in frames))
+    whole = archive.digest_of((*(f.packed for f in frames), trailer))
+    raw = sum(f.frame.raw_size for f in frames)
+    new = segment._replace(size=offset + len(trailer), raw_size=raw, sha256=whole)
+    return _Rewritten(new, frames, trailer, facts, digests, streams)
+
+
+def _salt_at(frame: Frame, position: int) -> slice:
+    at = (position - frame.first) * chain.SALT_BYTES
+    return slice(at, at + chain.SALT_BYTES)
+
+
+def _digest(line: Line, salts: bytes, frame: Frame) -> bytes:
+    salt = salts[_salt_at(frame, line.position)]
+    return chain.payload_digest(salt, bytes(line.data), bytes(line.meta))
+
+
+def _without(text: bytes, frame: Frame, gone: Sequence[Line]) -> bytes:
+    """Lines, some of them without their payload. In no name can what begins a payload stand: quotes are escaped."""
+    each = text.splitlines(keepends=True)
+    for line in gone:
+        at = line.position - frame.first
+        each[at] = each[at][: each[at].index(b',"data":')] + _GONE
+    return b"".join(each)
+
+
+def _without_salts(salts: bytes, frame: Frame, gone: Sequence[Line]) -> bytes:
+    left = bytearray(salts)
+    for line in gone:
+        left[_salt_at(frame, line.position)] = bytes(chain.SALT_BYTES)
+    return bytes(left)
