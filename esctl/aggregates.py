@@ -16,13 +16,14 @@ from esctl.log import EventLog
 from esctl.model import Aggregate
 from esctl.operations import Program
 from esctl.operations import program as compiled
-from esctl.query import Query
+from esctl.query import MAX_POSITION, Query
 from esctl.sql import STATE_COLUMNS, check_condition
 from esctl.stores.base import Fold, Snapshot
 from esctl.text import Json
 
 MOST_STREAMS = 1000  # whose states are held at once when many are folded
 MOST_EVENTS = 20_000  # that are fed at once when many streams are folded
+MOST_STREAMS_OF_ARCHIVE = 20_000  # each portion unpacks all of it
 
 Told = Callable[[str], None]
 
@@ -220,9 +221,11 @@ def _tried(
 def _portions(log: EventLog, aggregate: Aggregate) -> Iterator[list[str]]:
     """The streams of an aggregate in portions of not too many events."""
     portion: list[str] = []
-    events = 0
+    events, most = 0, (MOST_STREAMS, MOST_EVENTS)
+    if log.store.archive() is not None:
+        most = MOST_STREAMS_OF_ARCHIVE, MAX_POSITION
     for stream, version in list(log.store.matching(aggregate.streams)):
-        if portion and (len(portion) == MOST_STREAMS or events + version > MOST_EVENTS):
+        if portion and (len(portion) == most[0] or events + version > most[1]):
             yield portion
             portion, events = [], 0
         portion.append(stream)

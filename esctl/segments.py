@@ -106,11 +106,6 @@ class Line(msgspec.Struct):
     meta: Raw
     erased: bool = False
 
-    @property
-    def size(self) -> int:
-        """Bytes of the payload."""
-        return 0 if self.erased else len(memoryview(self.data)) + len(memoryview(self.meta))
-
 
 _decode_lines = msgspec.json.Decoder(Line).decode_lines
 _decode_line = msgspec.json.Decoder(Line).decode
@@ -248,64 +243,91 @@ def micros(time: str) -> int:
     return (apart.days * 86_400 + apart.seconds) * 1_000_000 + apart.microseconds
 
 
+_WIDTH = 6
+
+
+class _Counted:
+    """What there is of one type and schema."""
+
+    __slots__ = (
+        "events", "first", "first_recorded", "first_time", "greatest", "last", "last_recorded", "last_time", "least",
+        "size",
+    )  # fmt: skip
+
+    def __init__(self, position: int, time: str, recorded: str) -> None:
+        self.events = self.size = 0
+        self.first = self.last = position
+        self.first_time = self.last_time = self.least = self.greatest = time
+        self.first_recorded = self.last_recorded = recorded
+
+
 class Facts:
     """What a segment holds, told from its lines: by stream, by type and schema; `ids`, the hashes of its ids; which
     payloads are erased; the bytes of the largest.
     """
 
     def __init__(self) -> None:
-        # Where a stream's numbers begin: first and last version, position and time, bytes. In one array, since there
-        # may be as many streams as events.
+        # By stream, in arrays, since there may be as many as events: first and last version and position, first time,
+        # bytes; last time; numbers of frames.
         self._streams: dict[str, int] = {}
         self._numbers = array("q")
+        self._times: list[str] = []
         self._frames: list[str] = []
-        self._types: dict[tuple[bool, str, int], list[int | str]] = {}
+        self._types: dict[tuple[bool, str, int], _Counted] = {}
         self.ids = array("q")
         self.erased: list[int] = []
         self.largest = 0
 
-    def add(self, lines: Iterable[Line], number: int) -> None:
-        """Count the lines of a frame."""
-        streams, numbers, frames = self._streams, self._numbers, self._frames
-        ids, id_hash, frame = self.ids, chain.id_hash, str(number)
+    def add(self, lines: Sequence[Line], number: int) -> None:
+        """Count the lines of a frame. Runs for every event that is archived: what need not be called is not."""
+        streams, numbers, frames, times, types = self._streams, self._numbers, self._frames, self._times, self._types
+        frame = str(number)
         for line in lines:
-            position, version, size, stream = line.position, line.version, line.size, line.stream
-            at, time = streams.get(stream), micros(line.time)
+            position, version, stream, time = line.position, line.version, line.stream, line.time
+            size = 0 if line.erased else len(memoryview(line.data)) + len(memoryview(line.meta))
+            at = streams.get(stream)
             if at is None:
-                streams[stream] = len(numbers)
-                numbers.extend((version, version, position, position, time, time, size))
+                streams[stream] = len(frames)
+                numbers.extend((version, version, position, position, micros(time), size))
                 frames.append(frame)
+                times.append(time)
             else:
-                numbers[at + 1], numbers[at + 3], numbers[at + 5] = version, position, time
-                numbers[at + 6] += size
-                known = frames[at // 7]
+                times[at] = time
+                known = frames[at]
                 if known != frame and not known.endswith(f",{frame}"):
-                    frames[at // 7] = f"{known},{frame}"
-            self._type(line, position, size)
-            ids.append(id_hash(line.id))
+                    frames[at] = f"{known},{frame}"
+                at *= _WIDTH
+                numbers[at + 1], numbers[at + 3] = version, position
+                numbers[at + 5] += size
+            key = stream[0] == SYSTEM_PREFIX, line.type, line.schema
+            counted = types.get(key)
+            if counted is None:
+                counted = types[key] = _Counted(position, time, line.recorded)
+            counted.events += 1
+            counted.last, counted.last_time, counted.last_recorded = position, time, line.recorded
+            if time < counted.least:
+                counted.least = time
+            elif time > counted.greatest:
+                counted.greatest = time
+            counted.size += size
             self.largest = max(self.largest, size)
             if line.erased:
                 self.erased.append(position)
-
-    def _type(self, line: Line, position: int, size: int) -> None:
-        key, time = (line.stream.startswith(SYSTEM_PREFIX), line.type, line.schema), line.time
-        known = self._types.get(key)
-        if known is None:
-            self._types[key] = [1, position, position, time, time, time, time, line.recorded, line.recorded, size]
-            return
-        known[0] += 1  # type: ignore[operator]
-        known[2], known[4], known[8] = position, time, line.recorded
-        known[5], known[6] = min(known[5], time), max(known[6], time)
-        known[9] += size  # type: ignore[operator]
+        self.ids.extend(map(chain.id_hash, [line.id for line in lines]))
 
     def by_stream(self) -> Iterator[tuple[object, ...]]:
-        """Stream, first and last version, position and time (microseconds), bytes, numbers of frames."""
+        """Stream; version, position and time (microseconds) of its first event, and how many on its last one is; bytes;
+        the numbers of the frames that hold them, if there are more than two events.
+        """
         for stream, at in self._streams.items():
-            yield stream, *self._numbers[at : at + 7], self._frames[at // 7]
+            version, last_version, position, last, time, size = self._numbers[at * _WIDTH : (at + 1) * _WIDTH]
+            on = last_version - version, last - position, micros(self._times[at]) - time
+            yield stream, version, position, time, *on, size, self._frames[at] if on[0] > 1 else None
 
     def by_type(self) -> Iterator[tuple[object, ...]]:
         """Own, type, schema, events, first and last position, time of these, least and greatest time, recorded times of
         the first and last, bytes.
         """
-        for key, counted in self._types.items():
-            yield (*key, *counted)
+        for key, c in self._types.items():
+            times = c.first_time, c.last_time, c.least, c.greatest, c.first_recorded, c.last_recorded
+            yield (*key, c.events, c.first, c.last, *times, c.size)

@@ -146,7 +146,9 @@ class Archive(Protocol):
     reach SegmentError; both name the segment.
     """
 
-    segments: list[Segment]
+    @property
+    def segments(self) -> list[Segment]:
+        """The segments, in order."""
 
     def frames(self, segment: Segment) -> list[Frame]:
         """The frames of a segment, in order."""

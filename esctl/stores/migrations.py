@@ -100,12 +100,14 @@ def m003_archive(db: Database) -> None:
              before blob not null, offset integer not null, bytes integer not null, raw_bytes integer not null,
              sha256 blob not null, own integer not null, packed blob, salts blob
            ) strict""",
-        # What a segment holds of a stream; `frames` are the numbers of the frames, times microseconds since year 1.
+        # What a segment holds of a stream: its first event there (the time in microseconds since year 1), and how many
+        # versions, positions and microseconds on the last one is; bytes; the numbers of the frames that have them,
+        # where there are more than those two. Mostly small numbers, which SQLite keeps in fewer bytes.
         """create table archived_streams (
              segment integer not null, stream_id integer not null,
-             first_version integer not null, last_version integer not null,
-             first_position integer not null, last_position integer not null,
-             first_time integer not null, last_time integer not null, bytes integer not null, frames text not null,
+             first_version integer not null, first_position integer not null, first_time integer not null,
+             versions_on integer not null, positions_on integer not null, times_on integer not null,
+             bytes integer not null, frames text,
              primary key (segment, stream_id)
            ) strict, without rowid""",
         """create table archived_types (

@@ -17,7 +17,7 @@ from esctl.stores import sqlite_reads as reads
 from esctl.stores.format import APPLICATION_ID, STORAGE_VERSION, check_there
 from esctl.stores.sqlite_appends import HEAD, Appender, Transaction
 from esctl.stores.sqlite_errors import Patience, Translated
-from esctl.stores.sqlite_windows import Reading, everywhere
+from esctl.stores.sqlite_windows import ARCHIVED, HOT, Reading, everywhere
 
 TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold start
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ HEAP = 1024 * 1024 * 1024  # bytes that SQLite may use in a command
 OPCODES_A_BREATH = 1_000_000
 OPCODES_OF_A_MODEL = 1000  # what its expressions do in one may take long
 MODEL_SECONDS = 10.0  # that a statement with a model's expressions in it may run
+_VERSION_UNTIL = """select version from {table} where stream_id = ?1 and +position <= ?2 and version > ?3
+order by version desc limit 1"""
 _NEWEST = """select max(ifnull((select max(position) from events), 0), ifnull((select max(last) from segments), 0))"""
 
 
@@ -303,26 +305,28 @@ class SqliteStore:
     def version_until(self, stream: str, position: int) -> int:
         """See Store."""
         with Translated(self.path):
-            sql = (
-                "select * from (select version from {events} where stream_id = ?1 and +position <= ?2"
-                " order by version desc limit 1)"
-            )
-            asked = (self._stream_id(stream), position)
-            return max((version for (version,) in self._everywhere(sql, asked)), default=0)
+            stream_id, found = self._stream_id(stream), 0
+            with self._reading.held() as archived:
+                for table in (HOT, ARCHIVED) if archived else (HOT,):
+                    asked = (stream_id, position, found)  # in the archive nothing is unpacked that is older
+                    found = self._execute(_VERSION_UNTIL.format(table=table), asked).get or found
+            return found
 
     def event_at(self, stream: str, version: int) -> tuple[int, bytes] | None:
         """See Store."""
         with Translated(self.path):
             sql = "select position, hash from {events} where stream_id = ?1 and version = ?2"
-            return next(iter(self._everywhere(sql, (self._stream_id(stream), version))), None)
+            found: tuple[int, bytes] | None = self._anywhere(sql, (self._stream_id(stream), version))
+            return found
 
     def _stream_id(self, stream: str) -> int:
         return self._execute("select stream_id from streams where name = ?", (stream,)).get or 0
 
-    def _everywhere(self, sql: str, parameters: tuple[object, ...]) -> list[Any]:
-        """The rows of a SELECT from `{events}`, archived ones too."""
+    def _anywhere(self, sql: str, parameters: tuple[object, ...]) -> Any:
+        """The row of a SELECT from `{events}` that finds one or none, asked of the archive if no hot event is it."""
         with self._reading.held() as archived:
-            return self._execute(everywhere(sql, archived), parameters).fetchall()
+            found = self._execute(sql.format(events=HOT), parameters).get
+            return self._execute(sql.format(events=ARCHIVED), parameters).get if found is None and archived else found
 
     def evaluated(self, expression: str, event: Event) -> str:
         """See Store."""
@@ -379,8 +383,7 @@ class SqliteStore:
     def find(self, event_id: str) -> int:
         """See Store."""
         with Translated(self.path):
-            found = self._everywhere("select position from {events} where id = ?1", (event_id,))
-            return found[0][0] if found else 0
+            return self._anywhere("select position from {events} where id = ?1", (event_id,)) or 0
 
     def names(self, kind: Literal["stream", "type"], prefix: str = "") -> Iterator[str]:
         """See Store."""

@@ -26,15 +26,21 @@ if TYPE_CHECKING:
 VERSION, ID = 2, 3  # columns of a row
 _SEGMENTS = """select first, last, before, after, bytes, raw_bytes, sha256, first_recorded, last_recorded, created,
 location from segments order by first"""
+_VERSIONS = """select first_version, first_version + versions_on
+from segments g cross join archived_streams a on a.segment = g.first and a.stream_id = ? order by g.first"""
+_PLACES = """select a.segment, first_position, first_position + positions_on, frames
+from segments g cross join archived_streams a on a.segment = g.first and a.stream_id = ?
+where first_version + versions_on >= ? and first_version <= ?
+and first_position + positions_on >= ? and first_position <= ? order by g.first"""
 _FRAME = "first, last, segment, number, before, offset, bytes, raw_bytes, sha256, own"
 _TOLD_STREAMS = """
-select s.name, first_version, last_version, first_position, last_position, first_time, last_time, bytes, frames
+select s.name, first_version, first_position, first_time, versions_on, positions_on, times_on, bytes, frames
 from archived_streams join streams s using (stream_id) where segment = ?"""
 _TOLD_TYPES = """
 select own, t.name, schema, events, first_position, last_position, first_time, last_time, least_time, greatest_time,
        first_recorded, last_recorded, bytes
 from archived_types join types t using (type_id) where segment = ?"""
-KEPT_BYTES = 16 * 1024 * 1024  # of unpacked frames
+KEPT_BYTES = 4 * 1024 * 1024  # of lines that are kept unpacked; the rows made of them take three times as much
 MAX_CACHED_NAMES = 65_536
 
 Row = tuple["Any", ...]
@@ -46,29 +52,31 @@ class Archive:
     def __init__(self, connection: apsw.Connection, path: Path) -> None:
         self._connection, self._folder = connection, path.absolute().parent
         self.generation = -1
-        self.segments: list[Segment] = []
-        self._firsts: list[int] = []
+        self._segments: list[Segment] | None = None
         self._unpacked: OrderedDict[tuple[int, bytes], Unpacked] = OrderedDict()
         self._numbers: dict[str, dict[str, int]] = {"stream": {}, "type": {}}
         sqlite_archived.register(connection, self)
 
     def as_of(self, generation: int) -> None:
         """Look again at what there is, if it may be something else."""
-        if generation == self.generation:
-            return
-        from esctl.segments import Segment  # noqa: PLC0415 - needs zstandard and msgspec
+        if generation != self.generation:
+            self.generation, self._segments = generation, None
 
-        self.segments = [Segment(*row) for row in self._connection.execute(_SEGMENTS)]
-        self._firsts = [segment.first for segment in self.segments]
-        self.generation = generation
+    @property
+    def segments(self) -> list[Segment]:
+        """The segments, in order; loaded when they are asked for, since a cold append needs none of them."""
+        if self._segments is None:
+            from esctl.segments import Segment  # noqa: PLC0415 - needs zstandard and msgspec
+
+            self._segments = [Segment(*row) for row in self._connection.execute(_SEGMENTS)]
+        return self._segments
 
     def ranges(self, stream_id: object = None) -> list[tuple[int, int]]:
         """Which positions (of one stream: which versions) are archived; neighbours joined."""
         if stream_id is None:
-            found = [(segment.first, segment.last) for segment in self.segments]
+            found: Any = self._connection.execute("select first, last from segments order by first")
         else:
-            sql = "select first_version, last_version from archived_streams where segment = ? and stream_id = ?"
-            found = [row for first in self._firsts if (row := self._connection.execute(sql, (first, stream_id)).get)]
+            found = self._connection.execute(_VERSIONS, (stream_id,))
         joined: list[tuple[int, int]] = []
         for low, high in found:
             if joined and joined[-1][1] + 1 == low:
@@ -79,7 +87,7 @@ class Archive:
 
     def segment_of(self, position: int) -> Segment | None:
         """The segment that holds a position."""
-        at = bisect_right(self._firsts, position) - 1
+        at = bisect_right(self.segments, position, key=lambda segment: segment.first) - 1
         return self.segments[at] if at >= 0 and position <= self.segments[at].last else None
 
     def frame_of(self, position: int) -> tuple[int, int]:
@@ -158,7 +166,7 @@ class Archive:
 
             lines = decompress(frame, self.packed(frame, segment), segment.name)
             self._unpacked[key] = Unpacked(self, frame, segment, lines)
-            while len(self._unpacked) > 1 and sum(len(u.lines) for u in self._unpacked.values()) > KEPT_BYTES // 4:
+            while len(self._unpacked) > 1 and sum(len(u.lines) for u in self._unpacked.values()) > KEPT_BYTES:
                 self._unpacked.popitem(last=False)
         self._unpacked.move_to_end(key)
         return self._unpacked[key]
@@ -219,21 +227,23 @@ class Archive:
         self, stream_id: int, bounds: tuple[int, int, int, int], *, reverse: bool
     ) -> Iterator[tuple[Unpacked, Sequence[Row]]]:
         """Frames with the rows of one stream, in ranges of versions and positions."""
-        low, high, since, until = bounds
+        low, high, _, _ = bounds
         stream = self._connection.execute("select name from streams where stream_id = ?", (stream_id,)).get
-        sql = """select frames from archived_streams where segment = ? and stream_id = ?
-                 and last_version >= ? and first_version <= ? and last_position >= ? and first_position <= ?"""
-        for segment in reversed(self.segments) if reverse else self.segments:
-            asked = (segment.first, stream_id, low, high, since, until)
-            numbers: str | None = self._connection.execute(sql, asked).get
-            if not numbers or stream is None:
-                continue
-            each = [int(number) for number in numbers.split(",")]
-            firsts = [frame.first for frame in self.frames(segment)]
-            for number in reversed(each) if reverse else each:
-                unpacked = self.unpacked(firsts[number])
+        found = self._connection.execute(_PLACES, (stream_id, *bounds)).fetchall()
+        for place in reversed(found) if reverse else found:
+            places = self._places(*place)
+            for position in reversed(places) if reverse else places:
+                unpacked = self.unpacked(position)
                 rows = [row for row in unpacked.of_stream(stream) if low <= row[VERSION] <= high]
                 yield unpacked, rows[::-1] if reverse else rows
+
+    def _places(self, segment: Any, first: Any, last: Any, numbers: Any) -> list[int]:
+        """A position in each of the frames of a segment that hold events of a stream."""
+        if numbers is None:
+            return [first] if self.frame_of(first) == self.frame_of(last) else [first, last]
+        frames = "select first from frames where first >= ? and segment = ? order by first"
+        firsts = [row[0] for row in self._connection.execute(frames, (segment, segment))]
+        return [firsts[int(number)] for number in str(numbers).split(",")]
 
     def by_id(self, event_id: str) -> Iterator[tuple[Unpacked, Sequence[Row]]]:
         """The row that has an id."""

@@ -18,12 +18,12 @@ _FRAMES = "insert or replace into frames values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 _SEGMENTS = "insert or replace into segments values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _STREAMS = """insert into archived_streams
 select ?1, stream_id, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 from streams where name = ?2"""
-_REACHED = """update streams as s set archived = max(archived, a.last_version) from archived_streams a
+_REACHED = """update streams as s set archived = max(archived, a.first_version + a.versions_on) from archived_streams a
 where a.segment = ? and a.stream_id = s.stream_id"""
 _UNREACHED = """update streams set archived = 0
 where stream_id in (select stream_id from archived_streams where segment = ?)"""
 _REACHED_ANEW = """update streams as s set archived = r.reached
-from (select stream_id, max(last_version) as reached from archived_streams group by stream_id) r
+from (select stream_id, max(first_version + versions_on) as reached from archived_streams group by stream_id) r
 where r.stream_id = s.stream_id and s.archived <> r.reached"""
 _TYPES = """insert into archived_types
 select ?1, ?2, type_id, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 from types where name = ?3"""

@@ -67,9 +67,10 @@ _QUICK: tuple[tuple[str, str], ...] = (
     ),
     (
         "versions",
-        """select null, printf('stream %s is archived up to version %d, noted is %d', s.name, ifnull(reached, 0), archived)
+        """select null, printf('stream %s is archived up to version %d, noted is %d', s.name, ifnull(reached, 0),
+                               archived)
            from streams s left join (
-             select stream_id, max(last_version) as reached from archived_streams group by stream_id
+             select stream_id, max(first_version + versions_on) as reached from archived_streams group by stream_id
            ) using (stream_id) where ifnull(reached, 0) <> archived""",
     ),
     (
@@ -146,7 +147,7 @@ _VERSIONS = """select stream_id, count(*) as n, min(version) as low, max(version
 group by stream_id"""
 _VERSIONS_EVERYWHERE = f"""select stream_id, sum(n) as n, min(low) as low, max(high) as high from (
 {_VERSIONS} union all
-select stream_id, last_version - first_version + 1, first_version, last_version from archived_streams)
+select stream_id, versions_on + 1, first_version, first_version + versions_on from archived_streams)
 group by stream_id"""
 _SAID = "select position, json_array(time, data, meta) as said from archived"
 _ROWS = "select position, stream_id, type_id from {events}"

@@ -36,8 +36,8 @@ _STREAMS_EVERYWHERE = f"""
 with firsts as materialized (
   select stream_id, min(first_position) as position, first_time as time from archived_streams group by stream_id
 ), lasts as materialized (
-  select stream_id, max(last_position) as position, last_time as time, sum(bytes) as bytes,
-         sum(last_version - first_version + 1) as n
+  select stream_id, max(first_position + positions_on) as position, first_time + times_on as time,
+         sum(bytes) as bytes, sum(versions_on + 1) as n
   from archived_streams group by stream_id
 ), hot as (
   select s.stream_id, s.name,
