@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -120,7 +121,8 @@ def erase(log: EventLog, positions: Sequence[int], reason: str) -> Iterator[int]
 
 
 def _span_of(spans: Sequence[tuple[int, int]], position: int) -> tuple[int, int] | None:
-    return next((span for span in spans if span[0] <= position <= span[1]), None)
+    at = bisect_right(spans, position, key=lambda span: span[0]) - 1
+    return spans[at] if at >= 0 and position <= spans[at][1] else None
 
 
 def scrub(log: EventLog) -> bool:

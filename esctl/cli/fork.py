@@ -9,6 +9,7 @@ import typer
 
 from esctl import copies, marks, output
 from esctl.cli.options import opened
+from esctl.log import EventLog
 from esctl.times import parse_point
 
 EXAMPLES = """Examples:
@@ -27,4 +28,9 @@ def command(
         point = parse_point(until, upper=True, mark=partial(marks.position_named, log))
         position = marks.position_of(log, point)
         head = copies.fork(log, file, position)
+        with EventLog(file, timeout=ctx.obj.timeout) as made:
+            kept = marks.marks(made)
+        lost = [mark.name for mark in marks.marks(log).values() if kept.get(mark.name) != mark]
+    if lost and not ctx.obj.quiet:
+        output.say(f"note: set later, and so not in {file}: the marks {', '.join(lost)}")
     output.records([{"log": str(file), "until": position, "head": output.head_text(head)}], ctx.obj.rendering)
