@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from esctl import segments
 from esctl.chain import genesis
-from esctl.errors import ConflictError, EsctlError, NotFoundError, UnavailableError, UsageError
+from esctl.errors import ConflictError, EsctlError, NotFoundError, UnavailableError, UsageError, VerificationError
 from esctl.events import SYSTEM_PREFIX
 from esctl.log import EventLog
 from esctl.query import Query
 from esctl.segments import Facts, Frame, Line, Packed, Segment
 from esctl.stores.base import Archive, Finding
 from esctl.stores.files import draft_of, read_part, read_whole, remove
+from esctl.times import canonical
 
 Span = tuple[int, int]
 Bytes = bytes | bytearray | memoryview
@@ -47,10 +49,16 @@ def named(log: EventLog, name: str) -> Segment:
 # Folders
 
 
+def check_folder(to: Path | str) -> Path:
+    """A path that may be a folder's. Raises UsageError for an address (of which Path drops a slash)."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(to)):
+        raise UsageError(f"{to} is no folder", why="segments lie in the log's file or in a folder", fix="--to DIR")
+    return Path(to)
+
+
 def folder_for(to: Path) -> Path:
     """A folder for segments, made where it is missing."""
-    if "://" in str(to):
-        raise UsageError(f"{to} is no folder", why="segments lie in the log's file or in a folder", fix="--to DIR")
+    check_folder(to)
     try:
         to.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -64,28 +72,73 @@ def location(log: EventLog, folder: Path) -> str:
     return str(there.relative_to(own)) if there.is_relative_to(own) else str(there)
 
 
-def write(path: Path, parts: Iterable[Bytes], segment: Segment) -> None:
-    """Write a segment's file, durably, under a name that no other content has. One that is there already stays."""
+def write(log: EventLog, path: Path, parts: Iterable[Bytes], segment: Segment) -> None:
+    """Write a segment's file, durably, under a name that no other content has. One that is there already stays.
+
+    It is noted first as one that is to be removed, until a segment has it: see `kept`.
+    """
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise UsageError(f"{path} is no file", why="a segment was to be written there")
     if path.exists():
         if digest_of(read_whole(path, segment)) == segment.sha256:
             return
         raise UsageError(f"{path} is there already, and holds something else", fix="look what it is, and remove it")
-    with draft_of(path) as draft, draft.open("wb") as file:
+    with log.transaction():
+        for name in (path, _draft(path)):
+            log.store.archiving().leave(_noted_path(log, name))
+    with draft_of(path, _draft(path)) as draft, draft.open("wb") as file:
         for part in parts:
             file.write(part)
 
 
+def _draft(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
+
+
+def _noted_path(log: EventLog, path: Path) -> str:
+    return str(Path(location(log, path.parent)) / path.name)
+
+
+def kept(log: EventLog, path: Path, segment: Segment) -> None:
+    """Within a transaction: a file is a segment's from here on, and not to be removed any more."""
+    read_part(path, 0, 1, segment)  # another run may have taken it for what a killed one left
+    for name in (path, _draft(path)):
+        log.store.archiving().removed(_noted_path(log, name))
+
+
+_A_SEGMENT = re.compile(r"\d{12,}-\d{12,}-([0-9a-f]{16})\.ndjson\.zst").fullmatch
+_A_DRAFT = re.compile(r"\.\d{12,}-\d{12,}-[0-9a-f]{16}\.ndjson\.zst\.new").fullmatch
+
+
 def tidy(log: EventLog) -> None:
-    """Finish what a killed run left: remove files that nothing needs, and frames that are of no segment."""
+    """Finish what a killed run left: remove files that nothing needs, and frames that are of no segment.
+
+    Under the write lock: what another run is about to keep, it keeps before or not at all. What a log names is no
+    reason to remove a file: it has to be one that was made for a segment.
+    """
     archiving = log.store.archiving()
-    for path in archiving.leftovers():
-        remove(log.path.absolute().parent / path)
-        with log.transaction():
-            archiving.removed(path)
     with log.transaction():
+        if left := [name for name in archiving.leftovers() if name]:
+            folder, archive = log.path.resolve().parent, log.store.archive()
+            places = [archive.place(segment) for segment in archive.segments] if archive else []
+            needed = {place.resolve() for place in places if place is not None}
+            for name in left:
+                path = folder / name
+                if path.resolve() not in needed and _was_made(path):
+                    remove(path)
+                archiving.removed(name)
         archiving.drop_pending()
+
+
+def _was_made(path: Path) -> bool:
+    """Whether a file is one that esctl made for a segment: by its name, and a whole one by its content."""
+    if _A_DRAFT(path.name):
+        return True
+    name = _A_SEGMENT(path.name)
+    if name is None or path.is_symlink() or not path.is_file():
+        return name is not None and not path.exists()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest().startswith(name[1])
 
 
 # Checking
@@ -95,8 +148,13 @@ def hash_before(log: EventLog, position: int) -> bytes:
     """The chain's hash before a position."""
     if position == 1:
         return genesis(log.log_id)
+    for segment in archived(log):
+        if segment.last == position - 1:
+            return segment.after
     query = Query(since=position - 1, until=position - 1, system=True, raw_schema=True)
-    return next(hash_ for _, _, hash_ in log.store.read(query))
+    for _, _, hash_ in log.store.read(query):
+        return hash_
+    raise VerificationError(f"there is no event at position {position - 1}", fix="esctl verify")
 
 
 def problems(log: EventLog, segment: Segment) -> Iterator[str]:
@@ -156,6 +214,10 @@ def _frame_problems(archive: Archive, segment: Segment, frame: Frame, lines: Seq
 
 def _noted(log: EventLog, archive: Archive, segment: Segment, facts: Facts) -> Iterator[str]:
     """Whether what is written down of a segment is what its lines tell."""
+    if (segment.first_recorded, segment.last_recorded) != facts.recorded:
+        yield "its recorded times are not those of its first and last event"
+    if canonical(segment.created) != segment.created:
+        yield f"it was made at {segment.created}, which is no time in the log's form"
     by_stream, by_type = archive.told(segment)
     if by_stream != set(facts.by_stream()):
         yield "what is noted of its streams is not what its lines say"
@@ -167,7 +229,7 @@ def _noted(log: EventLog, archive: Archive, segment: Segment, facts: Facts) -> I
 
 def _parts(log: EventLog, archive: Archive, segment: Segment, frames: Sequence[Frame]) -> Iterator[bytes]:
     """The bytes of a segment as a file."""
-    path = archive.path(segment)
+    path = archive.place(segment)
     if path is not None:
         yield from read_whole(path, segment)
         return
@@ -189,7 +251,7 @@ def findings(log: EventLog, *, full: bool) -> Iterator[Finding]:
 def _absent(log: EventLog, segment: Segment) -> Iterator[str]:
     """Why a segment's file cannot be read, if it is one and cannot."""
     archive = log.store.archive()
-    path = archive.path(segment) if archive else None
+    path = archive.place(segment) if archive else None
     if path is not None:
         try:
             read_part(path, 0, 1, segment)
@@ -206,7 +268,8 @@ def digest_of(parts: Iterable[Bytes]) -> bytes:
 
 
 def check(log: EventLog, segment: Segment) -> None:
-    """Raise the error of a segment that is not what it was."""
+    """Raise the error of a segment that is not what it was; ConflictError for one that somebody has changed since."""
+    again(log, segment)
     for problem in problems(log, segment):
         raise segments.damaged(segment.name, problem)
 
@@ -231,7 +294,7 @@ def restore(log: EventLog, segment: Segment) -> None:
     with log.transaction():
         archive, segment = again(log, segment)
         ids = (line.id for frame in archive.frames(segment) for line in _lines(archive, frame, segment))
-        _leave(log, archive, segment)
+        leave(log, archive, segment)
         log.store.archiving().bring_back(segment, list(ids))
     tidy(log)
 
@@ -248,30 +311,39 @@ def again(log: EventLog, segment: Segment) -> tuple[Archive, Segment]:
     return archive, found
 
 
-def _leave(log: EventLog, archive: Archive, segment: Segment) -> None:
-    """Have the file of a segment removed once the transaction is committed."""
-    if (path := archive.path(segment)) is not None:
-        log.store.archiving().leave(str(path))
+def leave(log: EventLog, archive: Archive, segment: Segment) -> None:
+    """Have the file of a segment removed once the transaction is committed, unless it is another log's, too."""
+    if (path := archive.place(segment)) is not None and not segment.shared:
+        log.store.archiving().leave(_noted_path(log, path))
 
 
 def move(log: EventLog, segment: Segment, to: Path | None) -> Segment:
     """Have a segment lie in a folder, or (None) in the log's file."""
     tidy(log)
     folder = None if to is None else folder_for(to)
-    moved = segment._replace(location=None if folder is None else location(log, folder))
-    if moved.location == segment.location:
+    moved = segment._replace(location=None if folder is None else location(log, folder), shared=0)
+    if _same_place(log, moved, segment):
         return segment
     check(log, segment)
     if folder is not None:
-        write(folder / segment.file, export(log, segment), segment)
+        write(log, folder / segment.file, export(log, segment), segment)
         if digest_of(read_whole(folder / segment.file, segment)) != segment.sha256:
             raise segments.damaged(segment.name, "what was read back is not what was written")
     with log.transaction():
         archive, segment = again(log, segment)
-        _leave(log, archive, segment)
+        leave(log, archive, segment)
         log.store.archiving().place(moved, _packed(archive, segment))
+        if folder is not None:
+            kept(log, folder / segment.file, moved)
     tidy(log)
     return moved
+
+
+def _same_place(log: EventLog, one: Segment, other: Segment) -> bool:
+    if one.location is None or other.location is None:
+        return one.location is other.location
+    folder = log.path.resolve().parent
+    return (folder / one.location).resolve() == (folder / other.location).resolve()
 
 
 def _packed(archive: Archive, segment: Segment) -> list[Packed]:
@@ -288,7 +360,7 @@ def embed(copy: EventLog, source: EventLog) -> None:
             check(copy, segment)
             with copy.transaction():
                 archive, _ = again(copy, segment)
-                copy.store.archiving().place(segment._replace(location=None), _packed(archive, segment))
+                copy.store.archiving().place(segment._replace(location=None, shared=0), _packed(archive, segment))
 
 
 def refer(copy: EventLog, source: EventLog) -> None:
@@ -299,8 +371,8 @@ def refer(copy: EventLog, source: EventLog) -> None:
             with copy.transaction():
                 archive, _ = again(copy, segment)
                 frames = [Packed(frame, b"", b"") for frame in archive.frames(segment)]
-                location = str((folder / segment.location).resolve())
-                copy.store.archiving().place(segment._replace(location=location), frames)
+                where = str((folder / segment.location).resolve())
+                copy.store.archiving().place(segment._replace(location=where, shared=1), frames)
 
 
 def cut(log: EventLog, position: int) -> None:

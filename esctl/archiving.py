@@ -16,8 +16,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from esctl import segments
-from esctl.archive import Span, digest_of, folder_for, hash_before, location, tidy, write
+from esctl.archive import Span, digest_of, folder_for, hash_before, kept, location, tidy, write
 from esctl.chain import SALT_BYTES
+from esctl.errors import ConflictError, EsctlError
 from esctl.events import now
 from esctl.log import EventLog
 from esctl.query import Query
@@ -84,32 +85,52 @@ def create(
     """
     tidy(log)
     folder = None if to is None else folder_for(to)
+    pieces = [(low, min(low + most - 1, last)) for first, last in spans for low in range(first, last + 1, most)]
+    if not pieces:
+        return
+    ahead = deque[Future[Draft]]()
     with EventLog(log.path) as reader, EventLog(log.path) as checker, ThreadPoolExecutor(1) as pool:
-        pieces = [(low, min(low + most - 1, last)) for first, last in spans for low in range(first, last + 1, most)]
-        ahead = deque[Future[Draft]]()
-        for piece in [*pieces, None]:
-            if piece is not None:
-                ahead.append(pool.submit(_drafted, reader, *piece, level))
-            if piece is None or len(ahead) > 1:
-                with closing(ahead.popleft().result()) as draft:
-                    yield _kept(log, checker, draft, folder)
+        try:
+            for piece in [*pieces, None]:
+                if piece is not None:
+                    ahead.append(pool.submit(_drafted, reader, *piece, level))
+                if piece is None or len(ahead) > 1:
+                    with closing(ahead.popleft().result()) as draft:
+                        yield _kept(log, checker, draft, folder)
+        except EsctlError:
+            tidy(log)  # of what was kept for a segment that cannot be
+            raise
+        finally:
+            for waiting in ahead:
+                if not waiting.cancel() and waiting.exception() is None:
+                    waiting.result().close()
     log.store.compact()
 
 
 def _drafted(log: EventLog, first: int, last: int, level: int) -> Draft:
     """Make the frames of a segment from the hot rows."""
-    made, compress = Draft(log.path.absolute().parent), segments.compressor(level)
-    start, before = first, hash_before(log, first)
+    made = Draft(log.path.absolute().parent)
+    try:
+        _fill(made, log, first, last, level)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _fill(made: Draft, log: EventLog, first: int, last: int, level: int) -> None:
+    compress, start, before = segments.compressor(level), first, hash_before(log, first)
     for lines in _framed(log.store.lines(Query(since=first, until=last, system=True, raw_schema=True))):
         events, offset = lines.count(b"\n"), made.size
         seals = log.store.seals(first, first + events - 1)
+        if len(seals) != events:
+            raise ConflictError(f"positions {first} and on were archived just now", fix="run the same again")
         packed = compress(lines)
         digest, number = hashlib.sha256(packed).digest(), len(made.frames)
         own = events - segments.without_own(lines).count(b"\n")
         frame = Frame(first, first + events - 1, start, number, before, offset, len(packed), len(lines), digest, own)
         made.add(frame, packed, lines, seals)
         first, before = frame.last + 1, seals[-1][1]
-    return made
 
 
 def _framed(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -135,10 +156,13 @@ def _kept(log: EventLog, checker: EventLog, draft: Draft, folder: Path | None) -
         with log.transaction():
             log.store.archiving().pend(map(draft.of, draft.frames))
     else:
-        write(folder / segment.file, chain((draft.packed(frame) for frame in draft.frames), (trailer,)), segment)
-    facts, segment = _compared(checker, draft, segment, erased, folder)
+        write(log, folder / segment.file, chain((draft.packed(frame) for frame in draft.frames), (trailer,)), segment)
+    facts = _compared(checker, draft, segment, erased, folder)
+    segment = segment._replace(first_recorded=facts.recorded[0], last_recorded=facts.recorded[1])
     with log.transaction():
         log.store.archiving().settle(segment, draft.frames, facts)
+        if folder is not None:
+            kept(log, folder / segment.file, segment)
     return segment
 
 
@@ -156,9 +180,9 @@ def _ended(log: EventLog, draft: Draft, folder: Path | None) -> tuple[Segment, b
 
 def _compared(
     checker: EventLog, draft: Draft, segment: Segment, erased: Mapping[int, bytes], folder: Path | None
-) -> tuple[Facts, Segment]:
+) -> Facts:
     """Read back what was kept, and compare it with the hot rows: their lines, and the chain over them."""
-    facts, recorded = Facts(), list[str]()
+    facts = Facts()
     for frame, digest in zip(draft.frames, draft.lines, strict=True):
         packed = _read_back(checker, frame, segment, folder)
         lines = segments.decompress(frame, packed, segment.name)
@@ -167,8 +191,7 @@ def _compared(
         if hashlib.sha256(lines).digest() != digest or chained != draft.hashes_of(frame):
             raise segments.damaged(segment.name, "what was read back is not what is in the log")
         facts.add(decoded, frame.number)
-        recorded += [decoded[0].recorded, decoded[-1].recorded]
-    return facts, segment._replace(first_recorded=recorded[0], last_recorded=recorded[-1])
+    return facts
 
 
 def _read_back(checker: EventLog, frame: Frame, segment: Segment, folder: Path | None) -> bytes:

@@ -75,6 +75,8 @@ def to_line(fields: dict[str, Raw]) -> dict[str, Raw]:
     version = bytes(fields.pop("specversion", Raw(b"null")))
     if version != b'"1.0"':
         raise RefusedError(f"the CloudEvent has specversion {version.decode()[:20]}", why='it is "1.0"')
+    if "esctlerased" in fields:
+        raise RefusedError("the event's payload was erased", why="there is nothing left of it to append")
     if "data_base64" in fields:
         raise RefusedError("the CloudEvent's data is binary", why="data_base64 is no JSON value")
     line: dict[str, Raw] = {name: fields.pop(name) for name in ("id", "type", "time", "data") if name in fields}

@@ -6,10 +6,12 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from esctl.events import ranges
 from esctl.log import EventLog
 from esctl.marks import actor
 from esctl.stores.base import Head
 from esctl.stores.files import draft_of
+from esctl.verify import ERASED
 
 RESTORED = "LogRestored"
 FORKED = "LogForked"
@@ -66,8 +68,17 @@ def _cut(copy: EventLog, position: int) -> None:
         from esctl import archive  # noqa: PLC0415
 
         archive.cut(copy, position)
+    later: dict[int, list[int]] = {}
+    for erased, _, event in copy.store.erasures():
+        if erased <= position < event:
+            later.setdefault(event, []).append(erased)
+    said = {event[0]: event for event in copy.system_events(ERASED)} if later else {}
     with copy.transaction():
         copy.store.cut(position)
+        for number, positions in later.items():  # what was erased since then is gone in the copy too, and it says so
+            _, _, _, _, _, _, _, _, data, meta = said[number]
+            text = _compact({"positions": ranges(positions), "reason": json.loads(data).get("reason")})
+            copy.store.archiving().note_erased(positions, copy.say(ERASED, text, meta)[0])
 
 
 def _compact(value: Mapping[str, object]) -> str:

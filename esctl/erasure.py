@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from esctl import archive, chain, segments
 from esctl.definitions import Definitions
-from esctl.errors import RefusedError, UsageError
-from esctl.events import SYSTEM_PREFIX, SYSTEM_STREAM, Event, new_ids
+from esctl.errors import ConflictError, RefusedError, UsageError
+from esctl.events import SYSTEM_PREFIX, Event, ranges
 from esctl.log import EventLog
 from esctl.marks import actor
 from esctl.query import Query
@@ -25,6 +25,7 @@ from esctl.segments import Facts, Frame, Line, Packed, Segment
 from esctl.stores.base import Archive
 from esctl.verify import ERASED
 
+TRACES = ""  # noted among what is to be removed: what the log's own file may still hold of erased payloads
 AT_ONCE = 10_000  # payloads that are erased in one transaction
 _GONE = b',"data":null,"meta":null,"erased":true}\n'
 
@@ -64,8 +65,10 @@ def of_subject(log: EventLog, subject: str, *, force: bool) -> Plan:
     field, equals, value = subject.partition("=")
     if not field or not equals or "" in field.split(".") or "\0" in subject:
         raise UsageError(f"--subject {subject[:80]!r}", why="it is FIELD=VALUE", fix="--subject customer_id=C-7")
-    path = "$" + "".join(f'."{key}"' for key in field.split("."))
-    where = f"cast(data ->> {_quoted(path)} as text) = {_quoted(value)}"
+    path = "$" + "".join(f".{json.dumps(key, ensure_ascii=False)}" for key in field.split("."))
+    # Texts by their value; numbers, true and false also by how they are written.
+    there = f"(cast(data ->> {_quoted(path)} as text) = {_quoted(value)} or data -> {_quoted(path)} = {_quoted(value)})"
+    where = f"data is not null and {there}"
     return _plan(log.definitions, _both(log, Query(where=where)), force=force)
 
 
@@ -78,27 +81,35 @@ def _both(log: EventLog, query: Query) -> Iterator[Event]:
     seen: set[int] = set()
     for raw in (True, False):
         asked = Query(stream=query.stream, types=query.types, where=query.where, raw_schema=raw)
-        for event, _, _ in log.read(asked):
+        if not raw and not asked.types and asked.where is None:
+            continue  # as they are stored is all of them
+        prepared = log.prepared(asked)
+        prepared.noted = _nothing  # what cannot be upcast is found as it is stored, or not at all
+        for event, _, _ in log.store.read(prepared):
             if event[0] not in seen:
                 seen.add(event[0])
                 yield event
 
 
+def _nothing(*_: object) -> None:
+    """What is done about an event that cannot be upcast."""
+
+
 def _plan(definitions: Definitions, events: Iterator[Event] | list[Event], *, force: bool) -> Plan:
-    positions, streams = [], set()
+    positions, streams = set[int](), set[str]()
     types, left = Counter[str](), Counter[str]()
     for event in events:
         if event[1].startswith(SYSTEM_PREFIX):
             raise RefusedError(f"the event at position {event[0]} is the log's own", why="it says what was done to it")
-        if event[8] is None:
+        if event[8] is None or event[0] in positions:
             continue
         if not force and not erasable(definitions, event[4], event[5]):
             left[event[4]] += 1
             continue
-        positions.append(event[0])
+        positions.add(event[0])
         streams.add(event[1])
         types[event[4]] += 1
-    return Plan(sorted(set(positions)), types, left, len(streams))
+    return Plan(sorted(positions), types, left, len(streams))
 
 
 def erasable(definitions: Definitions, type_: str, schema: int) -> bool:
@@ -126,9 +137,22 @@ def _span_of(spans: Sequence[tuple[int, int]], position: int) -> tuple[int, int]
 
 
 def scrub(log: EventLog) -> bool:
-    """Take the last traces out of free pages and the WAL; whether they are gone (else somebody still reads them)."""
-    _, _, finished = log.store.compact()
+    """Take the last traces out of files that nothing needs, of unused bytes in pages, and of the WAL; whether they are
+    gone (else somebody still reads them).
+
+    What SQLite leaves in the gap of a page when it moves cells to another, only writing all pages anew takes away.
+    """
+    archive.tidy(log)
+    _, _, finished = log.store.compact(full=True)
+    if finished:
+        with log.transaction():
+            log.store.archiving().removed(TRACES)
     return finished
+
+
+def unfinished(log: EventLog) -> bool:
+    """Whether an erasure was stopped before it was scrubbed."""
+    return TRACES in log.store.archiving().leftovers()
 
 
 def _hot(log: EventLog, positions: Sequence[int], reason: str) -> int:
@@ -142,8 +166,8 @@ def _hot(log: EventLog, positions: Sequence[int], reason: str) -> int:
                 found.append(event[0])
                 digests.append(chain.payload_digest(salt, event[8].encode(), event[9].encode()))
                 streams.add(event[1])
-        if found:
-            _note(log, found, digests, streams, reason)
+        if found and _note(log, found, digests, streams, reason) != len(found):
+            raise ConflictError("some of the events were archived just now", fix="run the same again")
     return len(positions)
 
 
@@ -153,26 +177,16 @@ def _each(log: EventLog, positions: Sequence[int]) -> Iterator[tuple[Event, byte
         yield from log.store.read(Query(since=low, until=high, system=True, raw_schema=True))
 
 
-def _note(log: EventLog, positions: Sequence[int], digests: Sequence[bytes], streams: set[str], reason: str) -> None:
-    """Append the event that says what is gone, and take it away."""
+def _note(log: EventLog, positions: Sequence[int], digests: Sequence[bytes], streams: set[str], reason: str) -> int:
+    """Append the event that says what is gone, and take it away; how many of these were hot."""
     data = json.dumps({"positions": ranges(positions), "reason": reason}, ensure_ascii=False, separators=(",", ":"))
     meta = json.dumps({"actor": actor()}, ensure_ascii=False, separators=(",", ":"))
-    event = log.store.append([(SYSTEM_STREAM, ERASED, next(new_ids()), None, 1, data, meta, None)])[0][0]
+    event = log.say(ERASED, data, meta)[0]
     archiving = log.store.archiving()
-    archiving.erase(positions, digests, event)
+    archiving.leave(TRACES)
     for stream in streams:
         archiving.drop_snapshots(stream)
-
-
-def ranges(positions: Sequence[int]) -> list[tuple[int, int]]:
-    """Positions as ranges, inclusive."""
-    made: list[tuple[int, int]] = []
-    for position in positions:
-        if made and made[-1][1] + 1 == position:
-            made[-1] = made[-1][0], position
-        else:
-            made.append((position, position))
-    return made
+    return archiving.erase(positions, digests, event)
 
 
 # Archived payloads
@@ -195,16 +209,19 @@ def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason:
     found = log.store.archive()
     assert found is not None
     new = _rewritten(log, found, segment, set(positions))
-    path = found.path(segment)
+    if not new.digests:  # somebody was faster
+        return len(positions)
+    path = found.place(segment)
     if path is not None:
-        archive.write(path.parent / new.segment.file, (*(f.packed for f in new.frames), new.trailer), new.segment)
+        archive.write(log, path.parent / new.segment.file, (*(f.packed for f in new.frames), new.trailer), new.segment)
     with log.transaction():
-        archive.again(log, segment)
+        found, _ = archive.again(log, segment)
         gone = sorted(new.digests)
         _note(log, gone, [new.digests[position] for position in gone], new.streams, reason)
-        if path is not None:
-            log.store.archiving().leave(str(path))
+        archive.leave(log, found, segment)
         log.store.archiving().place(new.segment, new.frames, new.facts)
+        if path is not None:
+            archive.kept(log, path.parent / new.segment.file, new.segment)
         archive.check(log, new.segment)
     archive.tidy(log)
     return len(positions)
@@ -235,7 +252,7 @@ def _rewritten(log: EventLog, found: Archive, segment: Segment, positions: set[i
     trailer = segments.trailer(log.log_id, [f.frame for f in frames], segment.after, erased, (f.salts for f in frames))
     whole = archive.digest_of((*(f.packed for f in frames), trailer))
     raw = sum(f.frame.raw_size for f in frames)
-    new = segment._replace(size=offset + len(trailer), raw_size=raw, sha256=whole)
+    new = segment._replace(shared=0, size=offset + len(trailer), raw_size=raw, sha256=whole)
     return _Rewritten(new, frames, trailer, facts, digests, streams)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from esctl.errors import ConflictError, RefusedError, UsageError
 
@@ -171,3 +171,14 @@ def new_ids() -> Iterator[str]:
             head = f"{stamp:015x}"
             tail = f"{int.from_bytes(random[i : i + 8], 'big') & (1 << 62) - 1 | 1 << 63:016x}"
             yield f"{head[:8]}-{head[8:12]}-7{head[12:]}-{tail[:4]}-{tail[4:]}"
+
+
+def ranges(positions: Iterable[int]) -> list[tuple[int, int]]:
+    """Positions as ranges, inclusive."""
+    made: list[tuple[int, int]] = []
+    for position in positions:
+        if made and made[-1][1] + 1 == position:
+            made[-1] = made[-1][0], position
+        else:
+            made.append((position, position))
+    return made

@@ -215,7 +215,11 @@ class EventLog:
     def record(self, type_: str, data: str, meta: str = "{}") -> Receipt:
         """Append an event of the log's own, about what was done to it."""
         with self.store.transaction():
-            return self.store.append([(SYSTEM_STREAM, type_, next(new_ids()), None, 1, data, meta, None)])[0]
+            return self.say(type_, data, meta)
+
+    def say(self, type_: str, data: str, meta: str) -> Receipt:
+        """The same within the open transaction."""
+        return self.store.append([(SYSTEM_STREAM, type_, next(new_ids()), None, 1, data, meta, None)])[0]
 
     def system_events(self, type_: str) -> Iterator[Event]:
         """The log's own events of a type."""
@@ -237,7 +241,7 @@ class EventLog:
 
     def apply(self, record: str, meta: str) -> Receipt:
         """Have a model hold from here on: an event of the log's own, within the open transaction."""
-        receipt = self.store.append([(SYSTEM_STREAM, MODEL_APPLIED, next(new_ids()), None, 1, record, meta, None)])[0]
+        receipt = self.say(MODEL_APPLIED, record, meta)
         self.store.hold_model(receipt[0])
         self._applied = True
         return receipt

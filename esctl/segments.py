@@ -33,8 +33,9 @@ _NO_SALT = bytes(chain.SALT_BYTES)
 
 class Segment(NamedTuple):
     """A contiguous part of a log: positions `first` to `last`, the chain's hash before and after them; the bytes of the
-    segment as a file, those of its lines, and the file's SHA-256; where it lies (None: in the log's file; else a
-    folder); recorded times of its first and last event; and when it was made.
+    segment as a file, those of its lines, and the file's SHA-256; recorded times of its
+    first and last event; when it was made; where it lies (None: in the log's file; else a folder), and whether the file
+    is another log's, too (1), and so not this one's to remove.
     """
 
     first: int
@@ -48,6 +49,7 @@ class Segment(NamedTuple):
     last_recorded: str
     created: str
     location: str | None
+    shared: int = 0
 
     @property
     def name(self) -> str:
@@ -263,7 +265,7 @@ class _Counted:
 
 class Facts:
     """What a segment holds, told from its lines: by stream, by type and schema; `ids`, the hashes of its ids; which
-    payloads are erased; the bytes of the largest.
+    payloads are erased; the bytes of the largest; recorded times of the first and last event.
     """
 
     def __init__(self) -> None:
@@ -276,12 +278,15 @@ class Facts:
         self._types: dict[tuple[bool, str, int], _Counted] = {}
         self.ids = array("q")
         self.erased: list[int] = []
+        self.recorded = "", ""
         self.largest = 0
 
     def add(self, lines: Sequence[Line], number: int) -> None:
         """Count the lines of a frame. Runs for every event that is archived: what need not be called is not."""
         streams, numbers, frames, times, types = self._streams, self._numbers, self._frames, self._times, self._types
         frame = str(number)
+        if lines:
+            self.recorded = self.recorded[0] or lines[0].recorded, lines[-1].recorded
         for line in lines:
             position, version, stream, time = line.position, line.version, line.stream, line.time
             size = 0 if line.erased else len(memoryview(line.data)) + len(memoryview(line.meta))

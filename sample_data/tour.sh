@@ -72,6 +72,15 @@ run "esctl append order-1012 NoteAdded text='Me too.' --expect 4 || echo exit \$
 say "Bad input is refused with its line, and nothing of its batch is stored (exit 5)."
 run "printf '%s\n' '{\"stream\":\"s\",\"type\":\"T\"}' '{\"stream\":\"s\",\"type\":' | esctl append || echo exit \$?"
 
+say "Compress the oldest 200 events out of the way. They are read as before."
+run "esctl archive create --before '#201' --segment-events 100 --yes --quiet > made.ndjson"
+run "esctl archive list --format table"
+run "esctl state order-1012 --format raw"
+
+say "A customer wants her data gone. The events stay, the payloads go, and the log can still be proved."
+run "esctl erase --stream customer-201 --reason 'request of 2026-04-02' --yes"
+run "esctl replay customer-201 --format table"
+
 say "Write down the head. Whoever has it can prove later that nothing before it was changed."
 run "esctl head | tee head.txt"
 

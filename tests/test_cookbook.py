@@ -16,8 +16,8 @@ HELP = ROOT / "esctl" / "help"
 
 
 def lacks(tools: str) -> bool:
-    """Whether a block cannot be run here: `duckdb`, or `duckdb sqlite` for its extension."""
-    if tools and not shutil.which("duckdb"):
+    """Whether a block cannot be run here: `zstd`, `duckdb`, or `duckdb sqlite` for its extension."""
+    if tools and not shutil.which(tools.split(maxsplit=1)[0]):
         return True
     load = ["duckdb", "-c", "load sqlite"]  # loads what is installed; fetches nothing
     return tools.endswith(" sqlite") and subprocess.run(load, capture_output=True, check=False).returncode != 0
@@ -39,7 +39,7 @@ def test_the_cookbooks_recipes_work(tmp_path: Path) -> None:
 
 
 def test_every_block_of_the_cookbook_is_known() -> None:
-    known = {("console", ""), ("console", "duckdb"), ("console", "duckdb sqlite")}
+    known = {("console", tools) for tools in ("", "duckdb", "duckdb sqlite", "zstd")}
     for language, words, _ in fences((HELP / "cookbook.md").read_text(encoding="utf-8")):
         assert (language, words) in known or re.fullmatch(r"[a-z_]+\.(?:bash|py)", words), (language, words)
 

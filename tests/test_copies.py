@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from esctl import copies
+from esctl import archive, archiving, copies
 from esctl.api import open_log
 from esctl.errors import UnavailableError, UsageError
 from esctl.log import EventLog
@@ -101,7 +101,7 @@ def test_the_log_that_is_forked_is_not_touched(log: EventLog, path: Path, tmp_pa
 
 
 def test_a_restored_log_is_the_backup_and_says_where_it_comes_from(log: EventLog, tmp_path: Path) -> None:
-    log.backup(tmp_path / "backup.db")
+    copies.backup(log, tmp_path / "backup.db")
     with EventLog(tmp_path / "backup.db") as backup:
         copies.restore(backup, tmp_path / "restored.db")
         head = backup.head()
@@ -121,3 +121,25 @@ def test_a_copy_never_takes_a_name_that_is_taken(log: EventLog, tmp_path: Path) 
 def test_a_copy_into_a_folder_that_is_not_there_leaves_nothing(log: EventLog, tmp_path: Path) -> None:
     with pytest.raises(UnavailableError):
         copies.restore(log, tmp_path / "nowhere" / "copy.db")
+
+
+def test_a_copy_without_segments_never_removes_the_files_of_the_log_that_it_names(path: Path, tmp_path: Path) -> None:
+    with EventLog(path, write=True) as log:
+        list(archiving.create(log, [(1, 6)], to=tmp_path / "cold"))
+        copies.backup(log, tmp_path / "copy.db", segments=False)
+    with EventLog(tmp_path / "copy.db", write=True) as copy:
+        (segment,) = archive.archived(copy)
+        archive.restore(copy, segment)
+    assert whole(tmp_path / "copy.db")
+    assert whole(path)
+
+
+def test_a_segment_moved_to_the_folder_where_it_lies_is_still_there(path: Path, tmp_path: Path) -> None:
+    with EventLog(path, write=True) as log:
+        list(archiving.create(log, [(1, 6)], to=tmp_path / "cold"))
+        copies.backup(log, tmp_path / "copy.db", segments=False)  # which names the folder by its whole path
+    with EventLog(tmp_path / "copy.db", write=True) as copy:
+        (segment,) = archive.archived(copy)
+        archive.move(copy, segment, tmp_path / "cold")
+    assert whole(tmp_path / "copy.db")
+    assert whole(path)

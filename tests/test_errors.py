@@ -21,6 +21,7 @@ EXIT_CODES = {
     "MisfitError": (6, "misfit"),
     "StorageVersionError": (7, "storage-version"),
     "UnavailableError": (8, "unavailable"),
+    "SegmentError": (8, "segment"),
     "HandlerError": (9, "handler"),
     "DifferenceError": (10, "difference"),
 }

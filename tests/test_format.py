@@ -9,7 +9,12 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from operator import sub
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,6 +56,213 @@ def test_an_independent_verifier_agrees_on_the_lines(shop: Path) -> None:
     lines = esctl("replay", "--system", "--hash", "--log", "shop.db", cwd=shop.parent)
     done = subprocess.run([*VERIFIER, "-", log_id], input=lines, check=True, capture_output=True, text=True)
     assert done.stdout == head
+
+
+@pytest.fixture(scope="module")
+def archived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample twice as long as a frame: two segments in a folder, one in the file, hot events; some erased."""
+    folder = tmp_path_factory.mktemp("archived")
+    (folder / "more.ndjson").write_text("".join(more_lines()), encoding="utf-8")
+    esctl("init", "--model", str(ROOT / "sample_data" / "shop.toml"), cwd=folder)
+    esctl("append", str(ROOT / "sample_data" / "orders.ndjson"), "--no-rules", cwd=folder)
+    esctl("append", "more.ndjson", cwd=folder)
+    esctl("erase", "--stream", "customer-202", "--reason", "asked", "--yes", cwd=folder)
+    esctl("archive", "create", "--before", "#1500", "--segment-events", "1400", "--to", "old", "--yes", cwd=folder)
+    esctl("archive", "create", "--before", "#2500", "--yes", cwd=folder)
+    esctl("erase", "20", "1450", "2000", "2600", "--reason", "asked", "--force", "--yes", cwd=folder)
+    return folder
+
+
+def more_lines() -> Iterator[str]:
+    """Events whose payloads hold what lines are made of."""
+    for n in range(2500):
+        data = {
+            "n": n,
+            "text": ['\u2028,"meta":{}', '"}\x7f', ',"salt":"00'][n % 3],
+            "nested": {"data": None, "meta": {"é": 1}},
+        }
+        yield json.dumps({"stream": f'q"{n % 7}', "type": "More", "data": data, "meta": {"meta": {"data": n}}}) + "\n"
+
+
+@pytest.fixture
+def copied(archived: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be altered."""
+    return shutil.copytree(archived, tmp_path / "copied")
+
+
+def verified(*arguments: str, lines: str | None = None) -> str:
+    """What the independent verifier prints."""
+    return subprocess.run([*VERIFIER, *arguments], input=lines, check=True, capture_output=True, text=True).stdout
+
+
+def refused(*arguments: str) -> str:
+    """What the independent verifier says is wrong."""
+    done = subprocess.run([*VERIFIER, *arguments], check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    return done.stderr
+
+
+def alter(log: Path, sql: str, *values: object) -> None:
+    connection = sqlite3.connect(log)
+    connection.execute(sql, values)
+    connection.commit()
+    connection.close()
+
+
+def log_id_of(log: Path) -> str:
+    connection = sqlite3.connect(log)
+    (log_id,) = connection.execute("select log_id from head").fetchone()
+    connection.close()
+    assert isinstance(log_id, str)
+    return log_id
+
+
+def test_an_independent_verifier_agrees_on_a_file_with_an_archive(archived: Path) -> None:
+    assert verified(str(archived / "esctl.db")) == esctl("head", cwd=archived)
+
+
+def test_an_independent_verifier_agrees_on_the_lines_of_an_archive(archived: Path) -> None:
+    lines = esctl("replay", "--system", "--hash", cwd=archived)
+    assert lines.count('"digest":"') == lines.count('"erased":true') > 4
+    assert verified("-", log_id_of(archived / "esctl.db"), lines=lines) == esctl("head", cwd=archived)
+
+
+def test_a_segment_in_a_folder_is_verified_alone(archived: Path) -> None:
+    heads = dict(hashes_of(archived))
+    files = sorted((archived / "old").iterdir())
+    assert [verified(str(file)) for file in files] == [f"{n}:{heads[n]}\n" for n in (1400, 1499)]
+
+
+def hashes_of(folder: Path) -> list[tuple[int, str]]:
+    events = map(json.loads, esctl("replay", "--system", "--hash", cwd=folder).splitlines())
+    return [(event["position"], event["hash"]) for event in events]
+
+
+def test_an_exported_segment_of_the_file_is_the_segment_that_the_page_says(archived: Path, tmp_path: Path) -> None:
+    esctl("archive", "export", "1500-2499", str(tmp_path / "out.zst"), cwd=archived)
+    connection = sqlite3.connect(archived / "esctl.db")
+    (noted,) = connection.execute("select sha256 from segments where first = 1500").fetchone()
+    packed = connection.execute("select packed from frames where segment = 1500 order by first").fetchall()
+    connection.close()
+    whole = (tmp_path / "out.zst").read_bytes()
+    assert hashlib.sha256(whole).digest() == noted
+    assert whole.startswith(b"".join(frame for (frame,) in packed))
+    assert verified(str(tmp_path / "out.zst")).startswith("2499:")
+
+
+def test_a_moved_segment_has_the_bytes_that_it_had(copied: Path) -> None:
+    before = esctl("archive", "export", "1-1400", "a.zst", cwd=copied)
+    esctl("archive", "move", "1-1400", "--to", "log", cwd=copied)
+    assert verified(str(copied / "esctl.db")) == esctl("head", cwd=copied)
+    esctl("archive", "export", "1-1400", "b.zst", cwd=copied)
+    assert (copied / "a.zst").read_bytes() == (copied / "b.zst").read_bytes()
+    assert '"segment":"1-1400"' in before
+
+
+def test_the_other_tables_of_an_archive_hold_what_the_page_says(archived: Path) -> None:
+    lines = esctl("replay", "--system", "--raw-schema", "--until", "#2499", cwd=archived).splitlines()
+    events = list(map(json.loads, lines))
+    by_stream: dict[tuple[str, int], list[tuple[Any, ...]]] = {}
+    for line, event in zip(lines, events, strict=True):
+        segment = max(first for first in (1, 1401, 1500) if first <= event["position"])
+        seen = (event["version"], event["position"], micros(event["time"]), payload_bytes(line, event))
+        by_stream.setdefault((event["stream"], segment), []).append(seen)
+    connection = sqlite3.connect(archived / "esctl.db")
+    ids = set(connection.execute("select hash, position from archived_ids"))
+    streams = connection.execute(
+        "select name, segment, first_version, first_position, first_time, versions_on, positions_on, times_on, bytes,"
+        " frames from archived_streams join streams using (stream_id)"
+    ).fetchall()
+    reached = dict(connection.execute("select name, archived from streams where archived > 0"))
+    types = connection.execute(
+        "select own, name, schema, sum(events) from archived_types join types using (type_id) group by 1, 2, 3"
+    ).fetchall()
+    connection.close()
+    assert ids == {(int.from_bytes(hashlib.sha256(e["id"].encode()).digest()[:6]), e["position"]) for e in events}
+    assert {tuple(row) for row in streams} == {
+        (*key, *seen[0][:3], *map(sub, seen[-1][:3], seen[0][:3]), sum(one[3] for one in seen), frames_of(key[1], seen))
+        for key, seen in by_stream.items()
+    }
+    assert reached == {stream: max(e["version"] for e in events if e["stream"] == stream) for stream, _ in by_stream}
+    counted = Counter((int(e["stream"].startswith("$")), e["type"], e["schema"]) for e in events)
+    assert {(own, name, schema): n for own, name, schema, n in types} == counted
+
+
+def frames_of(segment: int, seen: list[tuple[Any, ...]]) -> str | None:
+    """The frames, of 1,000 lines each, that hold events of a stream."""
+    return ",".join(sorted({str((one[1] - segment) // 1000) for one in seen})) if len(seen) > 2 else None
+
+
+def payload_bytes(line: str, event: dict[str, Any]) -> int:
+    """Bytes of data and meta in a line."""
+    front = line.index(',"data":', line.index('"recorded":"')) + len(',"data":')
+    return 0 if event.get("erased") else len(line[front:].encode()) - len(',"meta":}')
+
+
+def micros(time: str) -> int:
+    return (datetime.fromisoformat(time) - datetime(1, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+SAME = "type_id, schema, time, recorded, data, meta, salt, hash from events"
+
+
+@pytest.mark.parametrize(
+    ("sql", "says"),
+    [
+        ("update events set data = '{}' where position = 2700", "the hash of position 2700 does not follow"),
+        ("update erased set digest = zeroblob(32) where position = 20", "the segment 1-1400 has other digests"),
+        ("update erased set digest = zeroblob(32) where position = 2600", "the hash of position 2600"),
+        ("update erased set digest = zeroblob(32) where position = 2000", "the segment 1500-2499 has another SHA-256"),
+        ("update frames set packed = zeroblob(bytes) where first = 1500", "the segment 1500-2499 has another SHA-256"),
+        ("update frames set salts = zeroblob(16) where first = 1500", "the segment 1500-2499 has another SHA-256"),
+        ("delete from segments where first = 1500", "position 1500 is missing"),
+        ("update events set data = null, meta = null, salt = null where position = 2601", "neither there nor erased"),
+        ("delete from erased where position = 2600", "neither there nor erased"),
+        ("insert into erased values (2700, zeroblob(32), 2919)", "not those of the payloads that are gone"),
+        (f"insert into events select 1450, stream_id, 999, 'twice', {SAME} where position = 2700", "hot and archived"),
+    ],
+    ids=range(11),
+)  # fmt: skip
+def test_an_independent_verifier_sees_an_altered_archive(copied: Path, sql: str, says: str) -> None:
+    alter(copied / "esctl.db", sql)
+    assert says in refused(str(copied / "esctl.db"))
+    done = subprocess.run([ESCTL, "verify"], cwd=copied, check=False, capture_output=True, text=True)
+    assert done.returncode == 6
+
+
+@pytest.mark.parametrize("at", [100, -100, -9, -5], ids=["frame", "salt", "its size", "the end"])
+def test_an_independent_verifier_sees_an_altered_segment_file(copied: Path, at: int) -> None:
+    file = min((copied / "old").iterdir())
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1
+    file.write_bytes(content)
+    assert refused(str(file)).startswith("not whole: ")
+    assert refused(str(copied / "esctl.db")) == "not whole: the segment 1-1400 has another SHA-256\n"
+
+
+def test_what_the_page_says_of_a_trailer_is_where_it_says(archived: Path) -> None:
+    whole = min((archived / "old").iterdir()).read_bytes()
+    size = int.from_bytes(whole[-8:-4], "little")
+    assert whole[-size:][:4].hex(" ") == "5e 2a 4d 18"
+    assert "5e 2a 4d 18: the magic number 0x184D2A5E" in PAGE
+    manifest = json.loads(whole[-size + 8 :].split(b"\n")[0])
+    described = re.search(r"format \(\"esctl/segment/1\"\), (.*?)\n {4}salts", PAGE, re.DOTALL)
+    assert described is not None
+    assert ["format", *re.findall(r"\w+", described[1])] == list(manifest)
+
+
+def test_zstd_prints_the_lines_of_a_segment(archived: Path) -> None:
+    if not shutil.which("zstd"):
+        pytest.skip("zstd is not installed")
+    files = sorted((archived / "old").iterdir())
+    lines = subprocess.run(["zstd", "-dc", *map(str, files)], check=True, capture_output=True, text=True).stdout
+    assert lines == esctl("replay", "--raw-schema", "--system", "--until", "#1499", cwd=archived)
+
+
+def test_a_fork_from_before_an_erasure_says_itself_what_is_gone(archived: Path, tmp_path: Path) -> None:
+    esctl("fork", str(tmp_path / "fork.db"), "--until", "#2700", cwd=archived)
+    assert verified(str(tmp_path / "fork.db")) == esctl("head", "--log", "fork.db", cwd=tmp_path)
+    assert '"ok":true' in esctl("verify", "--log", "fork.db", cwd=tmp_path)
 
 
 def test_an_independent_verifier_sees_an_altered_payload(shop: Path) -> None:
@@ -117,18 +329,32 @@ def test_the_hash_of_a_snapshot_is_what_the_page_says(tmp_path: Path) -> None:
 def test_the_events_of_the_logs_own_are_what_the_page_says(tmp_path: Path) -> None:
     shutil.copy(OLD_LOGS[-1], tmp_path / "old.db")
     esctl("upcast", "rewrite", "--to", "new.db", "--yes", "--log", "old.db", cwd=tmp_path)
-    lines = esctl("replay", "$esctl", "--log", "new.db", cwd=tmp_path).splitlines()
+    esctl("restore", "new.db", "--log", "restored.db", cwd=tmp_path)
+    head = esctl("head", "--log", "restored.db", cwd=tmp_path).split(":")[0]
+    esctl("fork", "fork.db", "--until", f"#{head}", "--log", "restored.db", cwd=tmp_path)
+    lines = esctl("replay", "$esctl", "--log", "fork.db", cwd=tmp_path).splitlines()
     events = {event["type"]: event for event in map(json.loads, lines)}
-    assert set(events) == {"MarkSet", "ModelApplied", "LogRewritten"}
+    described = dict(re.findall(r"^    ([A-Z]\w+) +(.*(?:\n {19}\S.*)*)$", PAGE, re.MULTILINE))
+    assert set(events) == set(described)
     for type_, event in events.items():
-        described = re.search(rf"^    {type_} +(.*(?:\n {{19}}\S.*)*)$", PAGE, re.MULTILINE)
-        assert described is not None
-        assert all(key in described[1] for key in event["data"]), (type_, list(event["data"]))
+        assert all(key in described[type_] for key in event["data"]), (type_, list(event["data"]))
         assert list(event["meta"]) == ["actor"]
+
+
+def test_the_newest_log_has_all_that_its_version_can_hold() -> None:
+    connection = sqlite3.connect(f"file:{OLD_LOGS[-1]}?immutable=1", uri=True)
+    for table in ("snapshots", "segments", "frames", "archived_streams", "archived_types", "archived_ids", "erased"):
+        assert connection.execute(f"select count(*) from {table}").fetchone() > (1,), table
+    hot = connection.execute("select count(*), sum(data is null) from events").fetchone()
+    gone = connection.execute("select count(*) from erased where position not in (select position from events)")
+    assert hot > (10, 0)
+    assert gone.fetchone() > (0,)
+    connection.close()
 
 
 def test_a_log_of_the_first_version_with_a_model_gives_the_states_that_it_gave(tmp_path: Path) -> None:
     shutil.copy(ROOT / "tests" / "data" / "storage-2.db", tmp_path / "old.db")
+    esctl("migrate", "--yes", "--log", "old.db", cwd=tmp_path)
     states = esctl("state", "--all", "--aggregate", "order", "--log", "old.db", "-o", "raw", cwd=tmp_path).splitlines()
     assert states[0] == '{"status":"Placed","total_amount":248.10,"paid":248.10}'
     assert len(states) == 12

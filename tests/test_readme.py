@@ -61,7 +61,12 @@ def tour() -> Tour:
 
 def test_the_tour_ends_in_a_verified_log(tour: Tour) -> None:
     assert tour.returncode == 0, tour.stderr
-    assert '{"ok":true,"mode":"full","events":420,' in tour.stdout.splitlines()[-3]
+    assert '{"ok":true,"mode":"full","events":422,"erased":2,' in tour.stdout.splitlines()[-3]
+
+
+def test_the_tour_shows_what_is_archived_and_erased(tour: Tour) -> None:
+    assert re.search(r"^1-100 .*\n101-200 ", tour.stdout, re.MULTILINE)
+    assert len(re.findall(r"\(erased\)", tour.stdout)) == 2
 
 
 def test_the_tour_shows_what_a_model_does(tour: Tour) -> None:

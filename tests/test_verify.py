@@ -136,7 +136,8 @@ def test_a_report_says_what_was_done_and_where_the_log_ends(whole: Path) -> None
         position, hash_, _ = log.head()
     for full, mode in ((False, "quick"), (True, "full")):
         assert report(whole, full=full).record() == {
-            "ok": True, "mode": mode, "events": EVENTS, "erased": 0, "head": f"{position}:{hash_.hex()}", "findings": [],
+            "ok": True, "mode": mode, "events": EVENTS, "erased": 0, "head": f"{position}:{hash_.hex()}",
+            "findings": [],
         }  # fmt: skip
 
 
@@ -664,6 +665,8 @@ def test_pages_that_changed_places_show(whole: Path, one: int, other: int) -> No
     assume(one != other)
     with copied(whole) as path:
         content = path.read_bytes()
+        swapped = [content[at * size :][:size] for at in (one, other)]
+        assume(not all(page[0] in (10, 13) and page[3:5] == bytes(2) for page in swapped))  # leaves without cells
         overwritten(path, one * size, content[other * size :][:size])
         overwritten(path, other * size, content[one * size :][:size])
         assert damage_shows(path)

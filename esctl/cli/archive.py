@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import typer
@@ -26,6 +27,7 @@ EXAMPLES = """Examples:
   esctl archive restore 1-100000          back among the hot events"""
 
 COLUMNS = ("segment", "first_recorded", "last_recorded", "events", "bytes", "raw_bytes", "ratio", "where")
+SPARE = ("raw_bytes", "last_recorded")
 VERIFIED = ("segment", "ok", "events", "bytes", "problem")
 INTO_LOG = "log"
 
@@ -48,23 +50,29 @@ def create(
     shared: Shared = ctx.obj
     if before is None and older_than is None and keep_last is None:
         raise UsageError("it is not said what to archive", fix="--before POINT, --older-than 90d or --keep-last N")
+    folder = None if to is None else archive.check_folder(to)
     with opened(ctx, write=not dry_run, bulk=True) as log:
         until = _until(log, before, older_than, keep_last)
         spans = archive.hot(log, until)
         events = sum(last - first + 1 for first, last in spans)
         number = sum(-(-(last - first + 1) // segment_events) for first, last in spans)
+        plan = f"{events} events up to position {until} go into {number} segment{'s' * (number != 1)}"
         if dry_run:
-            plan = {"segments": number, "events": events, "until": until, "to": to or INTO_LOG}
-            output.records([plan], shared.rendering)
+            record = {"segments": number, "events": events, "until": until, "to": to or INTO_LOG}
+            output.records([record], shared.rendering)
             return
         if not events:
+            archive.tidy(log)
             if shared.verbose:
                 output.say("nothing to archive")
             return
-        agree(f"{events} events up to position {until} go into {number} segments", yes=shared.yes, quiet=shared.quiet)
-        made = archiving.create(log, spans, most=segment_events, level=level, to=None if to is None else Path(to))
+        agree(plan, yes=shared.yes, quiet=shared.quiet)
+        made = archiving.create(log, spans, most=segment_events, level=level, to=folder)
         watched = progress.watched(made, "archiving", events, lambda segment: segment.events)
-        output.records(map(archive.record, watched), shared.rendering)
+        if shared.rendering == "table":
+            output.listed(({n: r[n] for n in COLUMNS} for r in map(archive.record, watched)), "table", SPARE)
+        else:
+            output.records(map(archive.record, watched), shared.rendering)
 
 
 def _until(log: EventLog, before: str | None, older_than: str | None, keep_last: int | None) -> int:
@@ -74,7 +82,7 @@ def _until(log: EventLog, before: str | None, older_than: str | None, keep_last:
         until = min(until, points.before(log, before))
     if older_than is not None:
         until = min(until, points.before(log, older_than))
-    return until if keep_last is None else min(until, log.head()[0] - keep_last)
+    return until if keep_last is None else max(0, min(until, log.head()[0] - keep_last))
 
 
 def list_(ctx: typer.Context) -> None:
@@ -83,7 +91,7 @@ def list_(ctx: typer.Context) -> None:
         records = [archive.record(segment) for segment in archive.archived(log)]
     if ctx.obj.rendering == "table":
         records = [{name: record[name] for name in COLUMNS} for record in records]
-    output.listed(records, ctx.obj.rendering, spare=("raw_bytes", "last_recorded"), names=COLUMNS)
+    output.listed(records, ctx.obj.rendering, SPARE, COLUMNS)
 
 
 def verify(
@@ -110,7 +118,7 @@ def verify(
 
 
 def _chosen(log: EventLog, names: list[str]) -> list[Segment]:
-    return [archive.named(log, name) for name in names]
+    return [archive.named(log, name) for name in dict.fromkeys(names)]
 
 
 def restore(
@@ -122,14 +130,23 @@ def restore(
     shared: Shared = ctx.obj
     with opened(ctx, write=not dry_run, bulk=True) as log:
         chosen = _chosen(log, names)
+        events = sum(segment.events for segment in chosen)
+        number = f"{len(chosen)} segment{'s' * (len(chosen) != 1)}"
         if not dry_run:
-            events = sum(segment.events for segment in chosen)
-            plan = f"{events} events of {len(chosen)} segments go back into the table of hot events"
+            plan = f"{events} events of {number} go back into the table of hot events"
             agree(plan, yes=shared.yes, quiet=shared.quiet)
-        for segment in chosen:
-            if not dry_run:
-                archive.restore(log, segment)
-            output.records([_brief(segment)], shared.rendering)
+        _tell((_restored(log, segment, dry_run=dry_run) for segment in chosen), shared.rendering)
+
+
+def _restored(log: EventLog, segment: Segment, *, dry_run: bool) -> Segment:
+    if not dry_run:
+        archive.restore(log, segment)
+    return segment
+
+
+def _tell(segments: Iterable[Segment], rendering: str) -> None:
+    """Print each segment when it is done; on a terminal as one table."""
+    (output.listed if rendering == "table" else output.records)(map(_brief, segments), rendering)
 
 
 def _brief(segment: Segment) -> dict[str, object]:
@@ -163,10 +180,9 @@ def move(
     to: str = typer.Option(..., "--to", metavar="DIR|log", help="A folder; `log`: the log's own file."),
 ) -> None:
     """Move segments between the log's file and a folder; their bytes and names stay the same."""
+    folder = None if to == INTO_LOG else archive.check_folder(to)
     with opened(ctx, write=True, bulk=True) as log:
-        for segment in _chosen(log, names):
-            moved = archive.move(log, segment, None if to == INTO_LOG else Path(to))
-            output.records([_brief(moved)], ctx.obj.rendering)
+        _tell((archive.move(log, segment, folder) for segment in _chosen(log, names)), ctx.obj.rendering)
 
 
 COMMANDS = {"create": create, "list": list_, "verify": verify, "restore": restore, "export": export, "move": move}

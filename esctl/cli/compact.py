@@ -13,14 +13,25 @@ EXAMPLES = """Examples:
   esctl compact -o json | jq .freed"""
 
 
-def command(ctx: typer.Context) -> None:
+def command(
+    ctx: typer.Context,
+    full: bool = typer.Option(False, "--full", help="Write all of the file anew; nothing is left of what was removed."),
+) -> None:
     """Give the space that the log does not need any more back to the file system.
 
     Others read and write on meanwhile; a reader that is in the middle of something keeps the file from shrinking at
     once, which is said (exit 8), and nothing is lost.
     """
     with opened(ctx, write=True) as log:
-        before, after, finished = log.store.compact()
+        if log.store.archiving().leftovers():
+            from esctl import archive, erasure  # noqa: PLC0415 - zstandard and msgspec, for logs that need them
+
+            full = full or erasure.unfinished(log)
+            archive.tidy(log)
+        before, after, finished = log.store.compact(full=full)
+        if full and finished:
+            with log.transaction():
+                log.store.archiving().removed("")
     output.records([{"before": before, "after": after, "freed": before - after}], ctx.obj.rendering)
     if not finished:
         raise UnavailableError("the file shrinks later", why="somebody reads the log just now", fix="run it again")

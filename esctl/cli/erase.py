@@ -7,6 +7,7 @@ import typer
 from esctl import erasure, output, progress
 from esctl.cli.options import Shared, agree, opened
 from esctl.errors import RefusedError, UnavailableError, UsageError
+from esctl.events import ranges
 from esctl.log import EventLog
 
 EXAMPLES = """Examples:
@@ -21,7 +22,7 @@ def command(
     events: list[str] = typer.Argument(None, metavar="[EVENT …]", help="Positions or ids."),
     stream: str | None = typer.Option(None, metavar="S", help="The events of a stream."),
     types: list[str] = typer.Option([], "--type", metavar="T", help="With --stream: only this type; may be repeated."),
-    subject: str | None = typer.Option(None, metavar="FIELD=VALUE", help="Events with this value in their payload."),
+    subject: str | None = typer.Option(None, metavar="FIELD=VALUE", help="Events with this value in their data."),
     reason: str = typer.Option(..., metavar="TEXT", help="Why; it stays in the log."),
     force: bool = typer.Option(False, "--force", help="Types, too, that the model does not mark erasable."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only print the plan."),
@@ -39,27 +40,29 @@ def command(
     with opened(ctx, write=not dry_run, bulk=not dry_run) as log:
         plan = _plan(log, events, stream, types, subject, force=force)
         record = {"erased": len(plan.positions), "streams": plan.streams, "left": sum(plan.left.values())}
-        _tell_left(plan)
+        if not shared.quiet and plan.positions:
+            _tell_left(plan)
+        told = ", ".join(f"{count} {type_}" for type_, count in plan.types.most_common())
+        said = f"the payloads of {told} go for good" if plan.positions else "there is nothing to erase"
         if dry_run:
-            spans = " ".join(
-                f"{low}-{high}" if low < high else str(low) for low, high in erasure.ranges(plan.positions)
-            )
+            spans = " ".join(f"{low}-{high}" if low < high else str(low) for low, high in ranges(plan.positions))
             output.records([record | {"positions": spans}], shared.rendering)
             return
-        finished = True
         if plan.positions:
-            told = ", ".join(f"{count} {type_}" for type_, count in plan.types.most_common())
-            agree(f"the payloads of {told} go for good", yes=shared.yes, quiet=shared.quiet)
+            agree(said, yes=shared.yes, quiet=shared.quiet)
             erased = erasure.erase(log, plan.positions, reason)
             for _ in progress.watched(erased, "erasing", len(plan.positions), lambda count: count):
                 pass
-        finished = erasure.scrub(log)
+        elif not shared.quiet:
+            output.say(said)
+        finished = erasure.scrub(log) if erasure.unfinished(log) else True
+        _refuse_unmarked(plan)
     output.records([record], shared.rendering)
     if not finished:
         raise UnavailableError(
             "the payloads are erased, but their bytes may still stand in the log's -wal file",
             why="somebody reads the log just now",
-            fix="esctl compact   (when that has ended)",
+            fix="esctl compact --full   (when that has ended)",
         )
 
 
@@ -67,18 +70,19 @@ def _plan(
     log: EventLog, events: list[str], stream: str | None, types: list[str], subject: str | None, *, force: bool
 ) -> erasure.Plan:
     if stream is not None:
-        plan = erasure.of_stream(log, stream, types, force=force)
-    elif subject is not None:
-        plan = erasure.of_subject(log, subject, force=force)
-    else:
-        return erasure.named(log, events, force=force)
+        return erasure.of_stream(log, stream, types, force=force)
+    if subject is not None:
+        return erasure.of_subject(log, subject, force=force)
+    return erasure.named(log, events, force=force)
+
+
+def _refuse_unmarked(plan: erasure.Plan) -> None:
     if plan.left and not plan.positions:
         raise RefusedError(
             f"none of these events may be erased: {', '.join(plan.left)}",
             why="the log's model does not say that these types are erasable",
             fix="say so in the model (erasable = true), or add --force",
         )
-    return plan
 
 
 def _tell_left(plan: erasure.Plan) -> None:

@@ -153,7 +153,7 @@ class Archive(Protocol):
     def frames(self, segment: Segment) -> list[Frame]:
         """The frames of a segment, in order."""
 
-    def path(self, segment: Segment) -> Path | None:
+    def place(self, segment: Segment) -> Path | None:
         """Where a segment's file lies; None where it is in the log's own."""
 
     def packed(self, frame: Frame, segment: Segment) -> bytes:
@@ -179,7 +179,9 @@ class Archiving(Protocol):
     """Changes to the archive, each within an open transaction."""
 
     def pend(self, frames: Iterable[Packed]) -> None:
-        """Keep frames in the log's file, for a segment that is to be; no reader sees them."""
+        """Keep frames in the log's file, for a segment that is to be; no reader sees them. Raises ConflictError where
+        their events are archived already.
+        """
 
     def drop_pending(self) -> None:
         """Let go of frames that were kept for a segment that did not come to be."""
@@ -208,10 +210,13 @@ class Archiving(Protocol):
     def removed(self, path: str) -> None:
         """A file is gone."""
 
-    def erase(self, positions: Sequence[int], digests: Sequence[bytes], event: int) -> None:
+    def erase(self, positions: Sequence[int], digests: Sequence[bytes], event: int) -> int:
         """Note that payloads are gone, the digests that stand for them, and which event says so; take away those in the
-        hot part.
+        hot part, and say how many these were.
         """
+
+    def note_erased(self, positions: Sequence[int], event: int) -> None:
+        """Have another event say that payloads are gone."""
 
     def drop_snapshots(self, stream: str) -> None:
         """Let go of the snapshots of a stream."""
@@ -370,8 +375,11 @@ class Store(Protocol):
     def cut(self, position: int) -> None:
         """Within a transaction, on a copy that nobody else knows: have the log end at a position."""
 
-    def compact(self) -> tuple[int, int, bool]:
-        """Give free space back; the size before and after in bytes, and whether the file could shrink at once."""
+    def compact(self, *, full: bool = False) -> tuple[int, int, bool]:
+        """Give free space back; the size before and after in bytes, and whether the file could shrink at once.
+
+        `full`: write everything anew, so that nothing is left of what was removed.
+        """
 
     def trace(self, tell: Callable[[str], None]) -> None:
         """Tell every statement from here on, before it runs."""

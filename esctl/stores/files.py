@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import uuid
@@ -19,13 +20,13 @@ AT_ONCE = 1024 * 1024
 
 
 @contextmanager
-def draft_of(target: Path) -> Iterator[Path]:
+def draft_of(target: Path, draft: Path | None = None) -> Iterator[Path]:
     """An empty file (mode 0600) beside `target` to write and close; it takes that name when the block ends well.
 
-    A file that has the name already is kept, whoever made it and when. Raises UsageError then, and UnavailableError
-    where the folder cannot be written.
+    `draft` is what it is called until then, for who has to find it after a kill. A file that has the name already is
+    kept, whoever made it and when. Raises UsageError then, and UnavailableError where the folder cannot be written.
     """
-    draft = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.new")
+    draft = draft or target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.new")
     try:
         os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
         try:
@@ -54,13 +55,18 @@ def _sync(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, durably; one that is gone already is fine."""
+    """Remove a file, durably; one that is gone already is fine, but not one whose folder is out of reach."""
     try:
+        if not path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "its folder is not there")
         path.unlink(missing_ok=True)
-        if path.parent.is_dir():
-            _sync(path.parent)
+        _sync(path.parent)
     except OSError as error:
-        raise UnavailableError(f"cannot remove {path}", why=error.strerror or str(error)) from error
+        raise UnavailableError(
+            f"cannot remove {path}",
+            why=error.strerror or str(error),
+            fix=f"bring the folder back; if it is gone for good: mkdir -p {path.parent}",
+        ) from error
 
 
 def read_part(path: Path, offset: int, size: int, segment: Segment) -> bytes:

@@ -10,6 +10,7 @@ import os
 import sqlite3
 import sys
 import uuid
+from contextlib import closing
 from pathlib import Path
 
 from sqlite_utils import Database, Migrations  # noqa: TID253 - this is its home
@@ -88,11 +89,12 @@ def m003_archive(db: Database) -> None:
         # A version that the stream has reached for certain: that of its newest event that was ever archived.
         "alter table streams add column archived integer not null default 0",
         # A segment: positions first to last, the chain's hash before and after them; bytes and SHA-256 of the file that
-        # it is, or would be. It lies in this file (null) or in a folder.
+        # it is, or would be. It lies in this file (null) or in a folder; `shared`: the file is another log's, too.
         """create table segments (
              first integer primary key, last integer not null, before blob not null, after blob not null,
              bytes integer not null, raw_bytes integer not null, sha256 blob not null,
-             first_recorded text not null, last_recorded text not null, created text not null, location text
+             first_recorded text not null, last_recorded text not null, created text not null, location text,
+             shared integer not null
            ) strict""",
         # A frame of lines; `own` counts events of the log's own streams. In this file: the frame and its salts.
         """create table frames (
@@ -184,6 +186,14 @@ def _apply(connection: sqlite3.Connection, log_id: str) -> None:
     )
     connection.execute(f"pragma application_id = {APPLICATION_ID}")
     connection.execute(f"pragma user_version = {STORAGE_VERSION}")
+
+
+def schema() -> list[tuple[str, str, str, bytes]]:
+    """What every log has: name, type, table and statement of each table, index and view."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        migrations.apply(Database(connection))
+        sql = "select name, type, tbl_name, cast(sql as blob) from sqlite_schema where name not like 'sqlite_%'"
+        return connection.execute(sql).fetchall()
 
 
 def pending(path: Path) -> list[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
 import apsw
 
-from esctl.errors import MisfitError, StorageVersionError, UnavailableError, UsageError, VerificationError
+from esctl.errors import MisfitError, SegmentError, StorageVersionError, UnavailableError, UsageError, VerificationError
 from esctl.events import MODEL_APPLIED, SYSTEM_STREAM, Event, NewEvent, Part
 from esctl.query import Query
 from esctl.stores import sqlite_facts as facts
@@ -169,11 +170,12 @@ class SqliteStore:
 
     def model_event(self) -> Iterator[Event]:
         """See Store."""
-        position, kept = self._execute("select model, definitions from head").get
-        if kept is None:
-            yield from (event for event, _, _ in self.read(Query(since=position, until=position, system=True)))
-            return
-        time, data, meta = (self._execute("select ?1 ->> ?2", (kept, n)).get for n in range(3))
+        with Translated(self.path):
+            position, kept = self._execute("select model, definitions from head").get
+            if kept is None:
+                yield from (event for event, _, _ in self.read(Query(since=position, until=position, system=True)))
+                return
+            time, data, meta = (self._execute("select ?1 ->> ?2", (kept, n)).get for n in range(3))
         yield position, SYSTEM_STREAM, 0, "", MODEL_APPLIED, 1, time, time, data, meta
 
     def hold_model(self, position: int) -> None:
@@ -205,7 +207,7 @@ class SqliteStore:
         if self._archiving is None:
             from esctl.stores.sqlite_archiving import Archiving  # noqa: PLC0415 - only an archive needs it
 
-            self._archiving = Archiving(self._connection)
+            self._archiving = Archiving(self._connection, self.path)
         return self._archiving
 
     # Reading
@@ -421,8 +423,21 @@ class SqliteStore:
 
     def question(self, sql: str, upcasting: Upcasting) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
         """See Store."""
+        for again in range(3):
+            try:
+                names, first, rows = self._asked(sql, upcasting)
+            except SegmentError:  # somebody may have moved it just now
+                if again == 2:
+                    raise
+            else:
+                return names, self._answers(first, rows)
+        raise AssertionError
+
+    def _asked(self, sql: str, upcasting: Upcasting) -> tuple[list[str], list[Any], Iterator[tuple[Any, ...]]]:
+        """Columns, the first row if there is one, and the others, all of one state of the file."""
         from esctl.sql import authorize_reading  # noqa: PLC0415 - only a question needs it
 
+        self._connection.authorizer = None
         with Translated(self.path), self._reading.held() as archived:
             if archived or upcasting:
                 from esctl.stores.sqlite_upcasts import have_views  # noqa: PLC0415
@@ -430,12 +445,13 @@ class SqliteStore:
                 self._run("pragma query_only = off")  # temporary views stand before the log's own
                 have_views(self._connection, self._weaving() if upcasting else None, upcasting, archived=archived)
                 self._run("pragma query_only = on")
-        self._connection.authorizer = authorize_reading  # from here on this connection answers questions only
-        with Translated(self.path), _Asked():
-            names, rows = facts.question(self._connection, sql)
-        return names, self._answers(rows)
+            self._connection.authorizer = authorize_reading  # from here on this connection answers questions only
+            with _Asked():
+                names, rows = facts.question(self._connection, sql)
+                return names, list(islice(rows, 1)), rows
 
-    def _answers(self, rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    def _answers(self, first: list[Any], rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        yield from first
         with Translated(self.path), _Asked():
             yield from rows
 
@@ -462,12 +478,15 @@ class SqliteStore:
         with Translated(self.path):
             self._appender.cut(position)
 
-    def compact(self) -> tuple[int, int, bool]:
+    def compact(self, *, full: bool = False) -> tuple[int, int, bool]:
         """See Store. Each step of the pragma frees a page, so it is run to its end."""
         with Translated(self.path):
             size = "select page_count * page_size from pragma_page_count, pragma_page_size"
             before: int = self._execute(size).get
-            self._run("pragma incremental_vacuum")
+            if full:
+                self._run("pragma temp_store = file; vacuum; pragma temp_store = memory")  # the copy may be large
+            else:
+                self._run("pragma incremental_vacuum")
             after: int = self._execute(size).get
             busy, _, _ = self._execute("pragma wal_checkpoint(truncate)").get or (0, 0, 0)
             return before, after, not busy

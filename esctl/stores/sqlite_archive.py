@@ -16,6 +16,7 @@ import apsw
 from esctl import chain
 from esctl.stores import sqlite_archived
 from esctl.stores.files import read_part
+from esctl.stores.sqlite_errors import Translated, translating
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 VERSION, ID = 2, 3  # columns of a row
 _SEGMENTS = """select first, last, before, after, bytes, raw_bytes, sha256, first_recorded, last_recorded, created,
-location from segments order by first"""
+location, shared from segments order by first"""
 _VERSIONS = """select first_version, first_version + versions_on
 from segments g cross join archived_streams a on a.segment = g.first and a.stream_id = ? order by g.first"""
 _PLACES = """select a.segment, first_position, first_position + positions_on, frames
@@ -46,11 +47,13 @@ MAX_CACHED_NAMES = 65_536
 Row = tuple["Any", ...]
 
 
+@translating
 class Archive:
     """The archive of one connection, as of the last time that it was told how often it has changed."""
 
     def __init__(self, connection: apsw.Connection, path: Path) -> None:
-        self._connection, self._folder = connection, path.absolute().parent
+        self._connection, self.path = connection, path
+        self._folder = path.absolute().parent
         self.generation = -1
         self._segments: list[Segment] | None = None
         self._unpacked: OrderedDict[tuple[int, bytes], Unpacked] = OrderedDict()
@@ -61,6 +64,7 @@ class Archive:
         """Look again at what there is, if it may be something else."""
         if generation != self.generation:
             self.generation, self._segments = generation, None
+            self._unpacked.clear()  # they know where their segments lay
 
     @property
     def segments(self) -> list[Segment]:
@@ -68,7 +72,8 @@ class Archive:
         if self._segments is None:
             from esctl.segments import Segment  # noqa: PLC0415 - needs zstandard and msgspec
 
-            self._segments = [Segment(*row) for row in self._connection.execute(_SEGMENTS)]
+            with Translated(self.path):
+                self._segments = [Segment(*row) for row in self._connection.execute(_SEGMENTS)]
         return self._segments
 
     def ranges(self, stream_id: object = None) -> list[tuple[int, int]]:
@@ -113,20 +118,20 @@ class Archive:
         rows = self._connection.execute(sql, (segment.first, segment.last, segment.first))
         return [Frame(*row) for row in rows]
 
-    def path(self, segment: Segment) -> Path | None:
+    def place(self, segment: Segment) -> Path | None:
         """Where a segment's file lies; None where it is in the log's own. A folder beside the log moves with it."""
         return None if segment.location is None else self._folder / segment.location / segment.file
 
     def packed(self, frame: Frame, segment: Segment) -> bytes:
         """See `esctl.stores.base.Archive`."""
-        if (path := self.path(segment)) is not None:
+        if (path := self.place(segment)) is not None:
             return read_part(path, frame.offset, frame.size, segment)
         found: bytes | None = self._connection.execute("select packed from frames where first = ?", (frame.first,)).get
         return found or b""
 
     def salts(self, frame: Frame, segment: Segment) -> bytes:
         """The salts of a frame's events, 16 bytes each."""
-        path = self.path(segment)
+        path = self.place(segment)
         if path is None:
             found: bytes | None = self._connection.execute(
                 "select salts from frames where first = ?", (frame.first,)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import apsw
 
 from esctl import chain
 from esctl.errors import ConflictError
+from esctl.stores.sqlite_errors import translating
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from esctl.segments import Facts, Frame, Packed, Segment
 
 _FRAMES = "insert or replace into frames values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_SEGMENTS = "insert or replace into segments values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SEGMENTS = "insert or replace into segments values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _STREAMS = """insert into archived_streams
 select ?1, stream_id, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 from streams where name = ?2"""
 _REACHED = """update streams as s set archived = max(archived, a.first_version + a.versions_on) from archived_streams a
@@ -32,21 +34,39 @@ _DEFINITIONS = (
 )
 
 
+@translating
 class Archiving:
     """Changes to the archive, on a connection that writes."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection, self._execute = connection, connection.execute
+    def __init__(self, connection: apsw.Connection, path: Path) -> None:
+        self._connection, self._execute, self.path = connection, connection.execute, path
 
     # Frames of no segment yet, which no reader sees
 
     def pend(self, frames: Iterable[Packed]) -> None:
-        """Keep frames in the log's file, for a segment that is to be."""
-        self._connection.executemany(_FRAMES, [(*made.frame, made.packed, made.salts) for made in frames])
+        """See `esctl.stores.base.Archiving`."""
+        for made in frames:
+            self._refuse_taken(made.frame.first, made.frame.last)
+            self._drop_between(made.frame.first, made.frame.last)
+            self._execute(_FRAMES, (*made.frame, made.packed, made.salts))
+
+    def _refuse_taken(self, first: int, last: int) -> None:
+        if self._execute("select exists(select 1 from segments where first <= ? and last >= ?)", (last, first)).get:
+            raise _changed(first, last)
+
+    def _drop_between(self, first: int, last: int) -> None:
+        """Let go of frames that another run has kept for some of these positions, and will not find any more."""
+        before = "select max(first) from frames where first < ?2"
+        self._execute(
+            f"delete from frames where first <= ?1 and first >= ifnull(({before}), 0) and last >= ?2", (last, first)
+        )
 
     def drop_pending(self) -> None:
         """Let go of frames that were kept for a segment that did not come to be."""
-        self._execute("delete from frames where segment not in (select first from segments)")
+        self._execute(
+            "delete from frames where not exists("
+            "select 1 from segments g where g.first = segment and frames.first between g.first and g.last)"
+        )
 
     # Segments
 
@@ -64,12 +84,9 @@ class Archiving:
         ).fetchall()
         wanted = [] if segment.location is not None else [(frame.first, frame.sha256) for frame in frames]
         if hot != segment.events or [position for (position,) in erased] != facts.erased or kept != wanted:
-            raise ConflictError(
-                f"positions {segment.first} to {segment.last} changed while they were archived",
-                why="somebody else archived them or erased payloads",
-                fix="run the same again",
-            )
+            raise _changed(segment.first, segment.last)
         if segment.location is not None:
+            self._drop_between(*span)
             self._connection.executemany(_FRAMES, [(*frame, None, None) for frame in frames])
         self._execute(_SEGMENTS, segment)
         self._add(segment, facts)
@@ -146,15 +163,20 @@ class Archiving:
 
     # Erasure
 
-    def erase(self, positions: Sequence[int], digests: Sequence[bytes], event: int) -> None:
-        """Note that payloads are gone and which event says so; take those of the hot table away, and every snapshot
-        that may hold some of them.
-        """
+    def erase(self, positions: Sequence[int], digests: Sequence[bytes], event: int) -> int:
+        """See `esctl.stores.base.Archiving`."""
         rows = [(position, digest, event) for position, digest in zip(positions, digests, strict=True)]
         self._connection.executemany("insert into erased values (?, ?, ?)", rows)
         self._execute(
             "update events set data = null, meta = null, salt = null where position in (select value from carray(?))",
             (apsw.carray(array("q", positions), flags=apsw.SQLITE_CARRAY_INT64),),
+        )
+        return self._connection.changes()
+
+    def note_erased(self, positions: Sequence[int], event: int) -> None:
+        """See `esctl.stores.base.Archiving`."""
+        self._connection.executemany(
+            "update erased set event = ? where position = ?", [(event, position) for position in positions]
         )
 
     def drop_snapshots(self, stream: str) -> None:
@@ -162,3 +184,11 @@ class Archiving:
         self._execute(
             "delete from snapshots where stream_id = (select stream_id from streams where name = ?)", (stream,)
         )
+
+
+def _changed(first: int, last: int) -> ConflictError:
+    return ConflictError(
+        f"positions {first} to {last} changed while they were archived",
+        why="somebody else archived them or erased payloads",
+        fix="run the same again",
+    )

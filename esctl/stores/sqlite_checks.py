@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import apsw
+
 from esctl.stores.base import Finding
 from esctl.stores.sqlite_windows import Reading, everywhere
 
@@ -135,6 +137,12 @@ _FULL: tuple[tuple[str, str], ...] = (
            from head, (select max(octet_length(data) + octet_length(meta)) as most from events) where most > largest""",
     ),
     (
+        "head",
+        """select null, printf('the head says that the log was made at %s, which is no time', created) from head
+           where created not glob '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9].[0-9]*Z'
+              or length(created) <> 27""",
+    ),
+    (
         "recorded",
         """select position, 'it was recorded before the event that stands before it' from (
              select position, recorded, lag(recorded, 1, '') over (order by position) as before from events)
@@ -168,11 +176,24 @@ def findings(reading: Reading, *, full: bool) -> Iterator[Finding]:
             "rows": everywhere(_ROWS, archived),
             "archived": _SAID if archived else "select 0 as position, null as said",
         }
+        if full:
+            yield from _schema(connection)
         for check, sql in _QUICK + (_FULL if full else ()):
             for position, problem in connection.execute(_filled(sql, parts)):
                 yield (check, position, problem)
     finally:
         connection.execute("rollback")
+
+
+def _schema(connection: apsw.Connection) -> Iterator[Finding]:
+    """Whether tables and views are those of every log; others may be beside them."""
+    from esctl.stores import migrations  # noqa: PLC0415 - sqlite-utils, for this alone
+
+    sql = "select name, type, tbl_name, cast(sql as blob) from sqlite_schema where name not like 'sqlite_%'"
+    found = {name: rest for name, *rest in connection.execute(sql)}
+    for name, *rest in migrations.schema():
+        if found.get(name) != rest:
+            yield ("schema", None, f"the {rest[0]} {name} is not what it is in every log")
 
 
 def _filled(sql: str, parts: dict[str, str]) -> str:

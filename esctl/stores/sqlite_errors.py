@@ -10,6 +10,13 @@ import apsw
 
 from esctl.errors import EsctlError, HandlerError, MisfitError, StorageVersionError, UnavailableError, VerificationError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    Kind = TypeVar("Kind", bound=type)
+
 
 class Translated:
     """A block in which SQLite's errors become esctl's; `path` is for the message."""
@@ -23,6 +30,22 @@ class Translated:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if isinstance(error, apsw.Error):
             raise translate(error, self.path) from error
+
+
+def translating(kind: Kind) -> Kind:
+    """A class whose objects have a `path`, and in whose methods SQLite's errors become esctl's."""
+    for name, method in list(vars(kind).items()):
+        if callable(method) and not name.startswith("_"):
+            setattr(kind, name, _translated(method))
+    return kind
+
+
+def _translated(method: Callable[..., Any]) -> Callable[..., Any]:
+    def within(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with Translated(self.path):
+            return method(self, *args, **kwargs)
+
+    return within
 
 
 _TRANSLATIONS: tuple[tuple[tuple[type[apsw.Error], ...], type[EsctlError], str, str], ...] = (

@@ -36,6 +36,7 @@ def have_views(connection: apsw.Connection, weaver: Weaver | None, upcasting: Up
     columns = ", ".join(COLUMNS)
     tables = (HOT, ARCHIVED) if archived else (HOT,)
     parts = [f"select {columns} from ({reads.source('', made, table=table)}{conditions})" for table in tables]
+    connection.execute("drop view if exists temp.log; drop view if exists temp.events").fetchall()
     connection.execute(f"create temp view log as {' union all '.join(parts)}").fetchall()
     if archived:
         both = everywhere("select * from {events}", archived)

@@ -1,0 +1,291 @@
+"""`esctl erase`: plans, questions, what is refused, and what others print of what is gone."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from esctl import archiving, erasure
+from esctl.api import open_log
+from esctl.log import EventLog
+from esctl.stores import migrations
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+MODEL = "[event.Given]\nerasable = true\n"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a log: Given (may be erased) at 1 to 6, Kept at 7, the model at 8; and the same with the event
+    at position 3 erased where it was hot, or archived in a folder.
+    """
+    folder = tmp_path_factory.mktemp("erase")
+    (folder / "model.toml").write_text(MODEL)
+    for name in ("esctl", "hot", "outside"):
+        (folder / name).mkdir()
+        path = folder / name / "esctl.db"
+        migrations.create(path)
+        with open_log(path, write=True) as log:
+            for n in range(1, 7):
+                data, meta = {"name": f"secret-{n}", "of": f"C-{n % 3}"}, {"correlation_id": "k"}
+                log.append(f"c-{n % 2}", "Given", data, id=f"id-{n}", meta=meta)
+            log.append("c-1", "Kept", {"of": "C-1"})
+            log.apply_model(folder / "model.toml")
+        with EventLog(path, write=True) as opened:
+            if name == "outside":
+                list(archiving.create(opened, [(1, 4)], to=path.parent / "cold"))
+            if name != "esctl":
+                list(erasure.erase(opened, [3], "asked"))
+    return folder
+
+
+@pytest.fixture
+def run(esctl: Run, made: Path, tmp_path: Path) -> Run:
+    """Runs esctl where there is a log: Given (which may be erased) at 1 to 6, Kept at 7, the model at 8."""
+    shutil.copytree(made / "esctl", tmp_path, dirs_exist_ok=True)
+    return esctl
+
+
+def succeeded(done: subprocess.CompletedProcess[str]) -> str:
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def gone(run: Run) -> list[int]:
+    events = [json.loads(line) for line in succeeded(run("replay", "--system")).splitlines()]
+    return [event["position"] for event in events if event.get("erased")]
+
+
+def erased(run: Run, *arguments: str) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(succeeded(run("erase", *arguments, "--reason", "asked", "--yes", "-q")))
+    return told
+
+
+@pytest.fixture(params=["hot", "outside"])
+def done(esctl: Run, made: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Run:
+    """Where the event at position 3 is erased, wherever it lay."""
+    shutil.copytree(made / request.param, tmp_path, dirs_exist_ok=True)
+    return esctl
+
+
+# The command
+
+
+def test_it_says_how_many_are_gone(run: Run) -> None:
+    assert erased(run, "3", "id-5") == {"erased": 2, "streams": 1, "left": 0}
+    assert gone(run) == [3, 5]
+    assert json.loads(succeeded(run("verify")))["erased"] == 2
+
+
+def test_without_a_yes_the_plan_is_told_and_nothing_is_done(run: Run) -> None:
+    done = run("erase", "3", "--reason", "asked")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("the payloads of 1 Given go for good\n")
+    assert "fix: add --yes" in done.stderr
+    assert gone(run) == []
+
+
+def test_a_dry_run_names_positions_and_does_nothing(run: Run) -> None:
+    done = run("erase", "--stream", "c-1", "--reason", "asked", "--dry-run")
+    assert json.loads(done.stdout) == {"erased": 3, "streams": 1, "left": 1, "positions": "1 3 5"}
+    assert "left as they are" in done.stderr
+    done = run("erase", "1", "2", "3", "6", "--reason", "asked", "--dry-run")
+    assert json.loads(done.stdout)["positions"] == "1-3 6"
+    assert gone(run) == []
+
+
+def test_what_a_model_does_not_mark_is_left_and_told(run: Run) -> None:
+    done = run("erase", "--subject", "of=C-1", "--reason", "asked", "--yes")
+    assert json.loads(done.stdout) == {"erased": 2, "streams": 2, "left": 1}
+    assert "left as they are, since the model does not mark them erasable: 1 Kept (--force reaches them)" in done.stderr
+    assert gone(run) == [1, 4]
+    assert erased(run, "--subject", "of=C-1", "--force") == {"erased": 1, "streams": 1, "left": 0}
+    assert gone(run) == [1, 4, 7]
+
+
+def test_only_a_type_of_a_stream(run: Run) -> None:
+    assert erased(run, "--stream", "c-1", "--type", "Given")["erased"] == 3
+    assert erased(run, "--stream", "c-1", "--type", "Kept", "--force")["erased"] == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["3"],
+        ["3", "--reason", ""],
+        ["3", "--reason", "  "],
+        ["--reason", "x"],
+        ["3", "--stream", "c-1", "--reason", "x"],
+        ["--stream", "c-1", "--subject", "of=C-1", "--reason", "x"],
+        ["3", "--type", "Given", "--reason", "x"],
+        ["--subject", "of", "--reason", "x"],
+    ],
+)
+def test_what_makes_no_sense_is_a_usage_error(run: Run, arguments: list[str]) -> None:
+    done = run("erase", *arguments, "--yes")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert gone(run) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["999"], 3),
+        (["3", "nobody"], 3),
+        (["--stream", "nobody"], 3),
+        (["7"], 5),
+        (["3", "7"], 5),
+        (["--stream", "c-1", "--type", "Kept"], 5),
+        (["8"], 5),
+        (["8", "--force"], 5),
+        (["--stream", "$esctl", "--force"], 5),
+    ],
+)
+def test_what_cannot_be_erased_is_refused_and_nothing_is_done(run: Run, arguments: list[str], code: int) -> None:
+    done = run("erase", *arguments, "--reason", "asked", "--yes")
+    assert (done.returncode, done.stdout) == (code, "")
+    assert gone(run) == []
+
+
+@pytest.mark.parametrize("arguments", [["3"], ["--stream", "c-0"], ["--subject", "of=C-2"]])
+def test_run_again_it_finds_nothing_to_do_and_is_fine(run: Run, arguments: list[str]) -> None:
+    assert run("erase", *arguments, "--reason", "asked", "--yes", "-q").returncode == 0
+    head = run("head").stdout
+    again = run("erase", *arguments, "--reason", "asked", "--yes", "-q")
+    assert again.returncode == 0
+    assert json.loads(again.stdout)["erased"] == 0
+    assert run("head").stdout == head
+
+
+def test_a_subject_that_nobody_has_is_said_to_be_found_nowhere(run: Run) -> None:
+    done = run("erase", "--subject", "of=C-99", "--reason", "asked", "--yes")
+    assert (done.returncode, json.loads(done.stdout)["erased"]) == (0, 0)
+    assert done.stderr != ""
+
+
+def test_an_event_named_twice_counts_once(run: Run) -> None:
+    done = run("erase", "3", "id-3", "--reason", "asked", "--yes")
+    assert done.stderr == "the payloads of 1 Given go for good\n"
+    assert json.loads(done.stdout)["erased"] == 1
+
+
+def test_why_and_who_stays_in_the_log(run: Run) -> None:
+    erased(run, "3")
+    event = json.loads(succeeded(run("replay", "--system", "--last", "1")))
+    assert (event["stream"], event["type"]) == ("$esctl", "PayloadErased")
+    assert event["data"] == {"positions": [[3, 3]], "reason": "asked"}
+    assert set(event["meta"]) == {"actor"}
+
+
+def test_where_somebody_reads_it_says_so_and_compact_takes_the_rest(run: Run, tmp_path: Path) -> None:
+    log = tmp_path / "esctl.db"
+    with closing(apsw.Connection(str(log), flags=apsw.SQLITE_OPEN_READONLY)) as reader:
+        reader.execute("begin")
+        assert reader.execute("select count(*) from events").get == 8
+        done = run("erase", "3", "--reason", "asked", "--yes", "-q", "--timeout", "0.2")
+        assert done.returncode == 8
+        assert json.loads(done.stdout)["erased"] == 1
+        assert "fix: esctl compact" in done.stderr
+        assert b"secret-3" in log.read_bytes()
+    assert run("compact").returncode == 0
+    assert not any(b"secret-3" in file.read_bytes() for file in tmp_path.glob("esctl.db*"))
+    assert gone(run) == [3]
+
+
+# What others print
+
+
+def test_a_line_says_that_it_is_erased(done: Run) -> None:
+    line = succeeded(done("replay", "--since", "#3", "--limit", "1"))
+    assert line.endswith('"data":null,"meta":null,"erased":true}\n')
+    assert list(json.loads(line))[-3:] == ["data", "meta", "erased"]
+    assert succeeded(done("replay", "--raw-schema", "--since", "#3", "--limit", "1")) == line
+
+
+def test_a_table_says_that_it_is_erased(done: Run) -> None:
+    rows = succeeded(done("replay", "-o", "table")).splitlines()
+    assert rows[3].split()[-1] == "(erased)"
+
+
+@pytest.mark.parametrize(("format_", "delimiter"), [("csv", ","), ("tsv", "\t")])
+def test_cells_of_what_is_gone_are_empty(done: Run, format_: str, delimiter: str) -> None:
+    rows = list(csv.DictReader(succeeded(done("replay", "-o", format_)).splitlines(), delimiter=delimiter))
+    assert (rows[2]["data"], rows[2]["meta"], rows[2]["id"]) == ("", "", "id-3")
+
+
+def test_fields_and_templates_of_what_is_gone_are_empty(done: Run) -> None:
+    line = json.loads(
+        succeeded(done("replay", "--fields", "position,erased,data,data.name,meta.x", "--since", "#3", "--limit", "1"))
+    )
+    assert line == {"position": 3, "erased": True, "data": None, "data.name": None, "meta.x": None}
+    text = succeeded(done("replay", "--template", "{position}|{data.name}|{data}|", "--since", "#3", "--limit", "2"))
+    assert text.splitlines()[0] == "3|||"
+    assert text.splitlines()[1].startswith("4|secret-4|")
+
+
+def test_payloads_alone_are_null(done: Run) -> None:
+    assert succeeded(done("replay", "-o", "raw")).splitlines()[2] == "null"
+
+
+def test_a_cloud_event_says_that_it_is_erased(done: Run) -> None:
+    event = json.loads(succeeded(done("replay", "-o", "cloudevents")).splitlines()[2])
+    assert (event["id"], event["data"], event["esctlerased"]) == ("id-3", None, True)
+    assert "correlationid" not in event
+
+
+def test_an_erased_line_or_cloud_event_cannot_be_appended(done: Run) -> None:
+    assert done("init", "--log", "new.db").returncode == 0
+    for arguments in ([], ["-o", "cloudevents"]):
+        lines = succeeded(done("replay", "--since", "#3", "--limit", "1", *arguments))
+        refused = done("append", "--log", "new.db", *(["--input", "cloudevents"] if arguments else []), input=lines)
+        assert refused.returncode == 5
+        assert "erased" in refused.stderr
+
+
+def test_a_digest_stands_where_the_salt_was(done: Run) -> None:
+    lines = [json.loads(line) for line in succeeded(done("replay", "--hash", "--system")).splitlines()]
+    assert ("salt" in lines[2], len(lines[2]["digest"])) == (False, 64)
+    names = ("position", "stream", "version", "id", "type", "schema", "time", "recorded")
+    header = "\n".join(str(lines[2][name]) for name in names).encode()
+    made = hashlib.sha256(bytes.fromhex(lines[1]["hash"]) + bytes.fromhex(lines[2]["digest"]) + header)
+    assert made.hexdigest() == lines[2]["hash"]
+
+
+def test_show_says_that_it_is_erased(done: Run) -> None:
+    line = json.loads(succeeded(done("show", "3")))
+    assert (line["data"], line["meta"], line["erased"]) == (None, None, True)
+    assert "salt" not in line
+    rows = dict(row.split(maxsplit=1) for row in succeeded(done("show", "id-3", "-o", "table")).splitlines())
+    assert rows["erased"] == "yes"
+    assert "secret" not in succeeded(done("show", "3", "-o", "table"))
+
+
+def test_trace_goes_without_what_is_gone(done: Run) -> None:
+    (line,) = succeeded(done("show", "3", "--trace")).splitlines()
+    assert json.loads(line)["position"] == 3
+    others = [json.loads(line)["position"] for line in succeeded(done("show", "1", "--trace")).splitlines()]
+    assert 3 not in others
+
+
+def test_a_state_goes_without_what_is_gone(done: Run) -> None:
+    state = json.loads(succeeded(done("state", "c-1", "--until", "v2")))
+    assert (state["version"], state["state"]["name"]) == (2, "secret-1")
+    assert done("append", "c-1", "Given", "--expect", "4").returncode == 0
+
+
+def test_a_question_finds_no_payload(done: Run) -> None:
+    found = succeeded(done("query", "select position from log where data is null"))
+    assert json.loads(found) == {"position": 3}
