@@ -18,6 +18,8 @@ from esctl.stores.base import Archive, Finding
 from esctl.stores.files import draft_of, read_part, read_whole, remove
 from esctl.times import canonical
 
+AT_ONCE = 50_000  # rows that go in one transaction, or that are put aside in memory while all others go
+
 Span = tuple[int, int]
 Bytes = bytes | bytearray | memoryview
 
@@ -128,6 +130,20 @@ def tidy(log: EventLog) -> None:
                     remove(path)
                 archiving.removed(name)
         archiving.drop_pending()
+    let_go(log)
+
+
+def let_go(log: EventLog) -> None:
+    """Have the hot part hold no row any more that a segment holds: at once where few remain, else in portions."""
+    archiving = log.store.archiving()
+    spans, remaining = archiving.left()
+    if spans and remaining <= AT_ONCE and remaining < spans[-1][1] - spans[0][0]:
+        archiving.let_go_at_once(log.transaction)
+        return
+    for first, last in spans:
+        for low in range(first, last + 1, AT_ONCE):
+            with log.transaction():
+                archiving.let_go(low, min(low + AT_ONCE - 1, last))
 
 
 def _was_made(path: Path) -> bool:

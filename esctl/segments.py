@@ -28,7 +28,6 @@ LEVEL = 9
 FORMAT = "esctl/segment/1"
 _SKIPPABLE = (0x184D2A5E).to_bytes(4, "little")
 _END = b"esct"
-_NO_SALT = bytes(chain.SALT_BYTES)
 
 
 class Segment(NamedTuple):
@@ -179,24 +178,22 @@ def hashes(
 
     Raises KeyError where an erased payload has no digest.
     """
-    size, made, previous = chain.SALT_BYTES, [], before
-    digest_of, hash_of, header_of = chain.payload_digest, chain.event_hash, chain.header
-    for n, line in enumerate(lines):
-        if line.erased:
-            digest = digests[line.position]
-        else:
-            digest = digest_of(salts[size * n : size * n + size], line.data, line.meta)  # type: ignore[arg-type]
-        header = header_of(
-            line.position, line.stream, line.version, line.id, line.type, line.schema, line.time, line.recorded
-        )
-        previous = hash_of(previous, digest, header)
-        made.append(previous)
-    return made
-
-
-def salts_of(salts: Iterable[bytes | None]) -> bytes:
-    """Salts one after the other; zeros for an erased one."""
-    return b"".join(salt or _NO_SALT for salt in salts)
+    size, header = chain.SALT_BYTES, chain.header
+    return chain.hashes(
+        before,
+        (
+            (
+                digests[line.position] if line.erased else None,
+                salts[at : at + size],
+                line.data,
+                line.meta,
+                header(
+                    line.position, line.stream, line.version, line.id, line.type, line.schema, line.time, line.recorded
+                ),
+            )
+            for at, line in zip(range(0, len(salts), size), lines, strict=True)
+        ),
+    )
 
 
 def trailer(

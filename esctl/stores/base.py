@@ -187,9 +187,22 @@ class Archiving(Protocol):
         """Let go of frames that were kept for a segment that did not come to be."""
 
     def settle(self, segment: Segment, frames: Sequence[Frame], facts: Facts) -> None:
-        """Have a segment hold its events, and the hot part of the log hold them no more.
+        """Have a segment hold its events, and no reader look for them in the hot part any more.
 
         Raises ConflictError where these, or the frames that were kept, are not what the segment was made of.
+        """
+
+    def left(self) -> tuple[list[tuple[int, int]], int]:
+        """Positions of which rows are left in the hot part though a segment holds them; and how many rows remain there
+        without these.
+        """
+
+    def let_go(self, first: int, last: int) -> None:
+        """Let go of such rows between two positions."""
+
+    def let_go_at_once(self, transaction: Callable[[], AbstractContextManager[None]]) -> None:
+        """Let go of all of them, in a transaction of its own: quick where few rows remain, which are held in memory
+        meanwhile.
         """
 
     def bring_back(self, segment: Segment, ids: Iterable[str]) -> None:
@@ -270,8 +283,13 @@ class Store(Protocol):
     def kept(self, frame: Frame) -> bytes:
         """The bytes of a frame that was kept for a segment that is to be."""
 
-    def seals(self, low: int, high: int) -> list[tuple[bytes | None, bytes]]:
-        """Salt (None: erased) and hash of the events of the hot part between two positions."""
+    def sealed_lines(self, low: int, high: int) -> tuple[int, bytes, bytes, bytes]:
+        """How many events of the hot part stand between two positions; their lines as they are stored, their salts
+        (zeros for an erased one) and their hashes, each one after the other.
+        """
+
+    def largest(self) -> int:
+        """No event of the log has a larger payload, in bytes."""
 
     def erasures(self) -> Iterator[tuple[int, bytes, int]]:
         """Position, digest and event of every erased payload."""

@@ -18,7 +18,7 @@ from esctl.stores import sqlite_reads as reads
 from esctl.stores.format import APPLICATION_ID, STORAGE_VERSION, check_there
 from esctl.stores.sqlite_appends import HEAD, Appender, Transaction
 from esctl.stores.sqlite_errors import Patience, Translated
-from esctl.stores.sqlite_windows import ARCHIVED, HOT, Reading, everywhere
+from esctl.stores.sqlite_windows import ARCHIVED, HOT, Reading
 
 TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold start
 if TYPE_CHECKING:
@@ -228,12 +228,16 @@ class SqliteStore:
             found: bytes | None = self._execute("select packed from frames where first = ?", (frame.first,)).get
             return found or b""
 
-    def seals(self, low: int, high: int) -> list[tuple[bytes | None, bytes]]:
+    def sealed_lines(self, low: int, high: int) -> tuple[int, bytes, bytes, bytes]:
         """See Store."""
         with Translated(self.path):
-            sql = "select salt, hash from events where position between ? and ?"
-            seals: list[Any] = self._execute(sql, (low, high)).fetchall()
-            return seals
+            return reads.sealed_lines(self._connection, low, high)
+
+    def largest(self) -> int:
+        """See Store."""
+        with Translated(self.path):
+            found: int = self._execute("select largest from head").get
+            return found
 
     def head(self) -> Head:
         """See Store."""
@@ -254,8 +258,8 @@ class SqliteStore:
         """See Store. `recorded` never decreases, so a bisection by position finds it without an index."""
         with Translated(self.path):
             low, high = 0, self._newest()
-            with self._reading.held() as archived:
-                sql = everywhere("select recorded from {events} where position = ?1", archived)
+            with self._reading.held():
+                sql = self._reading.everywhere("select recorded from {events} where position = ?1")
                 while low < high:
                     middle = (low + high + 1) // 2
                     moment = self._execute(sql, (middle,)).get
@@ -327,7 +331,7 @@ class SqliteStore:
     def _anywhere(self, sql: str, parameters: tuple[object, ...]) -> Any:
         """The row of a SELECT from `{events}` that finds one or none, asked of the archive if no hot event is it."""
         with self._reading.held() as archived:
-            found = self._execute(sql.format(events=HOT), parameters).get
+            found = self._execute(sql.format(events=self._reading.hot), parameters).get
             return self._execute(sql.format(events=ARCHIVED), parameters).get if found is None and archived else found
 
     def evaluated(self, expression: str, event: Event) -> str:
@@ -443,7 +447,7 @@ class SqliteStore:
                 from esctl.stores.sqlite_upcasts import have_views  # noqa: PLC0415
 
                 self._run("pragma query_only = off")  # temporary views stand before the log's own
-                have_views(self._connection, self._weaving() if upcasting else None, upcasting, archived=archived)
+                have_views(self._reading, self._weaving() if upcasting else None, upcasting, archived=archived)
                 self._run("pragma query_only = on")
             self._connection.authorizer = authorize_reading  # from here on this connection answers questions only
             with _Asked():

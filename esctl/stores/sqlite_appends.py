@@ -14,7 +14,7 @@ from esctl.errors import ConflictError
 from esctl.events import MODEL_APPLIED, SYSTEM_PREFIX, SYSTEM_STREAM, Expect, NewEvent, check_expected, now
 from esctl.stores import sqlite_reads as reads
 from esctl.stores.sqlite_errors import Translated
-from esctl.stores.sqlite_windows import Reading, everywhere
+from esctl.stores.sqlite_windows import Reading
 
 TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold start
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Appender:
         self._recorded = max(now(), self.head[2])
         self._execute(
             "update head set model = ?, definitions = ?",
-            self._model_of(everywhere(_MODELS, self._archived)),
+            self._model_of(self._reading.everywhere(_MODELS)),
         )
         self._streams.clear()
 

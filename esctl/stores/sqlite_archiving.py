@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import apsw
@@ -11,9 +12,12 @@ import apsw
 from esctl import chain
 from esctl.errors import ConflictError
 from esctl.stores.sqlite_errors import translating
+from esctl.stores.sqlite_windows import NOT_ARCHIVED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from esctl.segments import Facts, Frame, Packed, Segment
 
 _FRAMES = "insert or replace into frames values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -29,6 +33,10 @@ from (select stream_id, max(first_version + versions_on) as reached from archive
 where r.stream_id = s.stream_id and s.archived <> r.reached"""
 _TYPES = """insert into archived_types
 select ?1, ?2, type_id, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 from types where name = ?3"""
+_GAPS = """select low, high from (
+  select lag(last, 1, 0) over (order by first) + 1 as low, first - 1 as high from segments
+  union all select ifnull(max(last), 0) + 1, 9223372036854775807 from segments
+) where low <= high"""
 _DEFINITIONS = (
     """update head set archived = archived + 1, definitions = iif(model between ?1 and ?2, ({text}), definitions)"""
 )
@@ -92,21 +100,56 @@ class Archiving:
         self._add(segment, facts)
         text = "select json_array(time, data, meta) from events where position = model"
         self._execute(_DEFINITIONS.format(text=text), span)
-        self._execute("delete from events where position between ? and ?", span)
 
     def _add(self, segment: Segment, facts: Facts) -> None:
         """Note what a segment holds."""
         self._connection.executemany(_STREAMS, ((segment.first, *row) for row in facts.by_stream()))
         self._execute(_REACHED, (segment.first,))
         self._connection.executemany(_TYPES, ((segment.first, *row) for row in facts.by_type()))
-        ids = facts.ids
-        order = sorted(range(len(ids)), key=ids.__getitem__)  # as the table has them: neighbours share pages
-        rows = ((ids[n], segment.first + n) for n in order)
-        self._connection.executemany("insert into archived_ids values (?, ?)", rows)
+        # A row of carray() is numbered from 1; in the table's own order neighbours share pages.
+        self._execute(
+            "insert into archived_ids select value, ?1 + rowid - 1 from carray(?2) order by value",
+            (segment.first, apsw.carray(facts.ids, flags=apsw.SQLITE_CARRAY_INT64)),
+        )
+
+    def left(self) -> tuple[list[tuple[int, int]], int]:
+        """See `esctl.stores.base.Archiving`."""
+        spans: Any = self._execute(
+            "select first, last from segments g where exists(select 1 from events e"
+            " where e.position between g.first and g.last) order by first"
+        ).fetchall()
+        remaining = "select position - (select ifnull(sum(last - first + 1), 0) from segments) from head"
+        return spans, self._execute(remaining).get
+
+    def let_go(self, first: int, last: int) -> None:
+        """See `esctl.stores.base.Archiving`."""
+        self._execute(f"delete from events as h where position between ? and ? and not {NOT_ARCHIVED}", (first, last))
+        self._execute("update head set archived = archived + 1")
+
+    def let_go_at_once(self, transaction: Callable[[], AbstractContextManager[None]]) -> None:
+        """See `esctl.stores.base.Archiving`.
+
+        Without a condition SQLite frees pages, and not rows one by one: if nothing refers to the table, nor it to any.
+        """
+        self._execute("pragma foreign_keys = off")
+        self._execute("pragma secure_delete = fast")  # what goes is in the archive all the same
+        try:
+            with transaction():
+                self._execute("create temp table remaining as select * from events limit 0")
+                for gap in self._execute(_GAPS).fetchall():
+                    self._execute("insert into temp.remaining select * from events where position between ? and ?", gap)
+                self._execute("delete from events")
+                self._execute("insert into events select * from temp.remaining order by position")
+                self._execute("drop table temp.remaining")
+                self._execute("update head set archived = archived + 1")
+        finally:
+            self._execute("pragma secure_delete = on")
+            self._execute("pragma foreign_keys = on")
 
     def bring_back(self, segment: Segment, ids: Iterable[str]) -> None:
         """Have the hot table hold a segment's events, and the archive hold them no more."""
         span = segment.first, segment.last
+        self._execute("delete from events where position between ? and ?", span)  # what is left of them there
         self._execute("insert into events select * from archived where position between ? and ?", span)
         self._connection.executemany(
             "delete from archived_ids where hash = ? and position = ?",

@@ -7,22 +7,17 @@ from collections.abc import Iterator
 import apsw
 
 from esctl.stores.base import Finding
-from esctl.stores.sqlite_windows import Reading, everywhere
+from esctl.stores.sqlite_windows import Reading
 
-# {versions}, {rows} and {archived} are filled in: where there is an archive, it counts too.
+# {events} is the hot table; {versions}, {rows} and {archived} are filled in: where there is an archive, it counts.
 _QUICK: tuple[tuple[str, str], ...] = (
     (
         "contiguity",
         """select null, printf('%d events stand between positions %s and %s, the head is at %d', n, low, high, position)
            from head, (select sum(n) as n, min(low) as low, max(high) as high from (
-             select count(*) as n, min(position) as low, max(position) as high from events
+             select count(*) as n, min(position) as low, max(position) as high from {events}
              union all select last - first + 1, first, last from segments))
            where n <> position or ifnull(low, 1) <> 1 or ifnull(high, 0) <> position""",
-    ),
-    (
-        "contiguity",
-        """select e.position, printf('the event is in the segment %d-%d as well', g.first, g.last)
-           from segments g join events e on e.position between g.first and g.last""",
     ),
     (
         "archive",
@@ -34,7 +29,7 @@ _QUICK: tuple[tuple[str, str], ...] = (
         "archive",
         """select g.first,
                   printf('the segment %d-%d begins with another hash than the one before it ends with', g.first, g.last)
-           from segments g left join segments b on b.last = g.first - 1 left join events e on e.position = g.first - 1
+           from segments g left join segments b on b.last = g.first - 1 left join {events} e on e.position = g.first - 1
            where ifnull(b.after, e.hash) <> g.before""",
     ),
     (
@@ -58,7 +53,7 @@ _QUICK: tuple[tuple[str, str], ...] = (
     (
         "head",
         """select position, 'the head names another hash or recorded time than its event'
-           from head join (select position, hash, recorded from events
+           from head join (select position, hash, recorded from {events}
                            union all select last, after, last_recorded from segments) e using (position)
            where e.hash <> head.hash or e.recorded <> head.recorded""",
     ),
@@ -79,12 +74,12 @@ _QUICK: tuple[tuple[str, str], ...] = (
         "versions",
         """select e.position, printf('version %d of stream %s stands before version %d', e.version, name, e.version - 1)
            from (select position, version, stream_id,
-                        lag(position, 1, 0) over (partition by stream_id order by version) as before from events) e
+                        lag(position, 1, 0) over (partition by stream_id order by version) as before from {events}) e
            join streams using (stream_id) where e.position <= before""",
     ),
     (
         "references",
-        """select position, 'the event names a stream or a type that is not there' from events
+        """select position, 'the event names a stream or a type that is not there' from {events}
            where stream_id not in (select stream_id from streams) or type_id not in (select type_id from types)""",
     ),
     (
@@ -102,12 +97,12 @@ _QUICK: tuple[tuple[str, str], ...] = (
     ),
     (
         "erased",
-        """select position, 'the payload is gone, and nothing says why' from events
+        """select position, 'the payload is gone, and nothing says why' from {events}
            where (data is null or meta is null or salt is null) and position not in (select position from erased)""",
     ),
     (
         "erased",
-        """select position, 'the payload is noted as erased, and is there' from events join erased using (position)
+        """select position, 'the payload is noted as erased, and is there' from {events} join erased using (position)
            where data is not null or meta is not null or salt is not null""",
     ),
     (
@@ -119,7 +114,7 @@ _QUICK: tuple[tuple[str, str], ...] = (
 _FULL: tuple[tuple[str, str], ...] = (
     (
         "json",
-        """select position, iif(json_valid(data), 'meta is not a JSON object', 'data is not JSON') from events
+        """select position, iif(json_valid(data), 'meta is not a JSON object', 'data is not JSON') from {events}
            where (data is not null and not json_valid(data))
               or (meta is not null and (not json_valid(meta) or json_type(meta) <> 'object'))""",
     ),
@@ -129,12 +124,13 @@ _FULL: tuple[tuple[str, str], ...] = (
            where not quoting and (
              exists(select 1 from streams where name glob '*["\]*')
              or exists(select 1 from types where name glob '*["\]*')
-             or exists(select 1 from events where id glob '*["\]*'))""",
+             or exists(select 1 from {events} where id glob '*["\]*'))""",
     ),
     (
         "head",
         """select null, printf('the head says that the largest payload has %d bytes, one has %d', largest, most)
-           from head, (select max(octet_length(data) + octet_length(meta)) as most from events) where most > largest""",
+           from head, (select max(octet_length(data) + octet_length(meta)) as most from {events})
+           where most > largest""",
     ),
     (
         "head",
@@ -145,13 +141,13 @@ _FULL: tuple[tuple[str, str], ...] = (
     (
         "recorded",
         """select position, 'it was recorded before the event that stands before it' from (
-             select position, recorded, lag(recorded, 1, '') over (order by position) as before from events)
+             select position, recorded, lag(recorded, 1, '') over (order by position) as before from {events})
            where recorded < before""",
     ),
 )
 
 
-_VERSIONS = """select stream_id, count(*) as n, min(version) as low, max(version) as high from events
+_VERSIONS = """select stream_id, count(*) as n, min(version) as low, max(version) as high from {events}
 group by stream_id"""
 _VERSIONS_EVERYWHERE = f"""select stream_id, sum(n) as n, min(low) as low, max(high) as high from (
 {_VERSIONS} union all
@@ -173,7 +169,8 @@ def findings(reading: Reading, *, full: bool) -> Iterator[Finding]:
                 yield ("sqlite", None, str(text))
         parts = {
             "versions": _VERSIONS_EVERYWHERE if archived else _VERSIONS,
-            "rows": everywhere(_ROWS, archived),
+            "rows": reading.everywhere(_ROWS),
+            "events": reading.hot,
             "archived": _SAID if archived else "select 0 as position, null as said",
         }
         if full:

@@ -9,7 +9,7 @@ import apsw
 
 from esctl.stores.format import STORAGE_VERSION
 from esctl.stores.sqlite_reads import VERSION
-from esctl.stores.sqlite_windows import Reading, everywhere
+from esctl.stores.sqlite_windows import Reading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ with firsts as materialized (
   from archived_streams group by stream_id
 ), hot as (
   select s.stream_id, s.name,
-    (select count(*) from events e where e.stream_id = s.stream_id) as n,
-    (select position from events e where e.stream_id = s.stream_id order by version limit 1) as first_position,
-    (select position from events e where e.stream_id = s.stream_id order by version desc limit 1) as last_position,
-    (select sum(octet_length(data) + octet_length(meta)) from events e where e.stream_id = s.stream_id) as bytes
+    (select count(*) from {{events}} e where e.stream_id = s.stream_id) as n,
+    (select position from {{events}} e where e.stream_id = s.stream_id order by version limit 1) as first_position,
+    (select position from {{events}} e where e.stream_id = s.stream_id order by version desc limit 1) as last_position,
+    (select sum(octet_length(data) + octet_length(meta)) from {{events}} e where e.stream_id = s.stream_id) as bytes
   from streams s where s.name glob ifnull(?, '*') and (?2 or s.stream_id > 0)
 ), both as (
   select hot.*, f.position as f_position, f.time as f_time, l.position as l_position, l.time as l_time,
@@ -55,9 +55,9 @@ select name as stream, n + ifnull(l_n, 0) as events,
   min(ifnull(first_position, f_position), ifnull(f_position, first_position)) as first_position,
   max(ifnull(last_position, l_position), ifnull(l_position, last_position)) as last_position,
   iif(f_position < ifnull(first_position, f_position + 1), {_TIME.format("f_time")},
-      (select time from events where position = first_position)) as first_time,
+      (select time from main.events where position = first_position)) as first_time,
   iif(l_position > ifnull(last_position, l_position - 1), {_TIME.format("l_time")},
-      (select time from events where position = last_position)) as last_time,
+      (select time from main.events where position = last_position)) as last_time,
   ifnull(bytes, 0) + ifnull(l_bytes, 0) as bytes
 from both where n + ifnull(l_n, 0) > 0 order by name"""
 _ARCHIVED_TYPES = """
@@ -65,19 +65,19 @@ select t.name, a.schema, a.events, a.first_position, a.last_position, a.first_ti
 from archived_types a join types t using (type_id) where ?1 or not own"""
 _TYPES = """
 select t.name as type, n as events, schemas, first_position, last_position,
-       (select time from events where position = first_position) as first_time,
-       (select time from events where position = last_position) as last_time, bytes
+       (select time from main.events where position = first_position) as first_time,
+       (select time from main.events where position = last_position) as last_time, bytes
 from (
   select type_id, count(*) as n, min(position) as first_position, max(position) as last_position,
          ifnull(sum(octet_length(data) + octet_length(meta)), 0) as bytes
-  from events where ?1 or stream_id > 0 group by type_id
+  from {events} where ?1 or stream_id > 0 group by type_id
 ) join (
   select type_id, group_concat(schema order by schema) as schemas
-  from (select distinct type_id, schema from events where ?1 or stream_id > 0) group by type_id
+  from (select distinct type_id, schema from {events} where ?1 or stream_id > 0) group by type_id
 ) using (type_id) join types t using (type_id) order by t.name"""
 _SCHEMAS = """
 select t.name, schema, n from (
-  select type_id, schema, count(*) as n from events where stream_id > 0 group by type_id, schema
+  select type_id, schema, count(*) as n from {events} where stream_id > 0 group by type_id, schema
   union all select type_id, schema, events from archived_types where not own
 ) join types t using (type_id)"""
 _INFO = """
@@ -86,11 +86,11 @@ select log_id, created, (select count(*) from streams where stream_id > 0) as st
 _COUNTED = """
 select count(*) as events, min(time) as first_time, max(time) as last_time, min(recorded) as first_recorded,
        max(recorded) as last_recorded, ifnull(sum(octet_length(data) + octet_length(meta)), 0) as payload_bytes
-from events where stream_id > 0"""
+from {events} where stream_id > 0"""
 _ARCHIVED_COUNTED = """
 select ifnull(sum(events), 0), min(least_time), max(greatest_time), min(first_recorded), max(last_recorded),
        ifnull(sum(bytes), 0) from archived_types where not own"""
-_USED = "select type_id from events where stream_id > 0 union select type_id from archived_types where not own"
+_USED = "select type_id from {events} where stream_id > 0 union select type_id from archived_types where not own"
 # Leaves are plain values and empty objects and arrays. Where a value gives way to an object, both sides are leaves.
 _DIFFERENCES = """
 with a as (select fullkey, type, atom from json_tree(?1)
@@ -115,13 +115,14 @@ _BUCKETED = "select time, stream_id, type_id from {events} where stream_id > 0"
 def streams(reading: Reading, pattern: str | None, *, system: bool) -> Iterator[dict[str, Any]]:
     """A row a stream whose name matches the GLOB pattern, in the order of names."""
     with reading.held() as archived:
-        yield from _rows(reading.connection, _STREAMS_EVERYWHERE if archived else _STREAMS, (pattern, system))
+        sql = _STREAMS_EVERYWHERE.format(events=reading.hot) if archived else _STREAMS
+        yield from _rows(reading.connection, sql, (pattern, system))
 
 
 def types(reading: Reading, *, system: bool) -> Iterator[dict[str, Any]]:
     """A row a type, in the order of names; `schemas` lists the versions that were stored."""
     with reading.held() as archived:
-        found = {row["type"]: row for row in _rows(reading.connection, _TYPES, (system,))}
+        found = {row["type"]: row for row in _rows(reading.connection, _TYPES.format(events=reading.hot), (system,))}
         for name, *row in reading.connection.execute(_ARCHIVED_TYPES, (system,)) if archived else ():
             _merge(found, name, row)
     yield from (found[name] for name in sorted(found, key=str.encode))
@@ -158,8 +159,11 @@ def info(reading: Reading) -> dict[str, Any]:
     connection = reading.connection
     with reading.held():
         log_id, created, number, head = connection.execute(_INFO).get
-        hot, archived = connection.execute(_COUNTED).get, connection.execute(_ARCHIVED_COUNTED).get
-        types_ = connection.execute(f"select count(*) from ({_USED})").get
+        hot, archived = (
+            connection.execute(_COUNTED.format(events=reading.hot)).get,
+            connection.execute(_ARCHIVED_COUNTED).get,
+        )
+        types_ = connection.execute(f"select count(*) from ({_USED.format(events=reading.hot)})").get
         pages = connection.execute("select page_count * page_size from pragma_page_count, pragma_page_size").get
     pairs = [[value for value in pair if value is not None] for pair in zip(hot, archived, strict=True)]
     least, greatest, first, last = (
@@ -184,15 +188,15 @@ def info(reading: Reading) -> dict[str, Any]:
 
 def over_time(reading: Reading, buckets: int, group: str) -> Iterator[tuple[int, str, int]]:
     """Events counted by bucket of time (of `buckets` equal ones from the first to the last) and stream or type."""
-    with reading.held() as archived:
+    with reading.held():
         low, high = reading.connection.execute(
             "select julianday(min(low)), julianday(max(high)) from ("
-            " select min(time) as low, max(time) as high from events where stream_id > 0 union all"
+            f" select min(time) as low, max(time) as high from {reading.hot} where stream_id > 0 union all"
             " select min(least_time), max(greatest_time) from archived_types where not own)"
         ).get
         if low is None:
             return
-        sql = _BUCKETS.format(events=everywhere(_BUCKETED, archived), group="g.name", kind=group)
+        sql = _BUCKETS.format(events=reading.everywhere(_BUCKETED), group="g.name", kind=group)
         width = max((high - low) / buckets, 1e-9)
         yield from reading.connection.execute(sql, {"buckets": buckets, "low": low, "width": width})
 
@@ -208,7 +212,7 @@ def schemas(reading: Reading) -> list[tuple[str, int, int]]:
     """Type, schema version and number of the events that are stored so."""
     counted: dict[tuple[str, int], int] = {}
     with reading.held():
-        found: Any = reading.connection.execute(_SCHEMAS)
+        found: Any = reading.connection.execute(_SCHEMAS.format(events=reading.hot))
         for type_, schema, events in found:
             counted[type_, schema] = counted.get((type_, schema), 0) + events
     return [(*key, counted[key]) for key in sorted(counted, key=lambda key: (key[0].encode(), key[1]))]

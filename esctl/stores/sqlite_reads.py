@@ -298,6 +298,25 @@ def chunks(reading: Reading, bounded: Bounded, form: Form) -> Iterator[bytes]:
                 chunk = b"".join(chain.from_iterable(islice(cursor, step)))
 
 
+def sealed_lines(connection: apsw.Connection, low: int, high: int) -> tuple[int, bytes, bytes, bytes]:
+    """See `esctl.stores.base.Store`. In one row: for each row apsw gives up the interpreter, and another thread that
+    has it keeps it for a while.
+    """
+    quoting, erased = connection.execute("select quoting, exists(select 1 from erased) from head").get
+    line = _line("line", quoting=bool(quoting), erased=bool(erased))
+    inner = f"{source('not indexed', None)} where e.position between ? and ?"
+    proof = "hex(ifnull(salt, zeroblob(16))) || hex(hash)"
+    found: Any = connection.execute(
+        f"select count(*), group_concat(line, '' order by position), group_concat(proof, '' order by position) from"
+        f" (select position, cast({line} as text) as line, {proof} as proof from ({inner}) lines)",
+        (low, high),
+    ).get
+    count, lines, proofs = found
+    each = bytes.fromhex(proofs or "")
+    salts = b"".join(each[at : at + 16] for at in range(0, len(each), 48))
+    return count, (lines or "").encode(), salts, b"".join(each[at + 16 : at + 48] for at in range(0, len(each), 48))
+
+
 def failing(reading: Reading, bounded: Bounded) -> int | None:
     """The position of the first event of a query that cannot be read; None where each can by itself."""
     columns = "position, stream, version, type, schema, data, part"

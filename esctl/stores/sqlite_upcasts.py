@@ -10,7 +10,7 @@ from esctl.errors import MisfitError
 from esctl.operations import COLUMNS, FAIL, columns_of, text
 from esctl.query import Shape, Upcasting
 from esctl.sql import names_dates, without_clock
-from esctl.stores.sqlite_windows import ARCHIVED, HOT, everywhere
+from esctl.stores.sqlite_windows import ARCHIVED, Reading
 
 LONGEST = 64 * 1024 * 1024  # bytes of a text that a model's expression may make
 
@@ -25,7 +25,7 @@ _NUMBERS = "select type_id, name from carray(?) c cross join types on name = c.v
 Cases = Mapping[int, Mapping[int, tuple[Shape, ...]]]
 
 
-def have_views(connection: apsw.Connection, weaver: Weaver | None, upcasting: Upcasting, *, archived: bool) -> None:
+def have_views(reading: Reading, weaver: Weaver | None, upcasting: Upcasting, *, archived: bool) -> None:
     """Have temporary views, which names without a schema find first: `log` of events as they are read, and `events` of
     the archived ones too.
     """
@@ -34,12 +34,12 @@ def have_views(connection: apsw.Connection, weaver: Weaver | None, upcasting: Up
     made = weaver.woven(upcasting, system=True) if weaver else None
     conditions = f" where {' and '.join(made.conditions)}" if made and made.conditions else ""
     columns = ", ".join(COLUMNS)
-    tables = (HOT, ARCHIVED) if archived else (HOT,)
+    connection, tables = reading.connection, (reading.hot, ARCHIVED) if archived else (reading.hot,)
     parts = [f"select {columns} from ({reads.source('', made, table=table)}{conditions})" for table in tables]
     connection.execute("drop view if exists temp.log; drop view if exists temp.events").fetchall()
     connection.execute(f"create temp view log as {' union all '.join(parts)}").fetchall()
     if archived:
-        both = everywhere("select * from {events}", archived)
+        both = reading.everywhere("select * from {events}")
         connection.execute(f"create temp view events as {both}").fetchall()
 
 

@@ -23,6 +23,12 @@ HOT = "main.events"
 ARCHIVED = "archived"  # the virtual table
 WINDOW = 1000  # a statement reads so many positions (or versions) and then lets go of its read transaction
 _GENERATION = "select archived from head union all select 0"
+# Rows that a segment holds already stay in the hot table until the end of the run that made it. Reads by position or
+# version never look for them there; all else that counts rows leaves them out.
+NOT_ARCHIVED = """ifnull((select last from main.segments where first <= h.position order by first desc limit 1), 0)
+< h.position"""
+_REMAINING = f"(select * from main.events as h where {NOT_ARCHIVED})"
+_LEFT = "select exists(select 1 from segments g join events e on e.position between g.first and g.last)"
 
 
 class Reading:
@@ -31,6 +37,7 @@ class Reading:
     def __init__(self, connection: apsw.Connection, path: Path) -> None:
         self.connection, self.path = connection, path
         self.archive: Archive | None = None
+        self.hot = HOT  # the table, or what is left of it without rows that are archived already
 
     def held(self) -> Held:
         """A block that sees one state of the file, whoever writes meanwhile; in it, whether there is an archive."""
@@ -42,9 +49,16 @@ class Reading:
             from esctl.stores.sqlite_archive import Archive  # noqa: PLC0415 - only an archive needs it
 
             self.archive = Archive(self.connection, self.path)
-        if self.archive is not None:
+        if self.archive is not None and self.archive.generation != generation:
             self.archive.as_of(generation)
+            self.hot = _REMAINING if self.connection.execute(_LEFT).get else HOT
         return generation > 0
+
+    def everywhere(self, sql: str) -> str:
+        """A SELECT from `{events}`, asked of the hot table and, where there is one, of the archive."""
+        hot = sql.format(events=self.hot)
+        archived = self.archive is not None and self.archive.generation > 0
+        return f"{hot} union all {sql.format(events=ARCHIVED)}" if archived else hot
 
 
 class Held:
@@ -64,12 +78,6 @@ class Held:
         if self._cursor is not None:
             self._cursor.close()
             self._cursor = None
-
-
-def everywhere(sql: str, archived: bool) -> str:
-    """A SELECT from `{events}`, asked of the hot table and, where there is one, of the archive."""
-    hot = sql.format(events=HOT)
-    return f"{hot} union all {sql.format(events=ARCHIVED)}" if archived else hot
 
 
 class Windows:
