@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -142,17 +143,16 @@ def _fill(made: Draft, log: EventLog, first: int, last: int, level: int) -> None
 
 def _frame_at(log: EventLog, first: int, last: int) -> tuple[int, bytes, bytes, bytes]:
     """The events of the next frame: FRAME_EVENTS of them, or as many fewer as keeps their lines short enough."""
-    most = segments.FRAME_EVENTS
-    if log.store.largest() * most > MOST_AT_ONCE:
-        most = max(1, min(most, MOST_AT_ONCE // log.store.largest()))
-    while True:
-        until = min(last, first + most - 1)
-        made = log.store.sealed_lines(first, until)
-        if made[0] != until - first + 1:
-            raise ConflictError(f"positions {first} and on were archived just now", fix="run the same again")
-        if len(made[1]) <= segments.FRAME_BYTES or most == 1:
-            return made
-        most = max(1, most // 2)
+    most = max(1, min(segments.FRAME_EVENTS, MOST_AT_ONCE // max(1, log.store.largest())))
+    until = min(last, first + most - 1)
+    events, lines, salts, hashes = log.store.sealed_lines(first, until)
+    if events != until - first + 1:
+        raise ConflictError(f"positions {first} and on were archived just now", fix="run the same again")
+    if len(lines) > segments.FRAME_BYTES:
+        each = lines.splitlines(keepends=True)
+        events = max(1, bisect_right(list(accumulate(map(len, each))), segments.FRAME_BYTES))
+        lines = b"".join(each[:events])
+    return events, lines, salts[: SALT_BYTES * events], hashes[: HASH_BYTES * events]
 
 
 def _kept(log: EventLog, checker: EventLog, draft: Draft, folder: Path | None) -> Segment:

@@ -351,6 +351,17 @@ def test_events_that_another_has_archived_meanwhile_are_a_conflict(log: EventLog
 # After a kill
 
 
+def test_a_row_that_is_left_in_the_hot_table_has_to_be_the_archived_event(log: EventLog, log_path: Path) -> None:
+    made = archiving.create(log, archive.hot(log, EVENTS), most=4)
+    next(made)  # the run is not at its end
+    assert verify.verify(log, full=True).ok
+    altered(log_path, "update events set data = '\"other\"' where position = 2")
+    assert [finding["position"] for finding in verify.verify(log, full=True).findings] == [2]
+    archive.tidy(log)
+    assert verify.verify(log, full=True).ok
+    assert replayed(log) == list(range(1, EVENTS + 1))
+
+
 def test_frames_of_no_segment_are_seen_by_nobody_and_cleared(log: EventLog, log_path: Path) -> None:
     make(log, until=4)
     sql = (

@@ -545,7 +545,8 @@ def renamed(value: Any, old: list[str], new: list[str]) -> None:
         around.clear()
         around.update(made)
         return
-    if not isinstance(at(value, new[:-1]), dict) and at(value, new[:-1]) is not ABSENT:
+    arounds = [at(value, new[:n]) for n in range(1, len(new))]
+    if any(not isinstance(one, dict) and one is not ABSENT for one in arounds):
         raise NotToldError
     removed(value, new)
     put(value, new, moved)

@@ -192,7 +192,7 @@ def schema() -> list[tuple[str, str, str, bytes]]:
     """What every log has: name, type, table and statement of each table, index and view."""
     with closing(sqlite3.connect(":memory:")) as connection:
         migrations.apply(Database(connection))
-        sql = "select name, type, tbl_name, cast(sql as blob) from sqlite_schema where name not like 'sqlite_%'"
+        sql = "select name, type, tbl_name, cast(sql as blob) from sqlite_schema where name not like 'sqlite_stat%'"
         return connection.execute(sql).fetchall()
 
 

@@ -56,6 +56,7 @@ BULK_CHECKPOINT_PAGES = 4000  # a page that many batches touch is copied once; m
 HEAP = 1024 * 1024 * 1024  # bytes that SQLite may use in a command
 OPCODES_A_BREATH = 1_000_000
 OPCODES_OF_A_MODEL = 1000  # what its expressions do in one may take long
+TRIES = 10  # of a question whose segment was moved meanwhile
 MODEL_SECONDS = 10.0  # that a statement with a model's expressions in it may run
 _VERSION_UNTIL = """select version from {table} where stream_id = ?1 and +position <= ?2 and version > ?3
 order by version desc limit 1"""
@@ -427,11 +428,11 @@ class SqliteStore:
 
     def question(self, sql: str, upcasting: Upcasting) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
         """See Store."""
-        for again in range(3):
+        for again in range(TRIES):
             try:
                 names, first, rows = self._asked(sql, upcasting)
             except SegmentError:  # somebody may have moved it just now
-                if again == 2:
+                if again == TRIES - 1:
                     raise
             else:
                 return names, self._answers(first, rows)
