@@ -224,7 +224,7 @@ def trailer(
 
 def salts_in(end: bytes, frames: Sequence[Frame], name: str) -> list[bytes]:
     """The salts of each frame, from a segment's skippable frame."""
-    start = end.find(b"\n") + 1
+    start = end.find(b"\n", 8) + 1  # behind the sizes, which may hold any byte
     events = sum(frame.last - frame.first + 1 for frame in frames)
     salts = end[start : -4 - len(_END)]
     if not start or len(salts) != events * chain.SALT_BYTES or end[:4] != _SKIPPABLE or end[-4:] != _END:

@@ -427,3 +427,15 @@ def test_an_exported_segment_is_the_same_bytes_wherever_it_lies(log: EventLog, t
         assert b"".join(archive.export(log, back)) == inside
     assert hashlib.sha256(inside).digest() == made.sha256
     assert len(inside) == made.size
+
+
+def test_salts_are_found_behind_a_size_that_holds_a_line_feed() -> None:
+    """The sizes before the manifest are numbers in four bytes each, of which any may be 0x0a."""
+    seen = 0
+    for events in range(1, 200):
+        salts = bytes(range(16)) * events
+        frame = segments.Frame(1, events, 1, 0, bytes(32), 0, 1, 1, bytes(32), 0)
+        end = segments.trailer("log", [frame], bytes(32), {}, [salts])
+        seen += b"\n" in end[:8]
+        assert segments.salts_in(end, [frame], "1-1") == [salts]
+    assert seen

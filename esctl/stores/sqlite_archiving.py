@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from esctl.segments import Facts, Frame, Packed, Segment
 
+CACHE_KIB = 16 * 1024  # of what is written at once most is in order: measured as fast with this as with 24
 _FRAMES = "insert or replace into frames values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SEGMENTS = "insert or replace into segments values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _STREAMS = """insert into archived_streams
@@ -48,6 +49,7 @@ class Archiving:
 
     def __init__(self, connection: apsw.Connection, path: Path) -> None:
         self._connection, self._execute, self.path = connection, connection.execute, path
+        self._execute(f"pragma cache_size = -{CACHE_KIB}")
 
     # Frames of no segment yet, which no reader sees
 
