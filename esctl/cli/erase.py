@@ -30,7 +30,8 @@ def command(
     """Remove the payloads (data and meta) of events for good; the events stay, and the log still proves itself.
 
     Archived ones are removed as well, and snapshots that held them. Copies made earlier (backups, exports) still have
-    them. The reason and who did it are kept as an event of the log's own.
+    them. The reason and who did it are kept as an event of the log's own. At the end the log's file is written anew,
+    so that nothing is left in it, which takes as much room again for a while.
     """
     shared: Shared = ctx.obj
     if bool(events) + (stream is not None) + (subject is not None) != 1 or (types and stream is None):
