@@ -16,7 +16,6 @@ from esctl.query import Query
 from esctl.segments import Facts, Frame, Line, Packed, Segment
 from esctl.stores.base import Archive, Finding
 from esctl.stores.files import draft_of, read_part, read_whole, remove
-from esctl.times import canonical
 
 AT_ONCE = 50_000  # rows that go in one transaction, or that are put aside in memory while all others go
 
@@ -232,8 +231,6 @@ def _noted(log: EventLog, archive: Archive, segment: Segment, facts: Facts) -> I
     """Whether what is written down of a segment is what its lines tell."""
     if (segment.first_recorded, segment.last_recorded) != facts.recorded:
         yield "its recorded times are not those of its first and last event"
-    if canonical(segment.created) != segment.created:
-        yield f"it was made at {segment.created}, which is no time in the log's form"
     by_stream, by_type = archive.told(segment)
     if by_stream != set(facts.by_stream()):
         yield "what is noted of its streams is not what its lines say"

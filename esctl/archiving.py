@@ -23,7 +23,6 @@ from esctl import segments
 from esctl.archive import Span, digest_of, folder_for, hash_before, kept, let_go, location, tidy, write
 from esctl.chain import SALT_BYTES
 from esctl.errors import ConflictError, EsctlError
-from esctl.events import now
 from esctl.log import EventLog
 from esctl.segments import Facts, Frame, Packed, Segment
 from esctl.stores.files import read_part
@@ -181,7 +180,7 @@ def _ended(log: EventLog, draft: Draft, folder: Path | None) -> tuple[Segment, b
     digest = digest_of(chain((draft.packed(frame) for frame in draft.frames), (trailer,)))
     raw, where = sum(frame.raw_size for frame in frames), None if folder is None else location(log, folder)
     size = draft.size + len(trailer)
-    return Segment(first, last, frames[0].before, after, size, raw, digest, "", "", now(), where), trailer, erased
+    return Segment(first, last, frames[0].before, after, size, raw, digest, "", "", where), trailer, erased
 
 
 def _compared(

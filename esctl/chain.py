@@ -23,6 +23,11 @@ def genesis(log_id: str) -> bytes:
     return sha256(DOMAIN + log_id.encode()).digest()
 
 
+def created_digest(log_id: str, created: str) -> bytes:
+    """What covers the moment at which a log was made, which the chain does not (32 bytes)."""
+    return sha256(f"{log_id}\n{created}".encode()).digest()
+
+
 def payload_digest(salt: bytes, data: bytes, meta: bytes) -> bytes:
     """The digest of what erasure may remove: salt, data and meta as the UTF-8 of their stored text (32 bytes)."""
     return sha256(b"%b%b\0%b" % (salt, data, meta)).digest()

@@ -33,7 +33,7 @@ _END = b"esct"
 class Segment(NamedTuple):
     """A contiguous part of a log: positions `first` to `last`, the chain's hash before and after them; the bytes of the
     segment as a file, those of its lines, and the file's SHA-256; recorded times of its
-    first and last event; when it was made; where it lies (None: in the log's file; else a folder), and whether the file
+    first and last event; where it lies (None: in the log's file; else a folder), and whether the file
     is another log's, too (1), and so not this one's to remove.
     """
 
@@ -46,7 +46,6 @@ class Segment(NamedTuple):
     sha256: bytes
     first_recorded: str
     last_recorded: str
-    created: str
     location: str | None
     shared: int = 0
 

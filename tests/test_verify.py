@@ -219,6 +219,8 @@ def test_a_writer_beside_it_is_not_mistaken_for_damage(copy: Path, full: bool) -
 CHANGES: dict[str, list[str]] = {
     "head.model": ["1", "-1"],
     "head.definitions": ["'[]'"],
+    "head.created": ["'2020-01-01T00:00:00.000000Z'", "''"],
+    "head.created_digest": ["x''", "zeroblob(32)"],
     "streams.archived": ["1", "-1", "1000"],
     "events.position": ["position + 1000", "-position", "2000000000000000000"],
     "events.stream_id": ["999", "-1", "0"],
@@ -278,7 +280,7 @@ def test_every_column_is_changed_by_these_tests(whole: Path) -> None:
         if name != key or table != "head"
     }
     # No event depends on them, and the chain is without them; `archived` only tells readers to look again.
-    hints = {"head.created", "head.largest", "head.quoting", "head.archived"}
+    hints = {"head.largest", "head.quoting", "head.archived"}
     assert columns - hints == set(CHANGES)
 
 
@@ -287,6 +289,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "model": a_number,
     "archived": a_number,
     "definitions": st.text(),
+    "created": st.text(),
+    "created_digest": st.binary(max_size=40),
     **dict.fromkeys(["position", "stream_id", "version", "type_id", "schema"], a_number),
     **dict.fromkeys(["id", "time", "recorded", "data", "meta", "name", "log_id"], st.text()),
     **dict.fromkeys(["salt", "hash"], st.binary(max_size=40)),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sqlite_utils import Database, Migrations  # noqa: TID253 - this is its home
 
-from esctl.chain import genesis
+from esctl.chain import created_digest, genesis
 from esctl.errors import StorageVersionError, UnavailableError
 from esctl.events import now
 from esctl.stores.files import draft_of
@@ -86,6 +86,8 @@ def m003_archive(db: Database) -> None:
         # every append needs.
         "alter table head add column archived integer not null default 0",
         "alter table head add column definitions text",
+        # The chain does not cover when the log was made; this does: SHA-256 of the log's id, a line feed, `created`.
+        "alter table head add column created_digest blob not null default x''",
         # A version that the stream has reached for certain: that of its newest event that was ever archived.
         "alter table streams add column archived integer not null default 0",
         # A segment: positions first to last, the chain's hash before and after them; bytes and SHA-256 of the file that
@@ -93,7 +95,7 @@ def m003_archive(db: Database) -> None:
         """create table segments (
              first integer primary key, last integer not null, before blob not null, after blob not null,
              bytes integer not null, raw_bytes integer not null, sha256 blob not null,
-             first_recorded text not null, last_recorded text not null, created text not null, location text,
+             first_recorded text not null, last_recorded text not null, location text,
              shared integer not null
            ) strict""",
         # A frame of lines; `own` counts events of the log's own streams. In this file: the frame and its salts.
@@ -131,6 +133,8 @@ def m003_archive(db: Database) -> None:
         "create table leftovers (path text primary key) strict, without rowid",
     ):
         db.execute(statement)
+    for log_id, created in db.execute("select log_id, created from head").fetchall():
+        db.execute("update head set created_digest = ?", (created_digest(log_id, created),))
 
 
 def create(path: Path) -> str:
@@ -180,9 +184,9 @@ def _apply(connection: sqlite3.Connection, log_id: str) -> None:
     migrations.apply(Database(connection))
     moment = now()
     connection.execute(
-        "insert into head (one, log_id, created, position, hash, recorded, largest, quoting)"
-        " select 1, ?, ?, 0, ?, ?, 0, 0 where not exists (select 1 from head)",
-        (log_id, moment, genesis(log_id), moment),
+        "insert into head (one, log_id, created, position, hash, recorded, largest, quoting, created_digest)"
+        " select 1, ?, ?, 0, ?, ?, 0, 0, ? where not exists (select 1 from head)",
+        (log_id, moment, genesis(log_id), moment, created_digest(log_id, moment)),
     )
     connection.execute(f"pragma application_id = {APPLICATION_ID}")
     connection.execute(f"pragma user_version = {STORAGE_VERSION}")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from esctl.segments import Frame, Line, Segment
 
 VERSION, ID = 2, 3  # columns of a row
-_SEGMENTS = """select first, last, before, after, bytes, raw_bytes, sha256, first_recorded, last_recorded, created,
+_SEGMENTS = """select first, last, before, after, bytes, raw_bytes, sha256, first_recorded, last_recorded,
 location, shared from segments order by first"""
 _VERSIONS = """select first_version, first_version + versions_on
 from segments g cross join archived_streams a on a.segment = g.first and a.stream_id = ? order by g.first"""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CACHE_KIB = 16 * 1024  # of what is written at once most is in order: measured as fast with this as with 24
 _FRAMES = "insert or replace into frames values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_SEGMENTS = "insert or replace into segments values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SEGMENTS = "insert or replace into segments values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _STREAMS = """insert into archived_streams
 select ?1, stream_id, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 from streams where name = ?2"""
 _REACHED = """update streams as s set archived = max(archived, a.first_version + a.versions_on) from archived_streams a
