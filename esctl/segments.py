@@ -108,7 +108,6 @@ class Line(msgspec.Struct):
 
 
 _decode_lines = msgspec.json.Decoder(Line).decode_lines
-_decode_line = msgspec.json.Decoder(Line).decode
 
 
 def compressor(level: int) -> Callable[[bytes], bytes]:
