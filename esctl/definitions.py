@@ -12,7 +12,8 @@ from esctl import operations, upcasts
 from esctl.errors import MisfitError, RefusedError, VerificationError
 from esctl.events import MODEL_APPLIED, SYSTEM_PREFIX, SYSTEM_STREAM, Event, NewEvent
 from esctl.globs import matches, overlap
-from esctl.model import EMPTY, Aggregate, Model, Problem, Projection, fingerprint, refusal
+from esctl.handlers import ProjectionJudge
+from esctl.model import EMPTY, Aggregate, Model, Problem, fingerprint, refusal
 from esctl.modelfile import parse
 from esctl.operations import Program
 from esctl.query import Query, Upcasting
@@ -41,8 +42,11 @@ class Applied(NamedTuple):
     schemas: Schemas
 
 
-def checked(text: str, files: Mapping[str, str]) -> tuple[Model, list[Problem]]:
-    """A model file decoded, and everything that is wrong with it; `files` are the JSON texts of those that it names."""
+def checked(text: str, files: Mapping[str, str], *, trusted: bool = False) -> tuple[Model, list[Problem]]:
+    """A model file decoded, and everything that is wrong with it; `files` are the JSON texts of those that it names.
+
+    `trusted`: it was applied, so projections were judged; and they run under an authorizer besides.
+    """
 
     def read(name: str) -> str:
         if name not in files:
@@ -52,6 +56,8 @@ def checked(text: str, files: Mapping[str, str]) -> tuple[Model, list[Problem]]:
     model, problems = parse(text, read)
     problems += upcasts.problems(model)
     problems += misplaced(model)
+    if not trusted:
+        problems += misprojected(model)
     return model, problems
 
 
@@ -76,27 +82,24 @@ def misplaced(model: Model) -> list[Problem]:
             rules = ((rule.place, rule.sql) for rule in aggregate.accept.values())
             for place, sql in (*(one for step in steps for one in step.expressions()), *rules):
                 found.append((place, judge.expression(sql, state=True)))
-        problems = [Problem(place, why, hint) for place, why in found if why]
-        for projection in model.projections.values():
-            problems += _projected(judge, projection)
+        return [Problem(place, why, hint) for place, why in found if why]
     finally:
         judge.close()
-    return problems
 
 
-def _projected(judge: Judge, projection: Projection) -> Iterator[Problem]:
-    """What is wrong with the SQL of a projection: it makes its own tables, indexes them, and writes no others."""
-    place, hint = f"projection.{projection.name}", "a projection may only touch its own tables"
-    for name, sql in projection.tables.items():
-        if why := judge.table(name, sql):
-            key = "table" if name == projection.name else f"tables.{name}"
-            yield Problem(f"{place}.{key}", why, f"create table {name}(…)")
-    for number, sql in enumerate(projection.indexes, 1):
-        if why := judge.index(sql, projection.tables):
-            yield Problem(f"{place}.indexes[{number}]", why, hint)
-    for type_, sql in projection.on.items():
-        if why := judge.handler(sql, projection.tables):
-            yield Problem(f"{place}.on.{type_}", why, hint)
+def misprojected(model: Model) -> list[Problem]:
+    """What is wrong with the SQL of projections: each makes its own tables, indexes them, and writes no others."""
+    if not model.projections:
+        return []
+    judge = ProjectionJudge()
+    try:
+        return [
+            Problem(f"projection.{name}.{key}", why, hint)
+            for name, projection in model.projections.items()
+            for key, why, hint in judge.problems(projection)
+        ]
+    finally:
+        judge.close()
 
 
 class Definitions:
@@ -106,7 +109,7 @@ class Definitions:
         self.applied = applied
         self.model = EMPTY
         if applied is not None:
-            self.model, problems = checked(applied.text, applied.files)
+            self.model, problems = checked(applied.text, applied.files, trusted=True)
             if problems:
                 error = refusal(problems)
                 raise VerificationError("the log's model is not one that this esctl takes", why=error.what)
@@ -133,6 +136,11 @@ class Definitions:
         """Whether upcasts hide any event."""
         schemas = (shapes for of in self.upcasting.values() for shapes in of.values())
         return any(not shapes or any(shape.hidden for shape in shapes) for shapes in schemas)
+
+    @cached_property
+    def keeps_inline(self) -> bool:
+        """Whether any projection is kept inside appends."""
+        return any(projection.inline for projection in self.model.projections.values())
 
     @cached_property
     def upcasts(self) -> str:

@@ -375,11 +375,9 @@ def _projection(place: str, name: str, body: object, problems: list[Problem]) ->
         table.problem("table", "it is missing", "the table that the projection keeps: create table …")
     for key, sql in tables.items():
         _text(table, f"tables.{key}", sql, "create table …")
-    columns = {}
-    for column, look in table.pairs("columns").items():
-        columns[column] = _Table(
-            table.at(f"columns.{column}"), look, problems, ("label", "format", "style", "align")
-        ).body
+    columns = {
+        column: _look(table.at(f"columns.{column}"), look, problems) for column, look in table.pairs("columns").items()
+    }
     return Projection(
         name,
         tables,
@@ -388,3 +386,30 @@ def _projection(place: str, name: str, body: object, problems: list[Problem]) ->
         columns,
         {type_: _text(table, f"on.{type_}", sql, "SQL statements") for type_, sql in table.pairs("on").items()},
     )
+
+
+_FORMAT = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?\d{0,2}[,_]?(?:\.\d{1,2})?[bcdeEfFgGnoxX%]?")
+
+
+def _look(place: str, body: object, problems: list[Problem]) -> dict[str, str]:
+    """How a column is shown."""
+    table = _Table(place, body, problems, ("label", "format", "style", "align"))
+    look = {key: table.get(key, str, "a text") for key in table.body if key in ("label", "format", "style", "align")}
+    if look.get("align", "left") not in ("left", "right", "center", None):
+        table.problem("align", f"it is {look['align']!r}", "it is left, right or center")
+    if not _is_format(look.get("format") or ""):
+        table.problem("format", f"it is {look['format']!r}"[:80], "it is Python's for a number: ,.2f or .1% or 05d")
+    return {key: value for key, value in look.items() if value is not None}
+
+
+def _is_format(text: str) -> bool:
+    """Whether a text is a format of Python's for numbers; a width of three digits would be no table's."""
+    if _FORMAT.fullmatch(text) is None:
+        return False
+    for number in (1, 1.5):
+        try:
+            format(number, text)
+        except ValueError:
+            continue
+        return True
+    return False

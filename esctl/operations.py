@@ -8,36 +8,19 @@ Names in it: `new`, the event; `state`, a fold's state as JSONB; and the functio
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
 from esctl.model import ANY, Aggregate, Copy, Literal, Source, Step, fingerprint
-from esctl.sql import GAP
-
-FAIL = "esctl_fail"
-"""A function of (position, message) that raises; called only for an event that an operation cannot be done on."""
+from esctl.sql import FAIL, columns_of, text
 
 ENGINE = 1  # part of every fingerprint: raised when the same definition begins to give another result
-COLUMNS = ("position", "stream", "version", "id", "type", "schema", "time", "recorded", "data", "meta")
-_USED = re.compile(rf"\bnew[\"`\]]?{GAP}\.{GAP}[\"`\[]?(\w+)", re.IGNORECASE | re.DOTALL)
-
-
-def text(value: str) -> str:
-    """A text as an SQL literal."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 def path(field: str) -> str:
     """A field's dotted path as an SQL literal of SQLite's JSON path."""
     return text("$" + "".join(f".{json.dumps(name, ensure_ascii=False)}" for name in field.split(".")))
-
-
-def columns_of(sql: str) -> list[str]:
-    """Which columns of `new` an expression names, with what a failure has to name."""
-    used = {name.lower() for name in _USED.findall(sql)} | {"position"}
-    return [name for name in COLUMNS if name in used]
 
 
 def own_path(source: Copy) -> str:

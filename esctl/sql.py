@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 
 import apsw
@@ -14,9 +15,8 @@ from esctl.errors import MisfitError, UsageError
 CONDITION_COLUMNS = ("position", "stream", "version", "id", "type", "schema", "time", "recorded", "data", "meta")
 # SQLite notices a date function that reads the clock only when it does; this is for branches that the sample misses.
 DATES = ("date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff")
-_TOKEN = re.compile(
-    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^]]*]|--[^\n]*|/\*.*?\*/|[A-Za-z_]\w*|[^\w\s]|\S""", re.DOTALL
-)
+# Patterns are compiled when they are first needed: a cold start needs few of them.
+_WORD = r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^]]*]|--[^\n]*|/\*.*?\*/|[A-Za-z_]\w*|[^\w\s]|\S"""
 _CLOCK_WORDS = ("now", "localtime", "utc", "subsec", "subsecond")
 MOST_OF_A_SAMPLE = 1_000_000  # bytes of a text that a condition may make of a sample
 STATE_COLUMNS = ("stream", "version", "position", "time", "state")
@@ -27,9 +27,25 @@ _EXAMPLES = {
 }
 
 
+def text(value: str) -> str:
+    """A text as an SQL literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def quoted(name: str) -> str:
+    """A name as SQL, whatever it is made of."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def columns_of(sql: str) -> list[str]:
+    """Which columns of `new` SQL names, with what a failure has to name."""
+    used = {name.lower() for name in re.findall(_USED, sql, re.IGNORECASE | re.DOTALL)} | {"position"}
+    return [name for name in CONDITION_COLUMNS if name in used]
+
+
 def words_of(sql: str) -> list[str]:
     """The tokens of SQL without comments; identifiers without their quotes."""
-    words = (match[0] for match in _TOKEN.finditer(sql))
+    words = (match[0] for match in re.finditer(_WORD, sql, re.DOTALL))
     return [
         word[1:-1] if word[0] in '"`[' and len(word) > 1 else word
         for word in words
@@ -121,8 +137,11 @@ create table {0}bare({0}key primary key, {0}result) without rowid;
 create view {0}feed as select 1 as position, 's' as stream, 1 as version, 'i' as id, 'T' as type, 1 as schema,
                            't' as time, 'r' as recorded, '' as data, '' as meta;"""
 _SCANNED = {"json_each", "json_tree"}  # tables that are functions of their arguments alone
-GAP = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
-_NAMES_DATES = re.compile(rf"\b(?:{'|'.join(DATES)})[\"`\]]?{GAP}\(", re.IGNORECASE | re.DOTALL)
+_GAP = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+FAIL = "esctl_fail"
+"""A function of (position, message) that raises; called only for an event that an operation cannot be done on."""
+_USED = rf"\bnew[\"`\]]?{_GAP}\.{_GAP}[\"`\[]?(\w+)"
+_NAMES_DATES = rf"\b(?:{'|'.join(DATES)})[\"`\]]?{_GAP}\("
 _ACTIONS = {
     apsw.SQLITE_ATTACH: "attach a database",
     apsw.SQLITE_PRAGMA: "use a pragma",
@@ -148,7 +167,7 @@ def _denied(action: int, first: str | None, second: str | None) -> str:
 def why_not_one_expression(sql: str) -> str:
     """Why a text is not one self-contained SQL expression, as far as its tokens say; empty where it may be."""
     depth, before = 0, ""
-    for match in _TOKEN.finditer(sql):
+    for match in re.finditer(_WORD, sql, re.DOTALL):
         word = match[0]
         depth += {"(": 1, ")": -1}.get(word, 0)
         if depth < 0 or word == ";":
@@ -201,90 +220,15 @@ class Judge:
             self._connection.authorizer = None
         return ""
 
-    def table(self, name: str, sql: str) -> str:
-        """What is wrong with a statement that has to make the table of a name, and does for what is judged later."""
-        if reason := self._unfit(sql) or _why_not_own(name):
-            return reason
-        return self._shaping(sql, {name}, f"it makes no table {name}")
-
-    def index(self, sql: str, tables: Collection[str]) -> str:
-        """What is wrong with a statement that has to index one of these tables."""
-        return self._unfit(sql) or self._shaping(sql, set(tables), "")
-
-    def _unfit(self, sql: str) -> str:
-        if "\0" in sql:
-            return "it holds a NUL"
-        return "it reads the clock or the time zone: a rebuild would give another result" if reads_clock(sql) else ""
-
-    def _shaping(self, sql: str, tables: set[str], otherwise: str) -> str:
-        """Run a statement that may make these tables and indexes on them, and nothing else."""
-
-        def allowed(action: int, first: str | None, second: str | None, _: str | None, __: str | None) -> int:
-            own = {
-                apsw.SQLITE_CREATE_TABLE: first in tables,
-                apsw.SQLITE_CREATE_INDEX: second in tables,
-                apsw.SQLITE_REINDEX: True,
-                apsw.SQLITE_INSERT: first == "sqlite_master",
-                apsw.SQLITE_UPDATE: first == "sqlite_master",
-                apsw.SQLITE_READ: first == "sqlite_master" or first in tables,
-                apsw.SQLITE_SELECT: True,
-                apsw.SQLITE_FUNCTION: (second or "").lower() in self._deterministic,
-            }.get(action, False)
-            if not own and not self._denied:
-                self._denied = _denied(action, first, second)
-            return apsw.SQLITE_OK if own else apsw.SQLITE_DENY
-
-        self._denied = ""
-        try:
-            self._connection.authorizer = allowed
-            self._connection.execute(sql).fetchall()
-        except apsw.Error as error:
-            return self._denied or str(error)
-        finally:
-            self._connection.authorizer = None
-        there = {name for (name,) in self._connection.execute("select name from sqlite_schema where type = 'table'")}
-        return "" if tables <= there else otherwise
-
-    def handler(self, sql: str, tables: Collection[str]) -> str:
-        """What is wrong with statements that are run for an event, and may read and write these tables."""
-        if reason := self._unfit(sql):
-            return reason
-        if re.search(r"\braise\s*\(", sql, re.IGNORECASE):
-            return "it may not call raise()"
-        own = {*self._tables, *tables}
-        self._denied = ""
-
-        def creating(action: int, first: str | None, _: str | None, __: str | None, ___: str | None) -> int:
-            if (action == apsw.SQLITE_CREATE_TRIGGER and first == "judged") or (first or "").startswith("sqlite_"):
-                return apsw.SQLITE_OK
-            return apsw.SQLITE_DENY
-
-        def running(action: int, first: str | None, second: str | None, _: str | None, trigger: str | None) -> int:
-            writing = action in (apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE) and first in own
-            if writing:
-                return apsw.SQLITE_OK
-            return self._allow(action, first, second, trigger, own)
-
-        try:
-            self._connection.execute("drop trigger if exists judged")
-            self._connection.authorizer = creating  # what ends the trigger's body ends in another statement
-            body = sql.rstrip().removesuffix(";")
-            self._connection.execute(
-                f"create trigger judged instead of insert on {self._own}feed begin {body}\n; end"
-            ).fetchall()
-            self._connection.authorizer = running
-            self._connection.execute(f"explain insert into {self._own}feed (position) values (1)").fetchall()
-        except apsw.Error as error:
-            return self._denied or str(error)
-        finally:
-            self._connection.authorizer = None
-        return ""
-
     def _authorize(self, action: int, first: str | None, second: str | None, _: str | None, trigger: str | None) -> int:
         return self._allow(action, first, second, trigger, self._tables)
 
     def _allow(self, action: int, first: str | None, second: str | None, trigger: str | None, tables: set[str]) -> int:
         allowed = trigger is None or permitted(action, first, second, tables, self._deterministic)
+        return self._answer(action, first, second, allowed=allowed)
+
+    def _answer(self, action: int, first: str | None, second: str | None, *, allowed: bool) -> int:
+        """Note the first thing that is not allowed."""
         if not allowed and not self._denied:
             self._denied = _denied(action, first, second)
             if action == apsw.SQLITE_FUNCTION:
@@ -296,16 +240,23 @@ class Judge:
         self._connection.close()
 
 
-_MODULES = {name for (name,) in apsw.Connection(":memory:").execute("select name from pragma_module_list")}
-RESERVED = ("head", "streams", "types", "events", "log", "snapshots", "feed", "new", "state")
+@cache
+def _modules() -> set[str]:
+    return {str(name) for (name,) in apsw.Connection(":memory:").execute("select name from pragma_module_list")}
 
 
-def _why_not_own(name: str) -> str:
-    """Why a projection's table may not have a name."""
+# Names that are the log's own, or will be.
+RESERVED = (
+    "head", "streams", "types", "events", "log", "snapshots", "segments", "frames", "archived", "archived_streams",
+    "archived_types", "archived_ids", "erased", "leftovers", "projections", "reactions", "dead_letters", "checkpoints",
+    "feed", "new", "old", "excluded", "state", "states"
+)  # fmt: skip
+
+
+def is_taken(name: str) -> bool:
+    """Whether a name is that of a table in a log, or of SQLite's own."""
     lower = name.lower()
-    if lower in RESERVED or lower.startswith(("sqlite_", "esctl_")):
-        return f"the name {name} is taken: {', '.join(RESERVED)}, sqlite_… and esctl_… are not the model's"
-    return ""
+    return lower.startswith(("sqlite_", "pragma_", "esctl_")) or lower in _modules() or lower in RESERVED
 
 
 def permitted(action: int, first: str | None, second: str | None, tables: set[str], functions: set[str]) -> bool:
@@ -313,16 +264,10 @@ def permitted(action: int, first: str | None, second: str | None, tables: set[st
     if action == apsw.SQLITE_FUNCTION:
         return (second or "").lower() in functions
     if action == apsw.SQLITE_READ:
-        return first in tables or first in _SCANNED or (second == "" and not _exists(first or ""))
+        return first in tables or first in _SCANNED or (second == "" and not is_taken(first or ""))
     if action == apsw.SQLITE_UPDATE:
         return first in tables
     return action in (apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE)
-
-
-def _exists(table: str) -> bool:
-    """Whether a name is that of a table in a log or of SQLite; else it is one that the statement makes up (WITH)."""
-    lower = table.lower()
-    return lower.startswith(("sqlite_", "pragma_", "esctl_")) or lower in _MODULES or lower in RESERVED
 
 
 def deterministic_functions(connection: apsw.Connection) -> set[str]:
@@ -333,7 +278,7 @@ def deterministic_functions(connection: apsw.Connection) -> set[str]:
 
 def names_dates(sql: str) -> bool:
     """Whether an expression may call a date function, which could read the clock."""
-    return _NAMES_DATES.search(sql) is not None
+    return re.search(_NAMES_DATES, sql, re.IGNORECASE | re.DOTALL) is not None
 
 
 def _as_text(value: object) -> str:

@@ -18,7 +18,8 @@ from hypothesis.strategies import SearchStrategy
 from esctl.definitions import checked
 from esctl.errors import MisfitError
 from esctl.model import Copy, Literal, Source, Step
-from esctl.operations import FAIL, payload_after, state_after
+from esctl.operations import payload_after, state_after
+from esctl.sql import FAIL
 from esctl.stores import migrations
 from esctl.stores.sqlite import SqliteStore
 from esctl.stores.sqlite_upcasts import fail

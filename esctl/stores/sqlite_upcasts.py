@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 import apsw
 
 from esctl.errors import MisfitError
-from esctl.operations import COLUMNS, FAIL, columns_of, text
 from esctl.query import Shape, Upcasting
-from esctl.sql import names_dates, without_clock
+from esctl.sql import CONDITION_COLUMNS, FAIL, columns_of, names_dates, text, without_clock
 from esctl.stores.sqlite_windows import ARCHIVED, Reading
 
 LONGEST = 64 * 1024 * 1024  # bytes of a text that a model's expression may make
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from esctl.events import Event
 
-_STORED = {name: f"e.{name}" for name in COLUMNS} | {"stream": "s.name", "type": "t.name"}
+_STORED = {name: f"e.{name}" for name in CONDITION_COLUMNS} | {"stream": "s.name", "type": "t.name"}
 _NUMBERS = "select type_id, name from carray(?) c cross join types on name = c.value order by type_id"
 Cases = Mapping[int, Mapping[int, tuple[Shape, ...]]]
 
@@ -33,7 +32,7 @@ def have_views(reading: Reading, weaver: Weaver | None, upcasting: Upcasting, *,
 
     made = weaver.woven(upcasting, system=True) if weaver else None
     conditions = f" where {' and '.join(made.conditions)}" if made and made.conditions else ""
-    columns = ", ".join(COLUMNS)
+    columns = ", ".join(CONDITION_COLUMNS)
     connection, tables = reading.connection, (reading.hot, ARCHIVED) if archived else (reading.hot,)
     parts = [f"select {columns} from ({reads.source('', made, table=table)}{conditions})" for table in tables]
     connection.execute("drop view if exists temp.log; drop view if exists temp.events").fetchall()
@@ -149,7 +148,7 @@ def _over_new(sql: str) -> str:
 
 def evaluated(connection: apsw.Connection, expression: str, event: Event) -> str:
     """What an expression over `new` says of an event."""
-    columns = ", ".join(f"? as {name}" for name in COLUMNS)
+    columns = ", ".join(f"? as {name}" for name in CONDITION_COLUMNS)
     made: str = connection.execute(f"select {expression} from (select {columns}) as new", event).get
     return made
 
