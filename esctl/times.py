@@ -45,6 +45,11 @@ def _moment(match: re.Match[str]) -> datetime:
         raise RefusedError(f"the time {match[0]!r} does not exist", why=str(error)) from error
 
 
+def age(text: str) -> int:
+    """How many whole seconds have passed since a time of the log; none since one that is to come."""
+    return max(0, int((datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds()))
+
+
 def utc_text(moment: datetime) -> str:
     """An aware moment as the log writes it."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

@@ -15,6 +15,7 @@ from esctl.query import Query, Upcasting
 
 if TYPE_CHECKING:
     from esctl.operations import Program
+    from esctl.readmodels import Version
     from esctl.segments import Facts, Frame, Line, Packed, Segment
 
 Form = Literal["line", "hash", "data"]
@@ -235,6 +236,71 @@ class Archiving(Protocol):
         """Let go of the snapshots of a stream."""
 
 
+class Projections(Protocol):
+    """Read models in the log's own file; all that changes something does so within an open transaction."""
+
+    def versions(self, *, inline: bool = False) -> list[Version]:
+        """Every version, by name, the live one first; with `inline`, only those that appends keep."""
+
+    def version(self, number: int) -> Version | None:
+        """One version as it is now; None where it is no more."""
+
+    def add(self, version: Version, said: str) -> None:
+        """Keep a new version, which gets its number, and make its tables; `said`: its compiled form as JSON.
+
+        Raises ConflictError where a table of such a name is there.
+        """
+
+    def save(self, version: Version) -> None:
+        """Keep what is known of a version by now."""
+
+    def let_go(self, version: Version, *, keep: bool = False) -> None:
+        """Drop a version and its tables; with `keep`, remember that it was dropped."""
+
+    def switch(self, version: Version) -> None:
+        """A version that was building is live from here on, and the one that was, is previous; readers see no gap."""
+
+    def feed(self, version: Version, query: Query) -> None:
+        """Have the handlers of a version take the events of a query, in order.
+
+        Raises HandlerFailed; the transaction then has to be left by raising.
+        """
+
+    def count(self, version: Version) -> int:
+        """How many rows a version's tables have."""
+
+    def size(self, version: Version) -> int:
+        """How many bytes of the file a version's tables and indexes take."""
+
+    def lost(self, version: Version) -> list[str]:
+        """The tables of a version that are not there."""
+
+    def own_after(self, position: int) -> int:
+        """How many events after a position are the log's own, which no projection sees."""
+
+    def placed(self, version: Version) -> AbstractContextManager[None]:
+        """A block in which a version's tables have the names that the model gives them."""
+
+    def scratch(self, version: Version, base: Version | None, most: int) -> int:
+        """Make a version's tables as temporary ones, with the rows of `base` where these hold nothing beyond the
+        position `most`; the position up to which they do.
+        """
+
+    def put_aside(self, version: Version) -> int:
+        """Keep the rows of a version as what was before: those that it has in the log, or those of its temporary
+        tables, which go. The position up to which the log's hold events.
+        """
+
+    def columns(self, table: str, *, stored: bool = False) -> list[str]:
+        """The names of a table's columns, in order; `stored`: without those that are computed."""
+
+    def key(self, table: str) -> list[str]:
+        """The columns of a table's primary key, in its order; none where it has none."""
+
+    def select(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> Iterator[tuple[Any, ...]]:
+        """Rows of a statement of ours over the tables. Raises HandlerFailed for what does not fit into them."""
+
+
 class Store(Protocol):
     """Events in one total order, each in one stream; appended, never changed.
 
@@ -279,6 +345,9 @@ class Store(Protocol):
 
     def archiving(self) -> Archiving:
         """Changes to the archive."""
+
+    def projections(self) -> Projections:
+        """Read models."""
 
     def kept(self, frame: Frame) -> bytes:
         """The bytes of a frame that was kept for a segment that is to be."""
@@ -374,9 +443,12 @@ class Store(Protocol):
     def changed(self) -> bool:
         """Whether somebody else has appended since the last call; cheap enough to be asked all the time."""
 
-    def question(self, sql: str, upcasting: Upcasting) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-        """The columns and rows of a SELECT over the tables and the view `log`, which has events upcast; raises
-        UsageError for any other SQL.
+    def question(
+        self, sql: str, upcasting: Upcasting, states: Callable[[], Iterator[tuple[object, ...]]] | None = None
+    ) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+        """The columns and rows of a SELECT over the tables, the view `log`, which has events upcast, and the table
+        `states`, whose rows are given (stream, aggregate, version, position, time, state); raises UsageError for any
+        other SQL. All of one state of the file.
         """
 
     def check(self, *, full: bool) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from esctl.errors import NotFoundError, UnavailableError, UsageError
 
 APPLICATION_ID = 0x65736374  # "esct", in the file's header
-STORAGE_VERSION = 3  # the file's user_version: how many migrations have shaped it
+STORAGE_VERSION = 4  # the file's user_version: how many migrations have shaped it
 
 
 def check_there(path: Path) -> None:

@@ -137,6 +137,24 @@ def m003_archive(db: Database) -> None:
         db.execute("update head set created_digest = ?", (created_digest(log_id, created),))
 
 
+@migrations()
+def m004_projections(db: Database) -> None:
+    """Read models: the versions of each, how far they are, and what stopped one."""
+    db.execute(
+        # `compiled` (JSON) is all that is needed to go on with a version, whatever the model says by now; `position` is
+        # the last event that its rows hold; `failed` the event that `handler` could not take, and `error` why.
+        """create table projections (
+             version integer primary key, name text not null,
+             state text not null check (state in ('live', 'building', 'previous', 'dropped')),
+             inline integer not null, model integer not null, held integer not null, fingerprint text not null,
+             reducer text, position integer not null, made text not null,
+             failed integer, handler text, error text, failed_at text,
+             compiled text not null,
+             unique (name, state)
+           ) strict"""
+    )
+
+
 def create(path: Path) -> str:
     """Make an empty log and return its id. The name appears at once and whole, and nothing is overwritten.
 

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
         Snapshot,
     )
     from esctl.stores.sqlite_folds import Fold
+    from esctl.stores.sqlite_guard import Guard
+    from esctl.stores.sqlite_projections import Projections
     from esctl.stores.sqlite_upcasts import Weaver
 
 SETTINGS = """
@@ -56,6 +58,7 @@ BULK_CHECKPOINT_PAGES = 4000  # a page that many batches touch is copied once; m
 HEAP = 1024 * 1024 * 1024  # bytes that SQLite may use in a command
 OPCODES_A_BREATH = 1_000_000
 OPCODES_OF_A_MODEL = 1000  # what its expressions do in one may take long
+STATES = 1000  # rows of states that are kept at once
 TRIES = 10  # of a question whose segment was moved meanwhile
 MODEL_SECONDS = 10.0  # that a statement with a model's expressions in it may run
 _VERSION_UNTIL = """select version from {table} where stream_id = ?1 and +position <= ?2 and version > ?3
@@ -79,6 +82,8 @@ class SqliteStore:
         self._folds = 0
         self._weaver: Weaver | None = None
         self._archiving: Archiving | None = None
+        self._projections: Projections | None = None
+        self._guard: Guard | None = None
         self._connection = self._open(write)
         with Translated(path):
             try:
@@ -210,6 +215,26 @@ class SqliteStore:
 
             self._archiving = Archiving(self._connection, self.path)
         return self._archiving
+
+    def projections(self) -> Projections:
+        """See Store."""
+        if self._projections is None:
+            from esctl.stores.sqlite_projections import Projections  # noqa: PLC0415 - only a model needs it
+
+            with Translated(self.path):
+                self._projections = Projections(
+                    self._reading, self._guarding(), self._bounded, self.patience, self._weaving
+                )
+        return self._projections
+
+    def _guarding(self) -> Guard:
+        """From here on statements run under an authorizer, which lets a reader have temporary tables."""
+        if self._guard is None:
+            from esctl.stores.sqlite_guard import Guard  # noqa: PLC0415 - only a model needs it
+
+            self._connection.authorizer = self._guard = Guard(self._connection, write=self._write)
+            self._run("pragma query_only = off")
+        return self._guard
 
     # Reading
 
@@ -370,16 +395,14 @@ class SqliteStore:
 
     def fold(self, program: Program) -> Fold:
         """See Store. Its tables are temporary: a reader, who may write nothing else, may have them."""
-        from esctl.stores.sqlite_folds import Authorizer, Fold  # noqa: PLC0415 - only a fold needs it
+        from esctl.stores.sqlite_folds import Fold  # noqa: PLC0415 - only a fold needs it
 
         self._folds += 1
         weaver = self._weaving()
         weaver.noted = None
         with Translated(self.path):
             weaver.allow(program.state, program.accepts)
-            if self._folds == 1:
-                self._connection.authorizer = Authorizer(self._connection, write=self._write)
-                self._run("pragma query_only = off")  # the authorizer sees to it, and lets temporary tables be written
+            self._guarding()
             return Fold(self._reading, program, str(self._folds), self._bounded, self.patience)
 
     def is_json(self, text: str) -> bool:
@@ -426,11 +449,13 @@ class SqliteStore:
             before, self._change = self._change, self._execute("pragma data_version").get
             return before != self._change
 
-    def question(self, sql: str, upcasting: Upcasting) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+    def question(
+        self, sql: str, upcasting: Upcasting, states: Callable[[], Iterator[tuple[object, ...]]] | None = None
+    ) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
         """See Store."""
         for again in range(TRIES):
             try:
-                names, first, rows = self._asked(sql, upcasting)
+                names, first, rows = self._asked(sql, upcasting, states)
             except SegmentError:  # somebody may have moved it just now
                 if again == TRIES - 1:
                     raise
@@ -438,11 +463,17 @@ class SqliteStore:
                 return names, self._answers(first, rows)
         raise AssertionError
 
-    def _asked(self, sql: str, upcasting: Upcasting) -> tuple[list[str], list[Any], Iterator[tuple[Any, ...]]]:
+    def _asked(
+        self, sql: str, upcasting: Upcasting, states: Callable[[], Iterator[tuple[object, ...]]] | None
+    ) -> tuple[list[str], list[Any], Iterator[tuple[Any, ...]]]:
         """Columns, the first row if there is one, and the others, all of one state of the file."""
         from esctl.sql import authorize_reading  # noqa: PLC0415 - only a question needs it
 
-        self._connection.authorizer = None
+        self._connection.authorizer = self._guard
+        with Translated(self.path):
+            if states is not None:
+                self._have_states(states)
+        self._connection.authorizer = self._guard = None
         with Translated(self.path), self._reading.held() as archived:
             if archived or upcasting:
                 from esctl.stores.sqlite_upcasts import have_views  # noqa: PLC0415
@@ -454,6 +485,20 @@ class SqliteStore:
             with _Asked():
                 names, rows = facts.question(self._connection, sql)
                 return names, list(islice(rows, 1)), rows
+
+    def _have_states(self, states: Callable[[], Iterator[tuple[object, ...]]]) -> None:
+        """Have the temporary table `states`, of a state of the file that is kept until the connection is closed.
+
+        Rows come from folds on this connection, so some at a time.
+        """
+        self._guarding()
+        if self._connection.in_transaction:
+            self._run("rollback")
+        self._run("begin; drop table if exists temp.states")
+        self._run("create temp table states (stream, aggregate, version, position, time, state)")
+        rows = states()
+        while some := list(islice(rows, STATES)):
+            self._connection.executemany("insert into temp.states values (?, ?, ?, ?, ?, ?)", some)
 
     def _answers(self, first: list[Any], rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         yield from first

@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import apsw
 
 from esctl.errors import MisfitError, UsageError
-from esctl.operations import FAIL, Program
 from esctl.query import Query
-from esctl.sql import deterministic_functions, permitted
 from esctl.stores import sqlite_reads as reads
 from esctl.stores.base import Refused
 from esctl.stores.sqlite_errors import Translated
@@ -24,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from esctl.operations import Program
     from esctl.stores.base import State
     from esctl.stores.sqlite_errors import Patience
 
@@ -304,30 +303,3 @@ class Fold:
             ),
             "each": f"{update} {note} {mine};",
         }[kind]
-
-
-_WRITES = {
-    apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE, apsw.SQLITE_CREATE_TABLE, apsw.SQLITE_DROP_TABLE
-}  # fmt: skip
-
-
-class Authorizer:
-    """Lets this package's own statements do everything, but write to a log that was opened for reading; and what a
-    model says only read and write its folds.
-    """
-
-    def __init__(self, connection: apsw.Connection, *, write: bool = False) -> None:
-        self._functions = deterministic_functions(connection) | {FAIL}
-        self._write = write
-
-    def __call__(  # SQLite's own signature
-        self, action: int, first: str | None, second: str | None, database: str | None, inside: str | None
-    ) -> int:
-        """Allow or deny an action, within a trigger or view (`inside`) or outside."""
-        if inside is None or not inside.startswith("esctl_"):
-            writes = action in _WRITES and database == "main"
-            return apsw.SQLITE_OK if self._write or not writes else apsw.SQLITE_DENY
-        own = {name for name in (first,) if name and name.startswith("esctl_")}
-        if permitted(action, first, second, own, self._functions):
-            return apsw.SQLITE_OK
-        return apsw.SQLITE_OK if action == apsw.SQLITE_INSERT and own else apsw.SQLITE_DENY

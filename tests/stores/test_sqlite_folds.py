@@ -21,7 +21,7 @@ from esctl.stores import sqlite_reads as reads
 from esctl.stores import sqlite_windows as windows
 from esctl.stores.base import Refused
 from esctl.stores.sqlite import SqliteStore
-from esctl.stores.sqlite_folds import Authorizer
+from esctl.stores.sqlite_guard import Guard
 
 EVENTS = 2 * windows.WINDOW + 7
 COUNT = """
@@ -206,8 +206,8 @@ def test_a_fold_that_runs_away_is_stopped(written: SqliteStore) -> None:
 # What a fold may reach
 
 
-def authorizer() -> Authorizer:
-    return Authorizer(apsw.Connection(":memory:"), write=True)
+def authorizer() -> Guard:
+    return Guard(apsw.Connection(":memory:"), write=True)
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def test_a_fold_begins_while_a_read_is_under_way(written: SqliteStore) -> None:
 
 @pytest.mark.parametrize("action", [apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE])
 def test_a_reader_that_folds_may_write_nothing_but_temporary_tables(action: int) -> None:
-    allow = Authorizer(apsw.Connection(":memory:"))
+    allow = Guard(apsw.Connection(":memory:"), write=False)
     assert allow(action, "events", None, "main", None) == apsw.SQLITE_DENY
     assert allow(action, "esctl_fold_1", None, "temp", None) == apsw.SQLITE_OK
 
