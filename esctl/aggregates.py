@@ -17,7 +17,7 @@ from esctl.model import Aggregate
 from esctl.operations import Program
 from esctl.operations import program as compiled
 from esctl.query import MAX_POSITION, Query
-from esctl.sql import STATE_COLUMNS, check_condition
+from esctl.sql import STATE_COLUMNS, check_condition, words_of
 from esctl.stores.base import Fold, Snapshot
 from esctl.text import Json
 
@@ -180,6 +180,20 @@ def states(log: EventLog, aggregate: str, query: Query, where: str | None = None
                 yield _ended(log, state_, log.store.version_until(stream, until)) if hiding else state_
         fold.clear()
     fold.close()
+
+
+def question(log: EventLog, sql: str, *, raw_schema: bool = False) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+    """The columns and rows of a SELECT over the log, its projections, and, where it names them, `states`: a row a
+    stream that an aggregate covers, with `stream`, `aggregate`, `version`, `position`, `time` and `state`.
+    """
+    named = "states" in (word.lower() for word in words_of(sql))
+
+    def everything() -> Iterator[tuple[object, ...]]:
+        for name in log.definitions.model.aggregates:
+            for found in states(log, name, Query()):
+                yield found[:6]
+
+    return log.question(sql, raw_schema=raw_schema, states=everything if named else None)
 
 
 def doubts(log: EventLog, aggregate: Aggregate, definitions: Definitions) -> Iterator[tuple[int, str]]:

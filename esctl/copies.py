@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from esctl import projections
 from esctl.events import ranges
 from esctl.log import EventLog
 from esctl.marks import actor
@@ -75,6 +76,7 @@ def _cut(copy: EventLog, position: int) -> None:
     said = {event[0]: event for event in copy.system_events(ERASED)} if later else {}
     with copy.transaction():
         copy.store.cut(position)
+        projections.cut(copy, position)
         for number, positions in later.items():  # what was erased since then is gone in the copy too, and it says so
             _, _, _, _, _, _, _, _, data, meta = said[number]
             text = _compact({"positions": ranges(positions), "reason": json.loads(data).get("reason")})

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from esctl import archive, chain, segments
+from esctl import archive, chain, projections, segments
 from esctl.definitions import Definitions
 from esctl.errors import ConflictError, RefusedError, UsageError
 from esctl.events import SYSTEM_PREFIX, Event, ranges
@@ -28,6 +28,10 @@ from esctl.verify import ERASED
 TRACES = ""  # noted among what is to be removed: what the log's own file may still hold of erased payloads
 AT_ONCE = 10_000  # payloads that are erased in one transaction
 _GONE = b',"data":null,"meta":null,"erased":true}\n'
+
+
+Kind = tuple[str, str, int]
+"""Of a payload that goes: its stream, its type and schema version as they are stored."""
 
 
 class Plan(NamedTuple):
@@ -137,12 +141,13 @@ def _span_of(spans: Sequence[tuple[int, int]], position: int) -> tuple[int, int]
 
 
 def scrub(log: EventLog) -> bool:
-    """Take the last traces out of files that nothing needs, of unused bytes in pages, and of the WAL; whether they are
-    gone (else somebody still reads them).
+    """Take the last traces out of files that nothing needs, of projections (which are built anew), of unused bytes in
+    pages, and of the WAL; whether they are gone (else somebody still reads them).
 
     What SQLite leaves in the gap of a page when it moves cells to another, only writing all pages anew takes away.
     """
     archive.tidy(log)
+    projections.renew(log)
     _, _, finished = log.store.compact(full=True)
     if finished:
         with log.transaction():
@@ -160,13 +165,13 @@ def _hot(log: EventLog, positions: Sequence[int], reason: str) -> int:
     with log.transaction():
         found: list[int] = []
         digests: list[bytes] = []
-        streams: set[str] = set()
+        kinds: set[Kind] = set()
         for event, salt, _ in _each(log, positions):
             if event[8] is not None:  # somebody may have been faster
                 found.append(event[0])
                 digests.append(chain.payload_digest(salt, event[8].encode(), event[9].encode()))
-                streams.add(event[1])
-        if found and _note(log, found, digests, streams, reason) != len(found):
+                kinds.add((event[1], event[4], event[5]))
+        if found and _note(log, found, digests, kinds, reason) != len(found):
             raise ConflictError("some of the events were archived just now", fix="run the same again")
     return len(positions)
 
@@ -177,15 +182,16 @@ def _each(log: EventLog, positions: Sequence[int]) -> Iterator[tuple[Event, byte
         yield from log.store.read(Query(since=low, until=high, system=True, raw_schema=True))
 
 
-def _note(log: EventLog, positions: Sequence[int], digests: Sequence[bytes], streams: set[str], reason: str) -> int:
+def _note(log: EventLog, positions: Sequence[int], digests: Sequence[bytes], kinds: set[Kind], reason: str) -> int:
     """Append the event that says what is gone, and take it away; how many of these were hot."""
     data = json.dumps({"positions": ranges(positions), "reason": reason}, ensure_ascii=False, separators=(",", ":"))
     meta = json.dumps({"actor": actor()}, ensure_ascii=False, separators=(",", ":"))
     event = log.say(ERASED, data, meta)[0]
     archiving = log.store.archiving()
     archiving.leave(TRACES)
-    for stream in streams:
+    for stream in {stream for stream, _, _ in kinds}:
         archiving.drop_snapshots(stream)
+    projections.spoil(log, min(positions), {(type_, schema) for _, type_, schema in kinds})
     return archiving.erase(positions, digests, event)
 
 
@@ -200,7 +206,7 @@ class _Rewritten(NamedTuple):
     trailer: bytes
     facts: Facts
     digests: dict[int, bytes]
-    streams: set[str]
+    kinds: set[Kind]
 
 
 def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason: str) -> int:
@@ -217,7 +223,7 @@ def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason:
     with log.transaction():
         found, _ = archive.again(log, segment)
         gone = sorted(new.digests)
-        _note(log, gone, [new.digests[position] for position in gone], new.streams, reason)
+        _note(log, gone, [new.digests[position] for position in gone], new.kinds, reason)
         archive.leave(log, found, segment)
         log.store.archiving().place(new.segment, new.frames, new.facts)
         if path is not None:
@@ -229,7 +235,7 @@ def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason:
 
 def _rewritten(log: EventLog, found: Archive, segment: Segment, positions: set[int]) -> _Rewritten:
     frames: list[Packed] = []
-    facts, streams, digests = Facts(), set[str](), dict[int, bytes]()
+    facts, kinds, digests = Facts(), set[Kind](), dict[int, bytes]()
     compress, offset = segments.compressor(segments.LEVEL), 0
     for frame in found.frames(segment):
         packed, salts = found.packed(frame, segment), found.salts(frame, segment)
@@ -237,7 +243,7 @@ def _rewritten(log: EventLog, found: Archive, segment: Segment, positions: set[i
         lines = segments.decoded(text, segment.name)
         gone = [line for line in lines if line.position in positions and not line.erased]
         if gone:
-            streams |= {line.stream for line in gone}
+            kinds |= {(line.stream, line.type, line.schema) for line in gone}
             digests |= {line.position: _digest(line, salts, frame) for line in gone}
             text = _without(text, frame, gone)
             salts = _without_salts(salts, frame, gone)
@@ -253,7 +259,7 @@ def _rewritten(log: EventLog, found: Archive, segment: Segment, positions: set[i
     whole = archive.digest_of((*(f.packed for f in frames), trailer))
     raw = sum(f.frame.raw_size for f in frames)
     new = segment._replace(shared=0, size=offset + len(trailer), raw_size=raw, sha256=whole)
-    return _Rewritten(new, frames, trailer, facts, digests, streams)
+    return _Rewritten(new, frames, trailer, facts, digests, kinds)
 
 
 def _salt_at(frame: Frame, position: int) -> slice:

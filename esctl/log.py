@@ -132,6 +132,10 @@ class EventLog:
 
                 self._rules = Rules(self.store, definitions)
             self._rules.judge(receipts, before)
+        if definitions.keeps_inline and self.head()[0] > before:
+            from esctl import inline  # noqa: PLC0415 - only a model with inline projections needs it
+
+            inline.keep(self.store, receipts)
         return receipts
 
     @property
@@ -250,10 +254,15 @@ class EventLog:
         """Whether a text is strict JSON, asked of the store."""
         return self.store.is_json(text)
 
-    def question(self, sql: str, *, raw_schema: bool = False) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-        """The columns and rows of a SELECT; its view `log` has events upcast unless the raw schema is asked for."""
+    def question(
+        self, sql: str, *, raw_schema: bool = False, states: Callable[[], Iterator[tuple[object, ...]]] | None = None
+    ) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+        """The columns and rows of a SELECT; its view `log` has events upcast unless the raw schema is asked for.
+
+        `states` gives the rows of the table of that name; see `esctl.aggregates.question`.
+        """
         query = self._upcast(Query(system=True, raw_schema=raw_schema))
-        return self.store.question(sql, query.upcasting)
+        return self.store.question(sql, query.upcasting, states)
 
     def check(self, *, full: bool) -> Iterator[Finding]:
         """What the store finds wrong with itself."""

@@ -247,6 +247,31 @@ def answer(header: Sequence[str], values: Iterable[Sequence[object]], format_: s
         listed((dict(zip(header, row, strict=True)) for row in values), format_)
 
 
+def read_model(
+    header: Sequence[str],
+    values: Sequence[Sequence[object]],
+    looks: Mapping[str, Mapping[str, object]],
+    totals: Mapping[str, object],
+    bars: Sequence[str],
+) -> str:
+    """Rows of a read model as a table: `looks` are what its model says of columns, `bars` the columns with bars."""
+    from esctl.tables import Column
+    from esctl.tables import read_model as drawn
+
+    known = {name.lower(): look for name, look in looks.items()}
+    wanted = {name.lower() for name in bars}
+    columns = {n: Column(**known.get(n.lower(), {}), bar=n.lower() in wanted) for n in header}  # type: ignore[arg-type]  # judged with the model
+    return drawn(header, values, _look(), columns, totals)
+
+
+def repaint(content: str) -> None:
+    """Show a text on a terminal in place of what is there, as much of it as there is room for."""
+    import shutil
+
+    room = shutil.get_terminal_size().lines - 1
+    text("\x1b[H\x1b[J" + "".join(content.splitlines(keepends=True)[:room]))
+
+
 def one(record: Mapping[str, object], format_: str) -> None:
     """Print one record; on a terminal a line a field."""
     if format_ == "table":

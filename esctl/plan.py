@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from esctl import aggregates, conformance, schemas, upcasts
+from esctl import aggregates, conformance, projections, schemas, upcasts
 from esctl.definitions import Applied, Definitions, checked, record, shared
 from esctl.errors import ConflictError, HandlerError, MisfitError, NotFoundError, RefusedError, UnavailableError
 from esctl.events import max_event_bytes
@@ -286,6 +286,11 @@ def _next(log: EventLog, held: Definitions, draft: Draft) -> Applied:
     return Applied(number, draft.fingerprint, log.head()[0] + 1, "", None, draft.text, draft.files, schemas_)
 
 
+def drafted(log: EventLog, draft: Draft) -> Applied:
+    """A draft as it would be applied to a log now."""
+    return _next(log, log.definitions, draft)
+
+
 def apply(log: EventLog, draft: Draft, compared_with: int) -> Receipt | None:
     """Have a draft hold from here on; None where it holds already, byte for byte.
 
@@ -303,4 +308,6 @@ def apply(log: EventLog, draft: Draft, compared_with: int) -> Receipt | None:
             )
         if held.applied is not None and held.applied.fingerprint == draft.fingerprint:
             return None
-        return log.apply(record(_next(log, held, draft)), meta)
+        receipt = log.apply(record(_next(log, held, draft)), meta)
+        projections.sync(log)
+        return receipt

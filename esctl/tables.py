@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
+from typing import Any
 
 import msgspec
 from rich.cells import cell_len, set_cell_size  # noqa: TID253 - this is its home
 from rich.console import Console  # noqa: TID253
+from rich.errors import StyleSyntaxError  # noqa: TID253
+from rich.style import Style  # noqa: TID253
 from rich.table import Table  # noqa: TID253
 from rich.text import Text  # noqa: TID253
 
@@ -33,6 +36,97 @@ class Look(msgspec.Struct, frozen=True):
     color: str = "auto"
     utc: bool = False
     wide: bool = False
+
+
+class Column(msgspec.Struct, frozen=True):
+    """How a column of a read model looks, as its model says: `format` is Python's for numbers (`,.2f`), `style` rich's,
+    `align` left, right or center; `bar`: with a bar as long as the value is, against the largest.
+    """
+
+    label: str = ""
+    format: str = ""
+    style: str = ""
+    align: str = ""
+    bar: bool = False
+
+
+_PLAIN = Column()
+BAR_CELLS = 12
+_KEPT = "\u00a0"  # rich takes blanks at the end of a cell away, and would move what stands before them
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def formatted(name: str, value: object, look: Look, column: Column) -> str:
+    """The text of a cell of a read model."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and column.format:
+        try:
+            return format(value, column.format)
+        except ValueError:
+            return shown(name, value, look)
+    return shown(name, value, look)
+
+
+def bar(value: object, most: float) -> str:
+    """A bar of BAR_CELLS cells; nothing for what is no number or not above nothing."""
+    share = value / most if isinstance(value, int | float) and most > 0 else 0
+    eighths = round(max(0.0, min(1.0, share)) * BAR_CELLS * 8)
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + _EIGHTHS[rest].strip()).ljust(BAR_CELLS)
+
+
+def read_model(
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    look: Look,
+    columns: Mapping[str, Column],
+    totals: Mapping[str, object],
+) -> str:
+    """Rows of a read model as a table in the way that its model says; below a rule the sums, where there are any."""
+    screen = console(look)
+    looks = [columns.get(name, _PLAIN) for name in header]
+    numeric = [bool(rows) and all(isinstance(row[i], int | float | None) for row in rows) for i in range(len(header))]
+    numbers = [[value for row in rows if isinstance(value := row[i], int | float)] for i in range(len(header))]
+    most = [max(map(abs, several), default=0) for several in numbers]
+    cells = [[formatted(n, v, look, c) for n, v, c in zip(header, row, looks, strict=True)] for row in rows]
+    sums = [formatted(n, totals[n], look, c) if n in totals else "" for n, c in zip(header, looks, strict=True)]
+    labels = [clean(column.label or name) for name, column in zip(header, looks, strict=True)]
+    bars = [(BAR_CELLS + 1) * column.bar for column in looks]
+    widths = [
+        max(cell_len(label), *(cell_len(row[i]) + bars[i] for row in [*cells, sums])) for i, label in enumerate(labels)
+    ]
+    if look.wide:
+        screen.width = max(screen.width, sum(widths) + 2 * len(widths))
+    widths = fit(widths, screen.width - 2 * (len(widths) - 1))
+    grid = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for i, width in enumerate(widths):
+        align: Any = looks[i].align or ("right" if numeric[i] else "left")
+        style = _style(looks[i].style)
+        grid.add_column(_beside(labels[i], "", width, bars[i]), justify=align, no_wrap=True, width=width, style=style)
+    for row, values in zip(cells, rows, strict=True):
+        drawn = (_beside(row[i], bar(values[i], most[i]), width, bars[i]) for i, width in enumerate(widths))
+        grid.add_row(*drawn)
+    if totals:
+        grid.add_row(*(Text("─" * width) for width in widths))
+        grid.add_row(*(_beside(sums[i], "", width, bars[i], "bold") for i, width in enumerate(widths)))
+    screen.print(grid)
+    return printed(screen)
+
+
+def _beside(cell: str, drawn: str, width: int, room: int, style: str = "") -> Text:
+    """A cell, and where there is room for a bar, to the left of it."""
+    if not room:
+        return Text(_cut(cell, width), style)
+    cell = _cut(cell, max(1, width - room))
+    text = " " * (width - room - cell_len(cell)) + cell + " " + drawn.ljust(room - 1)
+    return Text(text[:-1] + text[-1].replace(" ", _KEPT), style)
+
+
+def _style(text: str) -> Style:
+    """A style of rich, or none where it is not one."""
+    try:
+        return Style.parse(text)
+    except StyleSyntaxError:
+        return Style()
 
 
 def shown(name: str, value: object, look: Look) -> str:
@@ -117,7 +211,7 @@ def _kept(
     ]
     widths[-1:] = [min(widths[-1], ENOUGH)] if widths else []
     kept = list(range(len(header)))
-    for name in () if look.wide else spare:
+    for name in () if look.wide else (name for name in spare if name in header):
         if sum(widths[i] for i in kept) + 2 * (len(kept) - 1) > width:
             kept.remove(header.index(name))
     return kept

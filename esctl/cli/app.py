@@ -32,6 +32,8 @@ from esctl.cli import (
     marks,
     migrate,
     model,
+    project,
+    projection,
     query,
     replay,
     restore,
@@ -62,8 +64,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 WRITING = (init, append, decide, mark)
-READING = (replay, state, diff, bisect, show, streams, types, info, marks, query, head)
-MODELLING = (model, upcast, snapshot)
+READING = (replay, state, diff, bisect, show, streams, types, info, marks, query, project, head)
+MODELLING = (model, upcast, snapshot, projection)
 ARCHIVING = (archive,)
 GROUPS = (*MODELLING, *ARCHIVING)
 KEEPING = (erase, verify, backup, restore, fork, compact, migrate, help_, completion)

@@ -9,7 +9,7 @@ from esctl.errors import EsctlError
 
 MOST = 200  # what a terminal can show at once, about
 _STREAM_FIRST = ("replay", "append", "streams", "state", "diff", "bisect", "decide")
-_GROUPS = ("model", "upcast", "snapshot")  # they have commands of their own
+_GROUPS = ("model", "upcast", "snapshot", "projection", "archive")  # they have commands of their own
 _VALUES = {
     "-o": ("auto", "table", "ndjson", "json", "csv", "tsv", "raw", "cloudevents"),
     "--color": ("auto", "always", "never"),

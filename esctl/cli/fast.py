@@ -18,8 +18,9 @@ _OPTIONS = {
     "replay": {"-l": "log", "--log": "log"},
     "state": {"-l": "log", "--log": "log"},
     "head": {"-l": "log", "--log": "log"},
+    "projection run": {"-l": "log", "--log": "log"},
 }
-_ARGUMENTS = {"append": (2, 3), "replay": (0, 1), "state": (1, 1), "head": (0, 0)}
+_ARGUMENTS = {"append": (2, 3), "replay": (0, 1), "state": (1, 1), "head": (0, 0), "projection run": (0, 100)}
 MODEL_SECONDS = 10.0  # that a statement with a model's expressions in it may run
 _MAX_PLAIN_BYTES = 1024 * 1024
 
@@ -35,22 +36,23 @@ class Plain:
 
 def parse(argv: list[str]) -> Plain | None:
     """Read a command line if it is plain: an option at most once, with its value in a word of its own."""
-    known = _OPTIONS.get(argv[0]) if argv else None
+    verb, words = (" ".join(argv[:2]), argv[2:]) if argv[:1] == ["projection"] else (argv[0] if argv else "", argv[1:])
+    known = _OPTIONS.get(verb)
     if known is None:
         return None
     arguments: list[str] = []
     options: dict[str, str] = {}
-    words = iter(argv[1:])
-    for word in words:
+    left = iter(words)
+    for word in left:
         if not word.startswith("-"):
             arguments.append(word)
             continue
-        name, value = known.get(word), next(words, None)
+        name, value = known.get(word), next(left, None)
         if name is None or value is None or value.startswith("-") or name in options:
             return None
         options[name] = value
-    low, high = _ARGUMENTS[argv[0]]
-    return Plain(argv[0], arguments, options) if low <= len(arguments) <= high else None
+    low, high = _ARGUMENTS[verb]
+    return Plain(verb, arguments, options) if low <= len(arguments) <= high else None
 
 
 def run(argv: list[str]) -> int | None:
@@ -62,7 +64,7 @@ def run(argv: list[str]) -> int | None:
         return None
     if plain.verb == "append":
         return _append(plain)
-    ways = {"replay": _replay, "state": _state, "head": _head}
+    ways = {"replay": _replay, "state": _state, "head": _head, "projection run": _project}
     return ways[plain.verb](plain)
 
 
@@ -142,6 +144,22 @@ def _state(plain: Plain) -> int | None:
     with EventLog(_path(plain)) as log:
         log.store.limit(MODEL_SECONDS)
         output.write([aggregates.state(log, Query(stream=plain.arguments[0])).line()])
+    return 0
+
+
+def _project(plain: Plain) -> int | None:
+    """Bring projections that few events are missing of to the head, without loading the model: what cron runs."""
+    if sys.stdout.isatty():
+        return None
+    from esctl import output, projections
+    from esctl.log import EventLog
+
+    with EventLog(_path(plain), write=True) as log:
+        log.store.limit(MODEL_SECONDS)
+        done = projections.quick(log, plain.arguments)
+    if done is None:
+        return None
+    output.records(done, output.resolve("auto"))
     return 0
 
 

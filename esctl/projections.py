@@ -1,0 +1,576 @@
+"""Read models: kept up to date from a checkpoint, built anew beside the old one, brought back, dropped.
+
+Rows and checkpoint change in one transaction, a batch at a time; so whatever ends a run, the next one goes on from
+where the rows are. Light at the top: a cron job pays the start of each run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+from esctl.errors import HandlerError, NotFoundError
+from esctl.events import now
+from esctl.log import EventLog
+from esctl.query import Query
+from esctl.readmodels import BUILDING, DROPPED, LIVE, PREVIOUS, HandlerFailed, Version
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from esctl.model import Projection
+    from esctl.stores.base import Projections
+
+AT_ONCE = 20_000  # positions that one transaction goes on: about a twentieth of a second
+SMALLER = 8  # times, after a batch in which a handler failed: its event is found in a few steps
+FEW = 10_000  # events that are caught up without being asked for
+LONGEST_GAP = 0.005  # seconds between two batches, in which others who wait for the lock may have it
+
+Record = dict[str, object]
+
+
+class Run:
+    """What a run has done: a record a projection, and the failures that stopped some."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.failures: list[HandlerError] = []
+
+    def end(self) -> None:
+        """Raise HandlerError where a projection was stopped."""
+        if self.failures:
+            first, more = self.failures[0], len(self.failures) - 1
+            if more:
+                first.what += f"   (and {more} more: esctl projection status)"
+            raise first
+
+
+# Which versions there are
+
+
+def current(log: EventLog) -> list[Version] | None:
+    """The versions as they are kept, if they were compared with the log's present model; else None."""
+    found, model = log.store.projections().versions(), log.store.model()
+    agree = all(version.model == model for version in found if version.state != PREVIOUS)
+    return found if found and agree else None
+
+
+def synced(log: EventLog) -> list[Version]:
+    """The versions, after each projection of the model has been given one."""
+    with log.transaction():
+        return sync(log)
+
+
+def sync(log: EventLog) -> list[Version]:
+    """The same within the open transaction. A changed definition gets a version beside the live one.
+
+    Raises ConflictError where a table is in the way.
+    """
+    if (found := current(log)) is not None:
+        return found
+    projections, declared = log.store.projections(), log.definitions.model.projections
+    for version in projections.versions():
+        if version.name not in declared:
+            projections.let_go(version)
+    kept: dict[str, list[Version]] = {}
+    for version in projections.versions():
+        kept.setdefault(version.name, []).append(version)
+    # Those that have tables come first: they may make room for others.
+    for name in sorted(declared, key=lambda name: name not in kept):
+        _compare(log, declared[name], kept.get(name, []))
+    return projections.versions()
+
+
+def _compare(log: EventLog, projection: Projection, versions: list[Version]) -> None:
+    """Have a projection's versions be what the model says."""
+    from esctl.handlers import mark  # noqa: PLC0415 - only a new model needs it
+
+    projections, model = log.store.projections(), log.store.model()
+    wanted = mark(projection, log.definitions.upcasting)
+
+    def agrees(version: Version) -> bool:
+        return version.fingerprint == wanted or version.held == model
+
+    by_state = {version.state: version for version in versions}
+    live, building = by_state.get(LIVE), by_state.get(BUILDING)
+    if building is not None and not agrees(building):
+        projections.let_go(building)
+        building = None
+    if live is None and DROPPED not in by_state:
+        make(log, projection, LIVE)
+    elif live is not None and not agrees(live) and building is None:
+        make(log, projection, BUILDING)
+    for version in (live, building, by_state.get(DROPPED)):
+        if version is not None:
+            version.model, version.inline = model, projection.inline
+            projections.save(version)
+
+
+def make(log: EventLog, projection: Projection, state: str, reducer: str | None = None) -> Version:
+    """Within a transaction: a new version, with empty tables. A previous one gives way to one that is building."""
+    from esctl.handlers import compiled, mark  # noqa: PLC0415
+
+    projections, model, upcasting = log.store.projections(), log.store.model(), log.definitions.upcasting
+    if state == BUILDING:
+        for version in _named(log, projection.name):
+            if version.state == PREVIOUS:
+                projections.let_go(version)
+    made = compiled(projection, upcasting)
+    version = Version(
+        0, projection.name, state, projection.inline, model, 0, mark(projection, upcasting), made, reducer, 0, now()
+    )
+    projections.add(version, _said(made))
+    return version
+
+
+def _said(made: Any) -> str:
+    """A compiled projection as JSON."""
+    import json  # noqa: PLC0415 - reading it back does without
+
+    upcasting = {
+        type_: {
+            str(schema): [[shape.type, shape.schema, shape.data, shape.part, shape.hidden] for shape in shapes]
+            for schema, shapes in schemas.items()
+        }
+        for type_, schemas in made.upcasting.items()
+    }
+    parts = {"tables": made.tables, "indexes": made.indexes, "on": made.on, "columns": made.columns}
+    return json.dumps({**parts, "upcasting": upcasting}, ensure_ascii=False)
+
+
+def _named(log: EventLog, name: str) -> list[Version]:
+    return [version for version in log.store.projections().versions() if version.name == name]
+
+
+def declared(log: EventLog, name: str) -> Projection:
+    """The projection of a name in the log's model; raises NotFoundError."""
+    known = log.definitions.model.projections
+    if name not in known:
+        import difflib  # noqa: PLC0415 - only a mistake needs it
+
+        near = difflib.get_close_matches(name, known, 3, 0.6)
+        raise NotFoundError(
+            f"there is no projection {name}",
+            why=f"did you mean {' or '.join(near)}?" if near else f"the log's model has: {', '.join(known) or 'none'}",
+            fix="esctl projection list",
+        )
+    return known[name]
+
+
+# Running
+
+
+def run(log: EventLog, names: Sequence[str], done: Run) -> Iterator[int]:
+    """Bring projections (all, or those named) to the head of the log; numbers of positions, for progress.
+
+    One that a handler stops, stops there; the others go on. `done` says in the end what became of each.
+    """
+    for name in names:
+        declared(log, name)
+    versions = synced(log)
+    for name in names:
+        if any(version.name == name and version.state == DROPPED for version in versions):
+            revive(log, name)
+    chosen = dict.fromkeys(names or (version.name for version in versions if version.state != DROPPED))
+    for name in chosen:
+        yield from _run(log, name, done)
+
+
+def quick(log: EventLog, names: Sequence[str]) -> list[Record] | None:
+    """The same where there is little to do: all was compared with the model, none is building or stopped or far behind.
+
+    None, with nothing done, where there is more to it. The model is not even loaded.
+    """
+    versions, head = current(log), log.head()[0]
+    chosen = [v for v in versions or () if v.state != DROPPED and (not names or v.name in names)]
+    if not chosen or set(names) - {version.name for version in chosen}:
+        return None
+    lives = [version for version in chosen if version.state != PREVIOUS]
+    if any(v.state != LIVE or v.failed or not v.compiled.on or head - v.position > AT_ONCE for v in lives):
+        return None
+    try:
+        for version in lives:
+            for _ in catch_up(log, version.version, find=False):
+                pass
+    except HandlerFailed:
+        return None
+    after = {version.version: version for version in log.store.projections().versions()}
+    return [told(version, after.get(version.version, version)) for version in lives]
+
+
+def ahead(log: EventLog, names: Sequence[str] = ()) -> int:
+    """How many positions a run would go on, about: for progress."""
+    head, versions = log.head()[0], log.store.projections().versions()
+    running = (v for v in versions if v.state in (LIVE, BUILDING) and (not names or v.name in names))
+    return sum(head - version.position for version in running)
+
+
+def _run(log: EventLog, name: str, done: Run) -> Iterator[int]:
+    """Bring the versions of a projection to the head: the live one for its readers, and then the one that is to be."""
+    versions = _named(log, name)
+    if any(not version.compiled.on for version in versions):
+        done.failures += [needs_reducer(name)] * any(v.position < log.head()[0] for v in versions)
+        return
+    building = any(version.state == BUILDING for version in versions)
+    before = {version.version: version for version in versions}
+    for version in versions:
+        waiting = version.state == LIVE and building and version.failed is not None  # the next one is its mend
+        if version.state not in (LIVE, BUILDING) or waiting:
+            continue
+        try:
+            yield from catch_up(log, version.version)
+        except HandlerError as error:
+            done.failures.append(error)
+    for version in _named(log, name):
+        if version.state == LIVE:
+            done.records.append(told(before.get(version.version, version), version))
+
+
+def told(before: Version, after: Version) -> Record:
+    """What a run did to a version."""
+    return {
+        "projection": after.name,
+        "version": after.version,
+        "position": after.position,
+        "read": after.position - before.position,
+        "switched": before.state == BUILDING and after.state == LIVE,
+    }
+
+
+def needs_reducer(name: str) -> HandlerError:
+    """What is said of a projection whose handlers are Python's."""
+    return HandlerError(
+        f"the projection {name} has no handlers in the model",
+        why="it is kept by a Python function, which has to be named on the command line",
+        fix=f"esctl projection run --reducer MODULE:FUNCTION {name}",
+        projection=name,
+    )
+
+
+def catch_up(
+    log: EventLog, number: int, feed: Callable[[Projections, Version, Query], None] | None = None, *, find: bool = True
+) -> Iterator[int]:
+    """Bring a version to the head, a batch a transaction; one that was building then takes its place.
+
+    Raises HandlerError where a handler fails, which is noted with the event; what came before it is kept. Without
+    `find` the event is not searched for, and HandlerFailed is raised.
+    """
+    projections, size = log.store.projections(), AT_ONCE
+    feed = feed or _feed
+    while True:
+        began = time.monotonic()
+        try:
+            with log.transaction():
+                version, head = projections.version(number), log.head()[0]
+                if version is None or version.state not in (LIVE, BUILDING):
+                    return
+                if version.failed is not None:
+                    size = 1
+                last = min(version.position + size, head)
+                read = last - version.position
+                if read:
+                    feed(projections, version, Query(since=version.position + 1, until=last))
+                _advance(projections, version, last, last == head)
+        except HandlerFailed as failed:
+            if not find:
+                raise
+            if size == 1:
+                raise _stopped(log, number, failed) from failed
+            size = max(1, size // SMALLER)
+            continue
+        yield read
+        if last == head:
+            return
+        size = min(size * SMALLER, AT_ONCE)
+        time.sleep(min(LONGEST_GAP, (time.monotonic() - began) / 20))
+
+
+def _feed(projections: Projections, version: Version, query: Query) -> None:
+    projections.feed(version, query)
+
+
+def _advance(projections: Projections, version: Version, position: int, complete: bool) -> None:
+    """Note how far a version is; when it has caught up, it takes its place."""
+    moved = version.position != position or version.failed is not None
+    version.position = position
+    version.failed = version.handler = version.error = version.failed_at = None
+    if complete and version.state == BUILDING:
+        projections.switch(version)
+    elif moved:
+        projections.save(version)
+
+
+def _stopped(log: EventLog, number: int, failed: HandlerFailed) -> HandlerError:
+    """Note the event that a handler could not take, and tell it."""
+    from esctl.inline import handler_of, seen_at  # noqa: PLC0415 - only a failure needs it
+
+    projections = log.store.projections()
+    with log.transaction():
+        version = projections.version(number)
+        if version is None:
+            raise failed
+        position = version.failed = version.position + 1
+        stream, type_ = seen_at(log.store, version, position)
+        version.handler = handler_of(version, type_)
+        version.error, version.failed_at = failed.reason, now()
+        projections.save(version)
+    return HandlerError(
+        f"the projection {version.name} is stopped at position {position}, {type_} in {stream}",
+        why=f"{version.handler}: {version.error}",
+        fix="mend the handler or what it stumbles over, and run the same again: it goes on from there",
+        projection=version.name,
+        position=position,
+        type=type_,
+        handler=version.handler,
+        error=version.error,
+    )
+
+
+# What is asked for by name
+
+
+def revive(log: EventLog, name: str) -> None:
+    """Have a projection that was dropped begin anew."""
+    with log.transaction():
+        for version in _named(log, name):
+            log.store.projections().let_go(version)
+        make(log, declared(log, name), LIVE)
+
+
+def rebuild(log: EventLog, name: str, *, from_scratch: bool, reducer: str | None = None) -> int:
+    """Have a new version of a projection begin beside the live one, or go on with the one that has begun; its number.
+
+    One that was dropped simply begins anew.
+    """
+    projection = declared(log, name)
+    with log.transaction():
+        sync(log)
+        versions = {version.state: version for version in _named(log, name)}
+        building, live = versions.get(BUILDING), versions.get(LIVE)
+        if live is None:
+            for version in versions.values():
+                log.store.projections().let_go(version)
+            return make(log, projection, LIVE, reducer).version
+        if building is not None and (from_scratch or building.held):
+            log.store.projections().let_go(building)
+            building = None
+        return (building or make(log, projection, BUILDING, reducer)).version
+
+
+def roll_back(log: EventLog, name: str) -> int:
+    """Have the previous version of a projection catch up and be live again; its number.
+
+    It stays so until another model is applied, or the projection is rebuilt. Raises NotFoundError.
+    """
+    declared(log, name)
+    projections = log.store.projections()
+    with log.transaction():
+        sync(log)
+        versions = {version.state: version for version in _named(log, name)}
+        previous = versions.get(PREVIOUS)
+        if previous is None:
+            raise NotFoundError(
+                f"there is no previous version of {name}",
+                why="one is kept when a rebuild takes its place",
+                fix="esctl projection list",
+            )
+        if BUILDING in versions:
+            projections.let_go(versions[BUILDING])
+        previous.state, previous.held, previous.model = BUILDING, log.store.model(), log.store.model()
+        projections.save(previous)
+        return previous.version
+
+
+def drop(log: EventLog, name: str) -> list[Version]:
+    """Drop the tables of all versions of a projection; what there was. Nothing brings it back but being named.
+
+    Raises NotFoundError.
+    """
+    projections = log.store.projections()
+    with log.transaction():
+        found = _named(log, name)
+        if not any(version.state != DROPPED for version in found):
+            declared(log, name)
+            raise NotFoundError(f"there is nothing of the projection {name} to drop", fix="esctl projection list")
+        for version in found:
+            if version.state != LIVE:
+                projections.let_go(version)
+        for version in found:
+            if version.state == LIVE:
+                projections.let_go(version, keep=True)
+    return found
+
+
+# What is known of them
+
+
+def listed(log: EventLog) -> list[Record]:
+    """A record a version; a projection that has none yet is `new`."""
+    return [_brief(log, version) for version in _all(log)]
+
+
+def _all(log: EventLog) -> list[Version]:
+    versions = log.store.projections().versions()
+    known = {version.name for version in versions}
+    from esctl.readmodels import Compiled  # noqa: PLC0415
+
+    return versions + [
+        Version(
+            0, name, "new", projection.inline, 0, 0, "", Compiled(dict(projection.tables), {}, {}, (), {}), None, 0, ""
+        )
+        for name, projection in log.definitions.model.projections.items()
+        if name not in known
+    ]
+
+
+def _brief(log: EventLog, version: Version) -> Record:
+    has_tables = version.state not in (DROPPED, "new")
+    return {
+        "projection": version.name,
+        "version": version.version or None,
+        "state": version.state,
+        "inline": version.inline,
+        "tables": ",".join(version.actual(table) if has_tables else table for table in version.compiled.tables),
+        "position": version.position,
+        "lag": lag(log, version),
+    }
+
+
+def lag(log: EventLog, version: Version) -> int:
+    """How many events a version's rows do not hold yet; the log's own do not count."""
+    return max(0, log.head()[0] - version.position - log.store.projections().own_after(version.position))
+
+
+def behind(log: EventLog, sql: str) -> Iterator[tuple[str, int]]:
+    """The live projections whose tables SQL names and that lack events; and how many."""
+    from esctl.sql import words_of  # noqa: PLC0415 - only a question needs it
+
+    words = {word.lower() for word in words_of(sql)}
+    for version in log.store.projections().versions():
+        if version.state == LIVE and words & {table.lower() for table in version.compiled.tables}:
+            lacking = lag(log, version)
+            if lacking:
+                yield version.name, lacking
+
+
+def status(log: EventLog, names: Sequence[str] = ()) -> list[Record]:
+    """A record a version: rows, checkpoint, lag, size, fingerprint, and the failure that stopped it."""
+    for name in names:
+        declared(log, name)
+    projections, found = log.store.projections(), list[Record]()
+    for version in _all(log):
+        if names and version.name not in names:
+            continue
+        behind = lag(log, version)
+        found.append(
+            {
+                "projection": version.name,
+                "version": version.version or None,
+                "state": version.state,
+                "rows": projections.count(version) if version.version else None,
+                "position": version.position,
+                "lag": behind,
+                "lag_seconds": _age(log, version.position + 1) if behind else 0,
+                "bytes": projections.size(version) if version.version else None,
+                "fingerprint": version.fingerprint,
+                "reducer": version.reducer,
+                "failed": version.failed,
+                "handler": version.handler,
+                "error": version.error,
+                "failed_at": version.failed_at,
+            }
+        )
+    return found
+
+
+def _age(log: EventLog, position: int) -> int | None:
+    """How many seconds ago the event at a position, or the next one after it, was recorded."""
+    from esctl.times import age  # noqa: PLC0415
+
+    for event, _, _ in log.store.read(Query(since=position, limit=1, raw_schema=True)):
+        return age(event[7])
+    return None
+
+
+def live(log: EventLog, name: str) -> Version:
+    """The live version of a projection; raises NotFoundError where there is none."""
+    declared(log, name)
+    for version in _named(log, name):
+        if version.state == LIVE:
+            return version
+    raise NotFoundError(
+        f"the projection {name} has no tables", why="it was dropped", fix=f"esctl projection run {name}"
+    )
+
+
+def problems(log: EventLog) -> Iterator[str]:
+    """What is wrong with what the log keeps of its projections; `projected.compared` asks whether rows are right."""
+    projections, head = log.store.projections(), log.head()[0]
+    for version in projections.versions():
+        for table in projections.lost(version):
+            yield f"the table {table} of the projection {version.name} is not there"
+        if not 0 <= version.position <= head:
+            yield f"the projection {version.name} is at position {version.position}, the head at {head}"
+
+
+# What becomes of them when the log changes
+
+
+def spoil(log: EventLog, position: int, kinds: set[tuple[str, int]]) -> None:
+    """Within the transaction that erases payloads from a position on, of these stored types and schema versions: note
+    which versions may hold something of them. What is not live goes at once, and so does what only a function could
+    build again; `renew` sees to the rest.
+    """
+    projections = log.store.projections()
+    for version in projections.versions():
+        if version.state == DROPPED or version.position < position or not _sees(version, kinds):
+            continue
+        if version.state != LIVE or not version.compiled.on:
+            projections.let_go(version, keep=version.state == LIVE)
+        else:
+            version.fingerprint, version.model, version.held = "", 0, 0
+            projections.save(version)
+
+
+def _sees(version: Version, kinds: set[tuple[str, int]]) -> bool:
+    """Whether a handler, or a function, was given events of any of these kinds."""
+    types = version.compiled.types
+    return not types or any(
+        type_ in types
+        or any(shape.type in types for shape in version.compiled.upcasting.get(type_, {}).get(schema, ()))
+        for type_, schema in kinds
+    )
+
+
+def renew(log: EventLog) -> None:
+    """Build anew what may hold something of erased payloads; it is read until then, and gone afterwards.
+
+    Where a handler fails on the way, what was built takes its place as it is.
+    """
+    projections = log.store.projections()
+    spoiled = [version.name for version in projections.versions() if version.state == LIVE and not version.fingerprint]
+    if not spoiled:
+        return
+    for version in synced(log):
+        if version.name in spoiled and version.state == BUILDING:
+            try:
+                for _ in catch_up(log, version.version):
+                    pass
+            except HandlerError:
+                with log.transaction():
+                    stopped = projections.version(version.version)
+                    if stopped is not None:
+                        projections.switch(stopped)
+
+
+def cut(log: EventLog, position: int) -> None:
+    """Within the transaction that has a copy end at a position: let go of versions that hold what comes after it."""
+    projections = log.store.projections()
+    for version in projections.versions():
+        if version.position > position:
+            projections.let_go(version)
+        else:
+            version.model = 0  # to be compared with the copy's model
+            projections.save(version)
