@@ -10,13 +10,19 @@ import apsw
 from esctl.model import ANY, Projection, fingerprint
 from esctl.query import Shape, Upcasting
 from esctl.readmodels import Compiled
-from esctl.sql import Judge, columns_of, is_taken, quoted, reads_clock
+from esctl.sql import Judge, columns_of, is_taken, quoted, reads_clock, tokens
 
 ENGINE = 1  # part of every fingerprint: raised when the same definition begins to give other rows
 _OF_A_VERSION = re.compile(r"__\d+$")  # how the tables of versions that are not live end
 _CLOCK_DEFAULTS = re.compile(r"current_(?:time|date|timestamp)", re.IGNORECASE)
 _INDEX = re.compile(r"""(CREATE (?:UNIQUE )?INDEX )(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`|\[[^]]*]|[\w$]+)""")
 _TABLE = "CREATE TABLE "
+MOST_FIELDS = 6  # that each event is asked for, whichever handler wants them
+_FIELD = re.compile(
+    r"new\s*\.\s*data\s*->>\s*(?P<path>'(?:\w+|\$(?:\.\w+)+)')(?!['\w])(?!\s*(?:--|/\*))(?!\s*collate\b)",
+    re.IGNORECASE | re.ASCII,
+)
+_TIGHT = {"|", ">", "-", "+", "~", "."}  # before an operand these may bind as tightly as ->>, or more
 
 
 class ProjectionJudge(Judge):
@@ -200,14 +206,43 @@ def compiled(projection: Projection, upcasting: Upcasting) -> Compiled:
         tables, indexes = judge.statements(projection.tables)
     finally:
         judge.close()
-    columns = ("position", "type", *columns_of("\n".join(projection.on.values())))
+    fields: dict[str, str] = {}
+    handlers = {type_: _given(body(sql), fields) for type_, sql in projection.on.items()}
+    if len(fields) > MOST_FIELDS:
+        fields, handlers = {}, {type_: body(sql) for type_, sql in projection.on.items()}
+    columns = dict.fromkeys(columns_of("\n".join(handlers.values())))
     return Compiled(
         {name: tables[name] for name in projection.tables},
         indexes,
-        {type_: body(sql) for type_, sql in projection.on.items()},
-        tuple(dict.fromkeys(columns)),
+        handlers,
+        {name: name for name in columns} | {column: expression for expression, column in fields.items()},
         seen(projection, upcasting),
     )
+
+
+def _given(sql: str, fields: dict[str, str]) -> str:
+    """A handler that is given fields of the payload as columns, in place of `new.data ->> 'field'`: what SQLite puts
+    aside of each event is then small, and its JSON is parsed once (measured 1.15 times as fast). `fields` gets them:
+    the column by its expression.
+
+    Left alone is what might mean something else: `a || new.data ->> 'x'` takes `a || new.data` apart, and a path that
+    is wrong fails only where its handler runs.
+    """
+
+    def column(match: re.Match[str]) -> str:
+        expression = f"data ->> {match['path']}"
+        return f"new.{fields.setdefault(expression, f'esctl_field_{len(fields) + 1}')}"
+
+    parts, before, at = [], "", 0
+    for match in tokens(sql):
+        if match.start() < at:
+            continue
+        found = _FIELD.match(sql, match.start()) if before not in _TIGHT else None
+        if found:
+            parts += [sql[at : match.start()], column(found)]
+            at = found.end()
+        before = match[0]
+    return "".join([*parts, sql[at:]])
 
 
 def seen(projection: Projection, upcasting: Upcasting) -> Upcasting:

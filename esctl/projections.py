@@ -284,7 +284,7 @@ def catch_up(
         if last == head:
             return
         size = min(size * SMALLER, AT_ONCE)
-        time.sleep(min(LONGEST_GAP, (time.monotonic() - began) / 20))
+        time.sleep(min(LONGEST_GAP, (time.monotonic() - began) / 25))
 
 
 def _feed(projections: Projections, version: Version, query: Query) -> None:
@@ -418,7 +418,7 @@ def _all(log: EventLog) -> list[Version]:
 
     return versions + [
         Version(
-            0, name, "new", projection.inline, 0, 0, "", Compiled(dict(projection.tables), {}, {}, (), {}), None, 0, ""
+            0, name, "new", projection.inline, 0, 0, "", Compiled(dict(projection.tables), {}, {}, {}, {}), None, 0, ""
         )
         for name, projection in log.definitions.model.projections.items()
         if name not in known

@@ -12,7 +12,8 @@ class Compiled:
     """A projection as SQL that is ready to run.
 
     `tables` and `indexes` are the statements that make them, by name; `on` the handlers, by event type; `columns` what
-    these name of an event; `upcasting` what stored events are read as, of those that a handler may see.
+    these are given of an event, by name, as expressions over it; `upcasting` what stored events are read as, of those
+    that a handler may see.
     """
 
     __slots__ = ("columns", "indexes", "on", "tables", "upcasting")
@@ -22,7 +23,7 @@ class Compiled:
         tables: dict[str, str],
         indexes: dict[str, str],
         on: dict[str, str],
-        columns: tuple[str, ...],
+        columns: dict[str, str],
         upcasting: Upcasting,
     ) -> None:
         self.tables, self.indexes, self.on, self.columns, self.upcasting = tables, indexes, on, columns, upcasting

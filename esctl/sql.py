@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import pairwise
 
@@ -43,9 +43,14 @@ def columns_of(sql: str) -> list[str]:
     return [name for name in CONDITION_COLUMNS if name in used]
 
 
+def tokens(sql: str) -> Iterator[re.Match[str]]:
+    """The tokens of SQL, with where they stand; comments are none."""
+    return (match for match in re.finditer(_WORD, sql, re.DOTALL) if not match[0].startswith(("--", "/*")))
+
+
 def words_of(sql: str) -> list[str]:
     """The tokens of SQL without comments; identifiers without their quotes."""
-    words = (match[0] for match in re.finditer(_WORD, sql, re.DOTALL))
+    words = (match[0] for match in tokens(sql))
     return [
         word[1:-1] if word[0] in '"`[' and len(word) > 1 else word
         for word in words

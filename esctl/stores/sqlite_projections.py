@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from esctl.stores.sqlite_upcasts import Weaver
 
-WINDOW = 256  # events that are fed at once; see `sqlite_folds`
+WINDOW = 1000  # positions that are fed at once: what SQLite puts aside stays small
 _COLUMNS = "version, name, state, inline, model, held, fingerprint, compiled, reducer, position, made"
 _FAILURE = "failed, handler, error, failed_at"
 _SHAPES = """
@@ -34,6 +34,7 @@ select t.key, cast(s.key as integer), p.value ->> 0, p.value ->> 1, p.value ->> 
 from json_each(?, '$.upcasting') t, json_each(t.value) s left join json_each(s.value) p order by t.id, s.id, p.id"""
 _OWN_AFTER = """select (select count(*) from main.events where stream_id < 0 and position > ?1)
 + (select ifnull(sum(own), 0) from frames where first > ?1 and segment in (select first from segments))"""
+_NUMBERS = "select name, type_id from carray(?) c cross join types on name = c.value"
 _SIZE = """select ifnull(sum(pgsize), 0) from dbstat
 where aggregate = 1 and name in (select name from sqlite_schema where tbl_name = ?)"""
 BEFORE = "esctl_before_"
@@ -84,13 +85,12 @@ class Projections:
         def pairs(key: str) -> dict[str, str]:
             return dict(self._execute("select key, value from json_each(?, '$.' || ?)", (said, key)).fetchall())  # type: ignore[arg-type]  # of two columns
 
-        columns = tuple(str(name) for (name,) in self._execute("select value from json_each(?, '$.columns')", (said,)))
         upcasting: dict[str, dict[int, tuple[Shape, ...]]] = {}
         for type_, schema, *shape in self._execute(_SHAPES, (said,)):
             shapes = upcasting.setdefault(str(type_), {}).setdefault(schema, ())
             if shape[0] is not None:
                 upcasting[str(type_)][schema] = (*shapes, Shape(*shape))
-        return Compiled(pairs("tables"), pairs("indexes"), pairs("on"), columns, upcasting)
+        return Compiled(pairs("tables"), pairs("indexes"), pairs("on"), pairs("columns"), upcasting)
 
     def add(self, version: Version, said: str) -> None:
         """Within a transaction: keep a new version, which gets its number, and make its tables; `said`: its compiled
@@ -204,12 +204,15 @@ class Projections:
         bounded.conditions.append("e.data is not null")  # what was erased is nobody's
         largest: int = self._execute("select largest from head").get
         size = max(1, min(WINDOW, reads.SAFE_BYTES // max(1, largest)))
-        columns, into = ", ".join(version.compiled.columns), self._into(version)
-        streams = "stream" in version.compiled.columns
+        given, woven = version.compiled.columns, bounded.woven is not None
+        # Names are joined where they are wanted; else a handler is chosen by the number of its type.
+        names = woven or "stream" in given or "type" in given
+        into = self._into(version, self._numbers(version.compiled) if not names else {})
+        columns = ", ".join([*given.values(), "type" if names else "type_id"])
         try:
             for window in Windows(self._reading, bounded, size):
                 with window as (table, bounds), self._patience:
-                    source = bounded.sql(columns, reverse=False, table=table, streams=streams)
+                    source = bounded.sql(columns, reverse=False, table=table, names=names)
                     self._run(f"{into} {source}", {**bounded.parameters, **bounds, "most": bounded.limit})
         except MisfitError as error:  # an upcast that cannot be done, or SQLite's word on a handler
             raise HandlerFailed(str(error.details.get("reason") or error.__cause__ or error.what)) from error
@@ -218,27 +221,34 @@ class Projections:
         except (apsw.ConstraintError, apsw.MismatchError, apsw.SQLError, apsw.AuthError) as error:
             raise HandlerFailed(str(error)) from error
 
-    def _into(self, version: Version) -> str:
+    def _numbers(self, compiled: Compiled) -> dict[str, int]:
+        """The numbers of the types that have handlers, of those that the log knows."""
+        found = self._execute(_NUMBERS, (apsw.carray(tuple(compiled.on)),)).fetchall()
+        return dict(found)  # type: ignore[arg-type]  # of two columns
+
+    def _into(self, version: Version, numbers: Mapping[str, int]) -> str:
         """The beginning of a statement that feeds; the view and its triggers are made when first needed.
 
-        They are part of the transaction that they are made in, and gone when that is rolled back.
+        They are part of the transaction that they are made in, and gone when that is rolled back. With `numbers`, types
+        are told by these.
         """
-        view = f"{FED}{version.version}_{version.fingerprint[:8]}"
         compiled = version.compiled
+        view = f"{FED}{version.version}_{version.fingerprint[:8]}_{len(numbers)}"
+        columns = [*compiled.columns, "esctl_type"]
         if not self._execute("select exists(select 1 from sqlite_temp_schema where name = ?)", (view,)).get:
             self._weaving().allow(*compiled.on.values())
             self._guard.tables[view] = set(compiled.tables)
-            columns = ", ".join(f"null as {name}" for name in compiled.columns)
-            self._run(f"create temp view {view} as select {columns}")
-            named = ", ".join(text(type_) for type_ in compiled.on if type_ != ANY)
+            self._run(f"create temp view {view} as select {', '.join(f'null as {name}' for name in columns)}")
+            told = {type_: str(numbers.get(type_, 0)) if numbers else text(type_) for type_ in compiled.on}
+            others = ", ".join(said for type_, said in told.items() if type_ != ANY)
             for number, (type_, sql) in enumerate(compiled.on.items()):
-                when = f"new.type = {text(type_)}" if type_ != ANY else f"new.type not in ({named})"
+                when = f"new.esctl_type {f'= {told[type_]}' if type_ != ANY else f'not in ({others})'}"
                 self._guard.defining = trigger = f"{view}_{number}"
                 try:
                     self._run(f"create temp trigger {trigger} instead of insert on {view} when {when} begin {sql} end")
                 finally:
                     self._guard.defining = ""
-        return f"insert into {view} ({', '.join(compiled.columns)})"
+        return f"insert into {view} ({', '.join(columns)})"
 
     def count(self, version: Version) -> int:
         """How many rows a version's tables have."""

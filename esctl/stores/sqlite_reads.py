@@ -29,10 +29,11 @@ COLUMNS = "position, stream, version, id, type, schema, time, recorded, data, me
 # Which way in is said as well (NOT INDEXED: by position), since statistics from an ANALYZE could suggest another.
 _SOURCE = """
 select e.position, {stream} as stream, e.version, e.id, {type} as type, {schema} as schema, e.time, e.recorded,
-       {data} as data, e.meta, e.salt, e.hash, {part} as part, e.stream_id
-from {lead}{table} e {way_in}{streams}
-     cross join types t on t.type_id = e.type_id{join}"""
-_STREAMS = " cross join streams s on s.stream_id = e.stream_id"
+       {data} as data, e.meta, e.salt, e.hash, {part} as part, e.stream_id,
+       e.type_id
+from {lead}{table} e {way_in}{names}{join}"""
+_JOINED = """ cross join streams s on s.stream_id = e.stream_id
+     cross join types t on t.type_id = e.type_id"""
 _NOT_OWN = "e.stream_id > 0"  # the log's own streams have negative numbers
 # printf is the fastest way to put text together in SQL. Times need no quoting, and names rarely do: it costs a tenth.
 _NAMES = {
@@ -48,18 +49,20 @@ def source(
     reverse: bool = False,
     lead: str = "",
     table: str = HOT,
-    streams: bool = True,
+    names: bool = True,
 ) -> str:
     """The SELECT that every read of events goes through, upcasts woven in.
 
     `way_in` says which index it takes, `lead` what stands before the events in its joins, `table` what has them.
-    Without `streams`, whose names need not be known, it is a third faster.
+    Without `names` those of stream and type are not looked up, and come as null.
     """
-    parts = {"lead": lead, "table": table, "way_in": way_in, "stream": "s.name", "streams": _STREAMS}
-    if not streams:
-        parts |= {"stream": "null", "streams": ""}
+    parts = {"lead": lead, "table": table, "way_in": way_in, "stream": "s.name", "names": _JOINED}
+    if not names:
+        parts |= {"stream": "null", "names": ""}
     if woven is None:
-        return _SOURCE.format(**parts, type="t.name", schema="e.schema", data="e.data", part="0", join="")
+        return _SOURCE.format(
+            **parts, type="t.name" if names else "null", schema="e.schema", data="e.data", part="0", join=""
+        )
     join = woven.join(reverse=reverse)
     return _SOURCE.format(**parts, type=woven.type, schema=woven.schema, data=woven.data, part=woven.part, join=join)
 
@@ -144,13 +147,13 @@ class Bounded:
             self.ranged = generation, reading.archive.ranges(stream_id)
         return self.ranged[1]
 
-    def sql(self, columns: str, *, reverse: bool, table: str = HOT, streams: bool = True) -> str:
+    def sql(self, columns: str, *, reverse: bool, table: str = HOT, names: bool = True) -> str:
         """The statement, with the parameters :low, :high and :most beside `parameters`."""
         way_in = "" if self.key == "version" else "not indexed"
         conditions = " and ".join([f"e.{self.key} between :low and :high", *self.conditions])
         order = f"{self.key} desc" if reverse else self.key
         where = f"where {' and '.join(self.outer)} " if self.outer else ""
-        inner = source(way_in, self.woven, reverse=reverse, table=table, streams=streams or self.woven is not None)
+        inner = source(way_in, self.woven, reverse=reverse, table=table, names=names)
         offset = f" offset iif(:low = {self.low}, {self.skip}, 0)" if self.skip else ""
         return f"select {columns} from ({inner} where {conditions}) lines {where}order by {order} limit :most{offset}"
 
