@@ -49,6 +49,7 @@ def _copied(source: EventLog, target: Path, type_: str, position: int | None) ->
                 copy.store.compact()
             data = {"from": f"{head[0]}:{head[1].hex()}"} | ({} if position is None else {"until": position})
             copy.record(type_, _compact(data), _compact({"actor": actor()}))
+            projections.settle(copy)
             return copy.head()
 
 

@@ -191,7 +191,7 @@ def _note(log: EventLog, positions: Sequence[int], digests: Sequence[bytes], kin
     archiving.leave(TRACES)
     for stream in {stream for stream, _, _ in kinds}:
         archiving.drop_snapshots(stream)
-    projections.spoil(log, min(positions), {(type_, schema) for _, type_, schema in kinds})
+    projections.spoil(log, set(positions), {(type_, schema) for _, type_, schema in kinds})
     return archiving.erase(positions, digests, event)
 
 

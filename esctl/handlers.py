@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from itertools import pairwise
 
 import apsw
 
+from esctl.errors import RefusedError
 from esctl.model import ANY, Projection, fingerprint
 from esctl.query import Shape, Upcasting
 from esctl.readmodels import Compiled
-from esctl.sql import Judge, columns_of, is_taken, quoted, reads_clock, tokens
+from esctl.sql import FIELD_PATH, Judge, columns_of, is_taken, names_dates, quoted, reads_clock, tokens, unclosed
 
 ENGINE = 1  # part of every fingerprint: raised when the same definition begins to give other rows
 _OF_A_VERSION = re.compile(r"__\d+$")  # how the tables of versions that are not live end
 _CLOCK_DEFAULTS = re.compile(r"current_(?:time|date|timestamp)", re.IGNORECASE)
-_INDEX = re.compile(r"""(CREATE (?:UNIQUE )?INDEX )(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`|\[[^]]*]|[\w$]+)""")
+_INDEX = re.compile(
+    r"""(CREATE (?:UNIQUE )?INDEX )(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`|\[[^]]*]|(?:[\w$]|[^\x00-\x7f])+)"""
+)
+_SCHEMA = ("sqlite_master", "sqlite_schema")
+_MADE = (apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_READ)
+MOST_OPCODES = 10_000_000  # of a statement that only makes a table or an index
 _TABLE = "CREATE TABLE "
 MOST_FIELDS = 6  # that each event is asked for, whichever handler wants them
 _FIELD = re.compile(
-    r"new\s*\.\s*data\s*->>\s*(?P<path>'(?:\w+|\$(?:\.\w+)+)')(?!['\w])(?!\s*(?:--|/\*))(?!\s*collate\b)",
+    rf"new\s*\.\s*data\s*->>\s*(?P<path>{FIELD_PATH})(?!['\w])(?!\s*(?:--|/\*))(?!\s*collate\b)",
     re.IGNORECASE | re.ASCII,
 )
 _TIGHT = {"|", ">", "-", "+", "~", "."}  # before an operand these may bind as tightly as ->>, or more
@@ -32,6 +39,7 @@ class ProjectionJudge(Judge):
         super().__init__()
         self._connection.config(apsw.SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, 1)
         self._connection.execute("pragma foreign_keys = on").fetchall()
+        self._connection.set_progress_handler(lambda: True, MOST_OPCODES)
 
     def problems(self, projection: Projection) -> Iterator[tuple[str, str, str]]:
         """What is wrong with the SQL of a projection: the key where, what, and what may have been meant."""
@@ -46,7 +54,8 @@ class ProjectionJudge(Judge):
         for number, sql in enumerate(projection.indexes, 1):
             if why := self.index(sql, projection.tables):
                 yield f"indexes[{number}]", why
-        for name in projection.tables:
+        made = [name for name in projection.tables if self.columns(name)]
+        for name in made:
             if why := self._own_references(name, projection.tables) or self._renamed(name):
                 yield keys[name], why
         for type_, sql in projection.on.items():
@@ -65,10 +74,14 @@ class ProjectionJudge(Judge):
         """What is wrong with a statement that has to make the table of a name, and does for what is judged later."""
         if reason := self._unfit(sql) or _why_not_own(name):
             return reason
-        if reason := self._shaping(sql, {name}, f"it makes no table {name}"):
+        if self.columns(name):
+            return f"another projection has the table {name}"
+        if reason := self._shaping(sql, {name}, f"it makes no table {name}") or _why_not_one_table(name, sql):
             return reason
         for column, default in self.columns(name):
-            if default is not None and (_CLOCK_DEFAULTS.fullmatch(default) or self.expression(default, state=False)):
+            if default is not None and (
+                _CLOCK_DEFAULTS.fullmatch(default) or names_dates(default) or self.expression(default, state=False)
+            ):
                 return f"the default of {column} is not always the same value: {default}"
         return ""
 
@@ -83,6 +96,10 @@ class ProjectionJudge(Judge):
             return "it is not valid UTF-8"
         if "\0" in sql:
             return "it holds a NUL"
+        if left := unclosed(sql):
+            return f"{left} is never closed"
+        if why := next((why for match in tokens(sql) if (why := _FORBIDDEN.get(match[0].lower()))), ""):
+            return why
         return "it reads the clock or the time zone: a rebuild would give another result" if reads_clock(sql) else ""
 
     def _own_references(self, name: str, tables: Collection[str]) -> str:
@@ -112,9 +129,9 @@ class ProjectionJudge(Judge):
                 apsw.SQLITE_CREATE_TABLE: first in tables,
                 apsw.SQLITE_CREATE_INDEX: second in tables and not is_taken(first or ""),
                 apsw.SQLITE_REINDEX: True,
-                apsw.SQLITE_INSERT: first == "sqlite_master",
-                apsw.SQLITE_UPDATE: first == "sqlite_master",
-                apsw.SQLITE_READ: first == "sqlite_master" or first in tables,
+                apsw.SQLITE_INSERT: first in _SCHEMA,
+                apsw.SQLITE_UPDATE: first in _SCHEMA,
+                apsw.SQLITE_READ: first in _SCHEMA or first in tables,
                 apsw.SQLITE_SELECT: True,
                 apsw.SQLITE_FUNCTION: (second or "").lower() in self._deterministic,
             }.get(action, False)
@@ -137,17 +154,22 @@ class ProjectionJudge(Judge):
         """What is wrong with statements that are run for an event, and may read and write these tables."""
         if reason := self._unfit(sql):
             return reason
-        if re.search(r"\braise\s*\(", sql, re.IGNORECASE):
-            return "it may not call raise()"
+        words = [match[0].lower() for match in tokens(sql)]
+        for at, word in enumerate(words):
+            if word in ("main", "temp") and words[at + 1 : at + 2] == ["."]:
+                return f"names may not be qualified by a database: {''.join(words[at : at + 3])}"
         own = {*self._tables, *tables}
+        there = {str(name) for (name,) in self._connection.execute("select name from sqlite_schema")}
+        others = {name.lower() for name in there} - {name.lower() for name in own}
         self._denied = ""
 
-        def creating(action: int, first: str | None, _: str | None, __: str | None, ___: str | None) -> int:
-            if (action == apsw.SQLITE_CREATE_TRIGGER and first == "judged") or (first or "").startswith("sqlite_"):
-                return apsw.SQLITE_OK
-            return apsw.SQLITE_DENY
+        def creating(action: int, first: str | None, second: str | None, _: str | None, __: str | None) -> int:
+            trigger = action == apsw.SQLITE_CREATE_TRIGGER and first == "judged"
+            return self._answer(action, first, second, allowed=trigger or (action in _MADE and first in _SCHEMA))
 
         def running(action: int, first: str | None, second: str | None, _: str | None, trigger: str | None) -> int:
+            if action == apsw.SQLITE_READ and trigger is not None and (first or "").lower() in others:
+                return self._answer(action, first, second, allowed=False)
             writing = action in (apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE) and first in own
             return apsw.SQLITE_OK if writing else self._allow(action, first, second, trigger, own)
 
@@ -160,7 +182,8 @@ class ProjectionJudge(Judge):
             self._connection.authorizer = running
             self._connection.execute(f"explain insert into {self._own}feed (position) values (1)").fetchall()
         except apsw.Error as error:
-            return self._denied or str(error)
+            missing = re.fullmatch(r"no such table: (?:main\.)?(.*)", str(error))
+            return self._denied or (f"it may not touch {missing[1]}: it has no such table" if missing else str(error))
         finally:
             self._connection.authorizer = None
             self._connection.execute("drop trigger if exists judged")
@@ -190,19 +213,37 @@ def _why_not_own(name: str) -> str:
     return f"the name {name} ends as those of older versions do" if _OF_A_VERSION.search(name) else ""
 
 
+# Words that no statement of a projection may have, since what they do ends the transaction, or fails at its end.
+_FORBIDDEN = {
+    "rollback": "it may not roll back: a failure undoes what the event did",
+    "raise": "it may not call raise()",
+    "deferred": "it may not defer: what refers to a row is checked at once",
+}
+
+
+def _why_not_one_table(name: str, sql: str) -> str:
+    """Why a text is not one CREATE TABLE with columns."""
+    words = [match[0].lower() for match in tokens(sql)]
+    if any(word == ";" for word in words[:-1]):
+        return "it is more than one statement"
+    columns = words.index("(") if "(" in words else len(words)
+    return f"it may not fill the table {name}: it has columns, and no AS" if "as" in words[:columns] else ""
+
+
 def body(sql: str) -> str:
-    """Statements as the body of a trigger."""
-    return f"{sql.rstrip().removesuffix(';')}\n;"
+    """Statements as the body of a trigger: what comes after the last is left out, and it ends in a semicolon."""
+    found = list(tokens(sql))
+    while found and found[-1][0] == ";":
+        found.pop()
+    return f"{sql[: found[-1].end()] if found else ''}\n;"
 
 
 def compiled(projection: Projection, upcasting: Upcasting) -> Compiled:
-    """A projection that nothing is wrong with, ready to run."""
+    """A projection, ready to run. Raises RefusedError for one that something is wrong with: it is judged once more."""
     judge = ProjectionJudge()
     try:
-        for name, sql in projection.tables.items():
-            judge.table(name, sql)
-        for sql in projection.indexes:
-            judge.index(sql, projection.tables)
+        for key, why, _ in judge.problems(projection):
+            raise RefusedError(f"projection.{projection.name}.{key}: {why}", fix="esctl model check FILE")
         tables, indexes = judge.statements(projection.tables)
     finally:
         judge.close()
@@ -233,6 +274,9 @@ def _given(sql: str, fields: dict[str, str]) -> str:
         expression = f"data ->> {match['path']}"
         return f"new.{fields.setdefault(expression, f'esctl_field_{len(fields) + 1}')}"
 
+    words = [match[0].lower() for match in tokens(sql)]
+    if any(word == "new" and after != "." for word, after in pairwise([*words, ""])):
+        return sql  # somebody else is called so
     parts, before, at = [], "", 0
     for match in tokens(sql):
         if match.start() < at:

@@ -10,60 +10,63 @@ from esctl.readmodels import ANY, HandlerFailed, Version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from esctl.stores.base import Projections, Receipt, Store
+    from esctl.stores.base import Receipt, Store
 
 MOST_BEHIND = (
     10_000  # events that an append goes over to have its projections at the head; else it leaves them to a run
 )
 
 
-def keep(store: Store, receipts: Sequence[Receipt]) -> None:
-    """Have inline projections take what was appended in the open transaction, and what they had missed before.
+def keep(store: Store, receipts: Sequence[Receipt], before: int) -> None:
+    """Have inline projections take what was appended in the open transaction after a position, and what they missed.
 
-    One that is far behind, or that was stopped, waits for a run. Raises RefusedError, which names the event by `index`
-    (its place in the receipts), where a handler cannot take it; the transaction then has to be left by raising.
+    One that is far behind, or that an older event stops, waits for a run. Raises RefusedError, which names the event by
+    `index` (its place in the receipts), where a handler cannot take a new one; the transaction then has to be left by
+    raising.
     """
     projections, head = store.projections(), store.head()[0]
     for version in projections.versions(inline=True):
-        if not 0 < head - version.position <= MOST_BEHIND:
+        if not 0 < head - version.position <= MOST_BEHIND or not _caught_up(store, version, before):
             continue
         try:
-            projections.feed(version, Query(since=version.position + 1, until=head))
+            projections.feed(version, Query(since=version.position + 1, until=head), note=True)
         except HandlerFailed as failed:
-            raise _refusal(store, version, head, failed, receipts) from failed
+            raise _refusal(store, version, failed, receipts) from failed
         version.position = head
         projections.save(version)
 
 
-def _refusal(
-    store: Store, version: Version, head: int, failed: HandlerFailed, receipts: Sequence[Receipt]
-) -> RefusedError:
-    """The refusal of the event that a handler could not take, which is searched for."""
-    position = next(
-        (at for at in range(version.position + 1, head + 1) if _fails(store.projections(), version, at)), head
-    )
-    stream, type_ = seen_at(store, version, position)
+def _caught_up(store: Store, version: Version, before: int) -> bool:
+    """Whether a version holds what was there before the append; an old event is no reason to refuse a new one."""
+    if version.position >= before:
+        return True
+    try:
+        store.projections().attempt(version, Query(since=version.position + 1, until=before))
+    except HandlerFailed as failed:
+        if not failed.undone:
+            raise _refusal(store, version, failed, ()) from failed
+        return False
+    version.position = before
+    return True
+
+
+def _refusal(store: Store, version: Version, failed: HandlerFailed, receipts: Sequence[Receipt]) -> RefusedError:
+    """The refusal of the event that a handler could not take."""
+    position = failed.position
+    stream, type_ = seen_at(store, version, position) if position else ("?", "?")
     index = next((n for n, receipt in enumerate(receipts) if receipt[0] == position and not receipt[4]), None)
-    handler = handler_of(version, type_)
+    stream = stream if index is None else receipts[index][1]  # where SQLite ended the transaction, the event is gone
+    handler = handler_of(version, failed.type or type_)
     return RefusedError(
-        f"{type_} in {stream} is refused: {failed.reason}",
+        f"{failed.type or type_} in {stream} is refused: {failed.reason}",
         why=f"projection.{version.name}.{handler}, which is kept inside the append, cannot take it",
-        fix="esctl projection status   (shows how the projection stands)",
+        fix="esctl projection status   (shows how the projection stands; projection run goes on without the append)",
         stream=stream,
-        type=type_,
+        type=failed.type or type_,
         projection=version.name,
         handler=handler,
         **({} if index is None else {"index": index}),
     )
-
-
-def _fails(projections: Projections, version: Version, position: int) -> bool:
-    """Whether it is the event at this position; those before it are taken once more, in a transaction that is lost."""
-    try:
-        projections.feed(version, Query(since=position, until=position))
-    except (HandlerFailed, EsctlError):
-        return True
-    return False
 
 
 def handler_of(version: Version, type_: str) -> str:

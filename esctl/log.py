@@ -135,7 +135,7 @@ class EventLog:
         if definitions.keeps_inline and self.head()[0] > before:
             from esctl import inline  # noqa: PLC0415 - only a model with inline projections needs it
 
-            inline.keep(self.store, receipts)
+            inline.keep(self.store, receipts, before)
         return receipts
 
     @property

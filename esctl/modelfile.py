@@ -388,7 +388,7 @@ def _projection(place: str, name: str, body: object, problems: list[Problem]) ->
     )
 
 
-_FORMAT = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?\d{0,2}[,_]?(?:\.\d{1,2})?[bcdeEfFgGnoxX%]?")
+_FORMAT = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?\d{0,2}[,_]?(?:\.\d{1,2})?[bdeEfFgGnoxX%]?")
 
 
 def _look(place: str, body: object, problems: list[Problem]) -> dict[str, str]:
@@ -397,6 +397,8 @@ def _look(place: str, body: object, problems: list[Problem]) -> dict[str, str]:
     look = {key: table.get(key, str, "a text") for key in table.body if key in ("label", "format", "style", "align")}
     if look.get("align", "left") not in ("left", "right", "center", None):
         table.problem("align", f"it is {look['align']!r}", "it is left, right or center")
+    if not re.fullmatch(r"(?!.*\blink\b)[\w #(),.]*", look.get("style") or "", re.ASCII):
+        table.problem("style", f"it is {look['style']!r}"[:80], "it is rich's: green, bold red, dim")
     if not _is_format(look.get("format") or ""):
         table.problem("format", f"it is {look['format']!r}"[:80], "it is Python's for a number: ,.2f or .1% or 05d")
     return {key: value for key, value in look.items() if value is not None}

@@ -13,11 +13,10 @@ from esctl.log import EventLog
 from esctl.model import Projection
 from esctl.projections import AT_ONCE, live, needs_reducer
 from esctl.query import Query
-from esctl.readmodels import HandlerFailed, Version
+from esctl.readmodels import SCRATCH, HandlerFailed, Version
 from esctl.sql import check_condition, quoted
 
 BEFORE = "esctl_before_"  # how the store calls what it has put aside, with a number a table
-SCRATCH = "scratch"
 
 
 class Picture(NamedTuple):

@@ -17,7 +17,7 @@ from esctl.readmodels import BUILDING, DROPPED, LIVE, PREVIOUS, HandlerFailed, V
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from typing import Any
 
     from esctl.model import Projection
@@ -44,6 +44,7 @@ class Run:
             first, more = self.failures[0], len(self.failures) - 1
             if more:
                 first.what += f"   (and {more} more: esctl projection status)"
+                first.args = (first.what,)
             raise first
 
 
@@ -54,7 +55,8 @@ def current(log: EventLog) -> list[Version] | None:
     """The versions as they are kept, if they were compared with the log's present model; else None."""
     found, model = log.store.projections().versions(), log.store.model()
     agree = all(version.model == model for version in found if version.state != PREVIOUS)
-    return found if found and agree else None
+    whole = {version.name for version in found} == {version.name for version in found if version.state != PREVIOUS}
+    return found if found and agree and whole else None
 
 
 def synced(log: EventLog) -> list[Version]:
@@ -255,40 +257,65 @@ def catch_up(
     """Bring a version to the head, a batch a transaction; one that was building then takes its place.
 
     Raises HandlerError where a handler fails, which is noted with the event; what came before it is kept. Without
-    `find` the event is not searched for, and HandlerFailed is raised.
+    `find` the event is not searched for, and HandlerFailed is raised. `feed` stands in for the version's own handlers.
     """
-    projections, size = log.store.projections(), AT_ONCE
-    feed = feed or _feed
+    projections, search, began = log.store.projections(), _Search(), 0.0
     while True:
-        began = time.monotonic()
         try:
             with log.transaction():
                 version, head = projections.version(number), log.head()[0]
                 if version is None or version.state not in (LIVE, BUILDING):
                     return
-                if version.failed is not None:
-                    size = 1
-                last = min(version.position + size, head)
-                read = last - version.position
-                if read:
+                search.noting = search.noting or version.failed is not None
+                last = min(search.last(version.position), head)
+                read, began = last - version.position, time.monotonic()
+                if read and feed is not None:
                     feed(projections, version, Query(since=version.position + 1, until=last))
+                elif read:
+                    projections.feed(version, Query(since=version.position + 1, until=last), note=search.noting)
                 _advance(projections, version, last, last == head)
         except HandlerFailed as failed:
             if not find:
                 raise
-            if size == 1:
-                raise _stopped(log, number, failed) from failed
-            size = max(1, size // SMALLER)
-            continue
-        yield read
-        if last == head:
-            return
-        size = min(size * SMALLER, AT_ONCE)
-        time.sleep(min(LONGEST_GAP, (time.monotonic() - began) / 25))
+            search.learn(failed, version.position + 1 if version else 0)
+        else:
+            yield read
+            if last == head:
+                return
+            search.passed()
+            time.sleep(min(LONGEST_GAP, (time.monotonic() - began) / 25))
+        if search.found is not None and version is not None and search.found == version.position + 1:
+            raise _stopped(log, number, search.failed)
 
 
-def _feed(projections: Projections, version: Version, query: Query) -> None:
-    projections.feed(version, query)
+class _Search:
+    """For the event that stops a version: a batch that fails is fed again while events are noted; what then is not
+    known (it failed before a handler was given it) is found in smaller and smaller batches.
+    """
+
+    def __init__(self) -> None:
+        self.noting, self.size = False, AT_ONCE
+        self.found: int | None = None
+        self.failed = HandlerFailed("")
+
+    def last(self, position: int) -> int:
+        """Up to where the next batch goes, after a position."""
+        return position + self.size if self.found is None else min(position + self.size, self.found - 1)
+
+    def learn(self, failed: HandlerFailed, first: int) -> None:
+        """A batch that begins at a position failed."""
+        self.failed = failed
+        if failed.position is not None:
+            self.found = failed.position
+        elif self.size == 1:
+            self.found = first
+        elif self.noting:
+            self.size = max(1, self.size // SMALLER)
+        self.noting = True
+
+    def passed(self) -> None:
+        """A batch was taken."""
+        self.noting, self.size = False, min(self.size * SMALLER, AT_ONCE)
 
 
 def _advance(projections: Projections, version: Version, position: int, complete: bool) -> None:
@@ -313,6 +340,7 @@ def _stopped(log: EventLog, number: int, failed: HandlerFailed) -> HandlerError:
             raise failed
         position = version.failed = version.position + 1
         stream, type_ = seen_at(log.store, version, position)
+        type_ = failed.type or type_
         version.handler = handler_of(version, type_)
         version.error, version.failed_at = failed.reason, now()
         projections.save(version)
@@ -379,6 +407,7 @@ def roll_back(log: EventLog, name: str) -> int:
         if BUILDING in versions:
             projections.let_go(versions[BUILDING])
         previous.state, previous.held, previous.model = BUILDING, log.store.model(), log.store.model()
+        previous.inline = declared(log, name).inline
         projections.save(previous)
         return previous.version
 
@@ -518,13 +547,16 @@ def problems(log: EventLog) -> Iterator[str]:
 # What becomes of them when the log changes
 
 
-def spoil(log: EventLog, position: int, kinds: set[tuple[str, int]]) -> None:
-    """Within the transaction that erases payloads from a position on, of these stored types and schema versions: note
-    which versions may hold something of them. What is not live goes at once, and so does what only a function could
-    build again; `renew` sees to the rest.
+def spoil(log: EventLog, positions: Collection[int], kinds: set[tuple[str, int]]) -> None:
+    """Within the transaction that erases payloads at positions, of these stored types and schema versions: note which
+    versions may hold something of them. What is not live goes at once, and so does what only a function could build
+    again; `renew` sees to the rest. A message that may quote a payload goes, too.
     """
-    projections = log.store.projections()
+    projections, position = log.store.projections(), min(positions)
     for version in projections.versions():
+        if version.failed in positions:
+            version.failed = version.handler = version.error = version.failed_at = None
+            projections.save(version)
         if version.state == DROPPED or version.position < position or not _sees(version, kinds):
             continue
         if version.state != LIVE or not version.compiled.on:
@@ -563,6 +595,18 @@ def renew(log: EventLog) -> None:
                     stopped = projections.version(version.version)
                     if stopped is not None:
                         projections.switch(stopped)
+
+
+def settle(log: EventLog) -> None:
+    """Have a copy keep its inline projections from its first append on."""
+    if log.definitions.keeps_inline:
+        for version in synced(log):
+            if version.state == LIVE and version.inline:
+                try:
+                    for _ in catch_up(log, version.version):
+                        pass
+                except HandlerError:
+                    continue  # it waits for a run, as it would anywhere
 
 
 def cut(log: EventLog, position: int) -> None:

@@ -6,6 +6,7 @@ from esctl.query import Upcasting
 
 ANY = "*"  # the handler of every type that has none
 LIVE, BUILDING, PREVIOUS, DROPPED = "live", "building", "previous", "dropped"
+SCRATCH = "scratch"  # of one that is in no log, but in temporary tables
 
 
 class Compiled:
@@ -82,8 +83,12 @@ class Version:
 
 
 class HandlerFailed(Exception):  # noqa: N818 - told as a failure by whoever knows the event
-    """A handler could not take an event, or ran too long; `reason` is SQLite's message."""
+    """A handler could not take an event, or ran too long; `reason` is SQLite's message.
 
-    def __init__(self, reason: str) -> None:
+    `position` is that of the event, where it is known, and `type` what it is read as; `undone`: nothing is left of what
+    was fed, and the transaction goes on.
+    """
+
+    def __init__(self, reason: str, position: int | None = None, type_: str | None = None) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.position, self.type, self.undone = reason, position, type_, False

@@ -88,10 +88,10 @@ def run(log: EventLog, name: str, reducer: str, done: projections.Run) -> Iterat
             for event in events:
                 try:
                     function(rows, decoded(event))
-                except HandlerFailed:
-                    raise
+                except HandlerFailed as failed:
+                    raise HandlerFailed(failed.reason, event[0], event[4]) from failed
                 except (Exception, SystemExit) as error:
-                    raise HandlerFailed(f"{type(error).__name__}: {error}") from error
+                    raise HandlerFailed(f"{type(error).__name__}: {error}", event[0], event[4]) from error
 
     before = log.store.projections().version(number)
     yield from projections.catch_up(log, number, feed)

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from esctl import chain, upcasts
+from esctl import chain, projections, upcasts
 from esctl.errors import ConflictError, NotFoundError, VerificationError
 from esctl.events import MAX_NAME_BYTES, MODEL_APPLIED, SYSTEM_PREFIX, Event, NewEvent
 from esctl.log import EventLog
@@ -193,6 +193,7 @@ def rewrite(log: EventLog, target: Path, watch: Watch) -> dict[str, object]:
                 raise ConflictError("another model was applied meanwhile", fix="run it again")
             source: dict[str, object] = {"log_id": log.log_id, "head": f"{head[0]}:{head[1].hex()}"}
             new.record(REWRITTEN, _compact(source), _compact({"actor": actor()}))
+            projections.settle(new)
             report = verify(new, full=True, expect_head=None, watch=lambda events, _: events)
             newest = new.head()
         if not report.ok:

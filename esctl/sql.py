@@ -16,7 +16,11 @@ CONDITION_COLUMNS = ("position", "stream", "version", "id", "type", "schema", "t
 # SQLite notices a date function that reads the clock only when it does; this is for branches that the sample misses.
 DATES = ("date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff")
 # Patterns are compiled when they are first needed: a cold start needs few of them.
-_WORD = r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^]]*]|--[^\n]*|/\*.*?\*/|[A-Za-z_]\w*|[^\w\s]|\S"""
+# What is never closed goes on to the end.
+_WORD = (
+    r"""'(?:[^']|'')*+(?:'|\Z)|"(?:[^"]|"")*+(?:"|\Z)|`(?:[^`]|``)*+(?:`|\Z)|\[[^]]*+(?:]|\Z)|--[^\n]*|"""
+    r"""/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)|[A-Za-z_]\w*|[^\w\s]|\S"""
+)
 _CLOCK_WORDS = ("now", "localtime", "utc", "subsec", "subsecond")
 MOST_OF_A_SAMPLE = 1_000_000  # bytes of a text that a condition may make of a sample
 STATE_COLUMNS = ("stream", "version", "position", "time", "state")
@@ -35,6 +39,16 @@ def text(value: str) -> str:
 def quoted(name: str) -> str:
     """A name as SQL, whatever it is made of."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def is_field(name: str) -> bool:
+    """Whether a name is one that this package gives to a field of the payload."""
+    return re.fullmatch(r"esctl_field_\d+", name) is not None
+
+
+def is_field_of_payload(expression: str) -> bool:
+    """Whether an expression takes a field out of the payload, and does nothing else."""
+    return re.fullmatch(rf"data ->> {FIELD_PATH}", expression, re.ASCII) is not None
 
 
 def columns_of(sql: str) -> list[str]:
@@ -101,22 +115,23 @@ def check_condition(condition: str, columns: tuple[str, ...] = CONDITION_COLUMNS
             why="a condition gives the same result whenever it is asked",
             fix="--since 2h, or a time: \"time > '2026-01-31'\"",
         )
-    connection = apsw.Connection(":memory:")
+    connection, listed = apsw.Connection(":memory:"), ", ".join(map(quoted, columns))
     connection.limit(apsw.SQLITE_LIMIT_LENGTH, MOST_OF_A_SAMPLE)
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)  # "x" is a column and nothing else: 'x' was meant
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
     try:
-        connection.execute(f"create table log({', '.join(columns)})")
+        connection.execute(f"create table log({listed})")
         connection.execute(f"create index condition on log(({condition}\n))")
         connection.execute(f"select 1 from log where ({condition}\n) limit 1").fetchall()
-        sample = ", ".join(_SAMPLES.get(column, "'2026-01-01T00:00:00.000000Z'") for column in columns)
+        samples = _SAMPLES if columns in _EXAMPLES else dict.fromkeys(columns, "null")
+        sample = ", ".join(samples.get(column, "'2026-01-01T00:00:00.000000Z'") for column in columns)
         connection.execute(f"insert into log values ({sample})")
     except apsw.Error as error:
         reason = str(error).replace(" in index expressions", "").replace(" in an index", "")
         raise UsageError(
             f"{option} {condition[:80]!r}: {reason}",
             why=f"it is an SQL condition over {', '.join(columns)}",
-            fix=f'{option} "{_EXAMPLES[columns]}"',
+            fix=f'{option} "{_EXAMPLES[columns]}"' if columns in _EXAMPLES else f"{option} \"{columns[0]} = 'x'\"",
         ) from error
     finally:
         connection.close()
@@ -142,7 +157,8 @@ create table {0}bare({0}key primary key, {0}result) without rowid;
 create view {0}feed as select 1 as position, 's' as stream, 1 as version, 'i' as id, 'T' as type, 1 as schema,
                            't' as time, 'r' as recorded, '' as data, '' as meta;"""
 _SCANNED = {"json_each", "json_tree"}  # tables that are functions of their arguments alone
-_GAP = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+_GAP = r"(?:\s|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*"
+FIELD_PATH = r"'(?:\w+|\$(?:\.\w+)+)'"  # ASCII
 FAIL = "esctl_fail"
 """A function of (position, message) that raises; called only for an event that an operation cannot be done on."""
 _USED = rf"\bnew[\"`\]]?{_GAP}\.{_GAP}[\"`\[]?(\w+)"
@@ -177,8 +193,8 @@ def why_not_one_expression(sql: str) -> str:
         depth += {"(": 1, ")": -1}.get(word, 0)
         if depth < 0 or word == ";":
             return f"{word!r} ends the expression before its end"
-        if word in ("'", '"', "`", "[") or (word == "/" and sql.startswith("/*", match.start())):
-            return f"{word} is never closed"
+        if is_open(word):
+            return f"{word[: 1 + word.startswith('/*')]} is never closed"
         if word == "(" and before.lower() == "raise":
             return "it may not call raise()"
         if not word.startswith(("--", "/*")):
@@ -186,17 +202,33 @@ def why_not_one_expression(sql: str) -> str:
     return "a ( is never closed" if depth else "" if before else "it is empty"
 
 
+def is_open(word: str) -> bool:
+    """Whether a token is a text, a name or a comment that is never closed."""
+    if word.startswith("/*"):
+        return len(word) < len("/**/") or not word.endswith("*/")
+    return (word[0] in "'\"`" and word.count(word[0]) % 2 == 1) or (word[0] == "[" and word[-1] != "]")
+
+
+def unclosed(sql: str) -> str:
+    """What begins a text, a name or a comment that is never closed; empty where all are."""
+    words = (match[0] for match in re.finditer(_WORD, sql, re.DOTALL))
+    return next((word[: 1 + word.startswith("/*")] for word in words if is_open(word)), "")
+
+
 class Judge:
     """Compiles what a model says in an empty database under an authorizer, and tells what is wrong; runs nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, failing: bool = False) -> None:
+        """With `failing`, expressions may call FAIL: those that were put together of operations."""
         self._connection = apsw.Connection(":memory:")
+        if failing:
+            self._connection.create_scalar_function(FAIL, lambda *_: None, 2)
         self._connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
         self._connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
         self._own = f"t{os.urandom(8).hex()}_"  # nobody can name its tables
         self._tables = {f"{self._own}{name}" for name in ("fold", "bare", "feed")}
         self._connection.execute(_TABLES.format(self._own)).fetchall()
-        self._deterministic = deterministic_functions(self._connection)
+        self._deterministic = deterministic_functions(self._connection) | ({FAIL} if failing else set())
         self._denied = ""
 
     def expression(self, sql: str, *, state: bool) -> str:
@@ -254,7 +286,7 @@ def _modules() -> set[str]:
 RESERVED = (
     "head", "streams", "types", "events", "log", "snapshots", "segments", "frames", "archived", "archived_streams",
     "archived_types", "archived_ids", "erased", "leftovers", "projections", "reactions", "dead_letters", "checkpoints",
-    "feed", "new", "old", "excluded", "state", "states"
+    "feed", "new", "old", "excluded", "state", "states", "json_each", "json_tree", "_sqlite_migrations"
 )  # fmt: skip
 
 

@@ -61,7 +61,7 @@ def formatted(name: str, value: object, look: Look, column: Column) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool) and column.format:
         try:
             return format(value, column.format)
-        except ValueError:
+        except (ValueError, OverflowError):
             return shown(name, value, look)
     return shown(name, value, look)
 
@@ -124,9 +124,10 @@ def _beside(cell: str, drawn: str, width: int, room: int, style: str = "") -> Te
 def _style(text: str) -> Style:
     """A style of rich, or none where it is not one."""
     try:
-        return Style.parse(text)
+        style = Style.parse(text)
     except StyleSyntaxError:
         return Style()
+    return Style() if style.link else style  # a model from a stranger links to nothing
 
 
 def shown(name: str, value: object, look: Look) -> str:

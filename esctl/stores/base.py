@@ -260,11 +260,14 @@ class Projections(Protocol):
     def switch(self, version: Version) -> None:
         """A version that was building is live from here on, and the one that was, is previous; readers see no gap."""
 
-    def feed(self, version: Version, query: Query) -> None:
+    def feed(self, version: Version, query: Query, *, note: bool = False) -> None:
         """Have the handlers of a version take the events of a query, in order.
 
-        Raises HandlerFailed; the transaction then has to be left by raising.
+        Raises HandlerFailed; the transaction then has to be left by raising. With `note`, it names the event.
         """
+
+    def attempt(self, version: Version, query: Query) -> None:
+        """The same for what may fail without harm: HandlerFailed then says whether it is undone."""
 
     def count(self, version: Version) -> int:
         """How many rows a version's tables have."""

@@ -10,6 +10,7 @@ _WRITES = {
     apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE, apsw.SQLITE_CREATE_TABLE, apsw.SQLITE_DROP_TABLE
 }  # fmt: skip
 _CHANGES = {apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE}
+NOTE = "esctl_note"  # a function that notes which event a handler is given
 FED = "esctl_run_"  # how the triggers of projections begin
 
 
@@ -22,6 +23,7 @@ class Guard:
         self._functions = deterministic_functions(connection) | {FAIL}
         self._write = write
         self.tables: dict[str, set[str]] = {}  # what the handlers of a projection may use, by the view that feeds them
+        self.present: set[str] = set()  # the tables of the log, of which a handler may read only its own
         self.defining = ""  # the trigger that is being made of a model's text, if one is
 
     def __call__(  # SQLite's own signature
@@ -39,6 +41,9 @@ class Guard:
             view = inside.rpartition("_")[0]
             own = {*self.tables.get(view, ()), view}
             allowed = action in _CHANGES and first in own
+            allowed = allowed or (action == apsw.SQLITE_FUNCTION and second == NOTE)
+            if action == apsw.SQLITE_READ and first not in own and (first or "").lower() in self.present:
+                return apsw.SQLITE_DENY
         else:
             own = {name for name in (first,) if name and name.startswith("esctl_")}
             allowed = action == apsw.SQLITE_INSERT and bool(own)
@@ -49,4 +54,5 @@ class Guard:
         """Making one temporary trigger, and nothing else: not what may follow its end."""
         if action == apsw.SQLITE_CREATE_TEMP_TRIGGER:
             return first == self.defining
-        return (first or "") in ("sqlite_temp_master", "sqlite_temp_schema")
+        made = action in (apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_READ)
+        return made and (first or "") in ("sqlite_temp_master", "sqlite_temp_schema")

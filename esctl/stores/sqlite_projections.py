@@ -11,13 +11,13 @@ from types import TracebackType
 
 import apsw
 
-from esctl.errors import ConflictError, HandlerError, MisfitError
+from esctl.errors import ConflictError, HandlerError, MisfitError, VerificationError
 from esctl.query import Query, Shape
-from esctl.readmodels import ANY, BUILDING, DROPPED, LIVE, PREVIOUS, Compiled, HandlerFailed, Version
-from esctl.sql import quoted, text
+from esctl.readmodels import ANY, BUILDING, DROPPED, LIVE, PREVIOUS, SCRATCH, Compiled, HandlerFailed, Version
+from esctl.sql import CONDITION_COLUMNS, Judge, is_field, is_field_of_payload, is_taken, quoted, text
 from esctl.stores import sqlite_reads as reads
 from esctl.stores.sqlite_errors import Patience, translating
-from esctl.stores.sqlite_guard import FED, Guard
+from esctl.stores.sqlite_guard import FED, NOTE, Guard
 from esctl.stores.sqlite_windows import Reading, Windows
 
 TYPE_CHECKING = False
@@ -56,6 +56,10 @@ class Projections:
         self._connection, self._execute = reading.connection, reading.connection.execute
         self._reading, self.path, self._guard = reading, reading.path, guard
         self._bounded, self._patience, self._weaving = bounded, patience, weaving
+        self._known: dict[str, Compiled] = {}
+        self._scratched: set[str] = set()
+        self._noted: tuple[int, object] | None = None
+        self._notes = False
         # Else a name that stands in a view or in another trigger would follow a table that trades places.
         self._connection.config(apsw.SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, 1)
 
@@ -80,7 +84,19 @@ class Projections:
         return Version(number, name, state, bool(inline), model, held, fingerprint, self._decoded(said), *rest)
 
     def _decoded(self, said: str) -> Compiled:
-        """What `encoded` wrote; with SQLite's parser, since a cold run would load another."""
+        """What was written of a compiled projection; with SQLite's parser, since a cold run would load another."""
+        if said not in self._known:
+            compiled = self._read(said)
+            if why := wrong(compiled):
+                raise VerificationError(
+                    f"{self.path} is damaged",
+                    why=f"what it keeps of a projection was not written by esctl: {why}",
+                    fix="esctl model show > model.toml; esctl projection drop NAME",
+                )
+            self._known[said] = compiled
+        return self._known[said]
+
+    def _read(self, said: str) -> Compiled:
 
         def pairs(key: str) -> dict[str, str]:
             return dict(self._execute("select key, value from json_each(?, '$.' || ?)", (said, key)).fetchall())  # type: ignore[arg-type]  # of two columns
@@ -96,7 +112,7 @@ class Projections:
         """Within a transaction: keep a new version, which gets its number, and make its tables; `said`: its compiled
         form as JSON. Raises ConflictError where a table of such a name is there.
         """
-        version.version = self._execute("select 1 + ifnull(max(version), 0) from projections").get
+        version.version = self._free(version)
         values = (
             version.version, version.name, version.state, version.inline, version.model, version.held,
             version.fingerprint, said, version.reducer, version.position, version.made
@@ -104,19 +120,38 @@ class Projections:
         self._run(f"insert into projections ({_COLUMNS}) values ({', '.join('?' * len(values))})", values)
         away = self._away(version) if version.state == BUILDING else []
         for table, statement in version.compiled.tables.items():
-            if self._execute("select exists(select 1 from sqlite_schema where name = ?)", (table,)).get:
-                raise ConflictError(
-                    f"the projection {version.name} cannot have the table {table}: one of that name is there",
-                    why="it is another projection's, or somebody made it by hand",
-                    fix=f"rename it in the model, or: sqlite3 {self.path} 'drop table {table}'",
-                    table=table,
-                )
+            if self._is_there(table):
+                raise self._taken(version, table)
             self._run(f"create table {statement}")
         for name, statement in version.compiled.indexes.items():
             self._run(statement.format(name=quoted(f"{name}__{version.version}")))
         if version.state != LIVE:
             self._rename((table, version.actual(table)) for table in version.compiled.tables)
             self._rename((there, table) for table, there in away)
+
+    def _free(self, version: Version) -> int:
+        """A number that no version has, and that would give no table or index the name of another."""
+        number: int = self._execute("select 1 + ifnull(max(version), 0) from projections").get
+        names = (*version.compiled.tables, *version.compiled.indexes)
+        while any(self._is_there(f"{name}__{number}") for name in names):
+            number += 1
+        return number
+
+    def _is_there(self, name: str) -> bool:
+        """Whether the file has something of a name; to SQLite, X and x are one."""
+        sql = "select exists(select 1 from main.sqlite_schema where lower(name) = lower(?))"
+        return bool(self._execute(sql, (name,)).get)
+
+    def _taken(self, version: Version, table: str) -> ConflictError:
+        """Why a version cannot have a table."""
+        owners = (v.name for v in self.versions() if table.lower() in {v.actual(t).lower() for t in v.compiled.tables})
+        owner = next((owner for owner in owners if owner != version.name), None)
+        return ConflictError(
+            f"the projection {version.name} cannot have the table {table}: one of that name is there",
+            why=f"the projection {owner} still has it" if owner else "somebody made it by hand",
+            fix=f"apply a model without {owner} first" if owner else "rename either; esctl leaves it as it is",
+            table=table,
+        )
 
     def save(self, version: Version) -> None:
         """Within a transaction: keep what is known of a version by now."""
@@ -152,7 +187,7 @@ class Projections:
             if not live.fingerprint:  # it holds what was erased
                 self.let_go(live)
                 continue
-            self._rename((table, f"{table}__{live.version}") for table in live.compiled.tables)
+            self._rename((table, f"{table}__{live.version}") for table in self._there(live))
             live.state = PREVIOUS
             self.save(live)
         self._rename((version.actual(table), table) for table in version.compiled.tables)
@@ -164,23 +199,52 @@ class Projections:
 
     def _away(self, version: Version) -> list[tuple[str, str]]:
         """Have the tables of the live version stand elsewhere; where they were, and where they are."""
-        moved = [(t, f"{t}__{live.version}") for live in self._others(version, LIVE) for t in live.compiled.tables]
+        lives = self._others(version, LIVE)
+        moved = [(table, f"{table}__{live.version}") for live in lives for table in self._there(live)]
         self._rename(moved)
         return moved
 
     def _rename(self, names: Iterable[tuple[str, str]]) -> None:
-        for old, new in names:
+        for old, new in list(names):
+            if self._is_there(new):
+                raise ConflictError(
+                    f"a projection's table cannot be called {new}: something of that name is there",
+                    why="esctl calls older versions of tables so",
+                    fix="rename yours; esctl leaves it as it is",
+                    table=new,
+                )
             self._run(f"alter table main.{quoted(old)} rename to {quoted(new)}")
 
     # Rows
 
-    def feed(self, version: Version, query: Query) -> None:
+    def feed(self, version: Version, query: Query, *, note: bool = False) -> None:
         """Have the handlers of a version take the events of a query; of one in the log, within a transaction.
 
-        Raises HandlerFailed; the transaction then has to be left by raising, if SQLite has not left it already.
+        Raises HandlerFailed; the transaction then has to be left by raising, if SQLite has not left it already. With
+        `note`, which costs a call an event, it names the event.
         """
+        self._unshadow(version)
         with self.placed(version):
-            self._feed(version, query)
+            self._feed(version, query, note=note)
+
+    def attempt(self, version: Version, query: Query) -> None:
+        """The same for what may fail without harm: HandlerFailed then says whether it is undone."""
+        self._run("savepoint esctl_attempt")
+        try:
+            self.feed(version, query, note=True)
+        except HandlerFailed as failed:
+            if self._connection.in_transaction:
+                self._run("rollback to esctl_attempt; release esctl_attempt")
+                failed.undone = True
+            raise
+        self._run("release esctl_attempt")
+
+    def _unshadow(self, version: Version) -> None:
+        """Let go of temporary tables, which would be taken for those of a version in the log."""
+        if self._scratched and version.state != SCRATCH:
+            for table in self._scratched:
+                self._run(f"drop table if exists temp.{quoted(table)}")
+            self._scratched.clear()
 
     def placed(self, version: Version) -> Placed | _InPlace:
         """Within a transaction: a block in which a version's tables have the names that the model gives them."""
@@ -198,7 +262,7 @@ class Projections:
         self._rename((table, version.actual(table)) for table in version.compiled.tables)
         self._rename((there, table) for table, there in away)
 
-    def _feed(self, version: Version, query: Query) -> None:
+    def _feed(self, version: Version, query: Query, *, note: bool) -> None:
         query.types, query.upcasting = version.compiled.types, version.compiled.upcasting
         bounded = self._bounded(query)
         bounded.conditions.append("e.data is not null")  # what was erased is nobody's
@@ -207,33 +271,56 @@ class Projections:
         given, woven = version.compiled.columns, bounded.woven is not None
         # Names are joined where they are wanted; else a handler is chosen by the number of its type.
         names = woven or "stream" in given or "type" in given
-        into = self._into(version, self._numbers(version.compiled) if not names else {})
-        columns = ", ".join([*given.values(), "type" if names else "type_id"])
+        numbers = {} if names else self._numbers(version.compiled)
+        self._guard.present = {str(n).lower() for (n,) in self._execute("select name from main.sqlite_schema")}
+        into = self._into(version, numbers, note=note)
+        columns, self._noted = ", ".join([*given.values(), "type" if names else "type_id"]), None
         try:
             for window in Windows(self._reading, bounded, size):
                 with window as (table, bounds), self._patience:
                     source = bounded.sql(columns, reverse=False, table=table, names=names)
                     self._run(f"{into} {source}", {**bounded.parameters, **bounds, "most": bounded.limit})
+                self._noted = None
         except MisfitError as error:  # an upcast that cannot be done, or SQLite's word on a handler
-            raise HandlerFailed(str(error.details.get("reason") or error.__cause__ or error.what)) from error
+            position = error.details.get("position")
+            reason = str(error.details.get("reason") or error.__cause__ or error.what)
+            raise self._failed(reason, numbers, position if isinstance(position, int) else None) from error
         except HandlerError as error:
-            raise HandlerFailed(error.what.replace("an expression of the model", "it")) from error
+            raise self._failed(error.what.replace("an expression of the model", "it"), numbers) from error
         except (apsw.ConstraintError, apsw.MismatchError, apsw.SQLError, apsw.AuthError) as error:
-            raise HandlerFailed(str(error)) from error
+            raise self._failed(str(error), numbers) from error
+        if version.state != SCRATCH and not self._connection.in_transaction:
+            raise HandlerFailed("it ended the transaction")
+
+    def _failed(self, reason: str, numbers: Mapping[str, int], position: int | None = None) -> HandlerFailed:
+        """What is said of a failure, of the event that was noted last."""
+        if position is not None or self._noted is None:
+            return HandlerFailed(reason, position)
+        position, said = self._noted
+        types: dict[object, str] = {number: name for name, number in numbers.items()}
+        return HandlerFailed(reason, position, types.get(said, str(said)))
+
+    def _note(self, position: int, type_: object) -> None:
+        self._noted = position, type_
 
     def _numbers(self, compiled: Compiled) -> dict[str, int]:
         """The numbers of the types that have handlers, of those that the log knows."""
         found = self._execute(_NUMBERS, (apsw.carray(tuple(compiled.on)),)).fetchall()
         return dict(found)  # type: ignore[arg-type]  # of two columns
 
-    def _into(self, version: Version, numbers: Mapping[str, int]) -> str:
+    def _into(self, version: Version, numbers: Mapping[str, int], *, note: bool) -> str:
         """The beginning of a statement that feeds; the view and its triggers are made when first needed.
 
         They are part of the transaction that they are made in, and gone when that is rolled back. With `numbers`, types
-        are told by these.
+        are told by these; with `note`, each handler begins by noting its event.
         """
         compiled = version.compiled
-        view = f"{FED}{version.version}_{version.fingerprint[:8]}_{len(numbers)}"
+        mark = version.fingerprint[:8] if version.fingerprint.isalnum() else ""
+        view = f"{FED}{version.version}_{mark}_{len(numbers)}{'n' * note}"
+        begun = f"select {NOTE}(new.position, new.esctl_type); " if note else ""
+        if note and not self._notes:
+            self._connection.create_scalar_function(NOTE, self._note, 2)  # type: ignore[arg-type]  # it takes these
+            self._notes = True
         columns = [*compiled.columns, "esctl_type"]
         if not self._execute("select exists(select 1 from sqlite_temp_schema where name = ?)", (view,)).get:
             self._weaving().allow(*compiled.on.values())
@@ -245,7 +332,9 @@ class Projections:
                 when = f"new.esctl_type {f'= {told[type_]}' if type_ != ANY else f'not in ({others})'}"
                 self._guard.defining = trigger = f"{view}_{number}"
                 try:
-                    self._run(f"create temp trigger {trigger} instead of insert on {view} when {when} begin {sql} end")
+                    self._run(
+                        f"create temp trigger {trigger} instead of insert on {view} when {when} begin {begun}{sql} end"
+                    )
                 finally:
                     self._guard.defining = ""
         return f"insert into {view} ({', '.join(columns)})"
@@ -282,19 +371,21 @@ class Projections:
         position `most`; the position up to which they do.
         """
         self._run(_ROOM)
-        for statement in version.compiled.tables.values():
+        for table, statement in version.compiled.tables.items():
+            self._run(f"drop table if exists temp.{quoted(table)}")
             self._run(f"create temp table {statement}")
+            self._scratched.add(table)
         for name, statement in version.compiled.indexes.items():
             self._run(statement.format(name=quoted(name)))
         if base is None:
             return 0
         with _Moment(self._connection):
+            self._run("pragma defer_foreign_keys = on")  # children may come before their parents
             there = self.version(base.version)
             if there is None or there.position > most or there.fingerprint != base.fingerprint:
                 return 0
             for table in there.compiled.tables:
-                names = [quoted(column) for column in self.columns(table, stored=True)]
-                columns = ", ".join(names if self._without_rowid(table) else ["rowid", *names])
+                columns = ", ".join(map(quoted, (*self._rowid(table), *self.columns(table, stored=True))))
                 source = f"main.{quoted(there.actual(table))}"
                 self._run(f"insert into temp.{quoted(table)} ({columns}) select {columns} from {source}")
             return there.position
@@ -327,10 +418,13 @@ class Projections:
         sql = "select name from pragma_table_xinfo(?) where pk order by pk"
         return [str(name) for (name,) in self._execute(sql, (table,))]
 
-    def _without_rowid(self, table: str) -> bool:
-        return bool(
-            self._execute("select max(wr) from pragma_table_list where name = ? and schema = 'temp'", (table,)).get
-        )
+    def _rowid(self, table: str) -> tuple[str, ...]:
+        """What the number of a row is called in a temporary table; nothing where it has none that can be named."""
+        sql = "select max(wr) from pragma_table_list where name = ? and schema = 'temp'"
+        taken = {column.lower() for column in self.columns(table)}
+        if self._execute(sql, (table,)).get:
+            return ()
+        return next(((name,) for name in ("rowid", "_rowid_", "oid") if name not in taken), ())
 
     def select(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> Iterator[tuple[Any, ...]]:
         """Rows of a statement of ours over the tables. Raises HandlerFailed for what does not fit into them."""
@@ -338,6 +432,32 @@ class Projections:
             yield from self._execute(sql, parameters)
         except (apsw.ConstraintError, apsw.MismatchError, apsw.SQLError, apsw.TooBigError) as error:
             raise HandlerFailed(str(error)) from error
+
+
+def wrong(compiled: Compiled) -> str:
+    """What is wrong with a compiled projection that a file holds: whatever is run of it outside its own triggers."""
+    for table in compiled.tables:
+        if is_taken(table):
+            return f"the table {table} is the log's own"
+    for name, expression in compiled.columns.items():
+        field = is_field(name) and is_field_of_payload(expression)
+        if not field and (name not in CONDITION_COLUMNS or expression != name):
+            return f"{expression} is no column of an event"
+    expressions = {
+        sql
+        for schemas in compiled.upcasting.values()
+        for shapes in schemas.values()
+        for shape in shapes
+        for sql in (shape.data, shape.hidden)
+        if sql is not None
+    }
+    if not expressions:
+        return ""
+    judge = Judge(failing=True)
+    try:
+        return next((why for sql in expressions if (why := judge.expression(sql, state=False))), "")
+    finally:
+        judge.close()
 
 
 class Placed:

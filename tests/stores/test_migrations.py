@@ -68,7 +68,9 @@ def test_a_new_logs_file_is_set_up(log_path: Path, pragma: str, value: object) -
     assert ask(log_path, f"pragma {pragma}") == [value]
 
 
-@pytest.mark.parametrize("table", ["events", "streams", "types", "head", "snapshots"])
+@pytest.mark.parametrize(
+    "table", ["events", "streams", "types", "head", "snapshots", "segments", "erased", "projections"]
+)
 def test_every_table_is_strict(log_path: Path, table: str) -> None:
     assert ask(log_path, f"select strict from pragma_table_list where name = '{table}'") == [1]
 
@@ -199,7 +201,7 @@ def unfinished(tmp_path: Path) -> Path:
 
 
 def test_a_log_without_tables_needs_every_migration(unfinished: Path) -> None:
-    assert migrations.pending(unfinished) == ["m001_events", "m002_model", "m003_archive"]
+    assert migrations.pending(unfinished) == ["m001_events", "m002_model", "m003_archive", "m004_projections"]
 
 
 def test_asking_what_is_pending_changes_nothing(unfinished: Path) -> None:
