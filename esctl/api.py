@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import msgspec
 
-from esctl import aggregates, copies, marks, plan, verify
+from esctl import aggregates, copies, marks, plan, projected, projections, verify
 from esctl.decoded import Event as Event  # noqa: PLC0414 - part of this API
 from esctl.decoded import decoded
 from esctl.errors import EsctlError, RefusedError, UsageError
@@ -29,6 +29,7 @@ from esctl.log import EventLog, Guard
 from esctl.marks import Mark
 from esctl.ndjson import Defaults, deeper, parser
 from esctl.points import query_of
+from esctl.projected import Asked
 from esctl.sql import check_condition
 from esctl.times import Point, parse_point, utc_text
 
@@ -177,6 +178,39 @@ class Log:
         """Have a model file hold from here on; False where it does already. Raises RefusedError for a wrong one."""
         draft = plan.sound(Path(path))
         return plan.apply(self._log, draft, self._log.definitions.position) is not None
+
+    def project(self, *names: str) -> dict[str, int]:
+        """Bring projections (all, or those named) to the head; their positions. Raises HandlerError where one stops."""
+        done = projections.Run()
+        for _ in projections.run(self._log, names, done):
+            pass
+        done.end()
+        return {str(record["projection"]): int(str(record["position"])) for record in done.records}
+
+    def rows(
+        self,
+        projection: str,
+        *,
+        table: str | None = None,
+        where: str | None = None,
+        order_by: str | None = None,
+        limit: int | None = None,
+        until: str | None = None,
+        as_of: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """The rows of a projection as they were brought up to date, or as they were at a point; see
+        `esctl projection show`.
+        """
+        asked = Asked(table, where, order_by, limit)
+        declared = projections.declared(self._log, projection)
+        if until is None and as_of is None:
+            found = projected.rows(self._log, declared, asked, built=False)
+        else:
+            with EventLog(self._log.path) as past:  # a picture takes a connection of its own
+                for _ in projected.at(past, declared, query_of(past, None, until=until, as_of=as_of)):
+                    pass
+                found = projected.rows(past, declared, asked, built=True)
+        return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
 
     def show(self, reference: int | str) -> Event:
         """The event of a position or an id; raises NotFoundError."""

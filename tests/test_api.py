@@ -459,6 +459,26 @@ def test_a_state_is_what_the_events_add_up_to_at_a_point(modelled: Log) -> None:
 def test_every_method_is_tested_here() -> None:
     methods = {name for name in vars(Log) if not name.startswith("_")}
     assert methods == {
-        "append", "append_all", "apply_model", "backup", "close", "head", "info", "log_id", "mark", "marks", "replay",
-        "show", "state", "verify", "version",
+        "append", "append_all", "apply_model", "backup", "close", "head", "info", "log_id", "mark", "marks",
+        "project", "replay", "rows", "show", "state", "verify", "version",
     }  # fmt: skip
+
+
+def test_rows_of_a_projection_are_as_they_were_brought_up_to_date_or_as_of_a_point(tmp_path: Path) -> None:
+    model = tmp_path / "model.toml"
+    model.write_text("""
+[projection.counts]
+table = "create table counts(type text primary key, n integer)"
+[projection.counts.on]
+"*" = "insert into counts values (new.type, 1) on conflict do update set n = n + 1"
+""")
+    with open_log(tmp_path / "log.db", write=True, create=True) as log:
+        log.apply_model(model)
+        log.append_all([{"stream": "s", "type": type_} for type_ in "ABA"])
+        assert log.rows("counts") == []
+        assert log.project() == {"counts": 4}
+        assert log.rows("counts", order_by="n desc") == [{"type": "A", "n": 2}, {"type": "B", "n": 1}]
+        assert log.rows("counts", until="#2") == [{"type": "A", "n": 1}]
+        assert log.rows("counts", where="n > 1", limit=5) == [{"type": "A", "n": 2}]
+        log.append("s", "A")
+        assert log.project("counts") == {"counts": 5}
