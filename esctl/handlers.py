@@ -291,7 +291,7 @@ def _given(sql: str, fields: dict[str, str]) -> str:
 
 def seen(projection: Projection, upcasting: Upcasting) -> Upcasting:
     """The upcasts that a projection's handlers may see: of types that they name, or that become one of these."""
-    if ANY in projection.on:
+    if ANY in projection.on or not projection.on:  # a function is given every event
         return upcasting
     named = set(projection.on)
     return {

@@ -24,7 +24,7 @@ def watched(items: Iterable[T], label: str, total: int | None, weight: Callable[
             yield item
             done += weight(item)
             if bar is None and time.monotonic() - start > PROGRESS_AFTER:
-                bar = _Bar(label, total)
+                bar = _Bar(label, total, start)
             if bar is not None:
                 bar.show(done)
     finally:
@@ -35,7 +35,7 @@ def watched(items: Iterable[T], label: str, total: int | None, weight: Callable[
 class _Bar:
     """A bar of rich; loaded when one is needed."""
 
-    def __init__(self, label: str, total: int | None) -> None:
+    def __init__(self, label: str, total: int | None, start: float) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -48,7 +48,7 @@ class _Bar:
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(show_speed=False))
         rate = TextColumn("{task.completed:,} events, {task.fields[rate]:,.0f}/s")
         self._progress = Progress(*columns, rate, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
-        self._start = time.monotonic()
+        self._start = start
         self._task = self._progress.add_task(label, total=total, rate=0)
         self._progress.start()
 

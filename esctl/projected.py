@@ -15,27 +15,34 @@ from esctl.projections import AT_ONCE, live, needs_reducer
 from esctl.query import Query
 from esctl.readmodels import SCRATCH, HandlerFailed, Version
 from esctl.sql import check_condition, quoted
+from esctl.stores.base import Projections
 
 BEFORE = "esctl_before_"  # how the store calls what it has put aside, with a number a table
 
 
 class Picture(NamedTuple):
-    """Some rows of a table of a projection: its columns, the rows, and the sum of each column that was asked for."""
+    """Some rows of a table of a projection: its columns, the rows, the sum of each column that was asked for, and the
+    columns that are to have bars.
+    """
 
     table: str
     columns: list[str]
     rows: list[tuple[Any, ...]]
     totals: Mapping[str, Any]
+    bars: list[str]
 
 
 class Asked(NamedTuple):
-    """Which rows, in which order (`column`, `column desc`, with commas), how many, and of which columns the sums."""
+    """Which rows, in which order (`column`, `column desc`, with commas), how many; and the columns that are to have
+    sums and bars.
+    """
 
     table: str | None = None
     where: str | None = None
     order_by: str | None = None
     limit: int | None = None
     totals: Sequence[str] = ()
+    bars: Sequence[str] = ()
 
 
 def at(log: EventLog, projection: Projection, query: Query, definitions: Definitions | None = None) -> Iterator[int]:
@@ -110,14 +117,23 @@ def rows(log: EventLog, projection: Projection, asked: Asked, *, built: bool) ->
     chosen += f" order by {order}" * bool(order)
     chosen += f" limit {asked.limit}" if asked.limit is not None else ""
     sums = [_column(name, columns, "--total") for name in asked.totals]
+    bars = [_column(name, columns, "--bars") for name in asked.bars]
     try:
         found = list(store.select(chosen))
-        made = (
-            next(store.select(f"select {', '.join(f'sum({quoted(n)})' for n in sums)} from ({chosen})")) if sums else ()
-        )
+        made = {name: _sum(store, name, chosen) for name in sums}
     except HandlerFailed as failed:
         raise UsageError(f"--where {str(asked.where)[:80]!r} fails on a row: {failed.reason}") from failed
-    return Picture(table, columns, found, dict(zip(sums, made, strict=True)))
+    return Picture(table, columns, found, made, bars)
+
+
+def _sum(store: Projections, name: str, chosen: str) -> Any:
+    """The sum of a column of numbers over some rows."""
+    column = quoted(name)
+    odd = f"count(*) filter (where typeof({column}) not in ('integer', 'real', 'null'))"
+    total, others = next(store.select(f"select ifnull(sum({column}), 0), {odd} from ({chosen})"))
+    if others:
+        raise UsageError(f"--total: {name} is no column of numbers", why="it has texts")
+    return total
 
 
 def _column(name: str, columns: Sequence[str], option: str) -> str:

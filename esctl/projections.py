@@ -37,6 +37,7 @@ class Run:
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.failures: list[HandlerError] = []
+        self.skipped: list[str] = []  # kept by Python functions, which nobody named
 
     def end(self) -> None:
         """Raise HandlerError where a projection was stopped."""
@@ -175,9 +176,15 @@ def run(log: EventLog, names: Sequence[str], done: Run) -> Iterator[int]:
     for name in names:
         if any(version.name == name and version.state == DROPPED for version in versions):
             revive(log, name)
+    by_function = {version.name for version in versions if version.state != DROPPED and not version.compiled.on}
     chosen = dict.fromkeys(names or (version.name for version in versions if version.state != DROPPED))
     for name in chosen:
-        yield from _run(log, name, done)
+        if name not in by_function:
+            yield from _run(log, name, done)
+        elif names:
+            done.failures.append(needs_reducer(name))
+        else:
+            done.skipped.append(name)
 
 
 def quick(log: EventLog, names: Sequence[str]) -> list[Record] | None:
@@ -199,7 +206,15 @@ def quick(log: EventLog, names: Sequence[str]) -> list[Record] | None:
     except HandlerFailed:
         return None
     after = {version.version: version for version in log.store.projections().versions()}
+    order = {name: number for number, name in enumerate(names)}
+    lives.sort(key=lambda version: order.get(version.name, 0))
     return [told(version, after.get(version.version, version)) for version in lives]
+
+
+def waiting(log: EventLog) -> bool:
+    """Whether any projection lacks events."""
+    versions = log.store.projections().versions()
+    return any(lag(log, version) for version in versions if version.state in (LIVE, BUILDING))
 
 
 def ahead(log: EventLog, names: Sequence[str] = ()) -> int:
@@ -212,9 +227,6 @@ def ahead(log: EventLog, names: Sequence[str] = ()) -> int:
 def _run(log: EventLog, name: str, done: Run) -> Iterator[int]:
     """Bring the versions of a projection to the head: the live one for its readers, and then the one that is to be."""
     versions = _named(log, name)
-    if any(not version.compiled.on for version in versions):
-        done.failures += [needs_reducer(name)] * any(v.position < log.head()[0] for v in versions)
-        return
     building = any(version.state == BUILDING for version in versions)
     before = {version.version: version for version in versions}
     for version in versions:
@@ -266,6 +278,8 @@ def catch_up(
                 version, head = projections.version(number), log.head()[0]
                 if version is None or version.state not in (LIVE, BUILDING):
                     return
+                if feed is None and not version.compiled.on:
+                    raise needs_reducer(version.name)
                 search.noting = search.noting or version.failed is not None
                 last = min(search.last(version.position), head)
                 read, began = last - version.position, time.monotonic()
@@ -373,6 +387,8 @@ def rebuild(log: EventLog, name: str, *, from_scratch: bool, reducer: str | None
     One that was dropped simply begins anew.
     """
     projection = declared(log, name)
+    if not projection.on and reducer is None:
+        raise needs_reducer(name)
     with log.transaction():
         sync(log)
         versions = {version.state: version for version in _named(log, name)}
@@ -398,11 +414,13 @@ def roll_back(log: EventLog, name: str) -> int:
         sync(log)
         versions = {version.state: version for version in _named(log, name)}
         previous = versions.get(PREVIOUS)
+        if previous is not None and not previous.compiled.on:
+            raise needs_reducer(name)
         if previous is None:
             raise NotFoundError(
                 f"there is no previous version of {name}",
                 why="one is kept when a rebuild takes its place",
-                fix="esctl projection list",
+                fix=f"esctl projection rebuild {name}",
             )
         if BUILDING in versions:
             projections.let_go(versions[BUILDING])

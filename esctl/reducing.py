@@ -52,11 +52,15 @@ class Rows(MutableMapping[Key, dict[str, Any]]):
     def __setitem__(self, key: Key, row: dict[str, Any]) -> None:
         row = {**row, **dict(zip(self._key, self._values(key), strict=True))}
         names = ", ".join(quoted(name) for name in row)
-        sql = f"insert or replace into {quoted(self._table)} ({names}) values ({', '.join('?' * len(row))})"
+        self._drop(key)
+        sql = f"insert into {quoted(self._table)} ({names}) values ({', '.join('?' * len(row))})"
         list(self._store.select(sql, tuple(row.values())))
 
     def __delitem__(self, key: Key) -> None:
         self[key]
+        self._drop(key)
+
+    def _drop(self, key: Key) -> None:
         list(self._store.select(f"delete from {quoted(self._table)} where {self._where}", self._values(key)))
 
     def __iter__(self) -> Iterator[Key]:
@@ -104,8 +108,12 @@ def _version(log: EventLog, name: str, said: str) -> int:
     """The version that a function keeps: the live one, if it has kept it so far, or else one beside it."""
     projections.synced(log)
     versions = [version for version in log.store.projections().versions() if version.name == name]
-    for version in versions:
+    for version in versions:  # the live one comes first
         if version.state in (LIVE, BUILDING) and version.reducer == said:
+            with log.transaction():
+                for other in versions:
+                    if other.state == BUILDING and other.version != version.version:
+                        log.store.projections().let_go(other)
             return version.version
     live = next((version for version in versions if version.state in (LIVE, DROPPED)), None)
     if live is not None and live.state == LIVE and live.reducer is None and not live.position:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from rich.style import Style  # noqa: TID253
 from rich.table import Table  # noqa: TID253
 from rich.text import Text  # noqa: TID253
 
-from esctl.text import clean
+from esctl.text import Json, clean
 
 MEASURED = 1000  # rows that decide the widths of columns; what comes later is cut to them
 HINT_ROWS = 1000
@@ -26,7 +27,19 @@ ENOUGH = 20  # of the last column, before which no spare one has to go
 MAX_NAME = 20  # beside 48 bars and a count, on 80 columns
 _TIMES = ("time", "recorded", "created", "taken", "first_recorded", "last_recorded")
 _MINUTES = ("first_time", "last_time")
-_COUNTS = ("misfits", "failed", "events", "streams", "types", "bytes", "payload_bytes", "file_bytes")
+_COUNTS = (
+    "rows",
+    "lag",
+    "read",
+    "misfits",
+    "failed",
+    "events",
+    "streams",
+    "types",
+    "bytes",
+    "payload_bytes",
+    "file_bytes",
+)
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
@@ -52,7 +65,6 @@ class Column(msgspec.Struct, frozen=True):
 
 _PLAIN = Column()
 BAR_CELLS = 12
-_KEPT = "\u00a0"  # rich takes blanks at the end of a cell away, and would move what stands before them
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -63,6 +75,8 @@ def formatted(name: str, value: object, look: Look, column: Column) -> str:
             return format(value, column.format)
         except (ValueError, OverflowError):
             return shown(name, value, look)
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:.15g}"  # as SQLite's own shell has it: 0.3 for the sum of 0.1 and 0.2
     return shown(name, value, look)
 
 
@@ -99,9 +113,10 @@ def read_model(
     widths = fit(widths, screen.width - 2 * (len(widths) - 1))
     grid = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for i, width in enumerate(widths):
-        align: Any = looks[i].align or ("right" if numeric[i] else "left")
+        align: Any = "left" if bars[i] else looks[i].align or ("right" if numeric[i] else "left")
         style = _style(looks[i].style)
-        grid.add_column(_beside(labels[i], "", width, bars[i]), justify=align, no_wrap=True, width=width, style=style)
+        room = bars[i] if cell_len(labels[i]) <= width - bars[i] else 0
+        grid.add_column(_beside(labels[i], "", width, room), justify=align, no_wrap=True, width=width, style=style)
     for row, values in zip(cells, rows, strict=True):
         drawn = (_beside(row[i], bar(values[i], most[i]), width, bars[i]) for i, width in enumerate(widths))
         grid.add_row(*drawn)
@@ -117,8 +132,7 @@ def _beside(cell: str, drawn: str, width: int, room: int, style: str = "") -> Te
     if not room:
         return Text(_cut(cell, width), style)
     cell = _cut(cell, max(1, width - room))
-    text = " " * (width - room - cell_len(cell)) + cell + " " + drawn.ljust(room - 1)
-    return Text(text[:-1] + text[-1].replace(" ", _KEPT), style)
+    return Text(" " * (width - room - cell_len(cell)) + cell + " " + drawn, style)
 
 
 def _style(text: str) -> Style:
@@ -185,7 +199,7 @@ def table(
     header = [header[i] for i in kept]
     first = [[row[i] for i in kept] for row in measured]
     source = ([row[i] for i in kept] for row in everything)
-    numeric = {i for i in range(len(header)) if first and all(isinstance(row[i], int | float | None) for row in first)}
+    numeric = {i for i in range(len(header)) if first and all(_is_number(row[i]) for row in first)}
     cells = [[shown(name, value, look) for name, value in zip(header, row, strict=True)] for row in first]
     widths = [max([cell_len(clean(name)), *(cell_len(row[i]) for row in cells)]) for i, name in enumerate(header)]
     if look.wide:
@@ -201,6 +215,12 @@ def table(
         ]
     if count > HINT_ROWS:
         yield f"({count:,} rows; -o ndjson or csv for programs, --limit or --last for fewer)\n"
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, Json):
+        return value[:1] in "-0123456789"
+    return isinstance(value, int | float | None)
 
 
 def _kept(

@@ -430,3 +430,19 @@ def test_what_is_silenced_is_not_heard() -> None:
     program = "from esctl import output; print('before', flush=True); output.silence(); print('after' * 9999)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert (done.stdout, done.stderr) == (b"before\n", b"")
+
+
+# Read models
+
+
+def test_a_read_model_is_drawn_with_the_columns_that_its_model_describes_in_whatever_case() -> None:
+    looks = {"Spent": {"label": "Geld", "format": ",.2f"}}
+    drawn = output.read_model(["name", "spent"], [["a", 1.5]], looks, {"spent": 1.5}, ["SPENT"])
+    head, row, _, total = (line.split() for line in drawn.splitlines())
+    assert (head, row, total) == (["name", "Geld"], ["a", "1.50", "█" * 12], ["1.50"])
+
+
+def test_a_repaint_clears_the_terminal_and_shows_what_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINES", "4")
+    assert printed(output.repaint, "1\n2\n") == b"\x1b[H\x1b[J1\n2\n"
+    assert printed(output.repaint, "1\n2\n3\n4\n5\n") == b"\x1b[H\x1b[J1\n2\n3\n"

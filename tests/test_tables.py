@@ -13,7 +13,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esctl.tables import HINT_ROWS, Look, fit, local, pairs, shown, sparkline, table, tree
+from esctl.tables import (
+    BAR_CELLS,
+    HINT_ROWS,
+    Column,
+    Look,
+    bar,
+    fit,
+    local,
+    pairs,
+    read_model,
+    shown,
+    sparkline,
+    table,
+    tree,
+)
 from esctl.text import clean
 
 PLAIN = Look(color="never")
@@ -253,3 +267,77 @@ def test_a_tree_deeper_than_the_terminal_is_wide_shows_all_the_same(monkeypatch:
     monkeypatch.setenv("COLUMNS", "80")
     text = tree([(depth, f"#{depth}") for depth in range(200)], PLAIN)
     assert all(f"#{depth}" in text for depth in range(200))
+
+
+# Read models
+
+
+def modelled(header: list[str], rows: list[list[Any]], columns: int = 80, look: Look = PLAIN, **more: Any) -> list[str]:
+    """The lines of a read model, without what is blank at their ends."""
+    looks, totals = more.get("looks", {}), more.get("totals", {})
+    with terminal(columns):
+        return [line.rstrip() for line in read_model(header, rows, look, looks, totals).splitlines()]
+
+
+def test_a_model_says_what_a_column_is_called_and_how_its_numbers_look() -> None:
+    looks = {"spent": Column("Spent", ",.2f"), "name": Column("Customer", align="right")}
+    assert modelled(["name", "spent", "n"], [["a", 1234.5, 10], ["bcd", None, 2]], looks=looks) == [
+        "Customer     Spent   n", "       a  1,234.50  10", "     bcd         -   2",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("format_", ["nonsense", "d", "s", "{", ".2f}"])
+def test_a_format_that_does_not_fit_a_number_shows_it_as_it_is(format_: str) -> None:
+    assert modelled(["n"], [[1.5]], looks={"n": Column(format=format_)}) == ["  n", "1.5"]
+
+
+def test_a_style_that_is_none_is_no_style_and_colours_are_for_those_who_want_them() -> None:
+    looks = {"n": Column(style="no such style at all")}
+    assert modelled(["n"], [[1]], looks=looks) == ["n", "1"]
+    red = {"n": Column(style="red")}
+    assert "\x1b[31m" in "".join(modelled(["n"], [[1]], look=Look(color="always"), looks=red))
+    assert "\x1b" not in "".join(modelled(["n"], [[1]], looks=red))
+
+
+def test_sums_stand_below_a_rule_in_the_format_of_their_column() -> None:
+    looks = {"n": Column("N", ",.1f")}
+    assert modelled(["a", "n"], [["x", 1000], ["y", 2]], looks=looks, totals={"n": 1002}) == [
+        "a        N", "x  1,000.0", "y      2.0", "─  ───────", "   1,002.0",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "drawn_"),
+    [(0, ""), (-5, ""), (None, ""), ("5", ""), (12, "█" * 12), (24, "█" * 12), (6, "█" * 6), (6.5, "██████▌"),
+     (float("inf"), "█" * 12)],
+)  # fmt: skip
+def test_a_bar_is_as_long_as_its_share_of_the_largest(value: object, drawn_: str) -> None:
+    assert bar(value, 12) == drawn_.ljust(BAR_CELLS)
+    assert bar(value, 0) == " " * BAR_CELLS
+
+
+def test_bars_stand_beside_their_numbers_below_a_head_that_is_whole() -> None:
+    looks = {"n": Column("A long name", bar=True)}
+    head, one, two = modelled(["n", "x"], [[1, "a"], [2, "b"]], looks=looks)
+    assert head.split() == ["A", "long", "name", "x"]
+    assert (one.count("█"), two.count("█")) == (6, 12)
+    assert one.index("█") == two.index("█")
+    assert one.rindex("a") == two.rindex("b") == head.rindex("x")
+
+
+@settings(max_examples=100)
+@given(some_rows(least=0), st.integers(40, 200), st.booleans())
+def test_no_line_of_a_read_model_is_wider_than_the_terminal(
+    made: tuple[list[str], list[list[Any]]], columns: int, bars: bool
+) -> None:
+    header, rows = made
+    looks = {header[0]: Column(bar=bars)}
+    lines = modelled(header, rows, columns, looks=looks, totals={header[-1]: 5})
+    assert len(lines) == 3 + len(rows)
+    assert max(map(cells, lines)) <= columns
+    assert all(line == clean(line) for line in lines)
+
+
+def test_wide_cuts_nothing_of_a_read_model() -> None:
+    lines = modelled(["a", "b"], [["x" * 100, "y" * 100]], 40, WIDE, looks={"b": Column("L" * 120)})
+    assert "…" not in "".join(lines)

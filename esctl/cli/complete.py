@@ -85,6 +85,10 @@ def _of_group(before: list[str], word: str) -> Iterator[str]:
         yield from subverbs(before[0])
     elif before[0] == "snapshot":
         yield from _names(before, "stream", word)
+    elif before[0] == "projection" and before[1] != "list":
+        yield from _projections(before)
+    elif before[0] == "archive" and before[1] not in ("create", "list"):
+        yield from _segments(before)
     elif before[:2] == ["upcast", "show"]:
         yield from _names(before, "type", word)
 
@@ -95,6 +99,23 @@ def _aggregates(before: list[str]) -> Iterator[str]:
 
     with EventLog(find(_log(before)), timeout=0.2) as log:
         yield from log.definitions.model.aggregates
+
+
+def _projections(before: list[str]) -> Iterator[str]:
+    from esctl.cli.locate import find  # noqa: PLC0415
+    from esctl.log import EventLog  # noqa: PLC0415
+
+    with EventLog(find(_log(before)), timeout=0.2) as log:
+        yield from log.definitions.model.projections
+
+
+def _segments(before: list[str]) -> Iterator[str]:
+    from esctl import archive  # noqa: PLC0415
+    from esctl.cli.locate import find  # noqa: PLC0415
+    from esctl.log import EventLog  # noqa: PLC0415
+
+    with EventLog(find(_log(before)), timeout=0.2) as log:
+        yield from (segment.name for segment in archive.archived(log))
 
 
 def _log(before: list[str]) -> str | None:

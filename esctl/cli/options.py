@@ -92,7 +92,7 @@ class Command(TyperCommand):
         if given["format"] == "cloudevents" and ctx.info_name != "replay":
             raise UsageError(
                 "-o cloudevents is for events",
-                why=f"esctl {ctx.info_name} prints none",
+                why=f"{ctx.command_path} prints none",
                 fix="esctl replay -o cloudevents",
             )
         ctx.obj = Shared(**given)

@@ -37,4 +37,6 @@ def command(
         raise UsageError("a field is a name, or names with dots: data.amount")
     if not by and not measures:
         raise UsageError("it is not said what to tell", fix="esctl project --group-by type --count")
-    output.listed(grouping.grouped(sys.stdin.buffer, by, measures or [Measure("count")]), ctx.obj.rendering)
+    measures = measures or [Measure("count")]
+    records = grouping.grouped(sys.stdin.buffer, by, measures)
+    output.listed(records, ctx.obj.rendering, names=grouping.names(by, measures))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import typer
 
 from esctl import output, plan, progress, projected, projections
@@ -23,7 +24,7 @@ ABOUT = "Read models as tables: list, status, show, run, rebuild, rollback, diff
 EXAMPLES = """Examples:
   esctl projection run                    brings every projection to the head of the log; what cron runs
   esctl projection run customer_orders --follow
-  esctl projection show customer_orders --order-by "total_spent desc" --limit 10 --total total_spent
+  esctl projection show customer_orders --order-by "spent desc" --limit 10 --total spent
   esctl projection show daily_revenue --bars revenue --until 2026-01-31
   esctl projection status                 rows, checkpoint, lag, size, last error; exit 9 if one was stopped
   esctl projection rebuild customer_orders   beside the old table, which is read until the new one has caught up
@@ -38,6 +39,7 @@ STATUS = (
     "failed", "handler", "error", "failed_at"
 )  # fmt: skip
 SPARE = ("failed_at", "reducer", "fingerprint", "version", "lag_seconds", "bytes")
+SHORT = 0.5  # seconds that a reader waits for a lock, to catch up
 CELLS = ("table", "change", "key", "column", "before", "after")
 
 Name = typer.Argument(metavar="NAME", help="The projection.")
@@ -120,6 +122,9 @@ def _tell(done: projections.Run, shared: Shared, *, all_: bool) -> None:
     """Print what became of each projection; those that follow tell only what went on."""
     moved = [record for record in done.records if all_ or record["read"]]
     (output.listed if shared.rendering == "table" else output.records)(moved, shared.rendering)
+    if not shared.quiet and all_:
+        for name in done.skipped:
+            output.say(f"note: {name} is kept by a Python function: projection run --reducer MODULE:FUNCTION {name}")
     if not all_:
         for failure in done.failures:
             output.say(f"warning: {failure.what}: {failure.why}")
@@ -156,7 +161,8 @@ def _through(ctx: typer.Context, log: EventLog, name: str, number: int) -> None:
     _watch(projections.catch_up(log, number), f"building {name}", total)
     after = log.store.projections().version(number)
     if before is not None and after is not None:
-        output.records([projections.told(before, after)], ctx.obj.rendering)
+        rendering = ctx.obj.rendering
+        (output.listed if rendering == "table" else output.records)([projections.told(before, after)], rendering)
 
 
 def show(
@@ -175,46 +181,48 @@ def show(
 ) -> None:
     """Print a projection's rows, after it has caught up; where 10,000 events are missing or more, it says how many."""
     shared: Shared = ctx.obj
-    asked, at_point = Asked(table, where, order_by, limit, total), until is not None or as_of is not None
+    asked, at_point = Asked(table, where, order_by, limit, total, bars), until is not None or as_of is not None
     if watch and not sys.stdout.isatty():
         raise UsageError("--watch paints on a terminal", fix=f"esctl projection run {name} --follow")
     if at_point and (fresh or watch):
         raise UsageError("the past does not move", why="--fresh and --watch are for what is now")
-    with _opened(ctx, write=not at_point) as log:
+    with _opened(ctx, write=not at_point, wait=fresh or watch) as log:
         projection = projections.declared(log, name)
         if at_point:
             query = query_of(log, None, until=until, as_of=as_of)
             _watch(projected.at(log, projection, query), "building", min(query.until, log.head()[0]))
-            _print(projected.rows(log, projection, asked, built=True), projection, shared, bars)
+            _print(projected.rows(log, projection, asked, built=True), projection, shared)
             return
         while True:
             log.store.changed()
-            behind = _fresh(log, name, always=fresh or watch)
+            _fresh(log, name, always=fresh or watch, quiet=shared.quiet)
             picture = projected.rows(log, projection, asked, built=False)
             if not watch:
                 break
-            output.repaint(_drawn(picture, projection, bars))
+            output.repaint(_drawn(picture, projection))
             while not log.store.changed():
                 time.sleep(POLL_SECONDS)
-        _print(picture, projection, shared, bars)
-    if behind and not shared.quiet:
-        output.say(f"note: {name} is {behind:,} event{'s' * (behind != 1)} behind; --fresh catches up")
+        _print(picture, projection, shared)
 
 
-def _opened(ctx: typer.Context, *, write: bool) -> EventLog:
-    """The log open for writing, if it can be."""
+def _opened(ctx: typer.Context, *, write: bool, wait: bool) -> EventLog:
+    """The log open for writing, if it can be; who only wants to see the rows does not wait long for a lock."""
+    if not wait:
+        ctx.obj = msgspec.structs.replace(ctx.obj, timeout=min(ctx.obj.timeout, SHORT))
     if write:
         with suppress(UnavailableError):
             return opened(ctx, write=True, bulk=True)
     return opened(ctx)
 
 
-def _fresh(log: EventLog, name: str, *, always: bool) -> int:
-    """Have a projection catch up where it is not far behind, or it is asked for; how many events it is behind then."""
+def _fresh(log: EventLog, name: str, *, always: bool, quiet: bool) -> None:
+    """Have a projection catch up where it is not far behind, or it is asked for; say how many events it is behind."""
     try:
         if projections.current(log) is None:
             projections.synced(log)
         version = projections.live(log, name)
+        if always and not version.compiled.on:
+            raise projections.needs_reducer(name)
         if version.compiled.on and (always or projections.lag(log, version) < projections.FEW):
             done = _run(log, [name])
             for failure in done.failures:
@@ -222,25 +230,28 @@ def _fresh(log: EventLog, name: str, *, always: bool) -> int:
     except UnavailableError as error:
         if always:
             raise
-        output.say(f"note: it did not catch up: {error.what}")
-    return projections.lag(log, projections.live(log, name))
+        if not quiet:
+            output.say(f"note: it did not catch up: {error.what}")
+    version = projections.live(log, name)
+    behind = projections.lag(log, version)
+    if behind and not quiet:
+        how = f"run {name}" if version.compiled.on else f"run --reducer MODULE:FUNCTION {name}"
+        built = "is" if version.position else "is not built yet:"
+        output.say(f"note: {name} {built} {behind:,} event{'s' * (behind != 1)} behind   (esctl projection {how})")
 
 
-def _drawn(picture: Picture, projection: Projection, bars: list[str]) -> str:
-    return output.read_model(picture.columns, picture.rows, projection.columns, picture.totals, bars)
+def _drawn(picture: Picture, projection: Projection) -> str:
+    return output.read_model(picture.columns, picture.rows, projection.columns, picture.totals, picture.bars)
 
 
-def _print(picture: Picture, projection: Projection, shared: Shared, bars: list[str]) -> None:
+def _print(picture: Picture, projection: Projection, shared: Shared) -> None:
     """Print rows; what is drawn is drawn in tables, and elsewhere sums are said beside the data."""
-    for bar in bars:
-        if bar.lower() not in {column.lower() for column in picture.columns}:
-            raise UsageError(f"--bars: there is no column {bar!r}", why=f"it has {', '.join(picture.columns)}")
     if shared.rendering == "table":
-        output.text(_drawn(picture, projection, bars))
+        output.text(_drawn(picture, projection))
         return
     output.answer(picture.columns, picture.rows, shared.rendering)
     for column, value in picture.totals.items():
-        output.say(f"total {column}: {value if value is not None else 0}")
+        output.say(f"total {column}: {value}")
 
 
 def diff(
@@ -297,8 +308,11 @@ def verify(ctx: typer.Context, names: list[str] = Names) -> None:
     """Build projections anew, up to where they are, and compare every cell; exit 6 if one differs."""
     wrong: list[str] = []
     with opened(ctx) as log:
-        known = [version.name for version in log.store.projections().versions() if version.state == "live"]
+        lives = [version for version in log.store.projections().versions() if version.state == "live"]
+        known = [version.name for version in lives if version.compiled.on]
         chosen = [projections.declared(log, name).name for name in names or ()] or known
+        if not names and len(known) < len(lives) and not ctx.obj.quiet:
+            output.say("note: what Python functions keep is not verified")
     for name in chosen:
         with opened(ctx) as log:  # each with temporary tables of its own
             if _print_cells(_cells(projected.checked(log, name), log.head()[0]), ctx.obj):
@@ -332,7 +346,7 @@ def drop(
         brief = [{key: record[key] for key in ("projection", "version", "tables")} for record in records]
         if not dry_run:
             told = ", ".join(str(record["tables"]) for record in records)
-            agree(f"the tables {told} go; they can be built again", yes=shared.yes, quiet=shared.quiet)
+            agree(f"these tables are dropped, and can be built again: {told}", yes=shared.yes, quiet=shared.quiet)
             projections.drop(log, name)
         output.records(brief, shared.rendering)
 

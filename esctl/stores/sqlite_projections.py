@@ -189,6 +189,7 @@ class Projections:
                 continue
             self._rename((table, f"{table}__{live.version}") for table in self._there(live))
             live.state = PREVIOUS
+            live.failed = live.handler = live.error = live.failed_at = None
             self.save(live)
         self._rename((version.actual(table), table) for table in version.compiled.tables)
         version.state = LIVE

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from esctl import open_log
 from esctl.cli.complete import candidates
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -47,6 +48,29 @@ def test_words_that_may_come_next_are_completed(words: list[str], found: list[st
 def test_where_there_is_no_log_there_is_nothing_to_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ESCTL_LOG", str(tmp_path / "none.db"))
     assert candidates(["replay", ""]) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["projection", "r"], ["run", "rebuild", "rollback"]),
+        (["projection", "show", "--ba"], ["--bars"]),
+        (["projection", "show", ""], ["orders", "payments"]),
+        (["projection", "run", "p"], ["payments"]),
+        (["projection", "run", "payments", "o"], ["orders"]),
+        *((["projection", v, "or"], ["orders"]) for v in ("status", "rebuild", "rollback", "diff", "verify", "drop")),
+        (["projection", "list", ""], []),
+        (["projection", "diff", "orders", "--from", ""], ["audited"]),
+    ],
+)  # fmt: skip
+def test_names_of_projections_are_completed(log: Path, tmp_path: Path, words: list[str], found: list[str]) -> None:
+    (tmp_path / "model.toml").write_text(
+        '[projection.orders]\ntable = "create table orders(a)"\n'
+        '[projection.payments]\ntable = "create table payments(a)"\n'
+    )
+    with open_log(log, write=True) as opened:
+        opened.apply_model(tmp_path / "model.toml")
+    assert sorted(candidates(words)) == sorted(found)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from esctl import open_log, projections
 from esctl.cli import app, fast
 from esctl.events import Event, NewEvent
 from esctl.log import EventLog
@@ -46,9 +47,41 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         log.append(STORED)
     migrations.create(made / "empty.db")
     (made / "text.db").write_text("no log")
+    _with_projections(made)
     (made / "data.json").write_text('{"from":"file"}')
     (made / "folder").mkdir()
     return made
+
+
+PROJECTED = """
+[projection.names]
+table = "create table names(stream text primary key, events integer not null)"
+on."*" = "insert into names values (new.stream, 1) on conflict do update set events = events + 1"
+[projection.strict]
+table = "create table strict(stream text primary key)"
+on.Placed = "insert into strict values (new.stream)"
+"""
+
+
+def _with_projections(folder: Path) -> None:
+    """Logs with projections: all at the head but for one event, one never run, one stopped, one dropped."""
+    (folder / "projected.toml").write_text(PROJECTED)
+    for name, after, ways in (
+        ("projected.db", "s-9", [[]]), ("never.db", "s-9", []), ("stopped.db", "order-1", [[]]),
+        ("dropped.db", "s-9", [[], ["drop"]]),
+    ):  # fmt: skip
+        shutil.copy(folder / "esctl.db", folder / name)
+        with open_log(folder / name, write=True) as log:
+            log.apply_model(folder / "projected.toml")
+        with EventLog(folder / name, write=True) as events:
+            for way in ways:
+                if way:
+                    projections.drop(events, "strict")
+                else:
+                    for _ in projections.run(events, [], projections.Run()):
+                        pass
+            with events.transaction():
+                events.append([(after, "Placed", "e5", None, 1, "{}", "{}", None)])
 
 
 @pytest.fixture(autouse=True)
@@ -171,6 +204,13 @@ TAKEN: dict[str, tuple[list[str], int]] = {
     "replay the log's own": (["replay", "$esctl"], 3),
     "replay no log": (["replay", "--log", "nothing.db"], 3),
     "replay a text": (["replay", "--log", "text.db"], 7),
+    "projection run": (["projection", "run", "--log", "projected.db"], 0),
+    "projection run, the log first": (["projection", "run", "-l", "projected.db", "names"], 0),
+    "projection run of some": (["projection", "run", "strict", "--log", "projected.db"], 0),
+    "projection run of two": (["projection", "run", "strict", "names", "--log", "projected.db"], 0),
+    "projection run on no log": (["projection", "run", "-l", "nothing.db"], 3),
+    "projection run on a text": (["projection", "run", "-l", "text.db"], 7),
+    "projection run where one was dropped": (["projection", "run", "-l", "dropped.db"], 0),
     "head": (["head"], 0),
     "head of another log": (["head", "--log", "empty.db"], 0),
     "head of no log": (["head", "-l", "nothing.db"], 3),
@@ -209,6 +249,11 @@ HANDED_OVER: dict[str, list[str]] = {
     "a name that is not UTF-8": ["append", "\udcff", "T"],
     "no expectation": ["append", "s", "T", "--expect", "some"],
     "an empty expectation": ["append", "s", "T", "--expect", ""],
+    "a log without projections": ["projection", "run"],
+    "a projection that is not there": ["projection", "run", "nmaes", "-l", "projected.db"],
+    "a projection that is not there among others": ["projection", "run", "names", "x", "-l", "projected.db"],
+    "a projection that will stop": ["projection", "run", "-l", "stopped.db"],
+    "a projection that was dropped": ["projection", "run", "strict", "-l", "dropped.db"],
 }
 NOT_PLAIN: list[list[str]] = [
     [],
@@ -254,6 +299,16 @@ NOT_PLAIN: list[list[str]] = [
     ["replay", "-h"],
     ["replay", "-o", "csv"],
     ["replay", "--lo", "esctl.db"],
+    ["projection"],
+    ["projection", "show", "names"],
+    ["projection", "run", "--follow"],
+    ["projection", "run", "names", "--reducer", "m:f"],
+    ["projection", "run", "-o", "json"],
+    ["projection", "run", "-q"],
+    ["projection", "run", "--log"],
+    ["projection", "--log", "esctl.db", "run"],
+    ["--log", "esctl.db", "projection", "run"],
+    ["run", "projection"],
     ["head", "x"],
     ["head", "--format", "json"],
     ["head", "--log"],
@@ -284,6 +339,7 @@ def test_a_command_line_that_is_not_plain_is_not_parsed(argv: list[str], folder:
         ("ESCTL_FORMAT", "json", ["replay"]),
         ("ESCTL_FORMAT", "", ["head"]),
         ("ESCTL_FORMAT", "csv", ["append", "s", "T"]),
+        ("ESCTL_FORMAT", "csv", ["projection", "run", "-l", "projected.db"]),
         ("ESCTL_MAX_EVENT", "5", ["append", "s", "T"]),
         ("ESCTL_MAX_EVENT", "x", ["append", "s", "T"]),
     ],
@@ -306,6 +362,39 @@ def test_on_a_terminal_events_are_shown_the_long_way(folder: Path) -> None:
     with os.fdopen(slave, "w") as terminal, chdir(folder), redirect_stdout(terminal):
         assert fast.run(["replay"]) is None
     os.close(master)
+
+
+def projected(path: Path) -> object:
+    """What a log keeps of its projections, rows and checkpoints, without when it was made."""
+    with EventLog(path) as log:
+        store = log.store.projections()
+        versions = [(v.name, v.version, v.state, v.position, v.failed) for v in store.versions()]
+        tables = {v.name: list(store.select(f"select * from {v.name} order by 1")) for v in store.versions()}
+    return versions, tables
+
+
+@pytest.mark.parametrize("names", [[], ["names"], ["strict", "names"]], ids=["all", "one", "two"])
+def test_a_run_the_short_way_keeps_the_same_rows_and_checkpoints(
+    folder: Path, tmp_path: Path, names: list[str]
+) -> None:
+    argv = ["projection", "run", *names, "--log", "projected.db"]
+    kept = []
+    for number, way in enumerate((short, app.run)):
+        copy = tmp_path / str(number)
+        shutil.copytree(folder, copy)
+        assert run_in(copy, way, argv)[0] == 0
+        kept.append(projected(copy / "projected.db"))
+    assert kept[0] == kept[1] != projected(folder / "projected.db")
+
+
+def test_a_run_that_has_little_to_do_does_not_load_the_model(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    monkeypatch.setattr(EventLog, "definitions", property(lambda _: pytest.fail("the model is loaded")))
+    code, out, err = run_in(copy, short, ["projection", "run", "-l", "projected.db"])
+    assert (code, len(out.splitlines()), err) == (0, 2, "")
 
 
 def test_a_plain_command_line_is_read_as_it_stands() -> None:

@@ -143,3 +143,57 @@ def test_a_question_is_asked_of_the_whole_log_and_answered_in_its_order(run: Run
     assert [json.loads(line) for line in succeeded(run("query", asked)).splitlines()] == [
         {"type": f"T{n}", "events": 1} for n in (3, 2, 1)
     ]
+
+
+# States and projections
+
+MODEL = """
+[aggregate.s]
+streams = "s-*"
+initial = { sum = 0 }
+on."*".add = { sum = "$.n" }
+[projection.kinds]
+table = "create table kinds(type text primary key, n real not null)"
+on."*" = "insert into kinds values (new.type, new.data ->> 'n')"
+"""
+
+
+@pytest.fixture
+def modelled(run: Run, tmp_path: Path) -> Run:
+    """The same with a model that has states and a projection."""
+    (tmp_path / "model.toml").write_text(MODEL, encoding="utf-8")
+    assert run("model", "apply", "model.toml").returncode == 0
+    return run
+
+
+def test_states_are_rows_with_the_fields_of_state(modelled: Run) -> None:
+    rows = [json.loads(line) for line in succeeded(modelled("query", "select * from states order by 1")).splitlines()]
+    told = [json.loads(succeeded(modelled("state", f"s-{n}"))) for n in (0, 1)]
+    assert [{**row, "state": json.loads(row["state"])} for row in rows] == told
+    asked = "select aggregate, sum(state ->> 'sum') as total from states group by 1"
+    assert succeeded(modelled("query", asked)) == '{"aggregate":"s","total":7.5}\n'
+
+
+def test_a_projection_is_asked_as_it_is_with_a_note_where_it_is_behind(modelled: Run) -> None:
+    asked = "select type, n from kinds order by type desc limit 1"
+    done = modelled("query", asked)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "note: kinds is 3 events behind   (esctl projection run kinds)\n"
+    assert modelled("query", asked, "-q").stderr == ""
+    assert modelled("projection", "run").returncode == 0
+    assert succeeded(modelled("query", asked)) == '{"type":"T3","n":3.5}\n'
+
+
+def test_projections_states_and_events_answer_together(modelled: Run) -> None:
+    assert modelled("projection", "run").returncode == 0
+    asked = (
+        "select l.stream, sum(k.n) = s.state ->> 'sum' as same from log l join kinds k using (type)"
+        " join states s using (stream) group by 1"
+    )
+    assert [json.loads(line)["same"] for line in succeeded(modelled("query", asked)).splitlines()] == [1, 1]
+
+
+@pytest.mark.parametrize("sql", ["delete from kinds", "insert into kinds values ('x', 1)", "select * from kindz"])
+def test_a_projection_cannot_be_changed_by_a_question(modelled: Run, sql: str) -> None:
+    done = modelled("query", sql)
+    assert (done.returncode, done.stdout) == (2, "")
