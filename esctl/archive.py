@@ -180,8 +180,11 @@ def problems(log: EventLog, segment: Segment) -> Iterator[str]:
     try:
         frames = archive.frames(segment)
         yield from _tiles(segment, frames)
-        if digest_of(_parts(log, archive, segment, frames)) != segment.sha256:
+        sizes: list[int] = []
+        if digest_of(_measured(_parts(log, archive, segment, frames), sizes)) != segment.sha256:
             yield "its SHA-256 is not the one that was written down"
+        if sum(sizes) != segment.size:
+            yield "it has more or fewer bytes than were written down"
         for frame in frames:
             lines = segments.decoded(
                 segments.decompress(frame, archive.packed(frame, segment), segment.name), segment.name
@@ -252,6 +255,13 @@ def _parts(log: EventLog, archive: Archive, segment: Segment, frames: Sequence[F
     yield segments.trailer(
         log.log_id, frames, segment.after, erased, [archive.salts(frame, segment) for frame in frames]
     )
+
+
+def _measured(parts: Iterable[bytes], sizes: list[int]) -> Iterator[bytes]:
+    """The parts as they pass, whose sizes are kept."""
+    for part in parts:
+        sizes.append(len(part))
+        yield part
 
 
 def findings(log: EventLog, *, full: bool) -> Iterator[Finding]:

@@ -208,6 +208,7 @@ NOTES = {
     "the hash after": "update segments set after = zeroblob(32) where first = 1",
     "the digest": "update segments set sha256 = zeroblob(32) where first = 1",
     "the size of its lines": "update segments set raw_bytes = 1 where first = 1",
+    "its size": "update segments set bytes = bytes - 4 where first = 1",
     "own events": "update frames set own = 1 where first = 1",
     "a frame": "delete from frames where first = 1",
 }
