@@ -12,6 +12,7 @@ from esctl import aggregates, conformance, projections, schemas, upcasts
 from esctl.definitions import Applied, Definitions, checked, record, shared
 from esctl.errors import ConflictError, HandlerError, MisfitError, NotFoundError, RefusedError, UnavailableError
 from esctl.events import max_event_bytes
+from esctl.handlers import mark, seen
 from esctl.log import EventLog
 from esctl.marks import actor
 from esctl.model import ANY, Aggregate, Model, Problem, Rule, Upcast, fingerprint, refusal
@@ -214,12 +215,25 @@ class _Costs:
         if kind == "upcast":
             type_, _, schema = name.rpartition(" ")
             stale = sum(saved.upcasts != self._drafted.upcasts for saved in self._saved)
-            return change._replace(events=self._counts.get((type_, int(schema)), 0), snapshots=stale, misfits=misfits)
+            events = self._counts.get((type_, int(schema)), 0)
+            return change._replace(events=events, snapshots=stale, projections=self._seeing(type_), misfits=misfits)
         if kind == "aggregate":
             return self._aggregate(change)
         if kind == "rule":
             return self._rule(change)
         return change._replace(projections=int(change.change != "new")) if kind == "projection" else change
+
+    def _seeing(self, type_: str) -> int:
+        """How many projections will be built anew for what events of a type are read as: those that did not change
+        themselves.
+        """
+        held, drafted = self._log.definitions, self._drafted
+        same = (p for name, p in drafted.model.projections.items() if held.model.projections.get(name) == p)
+        return sum(
+            mark(projection, held.upcasting) != mark(projection, drafted.upcasting)
+            for projection in same
+            if type_ in {**seen(projection, held.upcasting), **seen(projection, drafted.upcasting)}
+        )
 
     def unfoldable(self, but: set[str]) -> Iterator[Change]:
         """Aggregates that stay as they are, and of which a stream cannot be folded with what else changes.

@@ -213,6 +213,8 @@ def against(log: EventLog, name: str, drafted: Definitions) -> Iterator[int | Ce
 def checked(log: EventLog, name: str) -> Iterator[int | Cell]:
     """How the rows of a live version differ from those of the same definition built anew: none may."""
     version, projection = live(log, name), log.definitions.model.projections[name]
+    if not version.compiled.on:
+        raise needs_reducer(name)
     if version.fingerprint != handlers.mark(projection, log.definitions.upcasting):
         raise UsageError(
             f"{name} is not what the model says by now",

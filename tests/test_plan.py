@@ -398,3 +398,10 @@ def test_a_draft_s_fingerprint_follows_text_and_files(folder: Path) -> None:
     second = plan.sound(folder / "model.toml").fingerprint
     (folder / "model.toml").write_text((folder / "model.toml").read_text() + "\n", encoding="utf-8")
     assert len({first, second, plan.sound(folder / "model.toml").fingerprint}) == 3
+
+
+def test_an_upcast_tells_how_many_projections_it_has_built_anew(log: EventLog, folder: Path) -> None:
+    sees = "[projection.{0}]\ntable = 'create table {0}(a)'\n[projection.{0}.on]\n{1} = 'delete from {0}'\n"
+    projections = sees.format("paid", "Paid") + sees.format("any_type", '"*"') + sees.format("placed", "Placed")
+    applied(log, folder, projections)
+    assert one(planned(log, folder, projections + RENAMED), "upcast").projections == 2
