@@ -63,6 +63,18 @@ say "Saved states make folding long streams fast, and change no answer. Take tho
 run "esctl snapshot take --due --quiet | wc -l"
 run "esctl snapshot list --format table | head -n 3"
 
+say "Projections are tables that events keep. Bring the model's three up to date, and look at one."
+run "esctl projection run"
+run "esctl projection show customer_orders --order-by 'spent desc' --limit 5 --total spent --format table"
+
+say "What came in on the first days of March; and in all of January, with the table built as it was then."
+run "esctl projection show daily_revenue --where \"day like '2026-03-0%'\" --bars revenue --format table"
+run "esctl projection show daily_revenue --until 2026-01-31 --total revenue --limit 3 --format table"
+
+say "The tables are plain tables of the file, and events make them again at any time."
+run "esctl query 'select status, payments, amount from payments_by_status' --format table"
+run "esctl projection status --format table"
+
 say "Write an event by hand. Nobody may have written to the stream meanwhile: expect the version that was read."
 run "esctl append order-1012 NoteAdded text='Customer called.' urgent:=true --meta actor=ann --expect 4"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -16,7 +17,9 @@ HELP = ROOT / "esctl" / "help"
 
 
 def lacks(tools: str) -> bool:
-    """Whether a block cannot be run here: `zstd`, `duckdb`, or `duckdb sqlite` for its extension."""
+    """Whether a block cannot be run here: `zstd`, `duckdb`, `duckdb sqlite` for its extension, `pandas` in Python."""
+    if tools == "pandas":
+        return importlib.util.find_spec("pandas") is None
     if tools and not shutil.which(tools.split(maxsplit=1)[0]):
         return True
     load = ["duckdb", "-c", "load sqlite"]  # loads what is installed; fetches nothing
@@ -35,11 +38,11 @@ def test_the_cookbooks_recipes_work(tmp_path: Path) -> None:
             for command, expected in commands(content):
                 check(command, expected, tmp_path, "bash")
                 ran += 1
-    assert ran > 40
+    assert ran > 100
 
 
 def test_every_block_of_the_cookbook_is_known() -> None:
-    known = {("console", tools) for tools in ("", "duckdb", "duckdb sqlite", "zstd")}
+    known = {("console", tools) for tools in ("", "datasette", "duckdb", "duckdb sqlite", "pandas", "zstd")}
     for language, words, _ in fences((HELP / "cookbook.md").read_text(encoding="utf-8")):
         assert (language, words) in known or re.fullmatch(r"[a-z_]+\.(?:bash|py)", words), (language, words)
 

@@ -339,13 +339,82 @@ def test_the_events_of_the_logs_own_are_what_the_page_says(tmp_path: Path) -> No
 
 def test_the_newest_log_has_all_that_its_version_can_hold() -> None:
     connection = sqlite3.connect(f"file:{OLD_LOGS[-1]}?immutable=1", uri=True)
-    for table in ("snapshots", "segments", "frames", "archived_streams", "archived_types", "archived_ids", "erased"):
+    tables = ["snapshots", "segments", "frames", "archived_streams", "archived_types", "archived_ids", "erased"]
+    for table in [*tables, "projections"]:
         assert connection.execute(f"select count(*) from {table}").fetchone() > (1,), table
     hot = connection.execute("select count(*), sum(data is null) from events").fetchone()
     gone = connection.execute("select count(*) from erased where position not in (select position from events)")
     assert hot > (10, 0)
     assert gone.fetchone() > (0,)
     connection.close()
+
+
+def projections_of(log: Path) -> list[sqlite3.Row]:
+    connection = sqlite3.connect(f"file:{log}?immutable=1", uri=True)
+    connection.row_factory = sqlite3.Row
+    found = connection.execute("select * from projections order by name, state").fetchall()
+    connection.close()
+    return found
+
+
+def test_the_newest_log_has_projections_of_several_kinds() -> None:
+    found = [(row["name"], row["state"], row["inline"]) for row in projections_of(OLD_LOGS[-1])]
+    assert found == [
+        ("customer_orders", "live", 0),
+        ("daily_revenue", "live", 0),
+        ("daily_revenue", "previous", 0),
+        ("payments_by_status", "live", 1),
+    ]
+
+
+def test_the_tables_of_versions_are_called_as_the_page_says() -> None:
+    assert "`<table>__<version>`" in PAGE
+    assert "`<index>__<version>`" in PAGE
+    connection = sqlite3.connect(f"file:{OLD_LOGS[-1]}?immutable=1", uri=True)
+    there = {name for (name,) in connection.execute("select name from sqlite_schema")}
+    connection.close()
+    for row in projections_of(OLD_LOGS[-1]):
+        compiled = json.loads(row["compiled"])
+        live = row["state"] == "live"
+        assert {table if live else f"{table}__{row['version']}" for table in compiled["tables"]} <= there
+        assert {f"{index}__{row['version']}" for index in compiled["indexes"]} <= there
+    assert "order_history_customer__1" in there
+
+
+def test_the_page_describes_every_column_of_projections() -> None:
+    section = PAGE.partition("\n## Projections\n")[2].partition("\n## ")[0]
+    described = re.findall(r"^    ([a-z_]+(?:, [a-z_]+)*)  +\S", section, re.MULTILINE)
+    named = {name for names in described for name in names.split(", ")}
+    failure = re.search(r"^    (failed, .*?)   ", section, re.MULTILINE)
+    assert failure is not None
+    assert named | set(failure[1].split(", ")) == set(projections_of(OLD_LOGS[-1])[0].keys())
+
+
+def test_projections_of_the_newest_log_go_on_and_are_right(tmp_path: Path) -> None:
+    shutil.copy(OLD_LOGS[-1], tmp_path / "log.db")
+    receipts = map(json.loads, esctl("projection", "run", "--log", "log.db", cwd=tmp_path).splitlines())
+    head = int(esctl("head", "--log", "log.db", cwd=tmp_path).split(":")[0])
+    assert {receipt["position"] for receipt in receipts} == {head}
+    assert esctl("projection", "verify", "--log", "log.db", cwd=tmp_path) == ""
+    assert '"switched":true' in esctl("projection", "rollback", "daily_revenue", "--log", "log.db", cwd=tmp_path)
+
+
+def test_projections_can_be_thrown_away_and_a_run_makes_them_anew(tmp_path: Path) -> None:
+    log = tmp_path / "log.db"
+    shutil.copy(OLD_LOGS[-1], log)
+    esctl("projection", "run", "--log", "log.db", cwd=tmp_path)
+    names = ("customer_orders", "daily_revenue", "payments_by_status")
+    before = [esctl("projection", "show", name, "--log", "log.db", cwd=tmp_path) for name in names]
+    tables = [
+        table if row["state"] == "live" else f"{table}__{row['version']}"
+        for row in projections_of(log)
+        for table in json.loads(row["compiled"])["tables"]
+    ]
+    for table in tables:
+        alter(log, f'drop table "{table}"')
+    alter(log, "delete from projections")
+    esctl("projection", "run", "--log", "log.db", cwd=tmp_path)
+    assert [esctl("projection", "show", name, "--log", "log.db", cwd=tmp_path) for name in names] == before
 
 
 def test_a_log_of_the_first_version_with_a_model_gives_the_states_that_it_gave(tmp_path: Path) -> None:

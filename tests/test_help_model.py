@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from esctl import aggregates
+from esctl import aggregates, projections
 from esctl.cli.app import options, subverbs, verbs
 from esctl.decoded import decoded
 from esctl.definitions import checked, shared
@@ -19,6 +19,7 @@ from esctl.log import EventLog
 from esctl.modelfile import OPERATIONS, UPCAST_OPERATIONS
 from esctl.ndjson import Defaults, parser
 from esctl.plan import apply, sound
+from esctl.projected import Asked, rows
 from esctl.query import Query
 from esctl.sql import check_condition
 from tests.transcripts import fences
@@ -233,6 +234,104 @@ def test_the_upcasts_of_the_page_are_read_as_it_says(log: EventLog) -> None:
 def test_an_expression_may_do_no_more_than_the_page_says(sql: str) -> None:
     problems = checked(f'{ON}compute = {{ x = "{sql}" }}', {})[1]
     assert [problem.place for problem in problems] == ["aggregate.a.on.T.compute.x"]
+
+
+# Projections
+
+
+PROJECTION = '[projection.t]\ntable = "create table t(k text primary key, n int not null default 1, status text)"\n'
+HANDLERS = re.findall(r"^    ((?:insert|update|delete) .*?)(?:  +.*)?$", PAGE, re.MULTILINE)
+
+
+def test_the_page_has_handlers_and_each_is_one() -> None:
+    assert len(HANDLERS) >= 4
+    for sql in HANDLERS:
+        text = f'{PROJECTION}[projection.t.on]\nT = """{sql.replace("(…)", "(new.stream, 1)")}"""'
+        assert checked(text, {})[1] == [], sql
+
+
+def test_the_page_names_every_key_of_a_projection_and_of_a_look() -> None:
+    section = PAGE.partition("\n## Projections\n")[2].partition("\n### Handlers\n")[0]
+    keys = re.findall(r"^    ([a-z_]+)  +\S", section, re.MULTILINE)
+    assert keys == ["table", "tables", "indexes", "on", "inline", "columns", "label", "format", "style", "align"]
+    for place in ("projection.t", "projection.t.columns.n"):
+        (problem,) = checked(f"{PROJECTION}[{place}]\nzzz = 1".replace("[projection.t]\nzzz", "zzz"), {})[1]
+        assert set(re.findall(r"\w+", problem.hint)) - {"the", "keys", "are"} <= set(keys)
+
+
+def test_the_page_shows_what_formats_make_of_numbers() -> None:
+    (line,) = re.findall(r"^    format +how numbers .*: (.*)$", PAGE, re.MULTILINE)
+    shown = re.findall(r'"([^"]+)" (\S+)', line)
+    assert len(shown) >= 4
+    numbers = {",.2f": 1234.5, ".1%": 0.125, "05d": 42, "+,d": 1234}
+    assert [(format_, format(numbers[format_], format_)) for format_, _ in shown] == shown
+    for format_, _ in shown:
+        assert checked(f"{PROJECTION}columns.n.format = {json.dumps(format_)}", {})[1] == []
+
+
+def test_the_styles_of_the_page_are_styles_of_richs() -> None:
+    from rich.style import Style
+
+    (line,) = re.findall(r"^    style +(.*)$", PAGE, re.MULTILINE)
+    styles = re.findall(r'"([^"]+)"', line)
+    assert len(styles) >= 3
+    assert [str(Style.parse(style)) for style in styles] == styles
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "insert into t(k) values (datetime('now'))",
+        "insert into t(k) values (random())",
+        "insert into t(k) select stream from log",
+        "delete from events",
+        "insert into t(k) select name from pragma_table_list",
+        "pragma user_version = 9",
+        "attach 'x.db' as x",
+        "update t set n = raise(abort, 'no')",
+        "with x as (select 1) insert into t(k) select * from x",
+    ],
+)
+def test_a_handler_may_do_no_more_than_the_page_says(sql: str) -> None:
+    problems = checked(f'{PROJECTION}[projection.t.on]\nT = """{sql}"""', {})[1]
+    assert [problem.place for problem in problems] == ["projection.t.on.T"]
+
+
+def projected(log: EventLog, name: str) -> list[tuple[object, ...]]:
+    """The rows of a projection after a run."""
+    run = projections.Run()
+    for _ in projections.run(log, [], run):
+        pass
+    run.end()
+    return rows(log, log.definitions.model.projections[name], Asked(), built=False).rows
+
+
+def test_the_projection_of_the_page_does_what_it_says(log: EventLog) -> None:
+    (text,) = [text for text in MODELS if "[projection.customer_orders]" in text]
+    have(log, text)
+    give(log, "OrderPlaced", '{"customer_id":"7","total":99.90}')
+    give(log, "OrderPlaced", '{"customer_id":"7","total":0.10}')
+    give(log, "OrderPlaced", '{"customer_id":"8","total":5}')
+    give(log, "OrderCancelled", '{"customer_id":"8"}')
+    assert [row[:3] for row in projected(log, "customer_orders")] == [("7", 2, 100.0), ("8", 0, 5.0)]
+
+
+def test_an_inline_projection_that_is_new_takes_what_is_stored_with_the_next_append(log: EventLog) -> None:
+    give(log, "T", "{}", stream="a")
+    have(log, PROJECTION + 'inline = true\non.T = "insert into t(k) values (new.stream)"')
+    give(log, "T", "{}", stream="b")
+    table = log.definitions.model.projections["t"]
+    assert [row[0] for row in rows(log, table, Asked(), built=False).rows] == ["a", "b"]
+    with pytest.raises(RefusedError, match="UNIQUE"):
+        give(log, "T", "{}", stream="a")
+
+
+def test_columns_and_inline_may_change_without_a_new_version(log: EventLog) -> None:
+    have(log, PROJECTION)
+    have(log, PROJECTION + 'inline = true\ncolumns.n.label = "Count"')
+    assert [version.state for version in log.store.projections().versions()] == ["live"]
+    have(log, PROJECTION.replace("default 1", "default 2"))
+    assert [version.state for version in log.store.projections().versions()] == ["live", "building"]
 
 
 def test_two_aggregates_that_match_one_stream_are_an_error() -> None:

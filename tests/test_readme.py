@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -45,10 +46,11 @@ def test_the_readmes_python_runs(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "1 OrderPlaced 3 {'customer_id': '7', 'total_amount': 99.9}",
-        "2 PaymentReceived 1 {'payment_id': 'p-1', 'amount': 99.9}",
+        "1 OrderPlaced 3 {'order_id': '1', 'customer_id': '7', 'total_amount': 99.9}",
+        "2 PaymentReceived 1 {'order_id': '1', 'payment_id': 'p-1', 'amount': 99.9}",
         "Placed Paid",
         "only a placed order can be paid",
+        "99.9 0.0",
     ]
 
 
@@ -77,6 +79,23 @@ def test_the_tour_shows_what_a_model_does(tour: Tour) -> None:
     assert re.findall(r"^exit (\d+)$", tour.stdout, re.MULTILINE) == ["10", "5", "4", "5"]
     assert "is refused: only a placed order can be paid" in tour.stderr
     assert re.search(r"^\$ esctl snapshot take --due.*\n35$", tour.stdout, re.MULTILINE)
+
+
+def test_the_tour_shows_projections(tour: Tour) -> None:
+    assert '{"projection":"payments_by_status",' in tour.stdout
+    assert re.search(r"^201 +9 +0 +923\.05 +2026-03-06$", tour.stdout, re.MULTILINE)
+    assert re.search(r"^2026-03-04 .*█", tour.stdout, re.MULTILINE)
+    shown = tour.stdout.partition("--until 2026-01-31 --total revenue")[2]
+    assert re.findall(r"^2026-\S+", shown, re.MULTILINE)[:3] == ["2026-01-02", "2026-01-04", "2026-01-06"]
+    assert re.search(r"^daily_revenue +\S+ +live ", shown, re.MULTILINE)
+
+
+def test_the_readme_has_the_first_screens_of_the_samples_projections() -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    sample = tomllib.loads((ROOT / "sample_data" / "shop.toml").read_text(encoding="utf-8"))
+    section = page.partition("\n## Projections\n")[2].partition("\n## ")[0]
+    shown = re.findall(r"^\$ esctl projection show (\w+)", section, re.MULTILINE)
+    assert shown == list(sample["projection"])
 
 
 def test_the_sample_is_what_its_script_makes() -> None:

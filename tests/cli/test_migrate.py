@@ -57,7 +57,7 @@ def test_a_log_that_is_up_to_date_needs_nothing(esctl: Run, log_path: Path, tmp_
 def test_check_says_by_its_exit_code_that_a_migration_is_needed(esctl: Run, old: Path, tmp_path: Path) -> None:
     done = esctl("migrate", "--check", "--log", "old.db")
     assert done.returncode == 7
-    assert json.loads(done.stdout)["pending"] == 3
+    assert json.loads(done.stdout)["pending"] == 4
     assert "fix: esctl migrate --log old.db" in done.stderr
     assert version(old) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["old.db"]
@@ -68,8 +68,8 @@ def test_a_dry_run_prints_the_plan_and_does_nothing(esctl: Run, old: Path, tmp_p
     assert done.returncode == 0
     assert json.loads(done.stdout) == {
         "log": "old.db",
-        "pending": 3,
-        "steps": "m001_events m002_model m003_archive",
+        "pending": 4,
+        "steps": "m001_events m002_model m003_archive m004_projections",
         "copy": None,
     }
     assert version(old) == 0

@@ -71,12 +71,18 @@ class Logs(NamedTuple):
     orders: Path
     wide: Path
     marked: Path
+    shop: Path
 
 
 def logs_in(folder: Path) -> Logs:
     """Make the logs of the screens."""
     lines = ORDERS.read_text().splitlines()
-    logs = Logs(made(folder / "orders.db", *lines), made(folder / "wide.db", *WIDE), made(folder / "marked.db", *lines))
+    shop = made(folder / "shop.db", *lines)
+    run(shop, "model", "apply", str(ORDERS.with_name("shop.toml")))
+    run(shop, "projection", "run")
+    logs = Logs(
+        made(folder / "orders.db", *lines), made(folder / "wide.db", *WIDE), made(folder / "marked.db", *lines), shop
+    )
     for mark in (("opening", "#1"), ("january", "#120"), ("today's-audit",)):
         run(logs.marked, "mark", *mark)
     return logs
@@ -108,11 +114,21 @@ COMMANDS: dict[str, list[str]] = {
     "error-near-miss": ["replay", "ordre-1001"],
     "error-where": ["replay", "--where", "amount > 100"],
     "error-option": ["replay", "--revrse"],
+    "projection-customer_orders": ["projection", "show", "customer_orders", "--order-by", "spent desc"],
+    "projection-daily_revenue": [
+        "projection", "show", "daily_revenue", "--limit", "20", "--bars", "revenue", "--total", "revenue"
+    ],
+    "projection-payments_by_status": ["projection", "show", "payments_by_status", "--total", "amount"],
+    "projection-until": ["projection", "show", "payments_by_status", "--until", "2026-01-31"],
+    "projection-list": ["projection", "list"],
+    "projection-diff": ["projection", "diff", "daily_revenue", "--from", "2026-01-28", "--to", "2026-01-30"],
+    "projection-error-near-miss": ["projection", "show", "daily_revenu"],
+    "projection-error-total": ["projection", "show", "daily_revenue", "--total", "revenu"],
     "wide-replay": ["replay"],
     "wide-streams": ["streams"],
     "wide-info": ["info"],
     "wide-show": ["show", "2"],
-}
+}  # fmt: skip
 # What differs from run to run, by the name before it or by its form.
 _VARIES = re.compile(
     r"^((?:log_id|created|recorded|first_recorded|last_recorded|file_bytes|salt|hash) +)\S.*|\b[0-9a-f]{64}\b",
@@ -124,7 +140,7 @@ _MARKED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+01")
 @cache
 def screen(logs: Logs, name: str, columns: int) -> str:
     """What a command shows at a width, with all that differs from run to run masked; its errors too."""
-    log = logs.wide if name.startswith("wide-") else logs.marked if name == "marks" else logs.orders
+    log = {"wide": logs.wide, "marks": logs.marked, "projection": logs.shop}.get(name.partition("-")[0], logs.orders)
     done = run(log, *COMMANDS[name], *([] if name == "head" else ["-o", "table"]), columns=columns)
     text = (done.stdout + done.stderr).replace(str(log), f"/logs/{log.name}")
     text = _VARIES.sub(lambda varying: f"{varying[1] or ''}~", text)
@@ -159,6 +175,7 @@ def cells(text: str) -> int:
 TABLES = [
     *("replay", "replay-stream", "replay-fields", "show-trace", "streams", "types", "marks", "query"),
     *("wide-replay", "wide-streams"),
+    *(name for name in COMMANDS if name.startswith("projection-") and "error" not in name),
 ]
 
 
@@ -182,6 +199,14 @@ def test_no_line_of_bars_is_wider_than_the_terminal_and_all_bars_begin_in_one_co
         # after the bars, two blanks and the count; 48 bars
         begins = {cells(re.sub(r"  [\d,]+$", "", line)) for line in bars}
         assert len(begins) == 1, block
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_all_bars_of_a_column_begin_in_one_place_and_its_heading_is_whole(logs: Logs, columns: int) -> None:
+    heading, *lines = screen(logs, "projection-daily_revenue", columns).splitlines()[1:]
+    assert "Revenue" in heading
+    begins = {found.start() for line in lines if (found := re.search("[▏▎▍▌▋▊▉█]", line))}
+    assert len(begins) == 1
 
 
 def test_columns_begin_at_the_same_place_in_every_row_whatever_is_in_them(logs: Logs) -> None:
