@@ -251,7 +251,7 @@ def compiled(projection: Projection, upcasting: Upcasting) -> Compiled:
     handlers = {type_: _given(body(sql), fields) for type_, sql in projection.on.items()}
     if len(fields) > MOST_FIELDS:
         fields, handlers = {}, {type_: body(sql) for type_, sql in projection.on.items()}
-    columns = dict.fromkeys(columns_of("\n".join(handlers.values())))
+    columns = dict.fromkeys(columns_of("\n".join(handlers.values()), failing=False))
     return Compiled(
         {name: tables[name] for name in projection.tables},
         indexes,

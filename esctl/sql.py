@@ -51,9 +51,10 @@ def is_field_of_payload(expression: str) -> bool:
     return re.fullmatch(rf"data ->> {FIELD_PATH}", expression, re.ASCII) is not None
 
 
-def columns_of(sql: str) -> list[str]:
-    """Which columns of `new` SQL names, with what a failure has to name."""
-    used = {name.lower() for name in re.findall(_USED, sql, re.IGNORECASE | re.DOTALL)} | {"position"}
+def columns_of(sql: str, *, failing: bool = True) -> list[str]:
+    """Which columns of `new` SQL names; with `failing`, with what a failure has to name."""
+    used = {name.lower() for name in re.findall(_USED, sql, re.IGNORECASE | re.DOTALL)}
+    used |= {"position"} if failing else set()
     return [name for name in CONDITION_COLUMNS if name in used]
 
 

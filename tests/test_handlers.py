@@ -442,7 +442,7 @@ def test_a_handler_is_the_body_of_a_trigger() -> None:
 
 def test_columns_are_those_that_handlers_name() -> None:
     made = compiled(projection({"A": 'insert into x values (new.time, NEW."stream")', "*": "select new . meta"}), {})
-    assert set(made.columns) == {"position", "time", "stream", "meta"}
+    assert set(made.columns) == {"time", "stream", "meta"}
 
 
 def test_a_fingerprint_is_that_of_the_rows_and_not_of_how_they_are_shown() -> None:

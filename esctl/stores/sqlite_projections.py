@@ -6,7 +6,7 @@ is not live trades places with the live one while it is fed, within the transact
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 
 import apsw
@@ -275,7 +275,7 @@ class Projections:
         numbers = {} if names else self._numbers(version.compiled)
         self._guard.present = {str(n).lower() for (n,) in self._execute("select name from main.sqlite_schema")}
         into = self._into(version, numbers, note=note)
-        columns, self._noted = ", ".join([*given.values(), "type" if names else "type_id"]), None
+        columns, self._noted = ", ".join(_fed(tuple(given.values()), "type" if names else "type_id", note=note)), None
         try:
             for window in Windows(self._reading, bounded, size):
                 with window as (table, bounds), self._patience:
@@ -322,7 +322,7 @@ class Projections:
         if note and not self._notes:
             self._connection.create_scalar_function(NOTE, self._note, 2)  # type: ignore[arg-type]  # it takes these
             self._notes = True
-        columns = [*compiled.columns, "esctl_type"]
+        columns = _fed(tuple(compiled.columns), "esctl_type", note=note)
         if not self._execute("select exists(select 1 from sqlite_temp_schema where name = ?)", (view,)).get:
             self._weaving().allow(*compiled.on.values())
             self._guard.tables[view] = set(compiled.tables)
@@ -459,6 +459,11 @@ def wrong(compiled: Compiled) -> str:
         return next((why for sql in expressions if (why := judge.expression(sql, state=False))), "")
     finally:
         judge.close()
+
+
+def _fed(columns: Collection[str], type_: str, *, note: bool) -> list[str]:
+    """What an event is fed as: the columns that are named, its type, and its position where that is noted."""
+    return [*columns, type_, *(["position"] if note and "position" not in columns else [])]
 
 
 class Placed:

@@ -1,0 +1,16 @@
+"""Kills of runs, rebuilds, rollbacks, applied models and archiving, in short; see tests/long for all of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_a_kill_at_a_random_moment_leaves_no_wrong_row_and_no_missing_table() -> None:
+    command = [sys.executable, "-m", "tests.long.kill9_projections", "--rounds", "4", "--events", "1000"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "0 wrong rows" in done.stdout
