@@ -10,17 +10,18 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
 from esctl import archive, chain, projections, segments
 from esctl.definitions import Definitions
-from esctl.errors import ConflictError, RefusedError, UsageError
+from esctl.errors import ConflictError, HandlerError, RefusedError, UsageError
 from esctl.events import SYSTEM_PREFIX, Event, ranges
 from esctl.log import EventLog
 from esctl.marks import actor
 from esctl.query import Query
+from esctl.readmodels import BUILDING, DROPPED, LIVE, Version
 from esctl.segments import Facts, Frame, Line, Packed, Segment
 from esctl.stores.base import Archive
 from esctl.verify import ERASED
@@ -147,7 +148,7 @@ def scrub(log: EventLog) -> bool:
     What SQLite leaves in the gap of a page when it moves cells to another, only writing all pages anew takes away.
     """
     archive.tidy(log)
-    projections.renew(log)
+    _renew(log)
     _, _, finished = log.store.compact(full=True)
     if finished:
         with log.transaction():
@@ -191,8 +192,61 @@ def _note(log: EventLog, positions: Sequence[int], digests: Sequence[bytes], kin
     archiving.leave(TRACES)
     for stream in {stream for stream, _, _ in kinds}:
         archiving.drop_snapshots(stream)
-    projections.spoil(log, set(positions), {(type_, schema) for _, type_, schema in kinds})
+    _spoil(log, set(positions), {(type_, schema) for _, type_, schema in kinds})
     return archiving.erase(positions, digests, event)
+
+
+# Projections
+
+
+def _spoil(log: EventLog, positions: Collection[int], kinds: set[tuple[str, int]]) -> None:
+    """Within the transaction that erases payloads at positions, of these stored types and schema versions: note which
+    versions may hold something of them. What is not live goes at once, and so does what only a function could build
+    again; `_renew` sees to the rest. A message that may quote a payload goes, too.
+    """
+    store, position = log.store.projections(), min(positions)
+    for version in store.versions():
+        if version.failed in positions:
+            version.failed = version.handler = version.error = version.failed_at = None
+            store.save(version)
+        if version.state == DROPPED or version.position < position or not _sees(version, kinds):
+            continue
+        if version.state != LIVE or not version.compiled.on:
+            store.let_go(version, keep=version.state == LIVE)
+        else:
+            version.fingerprint, version.model, version.held = "", 0, 0
+            store.save(version)
+
+
+def _sees(version: Version, kinds: set[tuple[str, int]]) -> bool:
+    """Whether a handler, or a function, was given events of any of these kinds."""
+    types = version.compiled.types
+    return not types or any(
+        type_ in types
+        or any(shape.type in types for shape in version.compiled.upcasting.get(type_, {}).get(schema, ()))
+        for type_, schema in kinds
+    )
+
+
+def _renew(log: EventLog) -> None:
+    """Build anew what may hold something of erased payloads; it is read until then, and gone afterwards.
+
+    Where a handler fails on the way, what was built takes its place as it is.
+    """
+    store = log.store.projections()
+    spoiled = [version.name for version in store.versions() if version.state == LIVE and not version.fingerprint]
+    if not spoiled:
+        return
+    for version in projections.synced(log):
+        if version.name in spoiled and version.state == BUILDING:
+            try:
+                for _ in projections.catch_up(log, version.version):
+                    pass
+            except HandlerError:
+                with log.transaction():
+                    stopped = store.version(version.version)
+                    if stopped is not None:
+                        store.switch(stopped)
 
 
 # Archived payloads

@@ -59,18 +59,22 @@ def at(log: EventLog, projection: Projection, query: Query, definitions: Definit
     if query.as_of is not None:
         until = min(until, log.store.position_at(query.as_of))
     done = log.store.projections().scratch(version, _nearest(log, version, query, until), until)
-    for since in range(done + 1, until + 1, AT_ONCE):
-        last = min(since + AT_ONCE - 1, until)
+    yield from _built(log, version, range(done + 1, until + 1), query.until_time)
+
+
+def _built(log: EventLog, version: Version, positions: range, until_time: str | None = None) -> Iterator[int]:
+    """Feed a version the events at positions, some at a time; how many."""
+    for some in (positions[start : start + AT_ONCE] for start in range(0, len(positions), AT_ONCE)):
         try:
-            log.store.projections().feed(version, Query(since=since, until=last, until_time=query.until_time))
+            log.store.projections().feed(version, Query(since=some[0], until=some[-1], until_time=until_time))
         except HandlerFailed as failed:
             raise HandlerError(
-                f"the projection {projection.name} cannot be built up to there",
-                why=f"a handler fails between positions {since} and {last}: {failed.reason}",
-                fix=f"esctl projection run {projection.name}   (names the event)",
-                projection=projection.name,
+                f"the projection {version.name} cannot be built up to there",
+                why=f"a handler fails between positions {some[0]} and {some[-1]}: {failed.reason}",
+                fix=f"esctl projection run {version.name}   (names the event)",
+                projection=version.name,
             ) from failed
-        yield last - since + 1
+        yield len(some)
 
 
 _numbers = count(10**15)  # no log has so many versions
@@ -227,13 +231,7 @@ def checked(log: EventLog, name: str) -> Iterator[int | Cell]:
     # Nothing that is kept may serve: it is what is checked.
     version = _scratch(projection, log.definitions)
     log.store.projections().scratch(version, None, 0)
-    for since in range(1, position + 1, AT_ONCE):
-        last = min(since + AT_ONCE - 1, position)
-        try:
-            log.store.projections().feed(version, Query(since=since, until=last))
-        except HandlerFailed as failed:
-            raise HandlerError(f"the projection {name} cannot be built anew", why=failed.reason) from failed
-        yield last - since + 1
+    yield from _built(log, version, range(1, position + 1))
     yield from _cells(log, before, _present(log, projection))
 
 

@@ -17,7 +17,7 @@ from esctl.readmodels import BUILDING, DROPPED, LIVE, PREVIOUS, HandlerFailed, V
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
     from typing import Any
 
     from esctl.model import Projection
@@ -211,12 +211,6 @@ def quick(log: EventLog, names: Sequence[str]) -> list[Record] | None:
     return [told(version, after.get(version.version, version)) for version in lives]
 
 
-def waiting(log: EventLog) -> bool:
-    """Whether any projection lacks events."""
-    versions = log.store.projections().versions()
-    return any(lag(log, version) for version in versions if version.state in (LIVE, BUILDING))
-
-
 def ahead(log: EventLog, names: Sequence[str] = ()) -> int:
     """How many positions a run would go on, about: for progress."""
     head, versions = log.head()[0], log.store.projections().versions()
@@ -373,6 +367,17 @@ def _stopped(log: EventLog, number: int, failed: HandlerFailed) -> HandlerError:
 # What is asked for by name
 
 
+def live(log: EventLog, name: str) -> Version:
+    """The live version of a projection; raises NotFoundError where there is none."""
+    declared(log, name)
+    for version in _named(log, name):
+        if version.state == LIVE:
+            return version
+    raise NotFoundError(
+        f"the projection {name} has no tables", why="it was dropped", fix=f"esctl projection run {name}"
+    )
+
+
 def revive(log: EventLog, name: str) -> None:
     """Have a projection that was dropped begin anew."""
     with log.transaction():
@@ -450,169 +455,7 @@ def drop(log: EventLog, name: str) -> list[Version]:
     return found
 
 
-# What is known of them
-
-
-def listed(log: EventLog) -> list[Record]:
-    """A record a version; a projection that has none yet is `new`."""
-    return [_brief(log, version) for version in _all(log)]
-
-
-def _all(log: EventLog) -> list[Version]:
-    versions = log.store.projections().versions()
-    known = {version.name for version in versions}
-    from esctl.readmodels import Compiled  # noqa: PLC0415
-
-    return versions + [
-        Version(
-            0, name, "new", projection.inline, 0, 0, "", Compiled(dict(projection.tables), {}, {}, {}, {}), None, 0, ""
-        )
-        for name, projection in log.definitions.model.projections.items()
-        if name not in known
-    ]
-
-
-def _brief(log: EventLog, version: Version) -> Record:
-    has_tables = version.state not in (DROPPED, "new")
-    return {
-        "projection": version.name,
-        "version": version.version or None,
-        "state": version.state,
-        "inline": version.inline,
-        "tables": ",".join(version.actual(table) if has_tables else table for table in version.compiled.tables),
-        "position": version.position,
-        "lag": lag(log, version),
-    }
-
-
-def lag(log: EventLog, version: Version) -> int:
-    """How many events a version's rows do not hold yet; the log's own do not count."""
-    return max(0, log.head()[0] - version.position - log.store.projections().own_after(version.position))
-
-
-def behind(log: EventLog, sql: str) -> Iterator[tuple[str, int]]:
-    """The live projections whose tables SQL names and that lack events; and how many."""
-    from esctl.sql import words_of  # noqa: PLC0415 - only a question needs it
-
-    words = {word.lower() for word in words_of(sql)}
-    for version in log.store.projections().versions():
-        if version.state == LIVE and words & {table.lower() for table in version.compiled.tables}:
-            lacking = lag(log, version)
-            if lacking:
-                yield version.name, lacking
-
-
-def status(log: EventLog, names: Sequence[str] = ()) -> list[Record]:
-    """A record a version: rows, checkpoint, lag, size, fingerprint, and the failure that stopped it."""
-    for name in names:
-        declared(log, name)
-    projections, found = log.store.projections(), list[Record]()
-    for version in _all(log):
-        if names and version.name not in names:
-            continue
-        behind = lag(log, version)
-        found.append(
-            {
-                "projection": version.name,
-                "version": version.version or None,
-                "state": version.state,
-                "rows": projections.count(version) if version.version else None,
-                "position": version.position,
-                "lag": behind,
-                "lag_seconds": _age(log, version.position + 1) if behind else 0,
-                "bytes": projections.size(version) if version.version else None,
-                "fingerprint": version.fingerprint,
-                "reducer": version.reducer,
-                "failed": version.failed,
-                "handler": version.handler,
-                "error": version.error,
-                "failed_at": version.failed_at,
-            }
-        )
-    return found
-
-
-def _age(log: EventLog, position: int) -> int | None:
-    """How many seconds ago the event at a position, or the next one after it, was recorded."""
-    from esctl.times import age  # noqa: PLC0415
-
-    for event, _, _ in log.store.read(Query(since=position, limit=1, raw_schema=True)):
-        return age(event[7])
-    return None
-
-
-def live(log: EventLog, name: str) -> Version:
-    """The live version of a projection; raises NotFoundError where there is none."""
-    declared(log, name)
-    for version in _named(log, name):
-        if version.state == LIVE:
-            return version
-    raise NotFoundError(
-        f"the projection {name} has no tables", why="it was dropped", fix=f"esctl projection run {name}"
-    )
-
-
-def problems(log: EventLog) -> Iterator[str]:
-    """What is wrong with what the log keeps of its projections; `projected.compared` asks whether rows are right."""
-    projections, head = log.store.projections(), log.head()[0]
-    for version in projections.versions():
-        for table in projections.lost(version):
-            yield f"the table {table} of the projection {version.name} is not there"
-        if not 0 <= version.position <= head:
-            yield f"the projection {version.name} is at position {version.position}, the head at {head}"
-
-
 # What becomes of them when the log changes
-
-
-def spoil(log: EventLog, positions: Collection[int], kinds: set[tuple[str, int]]) -> None:
-    """Within the transaction that erases payloads at positions, of these stored types and schema versions: note which
-    versions may hold something of them. What is not live goes at once, and so does what only a function could build
-    again; `renew` sees to the rest. A message that may quote a payload goes, too.
-    """
-    projections, position = log.store.projections(), min(positions)
-    for version in projections.versions():
-        if version.failed in positions:
-            version.failed = version.handler = version.error = version.failed_at = None
-            projections.save(version)
-        if version.state == DROPPED or version.position < position or not _sees(version, kinds):
-            continue
-        if version.state != LIVE or not version.compiled.on:
-            projections.let_go(version, keep=version.state == LIVE)
-        else:
-            version.fingerprint, version.model, version.held = "", 0, 0
-            projections.save(version)
-
-
-def _sees(version: Version, kinds: set[tuple[str, int]]) -> bool:
-    """Whether a handler, or a function, was given events of any of these kinds."""
-    types = version.compiled.types
-    return not types or any(
-        type_ in types
-        or any(shape.type in types for shape in version.compiled.upcasting.get(type_, {}).get(schema, ()))
-        for type_, schema in kinds
-    )
-
-
-def renew(log: EventLog) -> None:
-    """Build anew what may hold something of erased payloads; it is read until then, and gone afterwards.
-
-    Where a handler fails on the way, what was built takes its place as it is.
-    """
-    projections = log.store.projections()
-    spoiled = [version.name for version in projections.versions() if version.state == LIVE and not version.fingerprint]
-    if not spoiled:
-        return
-    for version in synced(log):
-        if version.name in spoiled and version.state == BUILDING:
-            try:
-                for _ in catch_up(log, version.version):
-                    pass
-            except HandlerError:
-                with log.transaction():
-                    stopped = projections.version(version.version)
-                    if stopped is not None:
-                        projections.switch(stopped)
 
 
 def settle(log: EventLog) -> None:

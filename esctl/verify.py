@@ -7,7 +7,7 @@ from itertools import islice
 
 import msgspec
 
-from esctl import chain, projections
+from esctl import chain, standing
 from esctl.errors import EsctlError, RefusedError, UsageError, VerificationError
 from esctl.events import Event, check_name, check_schema, whole_number
 from esctl.log import EventLog
@@ -71,7 +71,7 @@ def _findings(log: EventLog, head: Head, watch: Watch, *, full: bool, expect_hea
 
         yield from archive.findings(log, full=full)
     yield from _erasures(log)
-    for problem in projections.problems(log):
+    for problem in standing.problems(log):
         yield ("projection", None, problem)
     if full:
         yield from _events(log, head, watch)

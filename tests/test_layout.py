@@ -34,6 +34,7 @@ FLOORS: list[set[str]] = [
     {"esctl.decoded"},
     {"esctl.log"},
     {"esctl.archive", "esctl.projections"},
+    {"esctl.standing"},
     {"esctl.aggregates", "esctl.conformance", "esctl.ingest", "esctl.marks", "esctl.trace", "esctl.verify"},
     {
         "esctl.copies",

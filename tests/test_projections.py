@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 import pytest
 
-from esctl import archiving, copies, erasure, projections, rewriting
+from esctl import archiving, copies, erasure, projections, rewriting, standing
 from esctl.definitions import checked
 from esctl.errors import ConflictError, HandlerError, NotFoundError
 from esctl.events import NewEvent, new_ids
@@ -112,7 +112,7 @@ def tables(log: EventLog) -> list[str]:
 
 
 def status(log: EventLog, name: str, state: str = "live") -> dict[str, Any]:
-    return next(one for one in projections.status(log, [name]) if one["state"] == state)
+    return next(one for one in standing.status(log, [name]) if one["state"] == state)
 
 
 # Running
@@ -928,7 +928,7 @@ def test_a_log_that_was_rewritten_builds_its_projections_anew_when_they_are_run(
     found = rows(log, "list")
     rewriting.rewrite(log, tmp_path / "new.db", lambda events, _: events)
     with EventLog(tmp_path / "new.db", write=True) as new:
-        assert [record["state"] for record in projections.listed(new)] == ["new"]
+        assert [record["state"] for record in standing.listed(new)] == ["new"]
         run(new)
         assert rows(new, "list") == found == [(2, 7), (3, 2)]
 
@@ -941,7 +941,7 @@ def test_a_list_says_where_each_version_is_and_where_its_rows_are(log: EventLog)
     fill(log, "xyx")
     run(log, "counts")
     hold(log, DOUBLE + ORDERS)
-    told = {(one["projection"], one["state"]): one for one in projections.listed(log)}
+    told = {(one["projection"], one["state"]): one for one in standing.listed(log)}
     assert [(key, one["tables"], one["position"], one["lag"]) for key, one in told.items()] == [
         (("counts", "live"), "counts", 4, 0),
         (("counts", "building"), "counts__3", 0, 3),
@@ -960,8 +960,8 @@ def test_the_lag_counts_events_and_not_the_logs_own(log: EventLog) -> None:
     list(archiving.create(log, [(1, 4)], most=2))
     assert status(log, "counts")["lag"] == 3
     assert status(log, "counts")["lag_seconds"] >= 0
-    assert list(projections.behind(log, "select * from COUNTS, log")) == [("counts", 3)]
-    assert list(projections.behind(log, "select * from log")) == []
+    assert list(standing.behind(log, "select * from COUNTS, log")) == [("counts", 3)]
+    assert list(standing.behind(log, "select * from log")) == []
 
 
 def test_a_status_counts_rows_of_all_tables_and_the_bytes_that_they_take(log: EventLog) -> None:

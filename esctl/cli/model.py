@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from esctl import output, plan, projections
+from esctl import output, plan, standing
 from esctl.cli.options import Shared, agree, opened
 from esctl.definitions import history as applied
 from esctl.errors import DifferenceError, NotFoundError
@@ -74,7 +74,7 @@ def apply(
             agree(_dangers(planned), yes=shared.yes)
         receipt = plan.apply(log, draft, planned.position)
         holds = log.definitions.applied
-        if not shared.quiet and receipt is not None and projections.waiting(log):
+        if not shared.quiet and receipt is not None and standing.waiting(log):
             output.say("note: projections wait for events that are there: esctl projection run")
     record: dict[str, object] = {
         "applied": receipt is not None,

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import typer
 
-from esctl import output, plan, progress, projected, projections
+from esctl import output, plan, progress, projected, projections, standing
 from esctl.cli.options import Shared, agree, opened
 from esctl.definitions import Definitions
 from esctl.errors import DifferenceError, HandlerError, NotFoundError, UnavailableError, UsageError, VerificationError
@@ -49,13 +49,13 @@ Names = typer.Argument(None, metavar="[NAME …]", help="Only these; else all.")
 def list_(ctx: typer.Context) -> None:
     """List the projections and their versions: state, tables, checkpoint, how many events they are behind."""
     with opened(ctx) as log:
-        output.listed(projections.listed(log), ctx.obj.rendering, spare=("inline", "version"), names=LISTED)
+        output.listed(standing.listed(log), ctx.obj.rendering, spare=("inline", "version"), names=LISTED)
 
 
 def status(ctx: typer.Context, names: list[str] = Names) -> None:
     """Print how each projection stands: rows, checkpoint, lag, size, last error; exit 9 if one was stopped."""
     with opened(ctx) as log:
-        records = projections.status(log, names or ())
+        records = standing.status(log, names or ())
     stopped = [record for record in records if record["failed"] is not None]
     if ctx.obj.rendering == "table":
         told = [
@@ -223,7 +223,7 @@ def _fresh(log: EventLog, name: str, *, always: bool, quiet: bool) -> None:
         version = projections.live(log, name)
         if always and not version.compiled.on:
             raise projections.needs_reducer(name)
-        if version.compiled.on and (always or projections.lag(log, version) < projections.FEW):
+        if version.compiled.on and (always or standing.lag(log, version) < projections.FEW):
             done = _run(log, [name])
             for failure in done.failures:
                 output.say(f"warning: {failure.what}: {failure.why}")
@@ -233,7 +233,7 @@ def _fresh(log: EventLog, name: str, *, always: bool, quiet: bool) -> None:
         if not quiet:
             output.say(f"note: it did not catch up: {error.what}")
     version = projections.live(log, name)
-    behind = projections.lag(log, version)
+    behind = standing.lag(log, version)
     if behind and not quiet:
         how = f"run {name}" if version.compiled.on else f"run --reducer MODULE:FUNCTION {name}"
         built = "is" if version.position else "is not built yet:"
@@ -337,7 +337,7 @@ def drop(
     with opened(ctx, write=not dry_run) as log:
         records = [
             record
-            for record in projections.listed(log)
+            for record in standing.listed(log)
             if record["projection"] == name and record["state"] not in ("dropped", "new")
         ]
         if not records:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from esctl import aggregates, output, projections
+from esctl import aggregates, output, standing
 from esctl.cli.options import opened
 
 EXAMPLES = """Examples:
@@ -25,7 +25,7 @@ def command(
     """
     with opened(ctx) as log:
         if not ctx.obj.quiet:
-            for name, behind in projections.behind(log, sql):
+            for name, behind in standing.behind(log, sql):
                 output.say(
                     f"note: {name} is {behind:,} event{'s' * (behind != 1)} behind   (esctl projection run {name})"
                 )
