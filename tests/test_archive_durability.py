@@ -33,11 +33,11 @@ def ran(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_kill_at_any_step_loses_nothing_and_the_same_command_finishes_the_work(case: str) -> None:
-    done = ran("kill9_archive", "--every", "--writes", "20", "--only", case)
+    done = ran("kill9_archive", "--every", "--writes", "40", "--only", case)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert f"{case} " in done.stdout
 
 
 def test_a_flipped_bit_is_told_unless_it_changes_nothing() -> None:
-    done = ran("bitflips", "--flips", "150", "--seed", "3", "--rows")
+    done = ran("bitflips", "--flips", "100", "--seed", "3", "--rows")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout

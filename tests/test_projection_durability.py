@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_a_kill_at_a_random_moment_leaves_no_wrong_row_and_no_missing_table() -> None:
-    command = [sys.executable, "-m", "tests.long.kill9_projections", "--rounds", "4", "--events", "1000"]
+    command = [sys.executable, "-m", "tests.long.kill9_projections", "--rounds", "2", "--events", "1000"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "0 wrong rows" in done.stdout
