@@ -445,6 +445,30 @@ def test_columns_are_those_that_handlers_name() -> None:
     assert set(made.columns) == {"time", "stream", "meta"}
 
 
+@pytest.mark.parametrize("operand", ["new.data ->> 'b'", "(NEW . data->>'b')", "1 = new.data ->> '$.b.c'"])
+def test_a_field_that_a_handler_wants_is_given_as_a_column(operand: str) -> None:
+    made = compiled(projection({"A": f"insert into x values (1, {operand})"}), {})
+    assert "new.esctl_field_1" in made.on["A"]
+    assert list(made.columns) == ["esctl_field_1"]
+
+
+@pytest.mark.parametrize(
+    "operand",
+    [
+        "'[' || new.data ->> 'b'",  # takes the text apart that begins with a bracket
+        "- new.data ->> 'b'",
+        "~new.data ->> 'b'",
+        "new.meta -> new.data ->> 'b'",
+        "new.data ->> 'b' collate nocase",
+        "new.data ->> '$[0]'",
+        "(select new.data ->> 'b' from (select '{}' as data) as new)",
+    ],
+)
+def test_a_field_is_left_where_something_else_may_be_meant(operand: str) -> None:
+    sql = f"insert into x select 1, {operand}"
+    assert compiled(projection({"A": sql}), {}).on["A"] == body(sql)
+
+
 def test_a_fingerprint_is_that_of_the_rows_and_not_of_how_they_are_shown() -> None:
     plain = projection({"A": "select 1"})
     shown = projection({"A": "select 1"}, inline=True, columns={"a": {"label": "A"}})
