@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import msgspec
 
-from esctl import aggregates, copies, marks, plan, projected, projections, verify
+from esctl import aggregates, chain, copies, marks, plan, projected, projections, verify
 from esctl.decoded import Event as Event  # noqa: PLC0414 - part of this API
 from esctl.decoded import decoded
 from esctl.errors import EsctlError, RefusedError, UsageError
@@ -32,6 +32,8 @@ from esctl.points import query_of
 from esctl.projected import Asked
 from esctl.sql import check_condition
 from esctl.times import Point, parse_point, utc_text
+
+chain.for_many()  # a process of Python's goes on for long
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -231,10 +233,8 @@ class Log:
 
     def mark(self, name: str, point: str | None = None) -> Mark:
         """Give a point, by default the newest event, a name."""
-        here = Point(position=self._log.head()[0])
-        return marks.set_mark(
-            self._log, name, here if point is None else parse_point(point, upper=True, mark=self._position)
-        )
+        position = self._log.head()[0] if point is None else marks.position_at(self._log, point)
+        return marks.set_mark(self._log, name, position)
 
     def _position(self, mark: str) -> int | None:
         return marks.position_named(self._log, mark)

@@ -47,6 +47,18 @@ def named(log: EventLog, name: str) -> Segment:
     raise NotFoundError(f"there is no segment {name}", why=f"the archive has: {names}", fix="esctl archive list")
 
 
+def chosen(log: EventLog, names: Iterable[str]) -> list[Segment]:
+    """The segments of names, each once. Raises NotFoundError."""
+    return [named(log, name) for name in dict.fromkeys(names)]
+
+
+def brief(segment: Segment) -> dict[str, object]:
+    """A segment in short: positions, events, and where it lies."""
+    names = ("segment", "first_position", "last_position", "events", "where")
+    full = record(segment)
+    return {name: full[name] for name in names}
+
+
 # Folders
 
 
@@ -69,7 +81,7 @@ def folder_for(to: Path) -> Path:
 
 def location(log: EventLog, folder: Path) -> str:
     """A folder as it is noted: relative to the log's own where it lies within, so that both can be moved together."""
-    own, there = log.path.resolve().parent, folder.resolve()
+    own, there = Path(log.path).resolve().parent, folder.resolve()
     return str(there.relative_to(own)) if there.is_relative_to(own) else str(there)
 
 
@@ -120,7 +132,7 @@ def tidy(log: EventLog) -> None:
     archiving = log.store.archiving()
     with log.transaction():
         if left := [name for name in archiving.leftovers() if name]:
-            folder, archive = log.path.resolve().parent, log.store.archive()
+            folder, archive = Path(log.path).resolve().parent, log.store.archive()
             places = [archive.place(segment) for segment in archive.segments] if archive else []
             needed = {place.resolve() for place in places if place is not None}
             for name in left:
@@ -365,7 +377,7 @@ def move(log: EventLog, segment: Segment, to: Path | None) -> Segment:
 def _same_place(log: EventLog, one: Segment, other: Segment) -> bool:
     if one.location is None or other.location is None:
         return one.location is other.location
-    folder = log.path.resolve().parent
+    folder = Path(log.path).resolve().parent
     return (folder / one.location).resolve() == (folder / other.location).resolve()
 
 
@@ -388,7 +400,7 @@ def embed(copy: EventLog, source: EventLog) -> None:
 
 def refer(copy: EventLog, source: EventLog) -> None:
     """Have a copy of a log name the files outside by where they lie, wherever it is itself."""
-    folder = source.path.resolve().parent
+    folder = Path(source.path).resolve().parent
     for segment in archived(copy):
         if segment.location is not None:
             with copy.transaction():

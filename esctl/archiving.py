@@ -118,7 +118,7 @@ def create(
 
 def _drafted(log: EventLog, first: int, last: int, level: int) -> Draft:
     """Make the frames of a segment from the hot rows."""
-    made = Draft(log.path.absolute().parent)
+    made = Draft(Path(log.path).absolute().parent)
     try:
         _fill(made, log, first, last, level)
     except BaseException:

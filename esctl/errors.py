@@ -4,19 +4,22 @@ from __future__ import annotations
 
 
 class EsctlError(Exception):
-    """A failure told to the user: what and where, why, and the command to run next.
+    """A failure: what and where, why, and the command to run next.
 
-    `details` are plain values (numbers, text) that a program may want; they are printed by `--error-format json`.
+    `fix` is a command that works when it is pasted. `again` stands in its place where the same command line is to be
+    run once more, with these words added ("" for none). `details` are plain values (numbers, text) that a program may
+    want; they are printed by `--error-format json`.
     """
 
     exit_code = 1
     kind = "failure"
 
-    def __init__(self, what: str, *, why: str = "", fix: str = "", **details: object) -> None:
+    def __init__(self, what: str, *, why: str = "", fix: str = "", again: str | None = None, **details: object) -> None:
         super().__init__(what)
         self.what = what
         self.why = why
         self.fix = fix
+        self.again = again
         self.details = details
 
 
@@ -100,3 +103,11 @@ class DifferenceError(EsctlError):
 
     exit_code = 10
     kind = "difference"
+
+
+class Stopped(BaseException):
+    """A signal asked the run to end."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum

@@ -12,7 +12,7 @@ from typing import Self
 
 import msgspec
 
-from esctl.errors import EsctlError, RefusedError
+from esctl.errors import EsctlError, RefusedError, Stopped
 from esctl.events import NewEvent, max_event_bytes
 from esctl.log import EventLog, Guard, RunExpectation
 from esctl.ndjson import BOM, Defaults, parser, too_large
@@ -72,14 +72,6 @@ class Tally:
             "first_position": self.first,
             "last_position": self.last,
         }
-
-
-class Stopped(BaseException):
-    """A signal asked the run to end."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signum)
-        self.signum = signum
 
 
 class Interrupts:

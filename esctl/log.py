@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from types import TracebackType
 
 from esctl.errors import ConflictError, NotFoundError
@@ -76,10 +76,12 @@ class Guard:
 class EventLog:
     """An open log. Close it, or use it in a `with` block."""
 
-    def __init__(self, path: Path, *, write: bool = False, bulk: bool = False, timeout: float = 5.0) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, write: bool = False, bulk: bool = False, timeout: float = 5.0
+    ) -> None:
         """Open the log at `path` for reading, or for writing too; see `SqliteStore`."""
-        self.path = path
-        self.store: Store = SqliteStore(path, write=write, bulk=bulk, timeout=timeout)
+        self.path = os.fspath(path)
+        self.store: Store = SqliteStore(self.path, write=write, bulk=bulk, timeout=timeout)
         self.unruled = False  # whether rules of the model are left unasked; its JSON Schemas hold all the same
         self._definitions: Definitions | None = None
         self._rules: Rules | None = None

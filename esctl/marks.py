@@ -4,53 +4,78 @@ from __future__ import annotations
 
 import os
 
-import msgspec
-
 from esctl.errors import NotFoundError, UsageError
 from esctl.events import check_name
 from esctl.log import EventLog
-from esctl.times import Point, parse_point
+from esctl.stores.sqlite_json import values
+from esctl.text import quoted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.times import Point
 
 SET = "MarkSet"
 
 
-class Mark(msgspec.Struct, frozen=True):
+class Mark:
     """A name for a position, who gave it and when (UTC text)."""
 
-    name: str
-    position: int
-    time: str
-    actor: str | None = None
+    __slots__ = ("name", "position", "time", "actor")  # noqa: RUF023 - the order in which they are printed
+
+    def __init__(self, name: str, position: int, time: str, actor: str | None = None) -> None:
+        self.name, self.position, self.time, self.actor = name, position, time, actor
+
+    def record(self) -> dict[str, object]:
+        """A mark as it is listed."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mark) and self.record() == other.record()
+
+    __hash__ = None  # type: ignore[assignment]  # nobody keeps marks in a set
+
+    def __repr__(self) -> str:
+        return f"Mark({', '.join(f'{name}={value!r}' for name, value in self.record().items())})"
 
 
 def marks(log: EventLog) -> dict[str, Mark]:
     """All marks by name, each where it was set last."""
     found: dict[str, Mark] = {}
     for event in log.system_events(SET):
-        data, meta = msgspec.json.decode(event[8]), msgspec.json.decode(event[9])
-        found[data["name"]] = Mark(data["name"], data["position"], event[6], meta.get("actor"))
+        (name, position), (who,) = values(event[8], "name", "position"), values(event[9], "actor")
+        assert isinstance(name, str)
+        assert isinstance(position, int)
+        found[name] = Mark(name, position, event[6], None if who is None else str(who))
     return found
 
 
-def set_mark(log: EventLog, name: str, point: Point) -> Mark:
-    """Name a point; a mark of that name moves there. Raises UsageError for a name that reads as another point."""
+def set_mark(log: EventLog, name: str, position: int) -> Mark:
+    """Name a position; a mark of that name moves there. Raises UsageError for a name that reads as another point."""
     check_name("mark", name)
     if _means_a_point(name):
         raise UsageError(f"{name!r} cannot name a mark", why="it already means a point in time", fix="esctl help time")
-    position = position_of(log, point)
-    data = msgspec.json.encode({"name": name, "position": position}).decode()
-    meta = msgspec.json.encode({"actor": actor()}).decode()
+    who = actor()
+    data, meta = f'{{"name":{quoted(name)},"position":{position}}}', f'{{"actor":{quoted(who)}}}'
     receipt = log.record(SET, data, meta)
-    return Mark(name, position, log.event(str(receipt[0]))[0][6], actor())
+    return Mark(name, position, log.event(str(receipt[0]))[0][6], who)
 
 
 def _means_a_point(name: str) -> bool:
     """Whether a name has the form of another point, be it of a day that does not exist."""
+    from esctl.times import parse_point  # noqa: PLC0415 - re and datetime, which reading marks does without
+
     try:
         parse_point(name, upper=True)
     except UsageError as error:
         return "does not exist" in error.what
     return True
+
+
+def position_at(log: EventLog, text: str) -> int:
+    """The position of the newest event at a point, as a user types it; it may be the name of a mark."""
+    from esctl.times import parse_point  # noqa: PLC0415
+
+    return position_of(log, parse_point(text, upper=True, mark=lambda name: position_named(log, name)))
 
 
 def position_of(log: EventLog, point: Point) -> int:

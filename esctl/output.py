@@ -12,7 +12,7 @@ from itertools import chain
 
 from esctl.errors import EsctlError, UnavailableError
 from esctl.events import FIELDS, part_of, whole_number
-from esctl.text import Json, clean
+from esctl.text import Json, clean, quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -204,6 +204,39 @@ def receipt(made: Receipt) -> dict[str, object]:
     return dict(zip(RECEIPT, made, strict=True))
 
 
+def acknowledge(record: Mapping[str, object], format_: str) -> None:
+    """Print the receipt of what a command did: one object. With --quiet nothing is printed."""
+    if Settings.quiet:
+        return
+    if format_ in ("csv", "tsv"):
+        rows(list(record), [list(record.values())], format_)
+    elif format_ == "table":
+        write([_line(record)])
+    else:
+        write([_json(record) + b"\n"])
+
+
+def acknowledge_each(
+    made: Iterable[Mapping[str, object]], format_: str, names: Sequence[str] = (), spare: Sequence[str] = ()
+) -> None:
+    """Print the receipts of a command that does many things, each when it is true; on a terminal one table.
+
+    `names` are the columns of an empty list, `spare` those that a narrow table does without.
+    """
+    if Settings.quiet:
+        for _ in made:
+            pass
+    elif format_ in ("table", "json", "csv", "tsv"):
+        listed(made, format_, spare, names)
+    else:
+        records(made, format_)
+
+
+def _line(record: Mapping[str, object]) -> bytes:
+    """A record on one line, for people."""
+    return " · ".join(f"{k} {clean(_shown(v))}" for k, v in record.items()).encode("utf-8", "replace") + b"\n"
+
+
 def records(made: Iterable[Mapping[str, object]], format_: str, names: Sequence[str] = ()) -> None:
     """Print records one by one, each flushed, so that a reader of a pipe has them when they are true."""
     if format_ in ("csv", "tsv", "json"):
@@ -211,7 +244,7 @@ def records(made: Iterable[Mapping[str, object]], format_: str, names: Sequence[
         return
     for row in made:
         if format_ == "table":
-            write([" · ".join(f"{k} {clean(_shown(v))}" for k, v in row.items()).encode("utf-8", "replace") + b"\n"])
+            write([_line(row)])
         else:
             write([_json(row) + b"\n"])
 
@@ -311,12 +344,12 @@ def _fields(state: str) -> Iterator[tuple[str, str]]:
 
 def verification(report: Mapping[str, object], format_: str) -> None:
     """Print the report of `verify`: one record; on a terminal a line of it, and a table of what was found."""
-    if format_ != "table":
-        records([report], format_)
+    if format_ != "table" or Settings.quiet:
+        acknowledge(report, format_)
         return
     findings = report["findings"]
     assert isinstance(findings, list)
-    records([{key: value for key, value in report.items() if key != "findings"}], format_)
+    acknowledge({key: value for key, value in report.items() if key != "findings"}, format_)
     listed(findings, format_)
 
 
@@ -349,37 +382,27 @@ def _shown(value: object) -> str:
 
 
 def _json(record: Mapping[str, object]) -> bytes:
-    """Compact JSON; what is not Unicode (a path may be) comes as question marks.
-
-    Flat records of plain values are put together by hand: importing msgspec takes two cold starts.
-    """
-    pairs = []
-    for key, value in record.items():
-        if isinstance(value, bool) or value is None:
-            shown = {True: "true", False: "false", None: "null"}[value]
-        elif isinstance(value, int | Json):
-            shown = str(value)
-        elif isinstance(value, str) and value.isprintable():
-            shown = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        else:
-            import msgspec
-
-            return msgspec.json.encode({k: _printable(v) for k, v in record.items()}, enc_hook=repr)
-        pairs.append(f'"{key}":{shown}')
-    return ("{" + ",".join(pairs) + "}").encode()
+    """Compact JSON of a record; what is not Unicode (a path may be) comes as question marks."""
+    return _json_text(record).encode()
 
 
-def _printable(value: object) -> object:
-    """A value as msgspec is to encode it."""
-    if isinstance(value, Json):
-        import msgspec
-
-        return msgspec.Raw(value.encode())
+def _json_text(value: object) -> str:
+    """The JSON text of a value; msgspec is loaded for rare ones only: importing it takes two cold starts."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else "true" if value else "false"
+    if isinstance(value, int | Json):
+        return str(value)
+    if isinstance(value, str):
+        return quoted(value if value.isascii() else value.encode("utf-8", "replace").decode())
+    if isinstance(value, float) and (plain := repr(value)).replace("-", "").replace(".", "").isdigit():
+        return plain
     if isinstance(value, Mapping):
-        return {key: _printable(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_printable(inner) for inner in value]
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+        return "{" + ",".join([f"{quoted(str(key))}:{_json_text(inner)}" for key, inner in value.items()]) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_json_text, value)) + "]"
+    import msgspec
+
+    return msgspec.json.encode(value, enc_hook=repr).decode()
 
 
 # Errors
@@ -390,22 +413,22 @@ def where(error: EsctlError) -> str:
     return "".join(f", {place} {error.details[place]}" for place in ("line", "byte") if place in error.details)
 
 
-def report(error: EsctlError, format_: str = "text") -> None:
-    """Tell an error on stderr: what and where, why, and what to do; or as one JSON object on one line."""
+def report(error: EsctlError, format_: str = "text", *, fix: str = "") -> None:
+    """Print an error on stderr: what and where, why, and the command that helps; or as one JSON object on one line."""
     if format_ == "json":
         record = {
             "error": error.kind,
             "exit": error.exit_code,
             "what": error.what,
             "why": error.why,
-            "fix": error.fix,
+            "fix": fix,
             **error.details,
         }
         sys.stderr.write(_json(record).decode() + "\n")
     else:
         told = [f"error: {error.what}{where(error)}"]
         told += [f"  {error.why}"] if error.why else []
-        told += [f"fix: {error.fix}"] if error.fix else []
+        told += [f"fix: {fix}"] if fix else []
         sys.stderr.write("".join(f"{clean(line)}\n" for line in told))
     sys.stderr.flush()
 

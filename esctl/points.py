@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from functools import partial
-
 from esctl.log import EventLog
-from esctl.marks import position_named, position_of
 from esctl.query import Query
-from esctl.times import Point, parse_point, utc_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.times import Point
 
 
 def query_of(
@@ -24,18 +23,29 @@ def query_of(
     bounds: dict[str, object] = {}
     for text, name in ((since, "since"), (until, "until"), (as_of, "as_of")):
         if text is not None:
-            point = parse_point(text, upper=name != "since", mark=partial(position_named, log))
-            _bound(bounds, name, point)
+            _bound(bounds, name, _point(log, text, upper=name != "since"))
     return Query(stream=stream, **bounds, **filters)  # type: ignore[arg-type]  # each name is one of Query's
 
 
 def before(log: EventLog, text: str) -> int:
     """The position of the newest event before a point: of a time, of those that were recorded earlier."""
-    point = parse_point(text, upper=False, mark=partial(position_named, log))
+    from datetime import datetime, timedelta  # noqa: PLC0415
+
+    from esctl.marks import position_of  # noqa: PLC0415
+    from esctl.times import utc_text  # noqa: PLC0415
+
+    point = _point(log, text, upper=False)
     if point.time is None:
         return position_of(log, point) - 1
     moment = datetime.fromisoformat(point.time) - timedelta(microseconds=1)
     return log.store.position_at(utc_text(moment))
+
+
+def _point(log: EventLog, text: str, *, upper: bool) -> Point:
+    from esctl.marks import position_named  # noqa: PLC0415
+    from esctl.times import parse_point  # noqa: PLC0415 - re and datetime, which a query without points does without
+
+    return parse_point(text, upper=upper, mark=lambda name: position_named(log, name))
 
 
 def _bound(bounds: dict[str, object], name: str, point: Point) -> None:

@@ -29,6 +29,8 @@ FORMAT = "esctl/segment/1"
 _SKIPPABLE = (0x184D2A5E).to_bytes(4, "little")
 _END = b"esct"
 
+chain.for_many()  # whoever reads segments reads many events
+
 
 class Segment(NamedTuple):
     """A contiguous part of a log: positions `first` to `last`, the chain's hash before and after them; the bytes of the

@@ -1,4 +1,4 @@
-"""What a terminal may act on, made visible."""
+"""Text made safe for a terminal, and values as JSON text."""
 
 from __future__ import annotations
 
@@ -29,6 +29,15 @@ class Deeper:
 
     def __exit__(self, *_: object) -> None:
         sys.setrecursionlimit(sys.getrecursionlimit() - self._LEVELS)
+
+
+_ESCAPES = {code: f"\\u{code:04x}" for code in range(0x20)}
+_ESCAPES |= {8: "\\b", 9: "\\t", 10: "\\n", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
+
+
+def quoted(text: str) -> str:
+    """A text as a JSON string."""
+    return f'"{text.translate(_ESCAPES)}"'
 
 
 def clean(text: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from esctl.stores import migrations
+from tests import fixes, runner
 
 # A rule holds however slow the machine is; what fails is printed so that it can be run again.
 settings.register_profile("esctl", deadline=None, print_blob=True)
@@ -39,20 +40,14 @@ def log_path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def esctl(tmp_path: Path) -> Esctl:
-    """Runs esctl as a process in `tmp_path`, with text in and out."""
+    """Runs esctl in `tmp_path`, as a process of its own, with text in and out; a fix that it offers has to work."""
 
     def run(
         *arguments: str, input: str | bytes = "", env: dict[str, str] | None = None, cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         raw = input.encode() if isinstance(input, str) else input
-        done = subprocess.run(
-            [str(ESCTL), *arguments],
-            input=raw,
-            capture_output=True,
-            cwd=cwd or tmp_path,
-            env=environment(**env or {}),
-            check=False,
-        )
+        done = runner.run(arguments, input=raw, cwd=cwd or tmp_path, env=environment(**env or {}))
+        fixes.check(done.stderr.decode())
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return run

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from esctl import aggregates, projections
-from esctl.cli.app import options, subverbs, verbs
+from esctl.cli.parse import MalformedError, read
 from esctl.decoded import decoded
 from esctl.definitions import checked, shared
 from esctl.errors import MisfitError, RefusedError

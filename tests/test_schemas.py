@@ -235,8 +235,8 @@ def test_numbers_and_texts_are_what_json_says(schema: str, data: object, accepte
 WITHOUT = """
 import sys
 sys.modules["jsonschema_rs"] = None
-from esctl.cli import app
-sys.exit(app.run(sys.argv[1:]))
+from esctl.cli import main
+sys.exit(main.run(sys.argv[1:]))
 """
 
 

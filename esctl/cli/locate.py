@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from esctl.errors import NotFoundError
 
 DEFAULT_NAME = "esctl.db"
 
 
-def find(named: str | None) -> Path:
+def find(named: str | None) -> str:
     """The log that `--log` or ESCTL_LOG names, else the nearest `esctl.db` in this folder or a parent.
 
     The search ends at the home folder and at mount points. Raises NotFoundError where it finds none.
     """
     if given := named or os.environ.get("ESCTL_LOG"):
-        return Path(given)
+        return given
     try:
-        start = Path.cwd()
+        start = folder = os.getcwd()
     except OSError as error:
-        raise NotFoundError("this folder is gone", why=error.strerror or str(error), fix="cd, or --log PATH") from error
-    home = os.environ.get("HOME")
-    for folder in (start, *start.parents):
-        if (found := folder / DEFAULT_NAME).exists():
+        raise NotFoundError("this folder is gone", why=f"{error.strerror or error}; --log PATH names a log") from error
+    while True:
+        if os.path.exists(found := os.path.join(folder, DEFAULT_NAME)):
             return found
-        if (home and Path(home).exists() and folder.samefile(home)) or os.path.ismount(folder):
+        above = os.path.dirname(folder)
+        if above == folder or _is_home(folder) or os.path.ismount(folder):
             break
+        folder = above
     raise NotFoundError(
         f"there is no {DEFAULT_NAME} in {start} or a folder above it",
-        fix="esctl init   (or name a log with --log PATH)",
+        why="esctl init makes one here; --log PATH names one elsewhere",
+        fix="esctl init",
     )
 
 
-def place(named: str | None) -> Path:
+def _is_home(folder: str) -> bool:
+    home = os.environ.get("HOME")
+    return bool(home) and os.path.exists(home or "") and os.path.samefile(folder, home or "")
+
+
+def place(named: str | None) -> str:
     """Where a new log goes: what `--log` or ESCTL_LOG names, else `esctl.db` in this folder."""
-    return Path(named or os.environ.get("ESCTL_LOG") or DEFAULT_NAME)
+    return named or os.environ.get("ESCTL_LOG") or DEFAULT_NAME

@@ -265,7 +265,7 @@ def _copy(connection: sqlite3.Connection, target: Path) -> None:
 
 
 def _connect(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
-    check_there(path)
+    check_there(str(path))
     uri = f"{path.resolve().as_uri()}?mode=rw"
     try:
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=timeout)

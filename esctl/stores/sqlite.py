@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 from types import TracebackType
 
 import apsw
 
+from esctl import chain
 from esctl.errors import MisfitError, SegmentError, StorageVersionError, UnavailableError, UsageError, VerificationError
 from esctl.events import MODEL_APPLIED, SYSTEM_STREAM, Event, NewEvent, Part
 from esctl.query import Query
-from esctl.stores import sqlite_facts as facts
 from esctl.stores import sqlite_reads as reads
-from esctl.stores.format import APPLICATION_ID, STORAGE_VERSION, check_there
+from esctl.stores.format import APPLICATION_ID, STORAGE_VERSION, check_there, uri_of
 from esctl.stores.sqlite_appends import HEAD, Appender, Transaction
 from esctl.stores.sqlite_errors import Patience, Translated
 from esctl.stores.sqlite_windows import ARCHIVED, HOT, Reading
@@ -69,12 +68,14 @@ _NEWEST = """select max(ifnull((select max(position) from events), 0), ifnull((s
 class SqliteStore:
     """See `esctl.stores.base.Store`. Opened for reading it refuses every write."""
 
-    def __init__(self, path: Path, *, write: bool = False, bulk: bool = False, timeout: float = 5.0) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, write: bool = False, bulk: bool = False, timeout: float = 5.0
+    ) -> None:
         """Open the log at `path`; `bulk` tunes for many events, `timeout` (seconds) bounds the wait for a lock.
 
         Raises NotFoundError, StorageVersionError or UnavailableError.
         """
-        self.path = path
+        self.path = path = os.fspath(path)
         self.timeout = timeout
         self.patience = Patience(MODEL_SECONDS)
         self._write = write
@@ -100,12 +101,12 @@ class SqliteStore:
 
     def _open(self, write: bool) -> apsw.Connection:
         check_there(self.path)
-        uri = self.path.absolute().as_uri()  # a path may hold bytes that are no text
-        writable = os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
+        uri = uri_of(self.path)
+        writable = os.access(self.path, os.W_OK) and os.access(os.path.dirname(self.path) or ".", os.W_OK)
         if write and not writable:  # known before SQLite makes files beside it
             raise UnavailableError(f"{self.path} is read-only", fix="make the file and its folder writable")
         with Translated(self.path):
-            if not write and not writable and not Path(f"{self.path}-wal").exists():
+            if not write and not writable and not os.path.exists(f"{self.path}-wal"):
                 # Nobody here could write it, so no WAL is needed; opened in any other way SQLite would want one.
                 flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
                 return apsw.Connection(f"{uri}?immutable=1", flags=flags)
@@ -144,6 +145,7 @@ class SqliteStore:
         else:
             self._run("pragma query_only = on")
         if bulk:
+            chain.for_many()
             self._run(f"pragma cache_size = -{BULK_CACHE_KIB}; pragma wal_autocheckpoint = {BULK_CHECKPOINT_PAGES}")
         self.log_id = self._execute("select log_id from head").get
         if not isinstance(self.log_id, str):
@@ -373,16 +375,22 @@ class SqliteStore:
 
     def matching(self, pattern: str) -> Iterator[tuple[str, int]]:
         """See Store."""
+        from esctl.stores import sqlite_facts as facts  # noqa: PLC0415 - a cold append does without
+
         with Translated(self.path):
             yield from facts.matching(self._connection, pattern)
 
     def schemas(self) -> list[tuple[str, int, int]]:
         """See Store."""
+        from esctl.stores import sqlite_facts as facts  # noqa: PLC0415 - a cold append does without
+
         with Translated(self.path):
             return facts.schemas(self._reading)
 
     def differences(self, before: str, after: str) -> list[tuple[str, str | None, str | None]]:
         """See Store."""
+        from esctl.stores import sqlite_facts as facts  # noqa: PLC0415 - a cold append does without
+
         with Translated(self.path):
             return facts.differences(self._connection, before, after)
 
@@ -425,21 +433,29 @@ class SqliteStore:
 
     def streams(self, pattern: str | None, *, system: bool) -> Iterator[dict[str, Any]]:
         """See Store."""
+        from esctl.stores import sqlite_facts as facts  # noqa: PLC0415 - a cold append does without
+
         with Translated(self.path):
             yield from facts.streams(self._reading, pattern, system=system)
 
     def types(self, *, system: bool) -> Iterator[dict[str, Any]]:
         """See Store."""
+        from esctl.stores import sqlite_facts as facts  # noqa: PLC0415 - a cold append does without
+
         with Translated(self.path):
             yield from facts.types(self._reading, system=system)
 
     def info(self) -> dict[str, Any]:
         """See Store."""
+        from esctl.stores import sqlite_facts as facts  # noqa: PLC0415 - a cold append does without
+
         with Translated(self.path):
             return facts.info(self._reading)
 
     def over_time(self, buckets: int, group: Literal["stream", "type"]) -> Iterator[tuple[int, str, int]]:
         """See Store."""
+        from esctl.stores import sqlite_facts as facts  # noqa: PLC0415 - a cold append does without
+
         with Translated(self.path):
             yield from facts.over_time(self._reading, buckets, group)
 
@@ -482,6 +498,8 @@ class SqliteStore:
                 have_views(self._reading, self._weaving() if upcasting else None, upcasting, archived=archived)
                 self._run("pragma query_only = on")
             self._connection.authorizer = authorize_reading  # from here on this connection answers questions only
+            from esctl.stores import sqlite_facts as facts  # noqa: PLC0415
+
             with _Asked():
                 names, rows = facts.question(self._connection, sql)
                 return names, list(islice(rows, 1)), rows
@@ -512,11 +530,11 @@ class SqliteStore:
         with Translated(self.path):
             yield from sqlite_checks.findings(self._reading, full=full)
 
-    def copy_to(self, empty: Path) -> None:
+    def copy_to(self, empty: str | os.PathLike[str]) -> None:
         """See Store. SQLite's own online copy: writers go on meanwhile, and it holds the log as of the first page."""
-        with Translated(empty):
+        with Translated(os.fspath(empty)):
             flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
-            copy = apsw.Connection(empty.absolute().as_uri(), flags=flags)
+            copy = apsw.Connection(uri_of(os.fspath(empty)), flags=flags)
             try:
                 with copy.backup("main", self._connection, "main") as backup:
                     backup.step(-1)  # all under one read lock: in smaller steps every write starts it anew

@@ -9,17 +9,18 @@ from array import array
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import apsw
 
 from esctl import chain
 from esctl.stores import sqlite_archived
 from esctl.stores.files import read_part
+from esctl.stores.format import absolute
 from esctl.stores.sqlite_errors import Translated, translating
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
     from esctl.segments import Frame, Line, Segment
@@ -51,9 +52,8 @@ Row = tuple["Any", ...]
 class Archive:
     """The archive of one connection, as of the last time that it was told how often it has changed."""
 
-    def __init__(self, connection: apsw.Connection, path: Path) -> None:
+    def __init__(self, connection: apsw.Connection, path: str) -> None:
         self._connection, self.path = connection, path
-        self._folder = path.absolute().parent
         self.generation = -1
         self._segments: list[Segment] | None = None
         self._unpacked: OrderedDict[tuple[int, bytes], Unpacked] = OrderedDict()
@@ -120,7 +120,11 @@ class Archive:
 
     def place(self, segment: Segment) -> Path | None:
         """Where a segment's file lies; None where it is in the log's own. A folder beside the log moves with it."""
-        return None if segment.location is None else self._folder / segment.location / segment.file
+        if segment.location is None:
+            return None
+        from pathlib import Path  # noqa: PLC0415 - only an archive outside the log needs it
+
+        return Path(absolute(self.path)).parent / segment.location / segment.file
 
     def packed(self, frame: Frame, segment: Segment) -> bytes:
         """See `esctl.stores.base.Archive`."""

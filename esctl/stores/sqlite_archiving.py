@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 import apsw
 
@@ -47,7 +46,7 @@ _DEFINITIONS = (
 class Archiving:
     """Changes to the archive, on a connection that writes."""
 
-    def __init__(self, connection: apsw.Connection, path: Path) -> None:
+    def __init__(self, connection: apsw.Connection, path: str) -> None:
         self._connection, self._execute, self.path = connection, connection.execute, path
         self._execute(f"pragma cache_size = -{CACHE_KIB}")
 

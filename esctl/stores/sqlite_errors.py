@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from types import TracebackType
 
 import apsw
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 class Translated:
     """A block in which SQLite's errors become esctl's; `path` is for the message."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
 
     def __enter__(self) -> None:
@@ -75,7 +74,7 @@ _DAMAGE = (
 )  # a log that has lost its shape
 
 
-def translate(error: apsw.Error, path: Path) -> EsctlError:
+def translate(error: apsw.Error, path: str) -> EsctlError:
     """The esctl error for one of SQLite's."""
     why = str(error) if str(error) != "not an error" else f"SQLite reports {type(error).__name__}"
     if isinstance(error, apsw.SQLError) and any(sign in why for sign in _DAMAGE):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import apsw
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Outermost the names in order, so that nothing is sorted and memory does not follow the number of streams.
-_COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_COMMENTS = r"(?s)--[^\n]*|/\*.*?\*/"
 _STREAMS = """
 select s.name as stream,
   (select count(*) from events e where e.stream_id = s.stream_id) as events,
@@ -228,12 +227,14 @@ def question(connection: apsw.Connection, sql: str) -> tuple[list[str], Iterator
 
     Raises ValueError for what is more than one statement, none, or takes parameters.
     """
-    import apsw.ext  # noqa: PLC0415 - only a question needs it
+    import re  # noqa: PLC0415 - only a question needs it
+
+    import apsw.ext  # noqa: PLC0415
 
     text = sql.strip()
     asked = apsw.ext.query_info(connection, text)
     if (
-        _COMMENTS.sub("", asked.query_remaining or "").strip()
+        re.sub(_COMMENTS, "", asked.query_remaining or "").strip()
         or asked.is_explain
         or asked.bindings_count
         or not asked.description

@@ -7,7 +7,6 @@ as it reads a window, how often the archive has changed; and looks anew where th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from types import TracebackType
 
 import apsw
@@ -34,7 +33,7 @@ _LEFT = "select exists(select 1 from segments g join events e on e.position betw
 class Reading:
     """A connection, and what it knows of the archive (None: there never was one)."""
 
-    def __init__(self, connection: apsw.Connection, path: Path) -> None:
+    def __init__(self, connection: apsw.Connection, path: str) -> None:
         self.connection, self.path = connection, path
         self.archive: Archive | None = None
         self.hot = HOT  # the table, or what is left of it without rows that are archived already

@@ -27,7 +27,7 @@ from typing import NamedTuple
 import apsw
 
 from esctl import archive, archiving, erasure, marks
-from esctl.cli import app
+from esctl.cli import main
 from esctl.definitions import checked
 from esctl.events import NewEvent
 from esctl.log import EventLog
@@ -155,7 +155,7 @@ def in_child(work: Callable[[], int], said: Path) -> int:
 
 def told_by(path: Path) -> int:
     """The exit of `verify --full`."""
-    return in_child(lambda: app.run(["verify", "--full", "-q", "--debug", "--log", str(path)]), path.parent / "stderr")
+    return in_child(lambda: main.run(["verify", "--full", "-q", "--debug", "--log", str(path)]), path.parent / "stderr")
 
 
 def said(path: Path) -> str:

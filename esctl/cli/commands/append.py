@@ -1,0 +1,167 @@
+"""`esctl append`: one event, or a stream of lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from esctl import output
+from esctl.cli import single
+from esctl.cli.items import expectation, items
+from esctl.errors import EsctlError, UsageError
+from esctl.events import NewEvent, check_schema, whole_number
+from esctl.log import EventLog, Guard
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated, Literal
+
+    import typer
+
+    from esctl.cli.declare import Shared
+    from esctl.stores.base import Receipt
+
+EXAMPLES = """Examples:
+  esctl append order-1 OrderPlaced '{"total":99.90}'
+  esctl append order-2 OrderPlaced total:=99.90 note='by phone' --expect none
+  esctl append < orders.ndjson             a line an event: {"stream","type","data"}
+  esctl append --payload --stream app --type Line --receipts < app.log
+  esctl append orders.ndjson --atomic      all of it or nothing"""
+
+
+def command(
+    shared: Shared,
+    *,
+    arguments: Annotated[
+        Sequence[str],
+        typer.Argument(
+            metavar="[FILE | STREAM TYPE [DATA | @FILE | - | key=text key:=json …]]", help="Nothing: lines from stdin."
+        ),
+    ] = (),
+    id_: Annotated[str | None, typer.Option("--id", metavar="ID", help="The event's id. [a new UUIDv7]")] = None,
+    time: Annotated[str | None, typer.Option(metavar="TIME", help="When it happened. [when it is recorded]")] = None,
+    schema: Annotated[
+        int | None, typer.Option(metavar="N", help="The version of the type's shape. [the model's newest, or 1]")
+    ] = None,
+    meta: Annotated[
+        Sequence[str], typer.Option(metavar="K=V", help="A field of meta; k:=json too; may be repeated.")
+    ] = (),
+    expect: Annotated[str | None, typer.Option(metavar="E", help="any, none, exists, or the stream's version.")] = None,
+    stream: Annotated[str | None, typer.Option(metavar="S", help="For lines that name none.")] = None,
+    type_: Annotated[str | None, typer.Option("--type", metavar="T", help="For lines that name none.")] = None,
+    payload: Annotated[
+        bool, typer.Option("--payload", help="Each line is a payload (needs --stream and --type).")
+    ] = False,
+    extra: Annotated[str | None, typer.Option(metavar="meta", help="meta: keep unknown keys in meta.")] = None,
+    input_: Annotated[
+        Literal["auto", "ndjson", "cloudevents"],
+        typer.Option("--input", help="auto: a line with specversion is a CloudEvent."),
+    ] = "auto",
+    if_none_match: Annotated[
+        str | None,
+        typer.Option(metavar="SQL", help="Only if no event after --after meets this condition (see replay --where)."),
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option(metavar="N", help="A position, or the head that replay --emit-head printed.")
+    ] = None,
+    atomic: Annotated[bool, typer.Option("--atomic", help="The whole input is one transaction.")] = False,
+    batch: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000, metavar="N", help="Lines a transaction. [10000]")
+    ] = None,
+    each: Annotated[bool, typer.Option("--each", help="Every line is a transaction.")] = False,
+    receipts: Annotated[bool, typer.Option("--receipts", help="A line for each event, once it is durable.")] = False,
+    skip_invalid: Annotated[
+        bool, typer.Option("--skip-invalid", help="Report bad lines and go on (exit 5 at the end).")
+    ] = False,
+    no_rules: Annotated[bool, typer.Option("--no-rules", help="Leave the rules of the log's model unasked.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, store nothing.")] = False,
+) -> None:
+    """Append an event, or every line of a file or pipe."""
+    is_single = len(arguments) > 1
+    ways = {"--atomic": atomic, "--batch": batch, "--each": each}
+    for_lines = ways | {"--stream": stream, "--type": type_, "--payload": payload, "--extra": extra}
+    for_lines |= {"--receipts": receipts, "--skip-invalid": skip_invalid}
+    _misplaced(is_single, {"--id": id_, "--time": time}, for_lines)
+    if schema is not None:
+        check_schema(schema)
+    guard = _guard(if_none_match, after)
+    _contradictions(ways, guard, stream=stream, type_=type_, payload=payload, extra=extra)
+    fields, expected = items(meta, "--meta"), expectation(expect)
+    if is_single:
+        with shared.opened(write=True) as log:
+            log.unruled = no_rules
+            said = single.Said(id_, time, schema or 0, fields, expected)
+            receipt = _one(log, single.event(arguments, said), guard, dry_run=dry_run)
+            output.acknowledge(output.receipt(receipt) | ({"rules": False} if log.unruled else {}), shared.rendering)
+        return
+    from esctl.cli import lines  # noqa: PLC0415 - msgspec and more, which a single event does without
+
+    defaults = lines.defaults(stream, type_, schema, fields, payload=payload, extra=extra, form=input_)
+    size = None if atomic or guard else 1 if each else batch or lines.BATCH_LINES
+    options = lines.Options(size, skip_invalid, dry_run, receipts, expected, guard)
+    with shared.opened(write=True, bulk=True) as log:
+        log.unruled = no_rules
+        lines.run(log, lines.source(arguments, quiet=shared.quiet), defaults, options, shared)
+
+
+def _contradictions(
+    ways: Mapping[str, object],
+    guard: Guard | None,
+    *,
+    stream: str | None,
+    type_: str | None,
+    payload: bool,
+    extra: str | None,
+) -> None:
+    """Refuse options that cannot stand together."""
+    wrong = ""
+    if len(given := [option for option, value in ways.items() if value]) > 1:
+        wrong = f"{' and '.join(given)} exclude each other"
+    elif extra not in (None, "meta"):
+        wrong = f"--extra is {extra!r}: unknown keys can go to meta only"
+    elif payload and extra:
+        wrong = "--extra is for envelopes: with --payload a line is data"
+    elif payload and not (stream and type_):
+        wrong = "--payload needs --stream and --type"
+    elif guard and (ways["--batch"] or ways["--each"]):
+        wrong = "--if-none-match makes the whole input one transaction: leave --batch and --each out"
+    if wrong:
+        what, _, why = wrong.partition(": ")
+        raise UsageError(what, why=why, fix="esctl append --help")
+
+
+def _misplaced(is_single: bool, for_one: Mapping[str, object], for_lines: Mapping[str, object]) -> None:
+    """Refuse an option that would be ignored: a script that gives it believes that it does something."""
+    for option, value in (for_lines if is_single else for_one).items():
+        if value:
+            raise UsageError(
+                f"{option} is for {'lines of events' if is_single else 'a single event'}", fix="esctl append --help"
+            )
+
+
+def _guard(condition: str | None, after: str | None) -> Guard | None:
+    """The append condition of the options."""
+    if condition is None:
+        if after is not None:
+            raise UsageError("--after is for --if-none-match", fix="esctl append --help")
+        return None
+    position = whole_number((after or "0").partition(":")[0].removeprefix("#"))
+    if position is None:
+        raise UsageError(f"--after is {after!r}", why="it is a position, or a head as replay --emit-head prints it")
+    from esctl.sql import check_condition  # noqa: PLC0415 - only a condition needs it
+
+    check_condition(condition)
+    return Guard(condition, position)
+
+
+def _one(log: EventLog, event: NewEvent, guard: Guard | None, *, dry_run: bool) -> Receipt:
+    """Append one event; its receipt is true after the commit."""
+    try:
+        with log.transaction(keep=not dry_run):
+            before = log.head()[0]
+            receipts = log.append([event])
+            if guard:
+                guard.check(log, receipts, before)
+    except EsctlError as error:
+        error.details.pop("index", None)
+        raise
+    return receipts[0]

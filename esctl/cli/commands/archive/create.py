@@ -1,0 +1,88 @@
+"""`esctl archive create`: the oldest events into segments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from esctl import archive, archiving, output, points, progress
+from esctl.errors import UsageError
+from esctl.log import EventLog
+from esctl.segments import LEVEL
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl archive create --older-than 90d --yes   what cron runs; nothing to do is fine
+  esctl archive create --before '#201' --segment-events 100 --to segments --yes
+  esctl archive create --keep-last 100 --dry-run"""
+
+COLUMNS = ("segment", "first_recorded", "last_recorded", "events", "bytes", "raw_bytes", "ratio", "where")
+SPARE = ("raw_bytes", "last_recorded")
+INTO_LOG = "log"
+
+
+def command(
+    shared: Shared,
+    *,
+    before: Annotated[
+        str | None, typer.Option(metavar="POINT", help="What stands, or was recorded, before this point.")
+    ] = None,
+    older_than: Annotated[
+        str | None, typer.Option(metavar="AGE", help="What was recorded longer ago: 90d, 12h.")
+    ] = None,
+    keep_last: Annotated[int | None, typer.Option(min=0, metavar="N", help="All but the newest N events.")] = None,
+    segment_events: Annotated[
+        int, typer.Option(min=1, metavar="N", help="At most N a segment.")
+    ] = archiving.SEGMENT_EVENTS,
+    level: Annotated[int, typer.Option(min=1, max=22, metavar="N", help="How hard zstd tries, 1 to 22.")] = LEVEL,
+    to: Annotated[
+        str | None, typer.Option(metavar="DIR", help="As files in a folder; else they lie in the log's file.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
+) -> None:
+    """Archive the oldest events; readers see no difference.
+
+    Nothing to archive is no error. Each segment is written, read back and compared before its events leave the table. A
+    run that was interrupted is simply run again. Others read and write meanwhile; a writer may have to wait for a
+    second at the end of a segment. Archiving is faster the more of the log it covers.
+    """
+    if before is None and older_than is None and keep_last is None:
+        why = "say it with --before POINT, --older-than AGE or --keep-last N"
+        raise UsageError("it is not said what to archive", why=why, fix="esctl archive create --help")
+    folder = None if to is None else archive.check_folder(to)
+    with shared.opened(write=not dry_run, bulk=True) as log:
+        until = _until(log, before, older_than, keep_last)
+        spans = archive.hot(log, until)
+        events = sum(last - first + 1 for first, last in spans)
+        number = sum(-(-(last - first + 1) // segment_events) for first, last in spans)
+        if dry_run:
+            output.one({"segments": number, "events": events, "until": until, "to": to or INTO_LOG}, shared.rendering)
+            return
+        if not events:
+            archive.tidy(log)
+            if shared.verbose:
+                output.say("nothing to archive")
+            return
+        shared.agree(f"{events} events up to position {until} go into {number} segment{'s' * (number != 1)}")
+        made = archiving.create(log, spans, most=segment_events, level=level, to=folder)
+        watched = progress.watched(made, "archiving", events, lambda segment: segment.events)
+        records: Iterable[dict[str, object]] = map(archive.record, watched)
+        if shared.rendering == "table":
+            records = ({name: record[name] for name in COLUMNS} for record in records)
+        output.acknowledge_each(records, shared.rendering, spare=SPARE)
+
+
+def _until(log: EventLog, before: str | None, older_than: str | None, keep_last: int | None) -> int:
+    """The last position to archive: what every option allows."""
+    until = log.head()[0]
+    if before is not None:
+        until = min(until, points.before(log, before))
+    if older_than is not None:
+        until = min(until, points.before(log, older_than))
+    return until if keep_last is None else max(0, min(until, log.head()[0] - keep_last))

@@ -1,0 +1,46 @@
+"""`esctl archive export`: a segment as the file that it is."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from esctl import archive, output
+from esctl.errors import UsageError
+from esctl.stores.files import draft_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl archive export 1-100 | zstd -dc | jq .type
+  esctl archive export 1-100 first.ndjson.zst"""
+
+
+def command(
+    shared: Shared,
+    *,
+    name: Annotated[str, typer.Argument(metavar="SEGMENT", help="A segment, as `list` names it.")],
+    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="A file that is not there; else stdout.")] = None,
+) -> None:
+    """Write a segment as the .ndjson.zst that it is.
+
+    `zstd -dc` of it gives lines as `replay --raw-schema` does.
+    """
+    if file is None and sys.stdout.isatty():
+        raise UsageError("a terminal cannot show what is compressed", fix=f"esctl archive export {name} | zstd -dc")
+    with shared.opened() as log:
+        parts = archive.export(log, archive.named(log, name))
+        if file is None:
+            output.write(parts)
+            return
+        with draft_of(Path(file)) as draft, draft.open("wb") as written:
+            for part in parts:
+                written.write(part)
+    output.acknowledge({"segment": name, "file": file, "bytes": os.stat(file).st_size}, shared.rendering)

@@ -1,0 +1,29 @@
+"""`esctl archive list`: the segments of a log."""
+
+from __future__ import annotations
+
+from esctl import output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl archive list                       positions, times, sizes, and where they lie
+  esctl archive list -o ndjson | jq -r .segment"""
+
+COLUMNS = ("segment", "first_recorded", "last_recorded", "events", "bytes", "raw_bytes", "ratio", "where")
+SPARE = ("raw_bytes", "last_recorded")
+
+
+def command(shared: Shared) -> None:
+    """List the segments, oldest first: positions, times, sizes, places."""
+    with shared.opened() as log:
+        records: list[dict[str, object]] = []
+        if log.store.archive() is not None:
+            from esctl import archive  # noqa: PLC0415 - zstandard and msgspec, for a log that has an archive
+
+            records = [archive.record(segment) for segment in archive.archived(log)]
+    if shared.rendering == "table":
+        records = [{name: record[name] for name in COLUMNS} for record in records]
+    output.listed(records, shared.rendering, SPARE, COLUMNS)

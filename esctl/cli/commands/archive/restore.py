@@ -1,0 +1,43 @@
+"""`esctl archive restore`: segments back among the hot events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from esctl import archive, output
+from esctl.log import EventLog
+from esctl.segments import Segment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl archive restore 1-100 --yes        a segment, as list names it"""
+
+
+def command(
+    shared: Shared,
+    *,
+    names: Annotated[Sequence[str], typer.Argument(metavar="SEGMENT …", help="Segments, as `list` names them.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
+) -> None:
+    """Bring segments back into the table of hot events."""
+    with shared.opened(write=not dry_run, bulk=True) as log:
+        chosen = archive.chosen(log, names)
+        if dry_run:
+            output.listed(map(archive.brief, chosen), shared.rendering)
+            return
+        number = f"{len(chosen)} segment{'s' * (len(chosen) != 1)}"
+        shared.agree(f"{sum(s.events for s in chosen)} events of {number} go back into the table of hot events")
+        restored = (archive.brief(_restored(log, segment)) for segment in chosen)
+        output.acknowledge_each(restored, shared.rendering)
+
+
+def _restored(log: EventLog, segment: Segment) -> Segment:
+    archive.restore(log, segment)
+    return segment

@@ -1,0 +1,63 @@
+"""`esctl bisect`: the event after which something became true of a stream's state."""
+
+from __future__ import annotations
+
+from esctl import aggregates, output
+from esctl.events import FIELDS
+from esctl.points import query_of
+from esctl.query import Query
+from esctl.text import Json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl bisect order-1012 --when "state ->> 'paid' > 0"   the first payment
+  esctl bisect order-1012 --when "state ->> 'status' = 'Placed'" -o ndjson | jq .position"""
+
+
+def command(
+    shared: Shared,
+    *,
+    stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream.")],
+    when: Annotated[str, typer.Option("--when", metavar="SQL", help="A condition on the state.")],
+    until: Annotated[str | None, typer.Option(metavar="POINT", help="Up to and including this point.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option(metavar="POINT", help="The log as it stood then (recorded time).")
+    ] = None,
+    aggregate: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Fold as this aggregate. [the stream's own]")
+    ] = None,
+    no_snapshot: Annotated[bool, typer.Option("--no-snapshot", help="Fold every event from the beginning.")] = False,
+) -> None:
+    """Find the first event after which a condition on the state holds.
+
+    Exit 10 if there is none. With snapshots it halves between them, taking the condition to stay true once it is; else
+    it folds event by event.
+    """
+    with shared.opened() as log:
+        query = query_of(log, stream, until=until, as_of=as_of)
+        found = aggregates.bisect(log, query, when, aggregate, saved=not no_snapshot)
+        if not shared.quiet:
+            how = f"snapshots looked at: {found.looked}, events folded: {found.folded}"
+            how += "; taken to stay true once it is (--no-snapshot is certain)"
+            output.say(f"bisect: {how if found.looked else f'one pass, events folded: {found.folded}'}")
+        event = Query(stream=stream, since_version=found.version, until_version=found.version)
+        *_, (read, _, _) = log.read(event)
+        record = _record(read, found.state)
+        if shared.rendering in ("ndjson", "json"):
+            line = b"".join(log.lines(event)).splitlines()[-1]
+            output.lines([line[:-1] + b',"state":' + found.state.encode() + b"}\n"], shared.rendering)
+        elif shared.rendering in ("table", "raw"):
+            output.states([record], shared.rendering, single=True)
+        else:
+            output.one(record, shared.rendering)
+
+
+def _record(event: tuple[object, ...], state: str) -> dict[str, object]:
+    return dict(zip(FIELDS, event, strict=True)) | {"state": Json(state)}

@@ -1,0 +1,49 @@
+"""`esctl diff`: what changed in a stream's state between two points."""
+
+from __future__ import annotations
+
+from esctl import aggregates, output
+from esctl.errors import DifferenceError
+from esctl.points import query_of
+from esctl.text import Json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl diff order-1012 --from v1          from version 1 to now; exit 10 if anything changed
+  esctl diff order-1012 --from 2026-01-31 --to 2026-02-28
+  esctl diff order-1012 --from v2 -o ndjson | jq -r .path"""
+
+COLUMNS = ("path", "before", "after", "position", "type")
+
+
+def command(
+    shared: Shared,
+    *,
+    stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream.")],
+    from_: Annotated[str, typer.Option("--from", metavar="POINT", help="The earlier state.")],
+    to: Annotated[str | None, typer.Option("--to", metavar="POINT", help="The later state. [now]")] = None,
+    aggregate: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Fold as this aggregate. [the stream's own]")
+    ] = None,
+) -> int:
+    """Print what changed in a stream's state between two points.
+
+    One line a changed path, and the event that made the change; exit 10 if anything changed.
+    """
+    with shared.opened() as log:
+        since, until = query_of(log, stream, until=from_), query_of(log, stream, until=to)
+        changes = aggregates.diff(log, since, until, aggregate)
+    records = (change._asdict() | {"before": _json(change.before), "after": _json(change.after)} for change in changes)
+    output.listed(records, shared.rendering, names=COLUMNS)
+    return DifferenceError.exit_code if changes else 0  # a difference is an answer: there is no error to print
+
+
+def _json(value: str | None) -> Json | None:
+    return None if value is None else Json(value)

@@ -1,0 +1,61 @@
+"""`esctl help`: the commands, one command, or a topic that is not about a single command."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+
+import esctl
+from esctl import output
+from esctl.cli import overview
+from esctl.cli.table import COMMANDS, GROUPS
+from esctl.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl help                               lists the commands and the topics
+  esctl help append                        a command, as esctl append --help
+  esctl help archive create
+  esctl help format                        a topic: the file and its hash chain"""
+
+
+def command(
+    shared: Shared,  # noqa: ARG001 - every command is handed them
+    *,
+    words: Annotated[
+        Sequence[str], typer.Argument(metavar="[COMMAND | TOPIC]", help="What to explain; nothing: the list.")
+    ] = (),
+) -> None:
+    """Explain a command or a topic; without one, list them."""
+    output.text(page(" ".join(words)))
+
+
+def page(subject: str) -> str:
+    """What help says of a command, a group of commands or a topic."""
+    if not subject:
+        return overview.commands()
+    if subject in GROUPS:
+        return overview.group(subject)
+    if subject in COMMANDS or subject == "options":
+        from esctl.cli import typer_app  # noqa: PLC0415 - Typer, which lists and topics do without
+
+        return typer_app.help_of(subject) if subject in COMMANDS else typer_app.help_of_shared()
+    if subject in overview.topics():
+        folder = os.path.dirname(esctl.__file__)
+        with open(os.path.join(folder, "help", f"{subject}.md"), encoding="utf-8") as file:
+            return file.read()
+    known = [*overview.topics(), *COMMANDS, *GROUPS]
+    near = difflib.get_close_matches(subject, known, 2, 0.5)
+    raise UsageError(
+        f"there is no command or topic {subject!r}",
+        why=f"did you mean {' or '.join(near)}?" if near else f"the topics are {', '.join(overview.topics())}",
+        fix=f"esctl help {near[0]}" if near else "esctl help",
+    )

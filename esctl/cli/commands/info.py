@@ -1,0 +1,49 @@
+"""`esctl info`: what a log holds, and when it came."""
+
+from __future__ import annotations
+
+from esctl import output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.cli.declare import Shared
+    from esctl.log import EventLog
+
+BUCKETS = 48
+MOST = 10
+
+EXAMPLES = """Examples:
+  esctl info                               counts, sizes, times; events over time
+  esctl info -o json | jq .log_id"""
+
+
+def command(shared: Shared) -> None:
+    """Print what the log holds: counts, sizes, times, events over time."""
+    format_ = shared.rendering
+    with shared.opened() as log:
+        facts = {"log": log.path, **log.store.info()}
+        by_type, by_stream = _over_time(log, "type"), _over_time(log, "stream")
+    if format_ != "table":
+        total = [sum(counts) for counts in zip(*by_type.values(), strict=True)]
+        output.one({**facts, "over_time": total} if format_ in ("ndjson", "json", "raw") else facts, format_)
+        return
+    output.one(facts, format_)
+    for title, counted in (("events over time, by type", by_type), ("and by stream", by_stream)):
+        if counted:
+            output.bars(title, _largest(counted))
+
+
+def _over_time(log: EventLog, group: str) -> dict[str, list[int]]:
+    """Events by name and bucket of time."""
+    counted: dict[str, list[int]] = {}
+    for bucket, name, events in log.store.over_time(BUCKETS, "type" if group == "type" else "stream"):
+        counted.setdefault(name, [0] * BUCKETS)[bucket] += events
+    return counted
+
+
+def _largest(counted: dict[str, list[int]]) -> dict[str, list[int]]:
+    """The names with the most events, and all others as one."""
+    most = sorted(counted, key=lambda name: sum(counted[name]), reverse=True)[:MOST]
+    rest = [counts for name, counts in counted.items() if name not in most]
+    shown = {name: counted[name] for name in most}
+    return shown | ({f"({len(rest):,} others)": [sum(c) for c in zip(*rest, strict=True)]} if rest else {})

@@ -1,0 +1,3 @@
+"""What the log knows of its domain: schemas, rules, projections."""
+
+COMMANDS = ("check", "plan", "apply", "show", "history")

@@ -1,0 +1,41 @@
+"""`esctl model check`: a model file, judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from esctl import output, plan
+from esctl.model import refusal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl model check shop.toml              names everything that is wrong with it"""
+
+PROBLEMS = ("place", "problem", "hint")
+
+
+def command(
+    shared: Shared,
+    *,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The model, TOML.")],
+) -> None:
+    """Check a model file; exit 5 if anything is wrong with it.
+
+    Needs no log.
+    """
+    draft, problems = plan.read(Path(file))
+    output.listed((problem._asdict() for problem in problems), shared.rendering, names=PROBLEMS)
+    if problems:
+        error = refusal(problems)
+        error.fix = "esctl help model"  # every problem is printed already
+        raise error
+    if not shared.quiet:
+        counts = {name: len(declared) for name, declared in draft.model._asdict().items()}
+        output.say(f"{file} is sound: {', '.join(f'{name} {count}' for name, count in counts.items())}")

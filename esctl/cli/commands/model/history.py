@@ -1,0 +1,22 @@
+"""`esctl model history`: every model that was applied."""
+
+from __future__ import annotations
+
+from esctl import output
+from esctl.definitions import history
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl model history                      number, position, time, actor, fingerprint"""
+
+APPLIED = ("number", "position", "time", "actor", "fingerprint")
+
+
+def command(shared: Shared) -> None:
+    """List every model that was applied, oldest first."""
+    with shared.opened() as log:
+        records = [{name: getattr(model, name) for name in APPLIED} for model in history(log.store)]
+    output.listed(records, shared.rendering, spare=("position",), names=APPLIED)

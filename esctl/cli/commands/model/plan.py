@@ -1,0 +1,55 @@
+"""`esctl model plan`: what applying a model would change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import quote
+
+from esctl import output, plan
+from esctl.errors import DifferenceError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl model plan shop.toml               what would change, and what that costs
+  esctl model plan shop.toml --check       exit 10 if anything would change"""
+
+CHANGES = ("change", "kind", "name", "events", "snapshots", "projections", "misfits", "detail")
+_COSTS = ("events", "snapshots", "projections", "misfits")
+
+
+def command(
+    shared: Shared,
+    *,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The model, TOML.")],
+    check: Annotated[bool, typer.Option("--check", help="Exit 10 if anything would change.")] = False,
+) -> None:
+    """Print what applying a model would change, and what it costs.
+
+    It changes nothing.
+    """
+    draft = plan.sound(Path(file))
+    with shared.opened() as log:
+        planned = plan.plan(log, draft)
+    show(planned, shared)
+    if check and planned.changes:
+        raise DifferenceError(f"{len(planned.changes)} things would change", fix=f"esctl model apply {quote(file)}")
+
+
+def show(planned: plan.Plan, shared: Shared) -> None:
+    """Print a plan."""
+    columns = [name for name in CHANGES if shared.rendering != "table" or name not in _COSTS or _any(planned, name)]
+    records = ({name: getattr(change, name) for name in columns} for change in planned.changes)
+    output.listed(records, shared.rendering, spare=("detail",), names=CHANGES)
+    if not planned.changes and not shared.quiet:
+        output.say("nothing would change")
+
+
+def _any(planned: plan.Plan, name: str) -> bool:
+    return any(getattr(change, name) for change in planned.changes)

@@ -1,0 +1,43 @@
+"""`esctl model show`: a model that was applied."""
+
+from __future__ import annotations
+
+from esctl import output
+from esctl.cli.commands.model.history import APPLIED
+from esctl.definitions import history
+from esctl.errors import NotFoundError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl model show > model.toml            the newest
+  esctl model show 1                       the first that was applied"""
+
+
+def command(
+    shared: Shared,
+    *,
+    number: Annotated[
+        int | None,
+        typer.Argument(metavar="[NUMBER]", help="The how many-th that was applied. [the newest]"),
+    ] = None,
+) -> None:
+    """Print a model that was applied, as it was written."""
+    with shared.opened() as log:
+        models = list(history(log.store)) if number is not None else [m for m in (log.definitions.applied,) if m]
+    found = [model for model in models if number is None or model.number == number]
+    if not found:
+        raise NotFoundError(
+            "the log has no model" if number is None else f"the log has no model {number}",
+            fix="esctl model apply --help" if number is None else "esctl model history",
+        )
+    if shared.format in ("json", "ndjson"):  # asked for; the text is what a redirection wants
+        output.one({name: getattr(found[0], name) for name in (*APPLIED, "text")}, shared.format)
+    else:
+        output.text(found[0].text)

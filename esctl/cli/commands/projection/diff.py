@@ -1,0 +1,50 @@
+"""`esctl projection diff`: what differs between two points or two definitions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from esctl import plan, projected, projections
+from esctl.cli.commands.projection.cells import only_cells, show
+from esctl.definitions import Definitions
+from esctl.errors import DifferenceError, UsageError
+from esctl.points import query_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl projection diff customer_orders --from 2026-01-31 --to 2026-02-28
+  esctl projection diff customer_orders --model new.toml   what another model would change"""
+
+
+def command(
+    shared: Shared,
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The projection.")],
+    from_: Annotated[str | None, typer.Option("--from", metavar="POINT", help="The earlier point.")] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="POINT", help="The later point. [now]")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="FILE", help="Against the definition in another model.")
+    ] = None,
+) -> int:
+    """Print rows that differ between two points or two models.
+
+    Rows added, gone and changed, cell by cell; exit 10 if there are any.
+    """
+    if (from_ is None) == (model is None) or (to is not None and model is not None):
+        raise UsageError("it takes --from POINT [--to POINT], or --model FILE", fix="esctl projection diff --help")
+    with shared.opened() as log:
+        if model is not None:
+            draft = plan.sound(Path(model))
+            found = projected.against(log, name, Definitions(plan.drafted(log, draft)))
+        else:
+            since, until = query_of(log, None, until=from_), query_of(log, None, until=to)
+            found = projected.between(log, projections.declared(log, name), since, until)
+        any_ = show(only_cells(found, 2 * log.head()[0]), shared)
+    return DifferenceError.exit_code if any_ else 0  # a difference is an answer: there is no error to print

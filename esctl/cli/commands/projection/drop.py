@@ -1,0 +1,44 @@
+"""`esctl projection drop`: the tables of a projection, removed."""
+
+from __future__ import annotations
+
+from esctl import output, projections, standing
+from esctl.errors import NotFoundError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl projection drop daily_revenue --dry-run
+  esctl projection drop daily_revenue --yes   projection run builds it again"""
+
+
+def command(
+    shared: Shared,
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The projection.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
+) -> None:
+    """Drop the tables of a projection, which run builds again."""
+    with shared.opened(write=not dry_run) as log:
+        records = [
+            record
+            for record in standing.listed(log)
+            if record["projection"] == name and record["state"] not in ("dropped", "new")
+        ]
+        if not records:
+            projections.declared(log, name)
+            raise NotFoundError(f"there is nothing of the projection {name} to drop", fix="esctl projection list")
+        brief = [{key: record[key] for key in ("projection", "version", "tables")} for record in records]
+        if dry_run:
+            output.listed(brief, shared.rendering)
+            return
+        tables = ", ".join(str(record["tables"]) for record in records)
+        shared.agree(f"these tables are dropped, and can be built again: {tables}")
+        projections.drop(log, name)
+        output.acknowledge_each(brief, shared.rendering)

@@ -1,0 +1,20 @@
+"""`esctl projection list`: the projections of a log."""
+
+from __future__ import annotations
+
+from esctl import output, standing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl projection list                    state, tables, checkpoint, events behind"""
+
+LISTED = ("projection", "version", "state", "inline", "tables", "position", "lag")
+
+
+def command(shared: Shared) -> None:
+    """List the projections and their versions: state, tables, lag."""
+    with shared.opened() as log:
+        output.listed(standing.listed(log), shared.rendering, spare=("inline", "version"), names=LISTED)

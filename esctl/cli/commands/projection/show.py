@@ -1,0 +1,129 @@
+"""`esctl projection show`: the rows of a projection."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from esctl import output, projected, projections, standing
+from esctl.cli.commands.projection import running
+from esctl.errors import UnavailableError, UsageError
+from esctl.log import POLL_SECONDS, EventLog
+from esctl.model import Projection
+from esctl.points import query_of
+from esctl.projected import Asked, Picture
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl projection show customer_orders --order-by "spent desc" --limit 10 --total spent
+  esctl projection show daily_revenue --bars revenue --until 2026-01-31 -o table"""
+
+SHORT = 0.5  # seconds that a reader waits for a lock, to catch up
+
+
+def command(
+    shared: Shared,
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The projection.")],
+    table: Annotated[str | None, typer.Option("--table", metavar="NAME", help="Of several tables, this one.")] = None,
+    where: Annotated[str | None, typer.Option(metavar="SQL", help="A condition on the table's columns.")] = None,
+    order_by: Annotated[str | None, typer.Option(metavar="COL", help='Columns: "a, b desc". [the primary key]')] = None,
+    limit: Annotated[int | None, typer.Option(min=0, metavar="N", help="The first N rows.")] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="POINT", help="As it was at this point, built in memory.")
+    ] = None,
+    as_of: Annotated[str | None, typer.Option(metavar="POINT", help="As the log stood then (recorded time).")] = None,
+    total: Annotated[Sequence[str], typer.Option(metavar="COL", help="The sum of a column, below the table.")] = (),
+    bars: Annotated[
+        Sequence[str], typer.Option(metavar="COL", help="Bars in the cells of a column of the table.")
+    ] = (),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Catch up first, however far it is behind.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="On a terminal: paint it again as events come.")] = False,
+) -> None:
+    """Print a projection's rows, after it has caught up.
+
+    Where 10,000 events are missing or more, it says how many.
+    """
+    asked, at_point = (
+        Asked(table, where, order_by, limit, list(total), list(bars)),
+        until is not None or as_of is not None,
+    )
+    if watch and not sys.stdout.isatty():
+        raise UsageError("--watch paints on a terminal", fix=f"esctl projection run {name} --follow")
+    if at_point and (fresh or watch):
+        raise UsageError("the past does not move", why="--fresh and --watch are for what is now")
+    with _opened(shared, write=not at_point, wait=fresh or watch) as log:
+        projection = projections.declared(log, name)
+        if at_point:
+            query = query_of(log, None, until=until, as_of=as_of)
+            running.watch(projected.at(log, projection, query), "building", min(query.until, log.head()[0]))
+            _print(projected.rows(log, projection, asked, built=True), projection, shared)
+            return
+        while True:
+            log.store.changed()
+            _fresh(log, name, always=fresh or watch, quiet=shared.quiet)
+            picture = projected.rows(log, projection, asked, built=False)
+            if not watch:
+                break
+            output.repaint(_drawn(picture, projection))
+            while not log.store.changed():
+                time.sleep(POLL_SECONDS)
+        _print(picture, projection, shared)
+
+
+def _opened(shared: Shared, *, write: bool, wait: bool) -> EventLog:
+    """The log open for writing, if it can be; who only wants to see the rows does not wait long for a lock."""
+    if not wait:
+        shared.timeout = min(shared.timeout, SHORT)
+    if write:
+        with suppress(UnavailableError):
+            return shared.opened(write=True, bulk=True)
+    return shared.opened()
+
+
+def _fresh(log: EventLog, name: str, *, always: bool, quiet: bool) -> None:
+    """Have a projection catch up where it is not far behind, or it is asked for; say how many events it is behind."""
+    try:
+        if projections.current(log) is None:
+            projections.synced(log)
+        version = projections.live(log, name)
+        if always and not version.compiled.on:
+            raise projections.needs_reducer(name)
+        if version.compiled.on and (always or standing.lag(log, version) < projections.FEW):
+            done = running.run(log, [name])
+            for failure in done.failures:
+                output.say(f"warning: {failure.what}: {failure.why}")
+    except UnavailableError as error:
+        if always:
+            raise
+        if not quiet:
+            output.say(f"note: it did not catch up: {error.what}")
+    version = projections.live(log, name)
+    behind = standing.lag(log, version)
+    if behind and not quiet:
+        how = f"run {name}" if version.compiled.on else f"run --reducer MODULE:FUNCTION {name}"
+        built = "is" if version.position else "is not built yet:"
+        output.say(f"note: {name} {built} {behind:,} event{'s' * (behind != 1)} behind   (esctl projection {how})")
+
+
+def _drawn(picture: Picture, projection: Projection) -> str:
+    return output.read_model(picture.columns, picture.rows, projection.columns, picture.totals, picture.bars)
+
+
+def _print(picture: Picture, projection: Projection, shared: Shared) -> None:
+    """Print rows; what is drawn is drawn in tables, and elsewhere sums are said beside the data."""
+    if shared.rendering == "table":
+        output.text(_drawn(picture, projection))
+        return
+    output.answer(picture.columns, picture.rows, shared.rendering)
+    for column, value in picture.totals.items():
+        output.say(f"total {column}: {value}")

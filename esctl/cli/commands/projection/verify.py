@@ -1,0 +1,51 @@
+"""`esctl projection verify`: projections, compared with what events make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from esctl import output, projected, projections
+from esctl.cli.commands.projection.cells import only_cells, show
+from esctl.errors import VerificationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl projection verify                  exit 6 if a row differs
+  esctl projection verify customer_orders"""
+
+
+def command(
+    shared: Shared,
+    *,
+    names: Annotated[Sequence[str], typer.Argument(metavar="[NAME …]", help="Only these; else all.")] = (),
+) -> None:
+    """Build projections anew and compare cells; exit 6 if one differs.
+
+    They are built up to where they are, beside what is there.
+    """
+    wrong: list[str] = []
+    with shared.opened() as log:
+        lives = [version for version in log.store.projections().versions() if version.state == "live"]
+        known = [version.name for version in lives if version.compiled.on]
+        chosen = [projections.declared(log, name).name for name in names] or known
+        if not names and len(known) < len(lives) and not shared.quiet:
+            output.say("note: what Python functions keep is not verified")
+    for name in chosen:
+        with shared.opened() as log:  # each with temporary tables of its own
+            if show(only_cells(projected.checked(log, name), log.head()[0]), shared):
+                wrong.append(name)
+    if wrong:
+        raise VerificationError(
+            f"{len(wrong)} of {len(chosen)} projections hold what their handlers do not say",
+            why=f"{', '.join(wrong)}: somebody changed a table by hand, or a handler depends on more than its events",
+            fix=f"esctl projection rebuild {wrong[0]}",
+        )
+    if not shared.quiet:
+        output.say(f"{len(chosen)} projections verified")

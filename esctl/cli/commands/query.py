@@ -1,0 +1,43 @@
+"""`esctl query`: questions in SQL, read-only."""
+
+from __future__ import annotations
+
+from esctl import aggregates, output, standing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl query "select type, count(*) n from log group by type order by n desc"
+  esctl query "select sum(data ->> 'amount') from log where type = 'PaymentReceived'" -o raw
+  esctl query "select state ->> 'status' as status, count(*) from states where aggregate = 'order' group by 1"
+  esctl query "select * from customer_orders where spent > 500"   a projection's table
+  esctl query "select * from log where stream = 'order-1012'" -o csv > order.csv"""
+
+
+def command(
+    shared: Shared,
+    *,
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT.")],
+    raw_schema: Annotated[
+        bool, typer.Option("--raw-schema", help="`log` has events as stored, without upcasts.")
+    ] = False,
+) -> None:
+    """Ask the log in SQL: a SELECT over events, states and projections.
+
+    The view `log` has a row an event, with the fields of `replay`, `states` a row a stream, with the fields of `state`;
+    the tables of projections are there as they were brought up to date. Nothing can be changed.
+    """
+    with shared.opened() as log:
+        if not shared.quiet:
+            for name, behind in standing.behind(log, sql):
+                output.say(
+                    f"note: {name} is {behind:,} event{'s' * (behind != 1)} behind   (esctl projection run {name})"
+                )
+        header, rows = aggregates.question(log, sql, raw_schema=raw_schema)
+        output.answer(header, rows, shared.rendering)

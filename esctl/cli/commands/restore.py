@@ -1,0 +1,54 @@
+"""`esctl restore`: a log from a backup."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import quote
+
+from esctl import copies, output, verify
+from esctl.cli import locate
+from esctl.errors import VerificationError
+from esctl.log import EventLog
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = (
+    """Examples:
+  esctl restore backup.db --log shop.db    without --log it makes esctl.db here
+  esctl restore backup.db --log proved.db --expect-head "$(cat head.txt)"""
+    ""
+)
+
+
+def command(
+    shared: Shared,
+    *,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The backup.")],
+    expect_head: Annotated[
+        str | None, typer.Option(metavar="POSITION:HASH", help="A head written down earlier.")
+    ] = None,
+) -> None:
+    """Make a log of a backup, which is verified first.
+
+    It gets a name that is not taken: --log, else esctl.db in this folder.
+    """
+    target = Path(Path(locate.place(shared.log)))
+    with EventLog(file, timeout=shared.timeout) as backup:
+        report = verify.verify(backup, full=True, expect_head=expect_head)
+        lacking = [finding for finding in report.findings if finding["check"] == "expect-head"]
+        if len(lacking) < len(report.findings):
+            raise VerificationError(
+                f"{file} is not whole, and was not restored",
+                why=str(report.findings[0]["problem"]),
+                fix=f"esctl verify --log {quote(file)}",
+            )
+        head = copies.restore(backup, target)
+    output.acknowledge({"log": str(target), "head": output.head_text(head)}, shared.rendering)
+    if lacking:
+        raise VerificationError(f"{target} lacks the head {expect_head}", why=str(lacking[0]["problem"]))

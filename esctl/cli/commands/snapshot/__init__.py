@@ -1,0 +1,3 @@
+"""Save states, so that a fold need not begin at the beginning."""
+
+COMMANDS = ("take", "list", "verify", "prune")

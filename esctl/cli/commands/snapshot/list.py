@@ -1,0 +1,33 @@
+"""`esctl snapshot list`: the snapshots of a log."""
+
+from __future__ import annotations
+
+from esctl import keeping, output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl snapshot list
+  esctl snapshot list order-1012           of one stream"""
+
+COLUMNS = ("stream", "aggregate", "version", "position", "time", "bytes", "taken", "problem")
+
+
+def command(
+    shared: Shared,
+    *,
+    stream: Annotated[str | None, typer.Argument(metavar="[STREAM]", help="Only of this stream.")] = None,
+) -> None:
+    """List the snapshots, newest first in each stream.
+
+    `problem` says why one is not used.
+    """
+    with shared.opened() as log:
+        found = keeping.listed(log, stream)
+        output.listed(found, shared.rendering, spare=("position", "taken", "bytes"), names=COLUMNS)

@@ -1,0 +1,32 @@
+"""`esctl snapshot prune`: snapshots that nobody needs, removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from esctl import keeping, output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl snapshot prune --keep 1            all but the newest of each stream"""
+
+
+def command(
+    shared: Shared,
+    *,
+    streams: Annotated[Sequence[str], typer.Argument(metavar="[STREAM …]", help="Only of these streams.")] = (),
+    keep: Annotated[int, typer.Option(min=0, metavar="N", help="How many of each stream stay.")] = 1,
+) -> None:
+    """Remove all but the newest snapshots, and those of no use.
+
+    Stale and damaged ones go too.
+    """
+    with shared.opened(write=True) as log:
+        output.acknowledge({"pruned": keeping.prune(log, streams or None, keep)}, shared.rendering)

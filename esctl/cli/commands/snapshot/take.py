@@ -1,0 +1,45 @@
+"""`esctl snapshot take`: states, saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from esctl import keeping, output
+from esctl.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl snapshot take order-1012           its state as it is now
+  esctl snapshot take --due                what the model's policies ask for; what cron runs"""
+
+COLUMNS = ("stream", "aggregate", "version", "position", "time", "bytes", "taken", "problem")
+
+
+def command(
+    shared: Shared,
+    *,
+    streams: Annotated[Sequence[str], typer.Argument(metavar="[STREAM …]", help="The streams.")] = (),
+    all_: Annotated[bool, typer.Option("--all", help="Every stream of every aggregate, or of --aggregate.")] = False,
+    due: Annotated[bool, typer.Option("--due", help="Those that a snapshot policy asks for.")] = False,
+    aggregate: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Fold as this aggregate. [the stream's own]")
+    ] = None,
+) -> None:
+    """Save the states of streams as they are now."""
+    if bool(streams) + all_ + due != 1:
+        raise UsageError("it takes streams, --all or --due", fix="esctl snapshot take --help")
+    with shared.opened(write=True) as log:
+        made = (
+            (keeping.take(log, stream, aggregate) for stream in streams)
+            if streams
+            else keeping.take_many(log, aggregate, due=due)
+        )
+        records = (keeping.record(snapshot) for snapshot in made if snapshot is not None)
+        output.acknowledge_each(records, shared.rendering, COLUMNS, spare=("position", "aggregate"))

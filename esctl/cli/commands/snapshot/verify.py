@@ -1,0 +1,45 @@
+"""`esctl snapshot verify`: snapshots, compared with what their streams add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from esctl import keeping, output
+from esctl.errors import VerificationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl snapshot verify                    exit 6 if one holds another state
+  esctl snapshot verify --sample 100       only about so many"""
+
+VERIFIED = ("stream", "aggregate", "version", "path", "before", "after")
+
+
+def command(
+    shared: Shared,
+    *,
+    streams: Annotated[Sequence[str], typer.Argument(metavar="[STREAM …]", help="Only of these streams.")] = (),
+    sample: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only about N of them.")] = None,
+) -> None:
+    """Fold again from the beginning and compare; exit 6 if one differs.
+
+    It prints what differs, path by path.
+    """
+    with shared.opened() as log:
+        report = keeping.verify(log, streams or None, sample)
+        output.listed(report.differences, shared.rendering, names=VERIFIED)
+    if not shared.quiet:
+        output.say(f"{report.checked} snapshots verified, {report.stale} stale ones left out")
+    if report.differences:
+        raise VerificationError(
+            f"{report.wrong} snapshots are not what their streams add up to",
+            why="they are never used where their hash tells; others may have given wrong states",
+            fix="esctl snapshot prune",
+        )

@@ -1,0 +1,130 @@
+"""`esctl state`: what a stream's events add up to."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from esctl import aggregates, output, progress
+from esctl.aggregates import StateAt
+from esctl.errors import UsageError
+from esctl.log import EventLog
+from esctl.points import query_of
+from esctl.text import Json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl state order-1012                   its state now
+  esctl state order-1012 --until v2        as it was at version 2
+  esctl state order-1012 --as-of 2026-02-01   as the log stood then
+  esctl state order-1012 --each -o raw     the state after each event
+  esctl state order-1012 --explain         the snapshot that served, the events folded
+  esctl state --all --aggregate order --where "state ->> 'status' = 'Paid'"
+  esctl state --all --aggregate order --fields stream,state.status
+  esctl state order-1012 --reducer fold:count   by the function count of fold.py"""
+
+
+def command(
+    shared: Shared,
+    *,
+    stream: Annotated[str | None, typer.Argument(metavar="[STREAM]", help="One stream; or --all.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every stream of an aggregate (needs --aggregate).")] = False,
+    where: Annotated[
+        str | None, typer.Option(metavar="SQL", help="With --all: a condition on stream, version and state.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="POINT", help="Up to and including this point.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option(metavar="POINT", help="The log as it stood then (recorded time).")
+    ] = None,
+    aggregate: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Fold as this aggregate. [the stream's own]")
+    ] = None,
+    reducer: Annotated[
+        str | None, typer.Option(metavar="M:F", help="Fold by a Python function (state, event) -> state.")
+    ] = None,
+    each: Annotated[bool, typer.Option("--each", help="The state after every event.")] = False,
+    no_snapshot: Annotated[bool, typer.Option("--no-snapshot", help="Fold from the beginning.")] = False,
+    fields: Annotated[str | None, typer.Option("--fields", metavar="A,B,state.X", help="Only these fields.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="With the snapshot that served, and the events folded.")
+    ] = False,
+) -> None:
+    """Print what a stream's events add up to.
+
+    They are folded as the model says; without a model their payloads are merged.
+    """
+    if bool(stream) == all_:
+        raise UsageError("it takes a STREAM, or --all", fix="esctl state --help")
+    if all_ and not aggregate:
+        raise UsageError("--all needs --aggregate", fix="esctl state --help")
+    if all_ and (reducer or each or explain):
+        raise UsageError("--all takes --aggregate, --where, --until and --as-of", fix="esctl state --help")
+    if where and not all_:
+        raise UsageError("--where is for --all", fix="esctl state --help")
+    if aggregate and reducer:
+        raise UsageError("--aggregate and --reducer exclude each other", fix="esctl state --help")
+    with shared.opened() as log:
+        query = query_of(log, stream, until=until, as_of=as_of)
+        found: Iterator[StateAt]
+        if all_:
+            found = aggregates.states(log, aggregate or "", query, where)
+        elif reducer:
+            states = aggregates.reduced(log, query, reducer)
+            found = _after_first(states) if each else iter(deque(states, maxlen=1))
+        elif each:
+            found = aggregates.each(log, query, aggregate)
+        else:
+            told = output.say if shared.verbose else _silent
+            found = iter([aggregates.state(log, query, aggregate, saved=not no_snapshot, ignored=told)])
+        records = (state.record(explained=explain) for state in _watched(log, found, all_))
+        if fields is None:
+            output.states(records, shared.rendering, single=not (each or all_))
+            return
+        names = [name.strip() for name in fields.split(",")]
+        output.listed(
+            ({name: _picked(record, name) for name in names} for record in records), shared.rendering, names=names
+        )
+
+
+def _picked(record: dict[str, object], name: str) -> object:
+    """A field of a state as it is printed, or of the state itself (`state.shipping.city`); None: it has none."""
+    column, *path = name.split(".")
+    if column not in record or (path and column != "state") or "" in path:
+        raise UsageError(
+            f"there is no field {name!r}", why=f"fields are {', '.join(record)}, and state.KEY to any depth"
+        )
+    import msgspec  # noqa: PLC0415 - only fields need it
+
+    value = record[column]
+    for key in path:
+        text = str(value)
+        fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw]) if text.startswith("{") else {}
+        if key not in fields:
+            return None
+        value = Json(bytes(fields[key]).decode())
+    if isinstance(value, Json) and value.startswith('"'):
+        return msgspec.json.decode(value.encode(), type=str)
+    return value
+
+
+def _after_first(states: Iterator[StateAt]) -> Iterator[StateAt]:
+    next(states, None)
+    yield from states
+
+
+def _watched(log: EventLog, found: Iterator[StateAt], all_: bool) -> Iterator[StateAt]:
+    """With a bar where many are folded."""
+    if not all_:
+        return found
+    return progress.watched(found, "folding", log.head()[0], lambda state: state.folded)
+
+
+def _silent(_: str) -> None:
+    return None

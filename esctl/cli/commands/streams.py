@@ -1,0 +1,32 @@
+"""`esctl streams`: the streams of a log."""
+
+from __future__ import annotations
+
+from esctl import output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl streams                            events, first, last, bytes of payload
+  esctl streams 'order-*'                  those whose names match (GLOB)
+  esctl streams -o ndjson | jq -r .stream"""
+
+COLUMNS = ("stream", "events", "first_position", "last_position", "first_time", "last_time", "bytes")
+
+
+def command(
+    shared: Shared,
+    *,
+    pattern: Annotated[str | None, typer.Argument(metavar="[PATTERN]", help="A GLOB pattern: * ? [abc].")] = None,
+    system: Annotated[bool, typer.Option("--system", help="With the log's own streams.")] = False,
+) -> None:
+    """List the streams: how many events, the first, the last, bytes."""
+    with shared.opened() as log:
+        found = log.store.streams(pattern, system=system)
+        output.listed(found, shared.rendering, spare=("first_position", "last_position"), names=COLUMNS)

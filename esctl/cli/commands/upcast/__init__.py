@@ -1,0 +1,3 @@
+"""Old event schemas: checked, shown, or rewritten into a new log."""
+
+COMMANDS = ("check", "show", "rewrite")

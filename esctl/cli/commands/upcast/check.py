@@ -1,0 +1,60 @@
+"""`esctl upcast check`: every stored event, read as the model has it."""
+
+from __future__ import annotations
+
+from esctl import conformance, output, progress
+from esctl.errors import VerificationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl upcast check                       exit 6 if an event does not fit
+  esctl upcast check --sample 100          only about so many events"""
+
+FAILURES = ("position", "type", "schema", "reason")
+COUNTS = ("type", "schema", "events", "read_as", "failed")
+
+
+def command(
+    shared: Shared,
+    *,
+    sample: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only about N events, spread over the log.")
+    ] = None,
+) -> None:
+    """Read every stored event as the model has it; exit 6 if one fails.
+
+    Each goes through its upcasts and JSON Schemas; position and reason of those that do not fit are printed.
+    """
+    with shared.opened() as log:
+        rows = conformance.check(
+            log,
+            log.definitions,
+            sample,
+            lambda events, total: progress.watched(events, "checking", total, lambda _: 1),
+        )
+    failures = [failure for row in rows for failure in row.failures]
+    whole = shared.rendering in ("ndjson", "json")
+    output.listed((_counted(row, whole=whole) for row in rows), shared.rendering, names=COUNTS)
+    failed = sum(row.failed for row in rows)
+    if failed:
+        for failure in () if whole else failures:
+            output.say(f"#{failure.position} {failure.type} {failure.schema}: {failure.reason}")
+        raise VerificationError(
+            f"{failed} stored events do not fit the model",
+            why=f"position {failures[0].position}: {failures[0].reason}",
+            fix=f"esctl replay --since '#{failures[0].position}' --limit 1 --raw-schema",
+        )
+
+
+def _counted(row: conformance.Row, *, whole: bool) -> dict[str, object]:
+    """A row as it is printed; `whole`: with its failures."""
+    made: dict[str, object] = {name: getattr(row, name) for name in COUNTS}
+    failures = [{name: getattr(failure, name) for name in FAILURES} for failure in row.failures]
+    return made | ({"failures": failures} if whole else {})

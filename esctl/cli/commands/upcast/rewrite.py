@@ -1,0 +1,46 @@
+"""`esctl upcast rewrite`: a new log in the newest schemas."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from esctl import output, progress, rewriting
+from esctl.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl upcast rewrite --to new.db --dry-run
+  esctl upcast rewrite --to new.db --yes"""
+
+
+def command(
+    shared: Shared,
+    *,
+    to: Annotated[str, typer.Option("--to", metavar="FILE", help="The new log; it must not be there.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
+) -> None:
+    """Make a new log in which every event has its newest schema.
+
+    This log is not touched. Ids, times and order stay. Positions stay too, except after a split event, whose parts take
+    additional positions.
+    """
+    if os.path.lexists(to):
+        raise UsageError(f"{to} is there already", why="name a file that does not exist")
+    with shared.opened() as log:
+        planned = rewriting.plan(log)
+        if dry_run:
+            output.one({"to": to, **planned}, shared.rendering)
+            return
+        shared.agree(f"{to}: {', '.join(f'{count} {what}' for what, count in planned.items())}")
+        report = rewriting.rewrite(
+            log, Path(to), lambda events, total: progress.watched(events, "rewriting", total, lambda _: 1)
+        )
+    output.acknowledge(report, shared.rendering)

@@ -1,0 +1,59 @@
+"""`esctl upcast show`: the chain of a type's upcasts."""
+
+from __future__ import annotations
+
+from esctl import output, rewriting
+from esctl.log import EventLog
+from esctl.text import Json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl upcast show OrderPlaced            with a sample before and after each step"""
+
+STEPS = ("step", "from", "to", "operations", "position", "before", "after")
+
+
+def command(
+    shared: Shared,
+    *,
+    type_: Annotated[str, typer.Argument(metavar="TYPE", help="An event type, as it is stored.")],
+) -> None:
+    """Print the chain of a type's upcasts, with a sample of each step.
+
+    A step has a stored event before and after it.
+    """
+    with shared.opened() as log:
+        steps = list(rewriting.steps(log, type_))
+        if shared.rendering == "table":
+            for step in steps:
+                output.one({**_head(step), "changes": _changes(log, step)}, "table")
+                output.text("\n")
+            return
+    texts = ({"before": step.before and Json(step.before), "after": step.after and Json(step.after)} for step in steps)
+    records = ({**_head(step), **text} for step, text in zip(steps, texts, strict=True))
+    output.listed(records, shared.rendering, names=STEPS)
+
+
+def _head(step: rewriting.Shown) -> dict[str, object]:
+    return {
+        "step": step.step,
+        "from": step.from_,
+        "to": step.to,
+        "operations": step.operations,
+        "position": step.position,
+    }
+
+
+def _changes(log: EventLog, step: rewriting.Shown) -> str:
+    """What a step makes of its sample: a line a field that is not as it was."""
+    if step.before is None or step.after is None:
+        return "-"
+    changes = log.store.differences(step.before, step.after)
+    return ", ".join(f"{path.removeprefix('$.')} {before or '-'} -> {after or '-'}" for path, before, after in changes)

@@ -1,0 +1,51 @@
+"""`esctl verify`: check everything there is in a log."""
+
+from __future__ import annotations
+
+from esctl import output, progress, verify
+from esctl.errors import UsageError, VerificationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated
+
+    import typer
+
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl verify                             every event, hash, name and index
+  esctl verify --quick                     SQLite's check, contiguity, versions, heads
+  esctl verify --expect-head "$(cat head.txt)"   and the head that was written down"""
+
+
+def command(
+    shared: Shared,
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="SQLite's quick check, contiguity, versions, heads.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Every event too: hash, id, names, times, JSON. The default.")
+    ] = False,
+    expect_head: Annotated[
+        str | None, typer.Option(metavar="POSITION:HASH", help="A head written down earlier.")
+    ] = None,
+) -> None:
+    """Check that the log is whole and unaltered; exit 6 if not."""
+    if quick and full:
+        raise UsageError("--quick and --full exclude each other", fix="esctl verify --help")
+    with shared.opened() as log:
+        report = verify.verify(
+            log,
+            full=not quick,
+            expect_head=expect_head,
+            watch=lambda events, total: progress.watched(events, "verifying", total, lambda _: 1),
+        )
+    output.verification(report.record(), shared.rendering)
+    if not report.ok:
+        first, count = report.findings[0], len(report.findings)
+        place = "" if first["position"] is None else f", position {first['position']}"
+        raise VerificationError(
+            f"the log is not whole: {count} finding{'s' if count > 1 else ''}",
+            why=f"{first['check']}{place}: {first['problem']}; compare with a backup, and restore it",
+            fix="esctl snapshot prune" if all(f["check"] == "snapshot" for f in report.findings) else "",
+        )

@@ -1,0 +1,22 @@
+"""`esctl version`: which esctl this is, and which logs it reads."""
+
+from __future__ import annotations
+
+from esctl import __version__, output
+from esctl.stores.format import STORAGE_VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.cli.declare import Shared
+
+EXAMPLES = """Examples:
+  esctl version                            also esctl --version and esctl -V
+  esctl version -o json | jq .storage_version"""
+
+
+def command(shared: Shared) -> None:
+    """Print the version of esctl, and the storage version of its logs."""
+    if shared.format in ("auto", "raw", "table"):
+        output.text(f"esctl {__version__} (storage version {STORAGE_VERSION})\n")
+    else:
+        output.one({"version": __version__, "storage_version": STORAGE_VERSION}, shared.format)

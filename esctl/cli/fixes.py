@@ -1,0 +1,43 @@
+"""The command that an error offers, made such that it can be pasted."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from esctl.cli import overview
+from esctl.cli.table import COMMANDS, GROUPS
+
+NEEDS_NO_LOG = ("completion", "demo", "help", "init", "model check", "project", "version")
+
+
+def about(fix: str, log: str) -> str:
+    """A command, or several with `|`, `&&` and `;` between them, about the log that the user named with --log."""
+    if "--log" in fix or "--help" in fix:
+        return fix
+    for operator in (" | ", " && ", "; "):
+        fix = operator.join(_about(part, log) for part in fix.split(operator))
+    return fix
+
+
+def _about(command: str, log: str) -> str:
+    words = command.split(" ")
+    if words[0] != "esctl" or "--log" in words:
+        return command
+    verb = " ".join(words[1:3]) if words[1:2] and words[1] in GROUPS else words[1]
+    if verb in NEEDS_NO_LOG or verb not in COMMANDS:
+        return command
+    after = 1 + len(verb.split(" "))
+    return " ".join([*words[:after], "--log", shlex.quote(log), *words[after:]])
+
+
+def again(argv: Sequence[str], more: str) -> str:
+    """The same command line once more, with more words; what stands behind `--` stays last."""
+    words = list(argv)
+    at = words.index("--") if "--" in words else len(words)
+    return shlex.join(["esctl", *words[:at], *shlex.split(more), *words[at:]])
+
+
+def is_command(words: Sequence[str]) -> bool:
+    """Whether words behind `esctl` name a command, or ask for help."""
+    return bool(words) and (words[0] in overview.verbs() or words[0] in ("-h", "--help"))

@@ -1,0 +1,60 @@
+"""The signatures of commands as Typer reads them; what the table is generated from, and help is made of."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Annotated, Any, get_type_hints
+
+import typer
+from typer.core import TyperArgument, TyperOption
+from typer.main import get_params_convertors_ctx_param_name_from_function
+
+from esctl.cli.declare import Shared
+
+Param = TyperArgument | TyperOption
+
+
+def function_of(verb: str) -> Callable[..., Any]:
+    """The function of a command, `replay` or `archive create`."""
+    function: Callable[..., Any] = module_of(verb).command
+    return function
+
+
+def module_of(verb: str) -> Any:
+    """The module of a command, or the package of a group."""
+    return import_module(f"esctl.cli.commands.{verb.replace(' ', '.')}")
+
+
+def params(function: Callable[..., Any]) -> list[Param]:
+    """A function's parameters as Typer has them, without the shared options that it is handed."""
+    names = {"typer": typer, "Annotated": Annotated, "Literal": typing.Literal, "Shared": Shared, "Any": Any}
+    hints = get_type_hints(function, {**names, **inspect.getmodule(function).__dict__}, include_extras=True)
+    signature = inspect.signature(function)
+    kept = [
+        parameter.replace(annotation=_listed(hints[parameter.name]))
+        for parameter in signature.parameters.values()
+        if parameter.name not in ("self", "shared")
+    ]
+
+    def declared() -> None:
+        """Has the signature with its annotations evaluated."""
+
+    declared.__signature__ = signature.replace(parameters=kept, return_annotation=None)  # type: ignore[attr-defined]
+    found, _, _ = get_params_convertors_ctx_param_name_from_function(declared)
+    return list(found)
+
+
+def _listed(annotation: Any) -> Any:
+    """Typer knows lists; a function declares a sequence, so that its default can be a tuple."""
+    inner, *rest = typing.get_args(annotation)
+    if typing.get_origin(inner) is Sequence:
+        return Annotated[list[typing.get_args(inner)[0]], rest[0]]
+    return annotation
+
+
+def shared_params() -> list[Param]:
+    """The options that every command takes."""
+    return params(Shared.__init__)

@@ -1,0 +1,110 @@
+"""A single event, as a command line says it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from esctl.cli.items import as_object, is_plain, item, items
+from esctl.errors import EsctlError, NotFoundError, RefusedError, UsageError
+from esctl.events import Expect, NewEvent, check_name, check_stream, new_ids
+
+BOM = b"\xef\xbb\xbf"
+
+
+class Said:
+    """What the options say of an event: None, or schema 0, where they say nothing."""
+
+    __slots__ = ("expect", "id", "meta", "schema", "time")
+
+    def __init__(
+        self, id_: str | None, time: str | None, schema: int, meta: dict[str, str], expect: Expect | None
+    ) -> None:
+        self.id, self.time, self.schema, self.meta, self.expect = id_, time, schema, meta, expect
+
+
+def event(words: Sequence[str], said: Said) -> NewEvent:
+    """The event of the words STREAM TYPE [DATA | @FILE | - | key=text key:=json …] and the options.
+
+    Raises RefusedError, UsageError and NotFoundError, as a line of input is refused.
+    """
+    stream, type_, *rest = words
+    return _plain(stream, type_, rest, said) or _parsed(stream, type_, rest, said)
+
+
+def _plain(stream: str, type_: str, rest: Sequence[str], said: Said) -> NewEvent | None:
+    """The event, if SQLite can judge its JSON: msgspec alone takes longer to load than all that an append does.
+
+    None, with nothing done, for what needs a second look or is wrong: the parser of lines has the messages.
+    """
+    if said.time is not None or "ESCTL_MAX_EVENT" in os.environ:
+        return None
+    if not rest:
+        data = "{}"
+    elif len(rest) == 1 and rest[0][:1] in ("{", "[", '"') and is_plain(rest[0]):
+        data = rest[0].rstrip(" ")
+    elif rest[0][:1] not in ("{", "[", '"', "@") and item(rest[0]) is not None:
+        data = as_object(items(rest, "an item"))
+    else:
+        return None
+    meta = as_object(said.meta)
+    if not is_plain(data) or not is_plain(meta):  # an item's text may have an escaped surrogate, or be very long
+        return None
+    event_id = said.id if said.id is not None else next(new_ids())
+    try:
+        check_stream(stream)
+        check_name("type", type_)
+        check_name("id", event_id)
+    except EsctlError:
+        return None
+    return stream, type_, event_id, None, said.schema, data, meta, said.expect
+
+
+def _parsed(stream: str, type_: str, rest: Sequence[str], said: Said) -> NewEvent:
+    """The event through the same checks as a line of input."""
+    from msgspec import Raw, json  # noqa: PLC0415
+
+    from esctl.ndjson import Defaults, parser  # noqa: PLC0415
+
+    defaults = Defaults(stream, type_, said.schema, {key: Raw(text.encode()) for key, text in said.meta.items()})
+    fields: dict[str, object] = {"id": said.id, "time": said.time, "expect": said.expect}
+    fields = {key: value for key, value in fields.items() if value is not None}
+    try:
+        if rest:
+            fields["data"] = Raw(_data(rest))
+        return parser(defaults)(json.encode(fields))
+    except UnicodeEncodeError as error:
+        raise RefusedError("an argument is not valid UTF-8") from error
+
+
+def _data(words: Sequence[str]) -> bytes:
+    """The JSON text of a payload: as given, from a file or stdin, or made from items."""
+    from esctl.ndjson import payload_of  # noqa: PLC0415
+
+    first = words[0]
+    if len(words) == 1 and (first == "-" or first.startswith("@")):
+        return bytes(payload_of(_read(first), "the payload" if first == "-" else f"what {first[1:]} holds"))
+    if first[:1] in ("{", "[", '"') or item(first) is None:
+        if len(words) > 1:
+            why = "a shell splits it at blanks that are not quoted"
+            raise UsageError(f"DATA is one argument, not {len(words)}", why=why, fix="esctl append --help")
+        return bytes(payload_of(first.encode(), f"the payload {first[:40]!r}"))
+    return as_object(items(words, "an item")).encode()
+
+
+def _read(source: str) -> bytes:
+    if source == "-":
+        have_stdin()
+        return sys.stdin.buffer.read().removeprefix(BOM)
+    try:
+        with open(source[1:], "rb") as file:
+            return file.read().removeprefix(BOM)
+    except OSError as error:
+        raise NotFoundError(f"cannot read {source[1:]}", why=error.strerror or str(error)) from error
+
+
+def have_stdin() -> None:
+    """Refuse to read events from a stdin that is closed."""
+    if sys.stdin is None:
+        raise UsageError("stdin is closed", why="the events were to come from it", fix="esctl append --help")

@@ -1,0 +1,53 @@
+"""A command line that is not well-formed, explained: help that it asks for, or what is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from esctl import output
+from esctl.cli import overview, typer_app
+from esctl.cli.parse import HELP, MalformedError
+from esctl.cli.table import COMMANDS, GROUPS
+from esctl.errors import UsageError
+
+
+def explain(error: MalformedError) -> int:
+    """Print the help that is asked for and return 0, or 2 where nothing was asked for.
+
+    Raises UsageError for what is wrong.
+    """
+    verb, words = error.verb, error.words
+    group, _, inner = verb.partition(" ")
+    if verb in COMMANDS:
+        return _printed(typer_app.help_or_complaint(verb, words))
+    if group in GROUPS and not inner:
+        return _without_command(group, words)
+    if group in GROUPS or verb:
+        raise _unknown(verb, [*overview.subverbs(group)] if group in GROUPS else overview.verbs())
+    return _without_command("", words)
+
+
+def _without_command(group: str, words: Sequence[str]) -> int:
+    """Options stand where a command should: help is wanted, nothing is said, or an option is wrong."""
+    text = overview.group(group) if group else overview.commands()
+    if any(word in HELP for word in words):
+        return _printed(text)
+    typer_app.check_shared(group, words)
+    output.say(text.rstrip("\n"))
+    return UsageError.exit_code
+
+
+def _printed(text: str) -> int:
+    output.text(text)
+    return 0
+
+
+def _unknown(verb: str, known: Sequence[str]) -> UsageError:
+    near = difflib.get_close_matches(verb, known, 3, 0.5)
+    group = verb.partition(" ")[0] if " " in verb else ""
+    return UsageError(
+        f"no such command {verb!r}",
+        why=f"did you mean {' or '.join(near)}?" if near else "",
+        fix=f"esctl {group} --help" if group else "esctl --help",
+    )

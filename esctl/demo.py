@@ -1,0 +1,5 @@
+"""stub"""
+
+
+def make(folder: str) -> dict[str, object]:
+    raise NotImplementedError
