@@ -1,8 +1,8 @@
 """A plain installation of esctl, as its users have it.
 
 Where esctl is developed, Python loads more at every start than it does for them: the finder of an editable install,
-coverage. That took 22 of the 34 ms of `python -I -c pass` in one such environment, of which esctl then needed no less
-itself: cold commands would look twice as fast as they are.
+coverage. In one such environment that was 22 of the 34 ms of `python -I -c pass`; esctl needs much of the same modules,
+so cold commands looked twice as fast as they are.
 """
 
 from __future__ import annotations

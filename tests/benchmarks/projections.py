@@ -1,4 +1,4 @@
-"""What projections cost: one whose two handlers take all events and keep a row for each of 4,160 customers."""
+"""What projections cost: one that takes all events, and keeps a row for each of 4,160 customers."""
 
 from __future__ import annotations
 
