@@ -1,0 +1,139 @@
+"""Every benchmark runs, and takes the figures that it promises."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+import pytest
+
+from esctl.stores import migrations
+from tests.benchmarks import baselines, cold, report, workbench
+from tests.conftest import Esctl
+
+ROOT = Path(__file__).parents[1]
+PROMISED = {
+    "append": {("append", "bare executemany")},
+    "replay": {("replay", "bare SELECT")},
+    "cold": {(line, "bare Python") for line in (*cold.PLAIN, *cold.MODELLED)},
+    "batch": {
+        ("batch", "single processes"),
+        ("append --each --receipts", "single processes"),
+        ("append --each --receipts", "bare transactions"),
+    },
+    "model": {
+        ("replay with upcasts", "replay without a model"),
+        ("state --all", "replay with upcasts"),
+        ("state of 2,099 events", "Python and a bare SELECT"),
+        ("state near a snapshot", "state of 100 events"),
+        ("append with rules", "append --no-rules"),
+        ("append with rules", "append without a model"),
+        ("cold append, with a model", "cold append, without"),
+        ("cold append, with a model", "bare Python"),
+        ("cold state", "bare Python"),
+    },
+    "projections": {
+        ("projection run", "bare SELECT"),
+        ("projection run", "Python UPSERT loop"),
+        ("projection rebuild", "projection run"),
+        ("projection run, archived", "projection run, hot"),
+        ("projection run, 100 new events", "cold head"),
+        ("append, projection inline", "append, not inline"),
+    },
+    "archive": {
+        ("archive create", "zstd -9"),
+        ("segments", "zstd -19"),
+        ("the log's file", "the same, hot"),
+        ("replay", "the same, hot"),
+        ("replay of one stream", "the same, hot"),
+        ("state of one stream", "the same, hot"),
+        ("verify --full", "the same, hot"),
+        ("archive verify", "verify --full, hot"),
+        ("append of 2,000 events", "the same, hot"),
+    },
+}
+
+
+def benchmarks(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.benchmarks", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_a_benchmark_takes_every_figure_that_it_promises(name: str, tmp_path: Path) -> None:
+    done = benchmarks(name, "--events", "2000", "--rounds", "1", "--json", tmp_path / "figures.json")
+    assert done.returncode == 0, done.stderr
+    data = json.loads((tmp_path / "figures.json").read_text())
+    skipped = {figure["name"] for figure in data["skipped"]}
+    assert skipped <= {"batch"}
+    wanted = {(figure, ratio_to) for figure, ratio_to in PROMISED[name] if (name, figure) != ("batch", "batch")}
+    assert {(figure["name"], figure["ratio_to"]) for figure in data["figures"]} == wanted
+    for figure in data["figures"]:
+        numbers = [value for value in figure.values() if isinstance(value, float)]
+        assert numbers
+        assert all(math.isfinite(number) and number > 0 for number in [*numbers, *figure["rounds"]]), figure
+        assert any(line.startswith(figure["name"]) for line in done.stdout.splitlines())
+
+
+def test_a_benchmark_that_is_not_there_is_refused() -> None:
+    done = benchmarks("apend")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no benchmark apend; there are append, " in done.stderr
+
+
+def test_a_process_that_exits_with_something_else_than_expected_is_no_figure() -> None:
+    command = [sys.executable, "-c", "import sys; sys.exit('so it is')"]
+    assert workbench.run(command, exit=1).wall > 0
+    with pytest.raises(workbench.BenchmarkError, match="exited with 1, not 0\nso it is"):
+        workbench.run(command)
+
+
+def test_in_a_narrow_terminal_notes_stand_below() -> None:
+    figures = [
+        workbench.Figure("replay", "rate", "bare SELECT", [0.5, 0.25, 0.75], {"per_second": 1234.5}),
+        workbench.Figure("state", "time", "full replay", [11.0], {"seconds": 0.5}),
+    ]
+    wide, narrow, one = (
+        list(report.table({"replay": taken}, {}, width))
+        for taken, width in ((figures, 60), (figures, 50), (figures[:1], 50))
+    )
+    assert wide[:3] == [
+        "REPLAY  median  min-max    ratio               note",
+        "replay    0.50  0.25-0.75  rate / bare SELECT  1,234/s",
+        "state     11.0             time / full replay  500 ms",
+    ]
+    assert narrow[:5] == [
+        "REPLAY  median  min-max    ratio, note",
+        "replay    0.50  0.25-0.75  rate / bare SELECT",
+        "                           1,234/s",
+        "state     11.0             time / full replay",
+        "                           500 ms",
+    ]
+    assert one[:2] == [
+        "REPLAY, rate / bare SELECT  median  min-max    note",
+        "replay                        0.50  0.25-0.75  1,234/s",
+    ]
+
+
+def test_the_baseline_of_append_follows_the_tables(esctl: Esctl, tmp_path: Path) -> None:
+    full, empty = tmp_path / "full.db", tmp_path / "empty.db"
+    for path in (full, empty):
+        migrations.create(path)
+        with closing(apsw.Connection(str(path))) as connection:
+            connection.execute("alter table streams add column extra integer not null default 0")
+            connection.execute("create table more(position integer primary key, text text) strict")
+    assert esctl("append", "order-1", "OrderPlaced", "--log", str(full)).returncode == 0
+    with closing(apsw.Connection(str(full))) as connection:
+        connection.execute("update streams set extra = 7; insert into more values (1, 'one')")
+    assert baselines.insert(str(full), str(empty), "10") > 0
+    for table in ("events", "streams", "types", "more"):
+        rows = []
+        for path in (full, empty):
+            with closing(apsw.Connection(str(path))) as connection:
+                rows.append(connection.execute(f"select * from {table}").fetchall())
+        assert rows[0] == rows[1] != [], table
