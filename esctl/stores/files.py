@@ -101,7 +101,7 @@ def _unreadable(segment: Segment, path: Path, why: str) -> SegmentError:
     """The error of a segment that cannot be read, which says what still can be."""
     return SegmentError(
         f"the segment {segment.name} cannot be read from {path}",
-        why=f"{why}; bring the file back; all but positions {segment.first} to {segment.last} can still be read",
+        why=f"{why}; all but positions {segment.first} to {segment.last} can still be read; bring the file back",
         fix="esctl replay --hot-only",
         segment=segment.name,
         path=str(path),
