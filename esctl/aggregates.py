@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from esctl import snapshots
 from esctl.definitions import Definitions
-from esctl.errors import DifferenceError, HandlerError, NotFoundError, UsageError
+from esctl.errors import DifferenceError, HandlerError, NotFoundError, UsageError, word
 from esctl.log import EventLog
 from esctl.model import Aggregate
 from esctl.operations import Program
@@ -305,7 +305,7 @@ def bisect(log: EventLog, query: Query, when: str, aggregate: str | None = None,
         raise DifferenceError(
             f"the condition holds after no event of {folding.stream}",
             why=f"--when {when}",
-            fix=f"esctl state {folding.stream} --each   (shows every state)",
+            fix=f"esctl state {word(folding.stream)} --each",
         )
     return found
 
@@ -357,17 +357,23 @@ def reducer(name: str) -> Reducer:
     """
     module, colon, function = name.partition(":")
     if not colon or not module or not function:
-        raise UsageError(f"--reducer {name!r}", why="it is MODULE:FUNCTION", fix="--reducer shop.states:order")
+        raise UsageError(
+            f"--reducer {name!r}", why="it is MODULE:FUNCTION, such as shop.states:order", fix="esctl help model"
+        )
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
         found = getattr(importlib.import_module(module), function)
     except AttributeError as error:
-        raise NotFoundError(f"there is no reducer {name}", why=str(error), fix="it is MODULE:FUNCTION") from error
+        raise NotFoundError(
+            f"there is no reducer {name}", why=f"{error}; it is MODULE:FUNCTION", fix="esctl help model"
+        ) from error
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and module.startswith(error.name or "\0"):
-            raise NotFoundError(f"there is no reducer {name}", why=str(error), fix="it is MODULE:FUNCTION") from error
+            raise NotFoundError(
+                f"there is no reducer {name}", why=f"{error}; it is MODULE:FUNCTION", fix="esctl help model"
+            ) from error
         raise HandlerError(f"the module {module} failed", why=f"{type(error).__name__}: {error}") from error
     if not callable(found):
         raise UsageError(f"--reducer {name!r}", why="it names no function")

@@ -65,7 +65,7 @@ def brief(segment: Segment) -> dict[str, object]:
 def check_folder(to: Path | str) -> Path:
     """A path that may be a folder's. Raises UsageError for an address (of which Path drops a slash)."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(to)):
-        raise UsageError(f"{to} is no folder", why="segments lie in the log's file or in a folder", fix="--to DIR")
+        raise UsageError(f"{to} is no folder", why="segments lie in the log's file or in a folder, which --to names")
     return Path(to)
 
 
@@ -95,7 +95,7 @@ def write(log: EventLog, path: Path, parts: Iterable[Bytes], segment: Segment) -
     if path.exists():
         if digest_of(read_whole(path, segment)) == segment.sha256:
             return
-        raise UsageError(f"{path} is there already, and holds something else", fix="look what it is, and remove it")
+        raise UsageError(f"{path} is there already, and holds something else", why="look what it is, and remove it")
     with log.transaction():
         for name in (path, _draft(path)):
             log.store.archiving().leave(_noted_path(log, name))
@@ -342,7 +342,7 @@ def again(log: EventLog, segment: Segment) -> tuple[Archive, Segment]:
     """The archive and a segment, seen in a transaction. Raises ConflictError where somebody has changed it since."""
     archive, found = log.store.archive(), named(log, segment.name)
     if archive is None or found.sha256 != segment.sha256 or found.location != segment.location:
-        raise ConflictError(f"the segment {segment.name} has just changed", fix="run the same again")
+        raise ConflictError(f"the segment {segment.name} has just changed", again="")
     return archive, found
 
 

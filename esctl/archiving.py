@@ -146,7 +146,7 @@ def _frame_at(log: EventLog, first: int, last: int) -> tuple[int, bytes, bytes, 
     until = min(last, first + most - 1)
     events, lines, salts, hashes = log.store.sealed_lines(first, until)
     if events != until - first + 1:
-        raise ConflictError(f"positions {first} and on were archived just now", fix="run the same again")
+        raise ConflictError(f"positions {first} and on were archived just now", again="")
     if len(lines) > segments.FRAME_BYTES:
         each = lines.splitlines(keepends=True)
         events = max(1, bisect_right(list(accumulate(map(len, each))), segments.FRAME_BYTES))

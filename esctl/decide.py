@@ -103,7 +103,8 @@ def _parsed(stream: str, printed: bytes) -> tuple[list[int], list[NewEvent]]:
                 numbers.append(number)
             except RefusedError as error:
                 error.details = {"line": number, **error.details}
-                error.fix = "mend what the program prints: one event a line"
+                error.fix = "esctl decide --help"
+                error.again = None
                 raise
     return numbers, events
 

@@ -198,8 +198,9 @@ class Definitions:
             if known is not None and known.declared and event[4] > known.schema and not receipts[index][4]:
                 raise RefusedError(
                     f"{event[1]} in {event[0]} is refused: the log's model knows it up to schema {known.schema}",
-                    why=f"the event says schema {event[4]}",
-                    fix="apply a model that knows it, or leave the schema out: the newest is then meant",
+                    why=f"the event says schema {event[4]};"
+                    " apply a model that knows it, or leave the schema out: the newest is then meant",
+                    fix="esctl model show",
                     index=index,
                     stream=event[0],
                     type=event[1],

@@ -54,8 +54,8 @@ def named(log: EventLog, references: Sequence[str], *, force: bool) -> Plan:
         kept = ", ".join(plan.left)
         raise RefusedError(
             f"events of the type {kept} are not erased",
-            why="the log's model does not say that it is erasable",
-            fix="say so in the model (erasable = true), or add --force",
+            why="the log's model does not say that it is erasable (erasable = true); --force erases them all the same",
+            again="--force",
         )
     return plan
 
@@ -69,7 +69,9 @@ def of_subject(log: EventLog, subject: str, *, force: bool) -> Plan:
     """The events whose payload has a value in a field (`customer_id=C-7`), as it is stored or as it is read."""
     field, equals, value = subject.partition("=")
     if not field or not equals or "" in field.split(".") or "\0" in subject:
-        raise UsageError(f"--subject {subject[:80]!r}", why="it is FIELD=VALUE", fix="--subject customer_id=C-7")
+        raise UsageError(
+            f"--subject {subject[:80]!r}", why="it is FIELD=VALUE, such as customer_id=C-7", fix="esctl erase --help"
+        )
     path = "$" + "".join(f".{json.dumps(key, ensure_ascii=False)}" for key in field.split("."))
     # Texts by their value; numbers, true and false also by how they are written.
     there = f"(cast(data ->> {_quoted(path)} as text) = {_quoted(value)} or data -> {_quoted(path)} = {_quoted(value)})"
@@ -173,7 +175,7 @@ def _hot(log: EventLog, positions: Sequence[int], reason: str) -> int:
                 digests.append(chain.payload_digest(salt, event[8].encode(), event[9].encode()))
                 kinds.add((event[1], event[4], event[5]))
         if found and _note(log, found, digests, kinds, reason) != len(found):
-            raise ConflictError("some of the events were archived just now", fix="run the same again")
+            raise ConflictError("some of the events were archived just now", again="")
     return len(positions)
 
 

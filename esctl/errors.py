@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 
+def word(value: object) -> str:
+    """A value as one word of a command line, for a `fix`."""
+    import shlex  # noqa: PLC0415 - only an error needs it
+
+    return shlex.quote(str(value))
+
+
 class EsctlError(Exception):
     """A failure: what and where, why, and the command to run next.
 
-    `fix` is a command that works when it is pasted. `again` stands in its place where the same command line is to be
-    run once more, with these words added ("" for none). `details` are plain values (numbers, text) that a program may
-    want; they are printed by `--error-format json`.
+    `fix` is a command line that a shell takes as it stands, or empty. `again` stands in its place where the same
+    command line is to be run once more, with the words in `again` added (`--yes`; empty: none): only the command line
+    knows what it was. It is None where that would not help, or would store events twice. What a person has to do first
+    stands in `why`. `details` are plain values (numbers, text) that a program may want; they are printed by
+    `--error-format json`.
     """
 
     exit_code = 1
     kind = "failure"
 
     def __init__(self, what: str, *, why: str = "", fix: str = "", again: str | None = None, **details: object) -> None:
+        assert not fix or again is None, "one command is to be run next"
         super().__init__(what)
         self.what = what
         self.why = why

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 
-from esctl.errors import ConflictError, RefusedError, UsageError
+from esctl.errors import ConflictError, RefusedError, UsageError, word
 
 Expect = int | str
 """What a writer expects of a stream: its version, or one of EXPECT_WORDS."""
@@ -147,8 +147,9 @@ def check_expected(expect: Expect, stream: str, actual: int) -> None:
         return
     raise ConflictError(
         f"stream {stream} is at version {actual}, expected {expect}",
-        why="another writer was faster, or the expectation is out of date",
-        fix=f"esctl replay {stream}   (read it again, decide again, append with the version it has then)",
+        why="another writer was faster, or the expectation is out of date;"
+        " read it again, decide again, append with the version it has then",
+        fix=f"esctl replay {word(stream)}" if actual else "esctl streams",
         stream=stream,
         expected=expect,
         actual=actual,

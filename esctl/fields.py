@@ -82,7 +82,7 @@ def template(text: str, show: Callable[[str], str] = str) -> Callable[[Event], s
         if match[0] in ("{{", "}}"):
             parts.append(match[0][0])
         elif match[1] is None:
-            raise UsageError(f"the template has a lone {match[0]!r}", fix="write {{ or }} for a brace")
+            raise UsageError(f"the template has a lone {match[0]!r}", why="{{ and }} stand for braces")
         else:
             parts.append(Field(match[1]))
         end = match.end()

@@ -91,7 +91,10 @@ def _record(line: bytes, number: int) -> dict[str, Any]:
             return _decode(line)
     except (ValueError, RecursionError) as error:
         raise RefusedError(
-            "the line is no JSON object", why=str(error), fix="esctl replay … | esctl project …", line=number
+            "the line is no JSON object",
+            why=f"{error}; it takes the lines that replay prints",
+            fix="esctl project --help",
+            line=number,
         ) from error
 
 
@@ -139,8 +142,7 @@ def _take(tally: _Tally, measure: Measure, record: dict[str, Any], number: int) 
     except TypeError as error:
         raise RefusedError(
             f"{measure.field} has values that cannot be compared",
-            why=f"{_json(value)[:60]} and {_json(tally.value)[:60]}",
-            fix="pick other lines with replay --where",
+            why=f"{_json(value)[:60]} and {_json(tally.value)[:60]}; pick other lines with replay --where",
             line=number,
         ) from error
     except decimal.DecimalException as error:
@@ -160,8 +162,7 @@ def _number(value: Any, measure: Measure, number: int) -> Decimal:
     if made is None or not made.is_finite():
         raise RefusedError(
             f"{measure.field} is no number",
-            why=f"it is {_json(value)[:60]}",
-            fix="pick other lines with replay --where",
+            why=f"it is {_json(value)[:60]}; pick other lines with replay --where",
             line=number,
         )
     return made

@@ -243,7 +243,7 @@ def compiled(projection: Projection, upcasting: Upcasting) -> Compiled:
     judge = ProjectionJudge()
     try:
         for key, why, _ in judge.problems(projection):
-            raise RefusedError(f"projection.{projection.name}.{key}: {why}", fix="esctl model check FILE")
+            raise RefusedError(f"projection.{projection.name}.{key}: {why}", fix="esctl help model")
         tables, indexes = judge.statements(projection.tables)
     finally:
         judge.close()

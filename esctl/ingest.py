@@ -20,7 +20,6 @@ from esctl.stores.base import Receipt
 
 BATCH_LINES = 10_000
 BATCH_BYTES = 8 * 1024 * 1024  # a batch of large events is cut sooner
-MEND = "mend the line and run the same again, or go on past bad lines with --skip-invalid"
 WINDOW = 0.1  # seconds that a batch waits for more lines; acknowledged within 0.2 with the commit
 READ_BYTES = 256 * 1024
 
@@ -207,12 +206,19 @@ def ingest(
             interrupts.listen()
             yield receipts
             return
-        for numbers, events in batches:
-            for receipts in _portions(log, numbers, events, run, options, tally, skipped, interrupts):
-                tally.add(receipts)
-                interrupts.listen()  # whoever prints the receipts may wait for a reader that is gone
-                yield receipts
-                interrupts.hold()
+        try:
+            for numbers, events in batches:
+                for receipts in _portions(log, numbers, events, run, options, tally, skipped, interrupts):
+                    tally.add(receipts)
+                    interrupts.listen()  # whoever prints the receipts may wait for a reader that is gone
+                    yield receipts
+                    interrupts.hold()
+        except EsctlError as error:
+            if tally.appended and error.again is not None:
+                error.again = None  # a second run would store again what has no id
+                stored = f"{tally.appended} events before it are stored: go on behind them"
+                error.why = f"{error.why}; {stored}" if error.why else stored
+            raise
 
 
 def _portions(
@@ -304,8 +310,9 @@ def _batches(
                 numbers.append(number)
             except RefusedError as error:
                 error.details = {"line": number, **error.details}
-                error.fix = error.fix or MEND
                 if not options.skip_invalid:
+                    if not error.fix and error.again is None:
+                        error.again = "--skip-invalid"
                     raise
                 tally.invalid += 1
                 skipped(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from esctl.errors import EsctlError, RefusedError
+from esctl.errors import EsctlError, RefusedError, word
 from esctl.query import Query
 from esctl.readmodels import ANY, HandlerFailed, Version
 
@@ -57,16 +57,19 @@ def _refusal(store: Store, version: Version, failed: HandlerFailed, receipts: Se
     index = next((n for n, receipt in enumerate(receipts) if receipt[0] == position and not receipt[4]), None)
     stream = stream if index is None else receipts[index][1]  # where SQLite ended the transaction, the event is gone
     handler = handler_of(version, failed.type or type_)
-    return RefusedError(
+    old = "" if receipts else "; a run notes where it stops, and appends go on"
+    error = RefusedError(
         f"{failed.type or type_} in {stream} is refused: {failed.reason}",
-        why=f"projection.{version.name}.{handler}, which is kept inside the append, cannot take it",
-        fix="esctl projection status   (shows how the projection stands; projection run goes on without the append)",
+        why=f"projection.{version.name}.{handler}, which is kept inside the append, cannot take it{old}",
+        fix="esctl projection status" if receipts else f"esctl projection run {word(version.name)}",
         stream=stream,
         type=failed.type or type_,
         projection=version.name,
         handler=handler,
-        **({} if index is None else {"index": index}),
     )
+    if index is not None:
+        error.details["index"] = index
+    return error
 
 
 def handler_of(version: Version, type_: str) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
-from esctl.errors import ConflictError, NotFoundError
+from esctl.errors import ConflictError, NotFoundError, word
 from esctl.events import MODEL_APPLIED, SYSTEM_STREAM, Event, Expect, NewEvent, new_ids, whole_number
 from esctl.query import Query
 from esctl.stores.sqlite import SqliteStore
@@ -215,7 +215,7 @@ class EventLog:
         raise NotFoundError(
             f"there is no event {reference} in {self.path}",
             why=f"it is neither a position up to {self.head()[0]} nor an id",
-            fix="esctl replay --last 5   (shows the newest)",
+            fix="esctl replay --last 5",
         )
 
     def record(self, type_: str, data: str, meta: str = "{}") -> Receipt:
@@ -239,8 +239,8 @@ class EventLog:
             named = ", ".join(f"#{event[0]} {event[4]} in {event[1]}" for event in found)
             raise ConflictError(
                 f"an event matches {condition!r} after position {after}",
-                why=named,
-                fix="read again, decide again, append with --after and the head that was read",
+                why=f"{named}; read again, decide again, append with --after and the head that was read",
+                fix=f"esctl replay --since '#{after + 1:d}' --where {word(condition)}",
                 after=after,
                 positions=[event[0] for event in found],
             )
@@ -287,7 +287,7 @@ class EventLog:
             raise NotFoundError(
                 f"there is no stream {query.stream} in {self.path}",
                 why=f"did you mean {' or '.join(near)}?" if near else "no event names it",
-                fix=f"esctl replay {near[0]}" if near else "esctl replay --limit 5   (shows what the log has)",
+                fix=f"esctl replay {word(near[0])}" if near else "esctl streams",
                 stream=query.stream,
             )
 

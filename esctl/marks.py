@@ -83,7 +83,11 @@ def position_of(log: EventLog, point: Point) -> int:
     if point.time is not None:
         return log.store.position_at(point.time)
     if point.position is None:
-        raise UsageError("a version is a point in one stream", fix="esctl mark NAME '#120'")
+        raise UsageError(
+            "a version is a point in one stream",
+            why="a mark names a position of the log, such as #120, or a time",
+            fix="esctl mark --help",
+        )
     if point.position > log.head()[0]:
         raise NotFoundError(f"there is no position {point.position}", why=f"the log ends at {log.head()[0]}")
     return point.position

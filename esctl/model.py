@@ -11,7 +11,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from esctl.errors import RefusedError
+from esctl.errors import RefusedError, word
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ANY = "*"  # under `on` and `accept`: every type that is not named
 CONVERSIONS = ("number", "integer", "string", "boolean")
@@ -162,13 +166,13 @@ def _said(value: object) -> object:
     return value
 
 
-def refusal(problems: list[Problem]) -> RefusedError:
-    """One error for all that is wrong with a model."""
+def refusal(problems: list[Problem], path: Path | None = None) -> RefusedError:
+    """One error for all that is wrong with a model; `path` is its file, where it is one."""
     first, more = problems[0], len(problems) - 1
     return RefusedError(
         f"the model: {first.place}: {first.problem}" if first.place else f"the model: {first.problem}",
         why=first.hint + (f"   (and {more} more)" if more else ""),
-        fix="esctl model check FILE   (shows every problem)" if more else "esctl help model",
+        fix=f"esctl model check {word(path)}" if more and path is not None else "esctl help model",
         place=first.place,
         problems=[problem._asdict() for problem in problems],
     )

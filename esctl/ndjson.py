@@ -139,7 +139,11 @@ def _cloudevent(line: bytes) -> _Line:
 
 def too_large(limit: int) -> RefusedError:
     """The refusal of a line of more than `limit` bytes."""
-    return RefusedError(f"the event is larger than {limit} bytes", fix="ESCTL_MAX_EVENT=67108864 esctl append …")
+    return RefusedError(
+        f"the event is larger than {limit} bytes",
+        why="ESCTL_MAX_EVENT, a number of bytes, is the limit",
+        fix="esctl help environment",
+    )
 
 
 def deeper(text: bytes) -> Deeper:
@@ -208,7 +212,11 @@ def _events(defaults: Defaults) -> Callable[[_Line], NewEvent]:  # noqa: C901 - 
         elif schema != 1:
             check_schema(schema)
         if expect is not None and (expect not in EXPECT_WORDS if isinstance(expect, str) else expect < 0):
-            raise RefusedError(f"expect is {expect!r}", why="it is any, none, exists or a version", fix="expect: 7")
+            raise RefusedError(
+                f"expect is {expect!r}",
+                why="it is any, none, exists or a version such as 7",
+                fix="esctl append --help",
+            )
         data = str(line.data, "utf-8") or "{}"
         if len(data) > _SHORT or "\r" in data or "\n" in data:
             check_depth(data)
@@ -227,7 +235,9 @@ def _check_names(stream: str | None, type_: str | None) -> tuple[str, str]:
     if not stream or not type_:
         lacking = "type" if stream else "stream"
         raise RefusedError(
-            f"the event has no {lacking}", fix=f"give the line a {lacking!r}, or all lines one with --{lacking}"
+            f"the event has no {lacking}",
+            why=f"give the line a {lacking!r}, or all lines one with --{lacking}",
+            fix="esctl append --help",
         )
     check_stream(stream)
     check_name("type", type_)
@@ -278,6 +288,6 @@ def _unknown_key(key: str) -> RefusedError:
     near = difflib.get_close_matches(key, _ENVELOPE, 1)
     return RefusedError(
         f"the line has the unknown key {key!r}",
-        why=f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(_ENVELOPE)}",
-        fix="--extra meta   (keeps unknown keys in meta)",
+        why=f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(_ENVELOPE)}; --extra meta keeps others",
+        again="--extra meta",
     )

@@ -100,7 +100,7 @@ def sound(path: Path) -> Draft:
     """A model file that nothing is wrong with; raises RefusedError for one that is not."""
     draft, problems = read(path)
     if problems:
-        raise refusal(problems)
+        raise refusal(problems, path)
     return draft
 
 
@@ -318,7 +318,7 @@ def apply(log: EventLog, draft: Draft, compared_with: int) -> Receipt | None:
             raise ConflictError(
                 "another model was applied meanwhile",
                 why="the plan was made against the one before",
-                fix="esctl model plan FILE",
+                again="",
             )
         if held.applied is not None and held.applied.fingerprint == draft.fingerprint:
             return None

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from esctl import handlers
 from esctl.definitions import Definitions
-from esctl.errors import HandlerError, NotFoundError, UsageError
+from esctl.errors import HandlerError, NotFoundError, UsageError, word
 from esctl.log import EventLog
 from esctl.model import Projection
 from esctl.projections import AT_ONCE, live, needs_reducer
@@ -70,8 +70,9 @@ def _built(log: EventLog, version: Version, positions: range, until_time: str | 
         except HandlerFailed as failed:
             raise HandlerError(
                 f"the projection {version.name} cannot be built up to there",
-                why=f"a handler fails between positions {some[0]} and {some[-1]}: {failed.reason}",
-                fix=f"esctl projection run {version.name}   (names the event)",
+                why=f"a handler fails between positions {some[0]} and {some[-1]}: {failed.reason};"
+                " a run names the event",
+                fix=f"esctl projection run {word(version.name)}",
                 projection=version.name,
             ) from failed
         yield len(some)
@@ -109,7 +110,9 @@ def rows(log: EventLog, projection: Projection, asked: Asked, *, built: bool) ->
         raise NotFoundError(f"{projection.name} has no table {table}", why=f"it has {', '.join(names)}")
     if not built and table not in live(log, projection.name).compiled.tables:
         raise NotFoundError(
-            f"the table {table} is not built yet", fix=f"esctl projection run {projection.name}   (builds it)"
+            f"the table {table} is not built yet",
+            why="a run builds it",
+            fix=f"esctl projection run {word(projection.name)}",
         )
     store = log.store.projections()
     columns = store.columns(table)
@@ -218,12 +221,12 @@ def checked(log: EventLog, name: str) -> Iterator[int | Cell]:
     """How the rows of a live version differ from those of the same definition built anew: none may."""
     version, projection = live(log, name), log.definitions.model.projections[name]
     if not version.compiled.on:
-        raise needs_reducer(name)
+        raise needs_reducer(name, version.reducer)
     if version.fingerprint != handlers.mark(projection, log.definitions.upcasting):
         raise UsageError(
             f"{name} is not what the model says by now",
             why="it waits to be built anew",
-            fix=f"esctl projection run {name}",
+            fix=f"esctl projection run {word(name)}",
         )
     sides = _sides(log, projection, "main")
     position = log.store.projections().put_aside(version)

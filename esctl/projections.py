@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from esctl.errors import HandlerError, NotFoundError
+from esctl.errors import HandlerError, NotFoundError, word
 from esctl.events import now
 from esctl.log import EventLog
 from esctl.query import Query
@@ -176,13 +176,13 @@ def run(log: EventLog, names: Sequence[str], done: Run) -> Iterator[int]:
     for name in names:
         if any(version.name == name and version.state == DROPPED for version in versions):
             revive(log, name)
-    by_function = {version.name for version in versions if version.state != DROPPED and not version.compiled.on}
+    by_function = {v.name: v.reducer for v in versions if v.state != DROPPED and not v.compiled.on}
     chosen = dict.fromkeys(names or (version.name for version in versions if version.state != DROPPED))
     for name in chosen:
         if name not in by_function:
             yield from _run(log, name, done)
         elif names:
-            done.failures.append(needs_reducer(name))
+            done.failures.append(needs_reducer(name, by_function[name]))
         else:
             done.skipped.append(name)
 
@@ -247,12 +247,14 @@ def told(before: Version, after: Version) -> Record:
     }
 
 
-def needs_reducer(name: str) -> HandlerError:
-    """What is said of a projection whose handlers are Python's."""
+def needs_reducer(name: str, reducer: str | None = None) -> HandlerError:
+    """What is said of a projection whose handlers are Python's; `reducer`: what has kept it, as its version says."""
     return HandlerError(
         f"the projection {name} has no handlers in the model",
-        why="it is kept by a Python function, which has to be named on the command line",
-        fix=f"esctl projection run --reducer MODULE:FUNCTION {name}",
+        why="it is kept by a Python function, which has to be named: --reducer MODULE:FUNCTION",
+        fix=f"esctl projection run --reducer {word(reducer.partition(' ')[0])} {word(name)}"
+        if reducer
+        else "esctl projection run --help",
         projection=name,
     )
 
@@ -273,7 +275,7 @@ def catch_up(
                 if version is None or version.state not in (LIVE, BUILDING):
                     return
                 if feed is None and not version.compiled.on:
-                    raise needs_reducer(version.name)
+                    raise needs_reducer(version.name, version.reducer)
                 search.noting = search.noting or version.failed is not None
                 last = min(search.last(version.position), head)
                 read, began = last - version.position, time.monotonic()
@@ -354,8 +356,8 @@ def _stopped(log: EventLog, number: int, failed: HandlerFailed) -> HandlerError:
         projections.save(version)
     return HandlerError(
         f"the projection {version.name} is stopped at position {position}, {type_} in {stream}",
-        why=f"{version.handler}: {version.error}",
-        fix="mend the handler or what it stumbles over, and run the same again: it goes on from there",
+        why=f"{version.handler}: {version.error}; mend the handler or what it stumbles over, and the next run goes on",
+        fix=f"esctl show {position:d}",
         projection=version.name,
         position=position,
         type=type_,
@@ -374,7 +376,7 @@ def live(log: EventLog, name: str) -> Version:
         if version.state == LIVE:
             return version
     raise NotFoundError(
-        f"the projection {name} has no tables", why="it was dropped", fix=f"esctl projection run {name}"
+        f"the projection {name} has no tables", why="it was dropped", fix=f"esctl projection run {word(name)}"
     )
 
 
@@ -420,12 +422,12 @@ def roll_back(log: EventLog, name: str) -> int:
         versions = {version.state: version for version in _named(log, name)}
         previous = versions.get(PREVIOUS)
         if previous is not None and not previous.compiled.on:
-            raise needs_reducer(name)
+            raise needs_reducer(name, previous.reducer)
         if previous is None:
             raise NotFoundError(
                 f"there is no previous version of {name}",
                 why="one is kept when a rebuild takes its place",
-                fix=f"esctl projection rebuild {name}",
+                fix=f"esctl projection rebuild {word(name)}",
             )
         if BUILDING in versions:
             projections.let_go(versions[BUILDING])

@@ -112,7 +112,7 @@ class Query:
             raise UsageError(
                 "a version (v7) is a point in one stream",
                 why="no stream is named",
-                fix="esctl replay STREAM --until v7",
+                fix="esctl help time",
             )
         if self.stream is not None and self.category is not None:
-            raise UsageError("a stream and a category exclude each other", fix="name the stream alone")
+            raise UsageError("a stream and a category exclude each other", why="name the stream alone")

@@ -11,7 +11,7 @@ from typing import Any
 
 from esctl import aggregates, projections
 from esctl.decoded import decoded
-from esctl.errors import UsageError
+from esctl.errors import UsageError, word
 from esctl.log import EventLog
 from esctl.query import Query
 from esctl.readmodels import BUILDING, DROPPED, LIVE, HandlerFailed, Version
@@ -79,7 +79,7 @@ def run(log: EventLog, name: str, reducer: str, done: projections.Run) -> Iterat
     """
     projection = projections.declared(log, name)
     if projection.on:
-        raise UsageError(f"the projection {name} has handlers in the model", fix=f"esctl projection run {name}")
+        raise UsageError(f"the projection {name} has handlers in the model", fix=f"esctl projection run {word(name)}")
     function = aggregates.reducer(reducer)
     said = f"{reducer} {_fingerprint(function)}"
     number = _version(log, name, said)

@@ -190,7 +190,7 @@ def rewrite(log: EventLog, target: Path, watch: Watch) -> dict[str, object]:
         with EventLog(draft, write=True, bulk=True) as new:
             _write(log, new, copy, watch, head[0])
             if log.definitions.position != definitions.position:
-                raise ConflictError("another model was applied meanwhile", fix="run it again")
+                raise ConflictError("another model was applied meanwhile", again="")
             source: dict[str, object] = {"log_id": log.log_id, "head": f"{head[0]}:{head[1].hex()}"}
             new.record(REWRITTEN, _compact(source), _compact({"actor": actor()}))
             projections.settle(new)

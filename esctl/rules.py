@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from esctl import snapshots
 from esctl.definitions import Definitions
-from esctl.errors import MisfitError, RefusedError
+from esctl.errors import MisfitError, RefusedError, word
 from esctl.model import ANY, Aggregate
 from esctl.query import MAX_POSITION, Query
 from esctl.stores.base import Refused
@@ -192,11 +192,12 @@ class _Court:
         index = next(n for n, receipt in enumerate(receipts) if receipt[0] == refused.position and not receipt[4])
         type_, state, stream = refused.type, refused.state, receipts[index][1]
         rule = self._aggregate.accept.get(type_) or self._aggregate.accept[ANY]
+        there = next(receipt[4] or receipt[2] > 1 for receipt in receipts if receipt[1] == stream)
         says = "says NULL: something that it asks for is not there" if refused.unsure else "does not hold"
         return RefusedError(
             f"{type_} in {stream} is refused: {rule.message}",
             why=f"{rule.place} = {rule.sql} {says}; the state is {state}",
-            fix=f"esctl state {stream}   (see where it stands, and decide again)",
+            fix=f"esctl state {word(stream)}" if there else "esctl model show",
             index=index,
             stream=stream,
             type=type_,

@@ -77,7 +77,7 @@ def check(definitions: Definitions, events: Sequence[NewEvent], receipts: Sequen
             raise RefusedError(
                 f"{event[1]} in {event[0]} is refused by the JSON Schema of schema {version}",
                 why=problem,
-                fix="esctl model show   (has the schema)",
+                fix="esctl model show",
                 index=index,
                 stream=event[0],
                 type=event[1],

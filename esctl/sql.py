@@ -113,8 +113,9 @@ def check_condition(condition: str, columns: tuple[str, ...] = CONDITION_COLUMNS
     if reads_clock(condition):
         raise UsageError(
             f"{option} {condition[:80]!r}: non-deterministic, it reads the clock",
-            why="a condition gives the same result whenever it is asked",
-            fix="--since 2h, or a time: \"time > '2026-01-31'\"",
+            why="a condition gives the same result whenever it is asked;"
+            " name the moment (time > '2026-01-31'), or use --since 2h",
+            fix="esctl help time",
         )
     connection, listed = apsw.Connection(":memory:"), ", ".join(map(quoted, columns))
     connection.limit(apsw.SQLITE_LIMIT_LENGTH, MOST_OF_A_SAMPLE)
@@ -129,10 +130,11 @@ def check_condition(condition: str, columns: tuple[str, ...] = CONDITION_COLUMNS
         connection.execute(f"insert into log values ({sample})")
     except apsw.Error as error:
         reason = str(error).replace(" in index expressions", "").replace(" in an index", "")
+        example = _EXAMPLES.get(columns, f"{columns[0]} = 'x'")
         raise UsageError(
             f"{option} {condition[:80]!r}: {reason}",
-            why=f"it is an SQL condition over {', '.join(columns)}",
-            fix=f'{option} "{_EXAMPLES[columns]}"' if columns in _EXAMPLES else f"{option} \"{columns[0]} = 'x'\"",
+            why=f"it is an SQL condition over {', '.join(columns)}, such as {example}",
+            fix="esctl replay --help" if columns == CONDITION_COLUMNS else "",
         ) from error
     finally:
         connection.close()
@@ -337,7 +339,7 @@ def without_clock(connection: apsw.Connection) -> None:
                 raise MisfitError(
                     f"an expression of the model fails on an event: {name}() would read the clock or the time zone",
                     why="a definition gives the same result whenever it is asked",
-                    fix="esctl upcast check   (names the event)",
+                    fix="esctl upcast check",
                 )
             return real.execute(f"select {name}({', '.join('?' * len(values))})", values).get
 

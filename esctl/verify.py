@@ -49,8 +49,11 @@ def verify(
     try:
         head, erased = log.head(), sum(1 for _ in log.store.erasures())
         found = list(islice(_findings(log, head, watch, full=full, expect_head=expect_head), MAX_FINDINGS))
+    except VerificationError as error:
+        error.fix = ""  # which may be to verify
+        raise
     except (TypeError, ValueError, AttributeError, OverflowError) as error:  # damaged rows hold anything
-        raise VerificationError(f"{log.path} is damaged", why=str(error), fix="restore a backup") from error
+        raise VerificationError(f"{log.path} is damaged", why=f"{error}; restore a backup") from error
     return Report(
         ok=not found,
         mode="full" if full else "quick",

@@ -190,8 +190,9 @@ def test_an_event_that_cannot_be_folded_is_named(shop: EventLog) -> None:
 def test_an_expression_that_fails_on_an_event_is_a_misfit(log: EventLog, compute: str) -> None:
     hold(log, f'[aggregate.a]\nstreams = "a-*"\non.T.compute = {{ n = "{compute}" }}')
     put(log, event("a-1", "U"), event("a-1", "T", {"n": -(2**63)}))
-    with pytest.raises(MisfitError):
+    with pytest.raises(MisfitError) as caught:
         at(log, "a-1")
+    assert caught.value.fix == "esctl state a-1 --each"  # which shows how far it can be folded
 
 
 def test_a_state_uses_what_old_events_are_read_as(log: EventLog) -> None:

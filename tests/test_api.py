@@ -233,6 +233,17 @@ def test_an_id_with_other_content_is_a_conflict(log: Log) -> None:
             log.append(**same | changed)
 
 
+def test_the_event_that_has_an_id_already_is_shown_only_where_it_stays(log: Log) -> None:
+    log.append("s", "T", {"n": 1}, id="a")
+    events = [{"stream": "s", "type": "T", "data": {"n": n}, "id": "b"} for n in (1, 2)]
+    with pytest.raises(ConflictError, match="the id b is taken") as raised:
+        log.append_all(events)
+    assert raised.value.fix == ""
+    with pytest.raises(ConflictError, match="the id a is taken") as raised:
+        log.append("s", "T", {"n": 2}, id="a")
+    assert raised.value.fix == "esctl show 1"
+
+
 def test_a_condition_is_judged_over_what_came_after_a_position(log: Log) -> None:
     log.append("s", "Seated", {"seat": 1})
     condition = "type = 'Seated' and data ->> 'seat' = 1"

@@ -330,6 +330,22 @@ def joined(*lines: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
+    ("bad", "again"), [(b"nonsense", "--skip-invalid"), (line(9, kye=1), "--extra meta")], ids=["no JSON", "a key"]
+)
+@pytest.mark.parametrize("batch", [1, 2, 3, None])
+def test_the_same_again_is_advised_only_where_nothing_would_be_stored_twice(
+    log_path: Path, bad: bytes, again: str, batch: int | None
+) -> None:
+    error = run(log_path, joined(*good(1, 2), bad), batch=batch).error
+    assert error is not None
+    if batch in (1, 2):
+        assert (error.fix, error.again) == ("", None)
+        assert error.why.endswith("; 2 events before it are stored: go on behind them")
+    else:
+        assert (error.fix, error.again) == ("", again)
+
+
+@pytest.mark.parametrize(
     "data",
     [
         joined(*good(1, 2, 3)),

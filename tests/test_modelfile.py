@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -386,6 +387,12 @@ def test_a_refusal_tells_the_first_mistake_and_how_many_more_there_are() -> None
     assert "1 more" in error.why
     assert error.details["place"] == "evnt"
     assert len(error.details["problems"]) == 2  # type: ignore[arg-type]
+
+
+def test_a_refusal_of_a_file_names_the_command_that_tells_all_its_mistakes() -> None:
+    two, one = problems_of("[evnt]\n[event.T]\nschema = 0\n"), problems_of("[evnt]\n")
+    assert refusal(two, Path("my shop.toml")).fix == "esctl model check 'my shop.toml'"
+    assert {refusal(two).fix, refusal(one, Path("my shop.toml")).fix} == {"esctl help model"}
 
 
 # JSON Schemas in files

@@ -142,7 +142,9 @@ def test_the_details_of_an_error_may_be_lists() -> None:
 
 @given(st.text(), st.text(), st.text(), st.dictionaries(st.sampled_from(["stream", "line"]), st.text() | st.integers()))
 def test_any_text_in_an_error_comes_through_as_json(what: str, why: str, fix: str, details: dict[str, object]) -> None:
-    shown = json.loads(told(output.report, NotFoundError(what, why=why, fix=fix, **details), "json"))
+    error = NotFoundError(what, why=why, fix=fix)
+    error.details = details
+    shown = json.loads(told(output.report, error, "json"))
     assert shown == {"error": "not-found", "exit": 3, "what": what, "why": why, "fix": fix, **details}
 
 

@@ -269,7 +269,8 @@ def test_where_a_handler_fails_before_the_point_that_is_told(log: EventLog) -> N
     assert [row[:2] for row in built(log.path, "sums", until=2)] == [("x", 1)]
     with pytest.raises(HandlerError, match="the projection sums cannot be built up to there") as raised:
         built(log.path, "sums", until=4)
-    assert raised.value.why == "a handler fails between positions 1 and 4: CHECK constraint failed: n < 9"
+    assert "fails between positions 1 and 4: CHECK constraint failed: n < 9;" in raised.value.why
+    assert raised.value.fix == "esctl projection run sums"
 
 
 def test_without_handlers_there_is_no_past(log: EventLog) -> None:

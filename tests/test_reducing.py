@@ -268,3 +268,18 @@ def test_any_batches_make_the_same_rows(
     with EventLog(log_path, write=True) as log:
         projections.drop(log, "tally")
     assert kept(log_path, "tally", reducer) == whole
+
+
+def test_who_leaves_the_function_out_is_told_the_one_that_has_kept_the_projection(
+    log_path: Path, module: Callable[[str], str]
+) -> None:
+    reducer = module(COUNT)
+    with open_log(log_path, write=True) as log:
+        log.append("s", "A")
+        with pytest.raises(HandlerError) as first:
+            log.project("tally")
+    kept(log_path, "tally", reducer)
+    with open_log(log_path, write=True) as log, pytest.raises(HandlerError) as second:
+        log.project("tally")
+    assert first.value.fix == "esctl projection run --help"
+    assert second.value.fix == f"esctl projection run --reducer {reducer} tally"

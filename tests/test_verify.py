@@ -105,6 +105,21 @@ def shows(path: Path, *, full: bool = True) -> bool:
         return True
 
 
+def test_where_the_file_is_damaged_to_verify_is_advised_by_all_but_verify(copy: Path) -> None:
+    page = stored(copy, "select rootpage from sqlite_schema where name = 'events'") - 1
+    content, size = bytearray(copy.read_bytes()), stored(copy, "pragma page_size")
+    content[page * size : page * size + 100] = b"\xff" * 100
+    copy.write_bytes(content)
+    with EventLog(copy) as log:
+        with pytest.raises(VerificationError) as read:
+            list(log.read(Query()))
+        with pytest.raises(VerificationError) as verified:
+            verify(log, full=True)
+    assert (read.value.why, read.value.fix) == (verified.value.why, f"esctl verify --log {copy}")
+    assert verified.value.why.endswith("; restore a backup")
+    assert verified.value.fix == ""
+
+
 def rechained(path: Path) -> None:
     """Compute all hashes anew, as somebody may who can write the file."""
     with EventLog(path) as log:

@@ -40,7 +40,7 @@ def draft_of(target: Path, draft: Path | None = None) -> Iterator[Path]:
             for leftover in (draft, Path(f"{draft}-wal"), Path(f"{draft}-shm"), Path(f"{draft}-journal")):
                 leftover.unlink(missing_ok=True)
     except FileExistsError as error:
-        raise UsageError(f"{target} is there already", fix="name a file that does not exist") from error
+        raise UsageError(f"{target} is there already", why="name a file that does not exist") from error
     except OSError as error:
         raise UnavailableError(f"cannot write {target}", why=error.strerror or str(error)) from error
 
@@ -64,8 +64,7 @@ def remove(path: Path) -> None:
     except OSError as error:
         raise UnavailableError(
             f"cannot remove {path}",
-            why=error.strerror or str(error),
-            fix=f"bring the folder back; if it is gone for good: mkdir -p {path.parent}",
+            why=f"{error.strerror or error}; bring its folder back, or make it anew if it is gone for good",
         ) from error
 
 
@@ -102,8 +101,8 @@ def _unreadable(segment: Segment, path: Path, why: str) -> SegmentError:
     """The error of a segment that cannot be read, which says what still can be."""
     return SegmentError(
         f"the segment {segment.name} cannot be read from {path}",
-        why=f"{why}; all but positions {segment.first} to {segment.last} can still be read",
-        fix="bring the file back; or leave the archive out: esctl replay --hot-only",
+        why=f"{why}; all but positions {segment.first} to {segment.last} can still be read; bring the file back",
+        fix="esctl replay --hot-only",
         segment=segment.name,
         path=str(path),
         first=segment.first,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from esctl.errors import NotFoundError, UnavailableError, UsageError
+from esctl.errors import NotFoundError, UnavailableError, UsageError, word
 
 APPLICATION_ID = 0x65736374  # "esct", in the file's header
 STORAGE_VERSION = 4  # the file's user_version: how many migrations have shaped it
@@ -20,12 +20,17 @@ def check_there(path: str) -> None:
         folder = there = False
     except OSError as error:
         raise UnavailableError(
-            f"cannot use {path}", why=error.strerror or str(error), fix="name the log with --log"
+            f"cannot use {path}", why=f"{error.strerror or error}; name another log with --log"
         ) from error
     if folder:
-        raise UsageError(f"{path} is a folder", fix=f"--log {path}/esctl.db")
+        raise UsageError(f"{path} is a folder", why=f"a log is a file, such as {path.rstrip('/')}/esctl.db")
     if not there:
-        raise NotFoundError(f"there is no log at {path}", fix=f"esctl init --log {path}   (or name another with --log)")
+        raise NotFoundError(
+            f"there is no log at {path}",
+            why="make one, or name another with --log",
+            fix=f"esctl init --log {word(path)}",
+        )
+
 
 
 def absolute(path: str) -> str:

@@ -182,8 +182,8 @@ def _build(path: Path, log_id: str, *, wal: bool) -> None:
         if sqlite3.sqlite_version_info < (3, 37):
             raise UnavailableError(
                 "this Python's sqlite3 cannot make a log",
-                why=f"it has SQLite {sqlite3.sqlite_version}; strict tables need 3.37",
-                fix="use a Python built with a newer SQLite, for this one command",
+                why=f"strict tables need SQLite 3.37, and it has {sqlite3.sqlite_version};"
+                " use a Python with a newer one for this command",
             )
         connection.execute(f"pragma page_size = {PAGE_SIZE}")
         connection.execute("pragma auto_vacuum = incremental")  # only possible before the first table
@@ -249,7 +249,7 @@ def migrate(path: Path, timeout: float = 5.0) -> Path:
             copy.unlink()  # of a log that is as it was
             raise
     except sqlite3.OperationalError as error:
-        raise UnavailableError(f"cannot migrate {path}", why=str(error), fix="stop what uses the log") from error
+        raise UnavailableError(f"cannot migrate {path}", why=f"{error}; stop what uses the log", again="") from error
     finally:
         connection.close()
     return copy
@@ -271,7 +271,7 @@ def _connect(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=timeout)
         application, version = connection.execute("pragma application_id").fetchone()[0], _version(connection)
     except sqlite3.OperationalError as error:
-        raise UnavailableError(f"cannot use {path}", why=str(error), fix="check its permissions") from error
+        raise UnavailableError(f"cannot use {path}", why=f"{error}; check its permissions") from error
     except sqlite3.DatabaseError:
         application, version = 0, 0
     if application == APPLICATION_ID and version <= STORAGE_VERSION:
@@ -283,7 +283,7 @@ def _connect(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
             why=f"its storage version is {version}, this esctl knows {STORAGE_VERSION}",
             fix="pip install --upgrade esctl",
         )
-    raise StorageVersionError(f"{path} is not a log", fix="name the log with --log")
+    raise StorageVersionError(f"{path} is not a log", why="name the log with --log")
 
 
 def _version(connection: sqlite3.Connection) -> int:

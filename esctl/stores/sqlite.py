@@ -10,7 +10,15 @@ from types import TracebackType
 import apsw
 
 from esctl import chain
-from esctl.errors import MisfitError, SegmentError, StorageVersionError, UnavailableError, UsageError, VerificationError
+from esctl.errors import (
+    MisfitError,
+    SegmentError,
+    StorageVersionError,
+    UnavailableError,
+    UsageError,
+    VerificationError,
+    word,
+)
 from esctl.events import MODEL_APPLIED, SYSTEM_STREAM, Event, NewEvent, Part
 from esctl.query import Query
 from esctl.stores import sqlite_reads as reads
@@ -92,9 +100,9 @@ class SqliteStore:
                 self._reading = Reading(self._connection, path)
                 self._appender = Appender(self._reading, timeout)
                 self._settle(write, bulk)
-            except (TypeError, ValueError) as error:  # a head that does not say what it says in every log
+            except (TypeError, ValueError, apsw.CorruptError) as error:  # a head that is not that of any log
                 self._connection.close()
-                raise VerificationError(f"{path} is damaged", why=str(error), fix="restore a backup") from error
+                raise VerificationError(f"{path} is damaged", why=f"{error}; restore a backup") from error
             except BaseException:
                 self._connection.close()
                 raise
@@ -104,7 +112,7 @@ class SqliteStore:
         uri = uri_of(self.path)
         writable = os.access(self.path, os.W_OK) and os.access(os.path.dirname(self.path) or ".", os.W_OK)
         if write and not writable:  # known before SQLite makes files beside it
-            raise UnavailableError(f"{self.path} is read-only", fix="make the file and its folder writable")
+            raise UnavailableError(f"{self.path} is read-only", why="make the file and its folder writable")
         with Translated(self.path):
             if not write and not writable and not os.path.exists(f"{self.path}-wal"):
                 # Nobody here could write it, so no WAL is needed; opened in any other way SQLite would want one.
@@ -124,7 +132,7 @@ class SqliteStore:
         application, version = (self._execute(f"pragma {name}").get for name in ("application_id", "user_version"))
         if application != APPLICATION_ID:
             raise StorageVersionError(
-                f"{self.path} is not a log", why="it is some other SQLite database", fix="name the log with --log"
+                f"{self.path} is not a log", why="it is some other SQLite database; name the log with --log"
             )
         if version > STORAGE_VERSION:
             raise StorageVersionError(
@@ -136,7 +144,7 @@ class SqliteStore:
             raise StorageVersionError(
                 f"{self.path} is older than this esctl",
                 why=f"its storage version is {version}, this esctl needs {STORAGE_VERSION}",
-                fix=f"esctl migrate --log {self.path}",
+                fix=f"esctl migrate --log {word(self.path)}",
             )
         if write:
             if self._execute("pragma journal_mode").get != "wal":  # a network file system
@@ -623,5 +631,5 @@ class _Asked:
             raise UsageError(
                 f"the SQL cannot be run: {error}",
                 why="a question is one SELECT over the view log, or the tables of esctl help format",
-                fix='esctl query "select type, count(*) from log group by type"',
+                fix="esctl query 'select * from log limit 5'",
             ) from error

@@ -254,8 +254,8 @@ class Appender:
         if run is not None:
             run.met(stream)
 
-    @staticmethod
     def _duplicate(
+        self,
         index: int,
         event_id: str,
         original: Original,
@@ -266,11 +266,12 @@ class Appender:
         erased = rest[1] is None  # then nobody can know what it was
         if (stream, *rest) != content and not (erased and (stream, rest[0]) == content[:2]):
             names = ("stream", "type", "data", "meta")
+            known = self._start is not None and position <= self._start[0]  # else it came in this transaction
             differs = [n for n, old, new in zip(names, (stream, *rest), content, strict=True) if old != new]
             raise ConflictError(
                 f"the id {event_id} is taken by the event at position {position}",
-                why=f"that event has other content ({', '.join(differs)})",
-                fix=f"esctl replay --since '#{position}' --limit 1   (shows it; a new event needs a new id)",
+                why=f"that event has other content ({', '.join(differs)}); a new event needs a new id",
+                fix=f"esctl show {position:d}" if known else "",
                 index=index,
                 id=event_id,
                 position=position,

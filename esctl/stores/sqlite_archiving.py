@@ -234,5 +234,5 @@ def _changed(first: int, last: int) -> ConflictError:
     return ConflictError(
         f"positions {first} to {last} changed while they were archived",
         why="somebody else archived them or erased payloads",
-        fix="run the same again",
+        again="",
     )

@@ -7,7 +7,15 @@ from types import TracebackType
 
 import apsw
 
-from esctl.errors import EsctlError, HandlerError, MisfitError, StorageVersionError, UnavailableError, VerificationError
+from esctl.errors import (
+    EsctlError,
+    HandlerError,
+    MisfitError,
+    StorageVersionError,
+    UnavailableError,
+    VerificationError,
+    word,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,22 +55,26 @@ def _translated(method: Callable[..., Any]) -> Callable[..., Any]:
     return within
 
 
-_TRANSLATIONS: tuple[tuple[tuple[type[apsw.Error], ...], type[EsctlError], str, str], ...] = (
+def _busy(what: str, *, why: str) -> UnavailableError:
+    return UnavailableError(what, why=why, again="--timeout 60")
+
+
+# By SQLite's error: the error that it is told as, what it says, and what somebody has to do first.
+_TRANSLATIONS: tuple[tuple[tuple[type[apsw.Error], ...], Callable[..., EsctlError], str, str], ...] = (
     (
         (apsw.BusyError, apsw.LockedError),
-        UnavailableError,
+        _busy,
         "{path} is busy: another process writes to it",
-        "try again, or wait longer with --timeout 60",
+        "",
     ),
-    ((apsw.NotADBError,), StorageVersionError, "{path} is not a log", "name the log with --log"),
-    ((apsw.CorruptError,), VerificationError, "{path} is damaged", "esctl verify --log {path}"),
-    ((apsw.FullError,), UnavailableError, "no room left for {path}", "free some space and run the same again"),
-    ((apsw.ReadOnlyError,), UnavailableError, "{path} is read-only", "make the file and its folder writable"),
+    ((apsw.NotADBError,), StorageVersionError, "{path} is not a log", "; name the log with --log"),
+    ((apsw.FullError,), UnavailableError, "no room left for {path}", "; free some space"),
+    ((apsw.ReadOnlyError,), UnavailableError, "{path} is read-only", "; make the file and its folder writable"),
     (
         (apsw.CantOpenError, apsw.IOError, apsw.PermissionsError, apsw.AuthError),
         UnavailableError,
         "cannot use {path}",
-        "check its folder, its permissions and the free space",
+        "; check its folder, its permissions and the free space",
     ),
 )
 
@@ -78,10 +90,14 @@ def translate(error: apsw.Error, path: str) -> EsctlError:
     """The esctl error for one of SQLite's."""
     why = str(error) if str(error) != "not an error" else f"SQLite reports {type(error).__name__}"
     if isinstance(error, apsw.SQLError) and any(sign in why for sign in _DAMAGE):
-        return VerificationError(f"{path} is damaged", why=why, fix="restore a backup")
-    for kinds, translated, what, fix in _TRANSLATIONS:
+        return VerificationError(f"{path} is damaged", why=f"{why}; restore a backup")
+    if isinstance(error, apsw.CorruptError):
+        return VerificationError(
+            f"{path} is damaged", why=f"{why}; restore a backup", fix=f"esctl verify --log {word(path)}"
+        )
+    for kinds, translated, what, advice in _TRANSLATIONS:
         if isinstance(error, kinds):
-            return translated(what.format(path=path), why=why, fix=fix.format(path=path))
+            return translated(what.format(path=path), why=f"{why}{advice}")
     return EsctlError(f"SQLite failed on {path}", why=f"{type(error).__name__}: {why}")
 
 
@@ -100,14 +116,14 @@ class Patience:
         if isinstance(error, apsw.InterruptError):
             raise HandlerError(
                 f"an expression of the model ran for more than {self.seconds:g} seconds and was stopped",
-                why="it may never end",
-                fix="mend it, or give it more time: --timeout 60",
+                why="it may never end; mend it, or give it more time",
+                again="--timeout 60",
             ) from error
         if isinstance(error, apsw.NoMemError | MemoryError):
             raise HandlerError("an expression of the model needs too much memory and was stopped") from error
         if isinstance(error, apsw.SQLError | apsw.TooBigError) and not any(sign in str(error) for sign in _DAMAGE):
             raise MisfitError(
-                f"an expression of the model fails on an event: {error}", fix="esctl upcast check   (names the event)"
+                f"an expression of the model fails on an event: {error}", fix="esctl upcast check"
             ) from error
 
     def over(self) -> bool:

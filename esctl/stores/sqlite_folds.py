@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import apsw
 
-from esctl.errors import MisfitError, UsageError
+from esctl.errors import MisfitError, UsageError, word
 from esctl.query import Query
 from esctl.stores import sqlite_reads as reads
 from esctl.stores.base import Refused
@@ -138,7 +138,7 @@ class Fold:
         for window in Windows(self._reading, bounded, self._window()):
             with window as (table, bounds):
                 statement = f"{into} {bounded.sql(', '.join(self._columns), reverse=False, table=table)}"
-                self._run_feed(statement, {**bounded.parameters, **bounds, "most": bounded.limit})
+                self._run_feed(statement, {**bounded.parameters, **bounds, "most": bounded.limit}, query.stream)
             yield
 
     def _window(self) -> int:
@@ -242,9 +242,7 @@ class Fold:
         except MisfitError as error:
             if where is None:
                 raise
-            raise UsageError(
-                f"the condition {where[:80]!r} fails on a state: {error.__cause__}", fix="mend the condition"
-            ) from error
+            raise UsageError(f"the condition {where[:80]!r} fails on a state: {error.__cause__}") from error
 
     def clear(self) -> None:
         """See Fold."""
@@ -257,13 +255,13 @@ class Fold:
         for table in (self._fold, f"esctl_after_{self._name}"):
             self._run(f"drop table if exists temp.{table}")
 
-    def _run_feed(self, statement: str, parameters: dict[str, Any]) -> None:
+    def _run_feed(self, statement: str, parameters: dict[str, Any], stream: str | None = None) -> None:
         try:
             with Translated(self._path), self._patience:
                 self._connection.execute(statement, parameters).fetchall()
         except MisfitError as error:
-            if "position" not in error.details:
-                error.fix = "esctl state STREAM --each   (shows how far it can be folded)"
+            if "position" not in error.details:  # shown state by state, one sees how far the stream can be folded
+                error.fix = "esctl state --help" if stream is None else f"esctl state {word(stream)} --each"
             raise
 
     def _into(self, kind: str) -> str:

@@ -90,8 +90,7 @@ class Projections:
             if why := wrong(compiled):
                 raise VerificationError(
                     f"{self.path} is damaged",
-                    why=f"what it keeps of a projection was not written by esctl: {why}",
-                    fix="esctl model show > model.toml; esctl projection drop NAME",
+                    why=f"what it keeps of a projection was not written by esctl: {why}; restore a backup",
                 )
             self._known[said] = compiled
         return self._known[said]
@@ -148,8 +147,9 @@ class Projections:
         owner = next((owner for owner in owners if owner != version.name), None)
         return ConflictError(
             f"the projection {version.name} cannot have the table {table}: one of that name is there",
-            why=f"the projection {owner} still has it" if owner else "somebody made it by hand",
-            fix=f"apply a model without {owner} first" if owner else "rename either; esctl leaves it as it is",
+            why=f"the projection {owner} still has it; apply a model without {owner} first"
+            if owner
+            else "somebody made it by hand, and esctl leaves it as it is; rename either",
             table=table,
         )
 
@@ -210,8 +210,7 @@ class Projections:
             if self._is_there(new):
                 raise ConflictError(
                     f"a projection's table cannot be called {new}: something of that name is there",
-                    why="esctl calls older versions of tables so",
-                    fix="rename yours; esctl leaves it as it is",
+                    why="esctl calls older versions of tables so, and leaves yours as it is; rename it",
                     table=new,
                 )
             self._run(f"alter table main.{quoted(old)} rename to {quoted(new)}")

@@ -134,7 +134,7 @@ def fail(position: Any, reason: Any) -> None:
     """What the function FAIL does."""
     raise MisfitError(
         f"the event at position {position} does not fit the model: {reason}",
-        fix=f"esctl replay --since '#{position}' --limit 1 --raw-schema   (shows it as it is stored)",
+        fix=f"esctl replay --since '#{position:d}' --limit 1 --raw-schema",
         position=position,
         reason=reason,
     )

@@ -148,7 +148,7 @@ def test_what_is_not_a_log_is_refused(
     with pytest.raises(error, match=says) as caught:
         SqliteStore(tmp_path / "log.db", write=write)
     assert type(caught.value) is error
-    assert caught.value.fix
+    assert caught.value.why
 
 
 @pytest.mark.parametrize("write", [False, True])
@@ -429,7 +429,7 @@ try:
     with store.transaction():
         store.append([("order-1", "OrderPlaced", "new", None, 1, "{}", "{}", None)])
 except UnavailableError as error:
-    print("unavailable", bool(error.fix))
+    print("unavailable", 'writable' in error.why)
 else:
     print("written")
 """
@@ -460,7 +460,8 @@ def test_a_log_that_one_may_write_but_not_its_folder_can_be_read(shared: Path) -
 
 def test_a_log_that_one_may_not_read_is_unavailable(shared: Path) -> None:
     shared.chmod(0)
-    code = READ.join(["try:\n    ", "\nexcept UnavailableError as error:\n    print('unavailable', bool(error.fix))"])
+    told = "\nexcept UnavailableError as error:\n    print('unavailable', 'permissions' in error.why)"
+    code = READ.join(["try:\n    ", told])
     assert unprivileged(shared, code) == "unavailable True\n"
 
 
