@@ -4,7 +4,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from esctl.api import Event, Log, Receipt, open_log
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Event", "Log", "Receipt", "__version__", "open_log"]
 
 

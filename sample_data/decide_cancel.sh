@@ -1,7 +1,7 @@
 #!/bin/sh
 # A decision on an order: cancel it, if it has not been paid. Needs jq.
 #
-#     esctl decide order-1047 --exec sample_data/decide_cancel.sh
+#     esctl decide order-1047 --exec ./decide_cancel.sh      (in this folder)
 #
 # The state comes on stdin, as `esctl state` prints it. What is printed is appended, if nobody else was faster; exit 1
 # refuses, and the last words on stderr are the reason; printing nothing decides nothing.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A decision on an order: give back what was paid for it before it was cancelled.
 
-    esctl decide order-1041 --exec 'python3 sample_data/decide_refund.py'
+    esctl decide order-1041 --exec 'python3 decide_refund.py'      (in this folder)
 
 The state comes on stdin, as `esctl state` prints it. What is printed is appended, if nobody else was faster; exit 1
 refuses, and the last words on stderr are the reason; printing nothing decides nothing.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # A tour of esctl on the events of a small shop: what goes in, what comes out, and how it is proved.
 #
-#     sh sample_data/tour.sh
+#     sh sample_data/tour.sh      (or sh tour.sh, in a folder that esctl demo made)
 #
 # It works in a temporary folder and leaves nothing behind. Every line after a "$" is a command that you can type.
 set -eu
