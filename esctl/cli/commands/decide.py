@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl decide order-1012 --exec "./decide_cancel.sh late"   state in, events out
-  esctl decide counter --shell --exec 'echo "{\"type\":\"Added\",\"data\":{\"n\":1}}"' """
+  esctl decide order-1047 --exec ./decide_cancel.sh   state in on stdin, events out
+  esctl decide counter --shell --exec "jq -nc '{type: \\"Added\\", data: {n: 1}}'"   in a shell"""
 
 
 def command(

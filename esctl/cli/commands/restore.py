@@ -18,12 +18,9 @@ if TYPE_CHECKING:
 
     from esctl.cli.declare import Shared
 
-EXAMPLES = (
-    """Examples:
-  esctl restore backup.db --log shop.db    without --log it makes esctl.db here
-  esctl restore backup.db --log proved.db --expect-head "$(cat head.txt)"""
-    ""
-)
+EXAMPLES = """Examples:
+  esctl restore backup.db --log proved.db --expect-head "$(cat head.txt)"
+  esctl restore backup.db --log shop.db    without --log it makes esctl.db here"""
 
 
 def command(
