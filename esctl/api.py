@@ -31,7 +31,7 @@ from esctl.ndjson import Defaults, deeper, parser
 from esctl.points import query_of
 from esctl.projected import Asked
 from esctl.sql import check_condition
-from esctl.times import Point, parse_point, utc_text
+from esctl.times import utc_text
 
 chain.for_many()  # a process of Python's goes on for long
 

@@ -388,18 +388,19 @@ def _json(record: Mapping[str, object]) -> bytes:
 
 def _json_text(value: object) -> str:
     """The JSON text of a value; msgspec is loaded for rare ones only: importing it takes two cold starts."""
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else "true" if value else "false"
-    if isinstance(value, int | Json):
-        return str(value)
-    if isinstance(value, str):
+    if isinstance(value, str) and not isinstance(value, Json):
         return quoted(value if value.isascii() else value.encode("utf-8", "replace").decode())
-    if isinstance(value, float) and (plain := repr(value)).replace("-", "").replace(".", "").isdigit():
-        return plain
     if isinstance(value, Mapping):
         return "{" + ",".join([f"{quoted(str(key))}:{_json_text(inner)}" for key, inner in value.items()]) + "}"
     if isinstance(value, list | tuple):
         return "[" + ",".join(map(_json_text, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    plain = str(value)
+    if isinstance(value, int | Json) or (
+        isinstance(value, float) and plain.replace("-", "").replace(".", "").isdigit()
+    ):
+        return plain
     import msgspec
 
     return msgspec.json.encode(value, enc_hook=repr).decode()
@@ -413,8 +414,12 @@ def where(error: EsctlError) -> str:
     return "".join(f", {place} {error.details[place]}" for place in ("line", "byte") if place in error.details)
 
 
-def report(error: EsctlError, format_: str = "text", *, fix: str = "") -> None:
-    """Print an error on stderr: what and where, why, and the command that helps; or as one JSON object on one line."""
+def report(error: EsctlError, format_: str = "text", *, fix: str | None = None) -> None:
+    """Print an error on stderr: what and where, why, and the command that helps; or as one JSON object on one line.
+
+    `fix` is the error's own, made such that it can be pasted.
+    """
+    fix = error.fix if fix is None else fix
     if format_ == "json":
         record = {
             "error": error.kind,

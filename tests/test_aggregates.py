@@ -25,7 +25,6 @@ from esctl.plan import Draft, apply
 from esctl.points import query_of
 from esctl.query import Query
 from esctl.stores import migrations
-from esctl.times import Point
 
 ORDER = """
 [aggregate.order]
@@ -103,7 +102,7 @@ def shop(log: EventLog) -> EventLog:
     """Two orders, three transactions; the times of the second order run backwards."""
     hold(log, ORDER)
     put(log, event("order-1", "Placed", {"total": 30}, time=day(1)), event("order-2", "Placed", {"total": 5}))
-    set_mark(log, "placed", Point(position=3))
+    set_mark(log, "placed", 3)
     put(log, event("order-1", "Paid", {"amount": 10}, time=day(5)))
     put(log, event("order-1", "Paid", {"amount": 20}, time=day(3)))
     return log

@@ -29,7 +29,6 @@ from esctl.plan import Draft, apply
 from esctl.query import Query
 from esctl.stores import migrations
 from esctl.stores.base import Form
-from esctl.times import Point
 from tests.conftest import Esctl, environment
 
 # A log with everything in it that is read in a way of its own
@@ -113,7 +112,7 @@ def build(path: Path) -> None:
             count += size
 
         some(12)
-        marks.set_mark(log, "early", Point(position=9))
+        marks.set_mark(log, "early", 9)
         hold(log, EARLIER)
         for size in (1, 7, 2):
             some(size)
@@ -125,7 +124,7 @@ def build(path: Path) -> None:
         some(20)
         for stream in ("order-1", "order-2", "order"):
             keeping.take(log, stream)
-        marks.set_mark(log, "late", Point(position=40))
+        marks.set_mark(log, "late", 40)
         some(6)
 
 
@@ -363,7 +362,7 @@ class Step(NamedTuple):
 
 
 def _places(log: EventLog, folder: str | None) -> Path | None:
-    return None if folder is None else log.path.parent / folder
+    return None if folder is None else Path(log.path).parent / folder
 
 
 def arrange(path: Path, steps: list[Step]) -> None:

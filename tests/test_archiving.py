@@ -245,7 +245,7 @@ def test_an_address_is_no_folder(log: EventLog, tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="is no folder"):
         list(archiving.create(log, [(1, 20)], to=Path(to)))
-    assert files(tmp_path) == files(log.path.parent)
+    assert files(tmp_path) == files(Path(log.path).parent)
     assert not any(name.endswith(":") for name in files(tmp_path))
     assert names(log) == []
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import contextlib
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -89,7 +89,7 @@ def give(log: EventLog, type_: str, data: str, schema: int = 1, stream: str = "s
 
 
 def have(log: EventLog, text: str) -> None:
-    path = log.path.with_suffix(".toml")
+    path = Path(log.path).with_suffix(".toml")
     path.write_text(text, encoding="utf-8")
     apply(log, sound(path), log.definitions.position)
 

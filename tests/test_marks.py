@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from esctl import open_log
 from esctl.errors import NotFoundError, RefusedError, UsageError
 from esctl.log import EventLog
-from esctl.marks import actor, marks, position_named, position_of, set_mark
+from esctl.marks import actor, marks, position_at, position_named, position_of, set_mark
 from esctl.points import query_of
 from esctl.query import Query
 from esctl.times import Point, parse_point
@@ -31,7 +31,7 @@ def log(log_path: Path) -> Iterator[EventLog]:
 def test_a_mark_names_a_position_until_it_moves(log: EventLog) -> None:
     assert position_named(log, "here") is None
     for position in (2, 5, 3):
-        made = set_mark(log, "here", Point(position=position))
+        made = set_mark(log, "here", position)
         assert (made.name, made.position, made.actor) == ("here", position, actor())
         assert marks(log) == {"here": made}
         assert position_named(log, "here") == position
@@ -40,12 +40,12 @@ def test_a_mark_names_a_position_until_it_moves(log: EventLog) -> None:
 def test_marks_are_kept_apart_by_name(log: EventLog) -> None:
     names = ["a", "A", "ä", "a b", "[bold]", "order-1", "#1st", "v1.0", "2nd", "漢字", "x" * 512]
     for position, name in enumerate(names):
-        set_mark(log, name, Point(position=position % 6))
+        set_mark(log, name, position % 6)
     assert {name: mark.position for name, mark in marks(log).items()} == {n: i % 6 for i, n in enumerate(names)}
 
 
 def test_setting_a_mark_is_an_event_of_the_log_s_own_and_no_other_reader_sees_it(log: EventLog) -> None:
-    set_mark(log, "here", Point(position=2))
+    set_mark(log, "here", 2)
     assert [event[0] for event, _, _ in log.read(Query())] == [1, 2, 3, 4, 5]
     for query in (Query(system=True, since=6), Query(stream="$esctl")):
         assert [(event[0], event[1], event[4]) for event, _, _ in log.read(query)] == [(6, "$esctl", "MarkSet")]
@@ -61,11 +61,11 @@ def test_a_time_means_the_newest_event_that_was_recorded_by_then(log: EventLog) 
 
 def test_the_log_s_ends_can_be_marked_and_nothing_beyond(log: EventLog, tmp_path: Path) -> None:
     for position in (0, 5):
-        assert set_mark(log, "end", Point(position=position)).position == position
+        assert set_mark(log, "end", position).position == position
     with pytest.raises(NotFoundError, match="no position 99"):
-        set_mark(log, "end", Point(position=99))
+        position_at(log, "#99")
     with pytest.raises(UsageError, match="one stream"):
-        set_mark(log, "end", Point(version=1))
+        position_at(log, "v1")
     assert marks(log)["end"].position == 5
     with open_log(tmp_path / "empty.db", write=True, create=True) as empty:
         assert empty.mark("begin").position == 0
@@ -82,7 +82,7 @@ NONE = ["2026-02-30", "2026-13-01", "0000-01-01", "@999999999999", "9999999 week
 @pytest.mark.parametrize("name", POINTS)
 def test_a_name_that_already_is_a_point_is_refused(log: EventLog, name: str) -> None:
     with pytest.raises(UsageError, match="cannot name a mark"):
-        set_mark(log, name, Point(position=1))
+        set_mark(log, name, 1)
     assert marks(log) == {}
 
 
@@ -92,20 +92,20 @@ def test_a_name_that_has_the_form_of_a_time_is_refused_though_there_is_no_such_t
     with pytest.raises(UsageError, match="does not exist"):
         parse_point(name, upper=True, mark=lambda _: 1)
     with pytest.raises(UsageError, match="cannot name a mark"):
-        set_mark(log, name, Point(position=1))
+        set_mark(log, name, 1)
 
 
 @pytest.mark.parametrize("name", ["", " ", " a", "a ", "a\nb", "\x1b[31m", "a\x00", "x" * 513, "\ud800", "\x85"])
 def test_a_name_that_no_stream_could_have_is_refused(log: EventLog, name: str) -> None:
     with pytest.raises(RefusedError, match="the mark"):
-        set_mark(log, name, Point(position=1))
+        set_mark(log, name, 1)
     assert marks(log) == {}
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=12))
 def test_every_name_is_refused_or_works_as_a_point(names: set[str], log_of_one: EventLog, name: str) -> None:
     try:
-        set_mark(log_of_one, name, Point(position=1))
+        set_mark(log_of_one, name, 1)
     except (RefusedError, UsageError):
         assert name not in names
         return

@@ -86,7 +86,7 @@ def shown(log: EventLog, name: str, *, built: bool = False, **asked: Any) -> lis
     return projected.rows(log, log.definitions.model.projections[name], Asked(**asked), built=built).rows
 
 
-def built(path: Path, name: str, *, table: str | None = None, **query: Any) -> list[tuple[Any, ...]]:
+def built(path: str | Path, name: str, *, table: str | None = None, **query: Any) -> list[tuple[Any, ...]]:
     """The rows of a projection at a point, for a reader."""
     with EventLog(path) as reader:
         for _ in projected.at(reader, reader.definitions.model.projections[name], Query(**query)):

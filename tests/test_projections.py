@@ -763,9 +763,9 @@ def test_one_that_was_dropped_by_another_in_the_middle_of_a_run_is_left(
 # Erased payloads
 
 
-def held_anywhere(path: Path, secret: bytes) -> list[str]:
+def held_anywhere(path: str | Path, secret: bytes) -> list[str]:
     """The files of a log in which some bytes stand."""
-    return [p.name for p in path.parent.rglob("*") if p.is_file() and secret in p.read_bytes()]
+    return [p.name for p in Path(path).parent.rglob("*") if p.is_file() and secret in p.read_bytes()]
 
 
 ERASABLE = "[event.T]\nerasable = true\n"

@@ -43,7 +43,7 @@ def log(log_path: Path) -> Iterator[EventLog]:
 
 def hold(log: EventLog, text: str, folder: Path | None = None) -> None:
     """Apply a model, from a file as users do."""
-    file = (folder or log.path.parent) / "model.toml"
+    file = (folder or Path(log.path).parent) / "model.toml"
     file.write_text(text)
     plan.apply(log, plan.sound(file), log.definitions.position)
 

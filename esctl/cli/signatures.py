@@ -51,7 +51,8 @@ def _listed(annotation: Any) -> Any:
     """Typer knows lists; a function declares a sequence, so that its default can be a tuple."""
     inner, *rest = typing.get_args(annotation)
     if typing.get_origin(inner) is Sequence:
-        return Annotated[list[typing.get_args(inner)[0]], rest[0]]
+        (item,) = typing.get_args(inner)
+        return Annotated[list[item], rest[0]]  # type: ignore[valid-type]  # known when it runs
     return annotation
 
 

@@ -32,7 +32,6 @@ def check_there(path: str) -> None:
         )
 
 
-
 def absolute(path: str) -> str:
     """A path from the root; links in it stay."""
     return path if path[:1] == "/" else os.path.join(os.getcwd(), path)

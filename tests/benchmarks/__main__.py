@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.benchmarks import append, archive, batch, cold, model, projections, replay, report
-from tests.benchmarks.workbench import ROUNDS, SHORT_ROUNDS, Bench, BenchmarkError, Figure, Skipped
+from tests.benchmarks.workbench import ROUNDS, SHORT_ROUNDS, Bench, BenchmarkError, Figure
 
-BENCHMARKS: dict[str, Callable[[Bench], Iterator[Figure | Skipped]]] = {
+BENCHMARKS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "append": append.figures,
     "replay": replay.figures,
     "cold": cold.figures,
@@ -55,7 +55,7 @@ def progress(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def measure(name: str, bench: Bench, taken: list[Figure | Skipped]) -> str | None:
+def measure(name: str, bench: Bench, taken: list[Figure]) -> str | None:
     """Run a benchmark; why it failed, if it did."""
     start = said = time.perf_counter()
     progress(f"{name} …")
@@ -91,7 +91,7 @@ def main() -> int:
     if given.events < LEAST_EVENTS or (given.rounds is not None and given.rounds < 1):
         asked.error(f"--events is at least {LEAST_EVENTS}, --rounds at least 1")
     prepare_environment()
-    results: dict[str, list[Figure | Skipped]] = {}
+    results: dict[str, list[Figure]] = {}
     failed: dict[str, str] = {}
     about = {**report.surroundings(), "events": given.events}
     with tempfile.TemporaryDirectory(prefix="esctl-benchmarks-") as folder:

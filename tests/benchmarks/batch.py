@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.benchmarks.workbench import Bench, BenchmarkError, Figure, Run, Skipped, baseline, rate, wait
+from tests.benchmarks.workbench import Bench, BenchmarkError, Figure, Run, baseline, rate, wait
 
 COMMANDS = 1000
 EVENTS_PER_COMMAND = 100  # of --events: a run with few of them takes fewer commands, too
@@ -40,13 +40,12 @@ def converse(bench: Bench, log: Path, arguments: Sequence[str], sent: Sequence[s
     return ended
 
 
-def figures(bench: Bench) -> Iterator[Figure | Skipped]:
+def figures(bench: Bench) -> Iterator[Figure]:
     """1,000 commands sent to one process, each after the answer to the one before, against single processes."""
     count = max(2, min(COMMANDS, bench.events // EVENTS_PER_COMMAND))
     appends = [f"""append order-{n % STREAMS} Counted '{{"n":{n}}}'""" for n in range(count // 2)]
     commands = [line for n, line in enumerate(appends) for line in (line, f"replay order-{n % STREAMS}")]
     events = [f'{{"stream":"order-{n % STREAMS}","type":"Counted","data":{{"n":{n}}}}}' for n in range(count)]
-    there = subprocess.run([bench.program, "batch", "--help"], capture_output=True, check=False).returncode != 2
     batch, each = [], []
     single: list[float] = []
     single_appends, transactions = [], []
@@ -55,14 +54,10 @@ def figures(bench: Bench) -> Iterator[Figure | Skipped]:
         alone = [bench.esctl(log, *shlex.split(line)).wall for line in commands]
         single.append(sum(alone))
         single_appends.append(2 * sum(alone[::2]))
-        if there:
-            batch.append(converse(bench, bench.empty("batch.db"), ["batch"], commands, closing='{"exit":'))
+        batch.append(converse(bench, bench.empty("batch.db"), ["batch"], commands, closing='{"exit":'))
         log = bench.empty("each.db")
         each.append(converse(bench, log, ["append", "--each", "--receipts"], events, closing="{"))
         transactions.append(baseline("insert", log, bench.empty("bare.db"), "1"))
-    if there:
-        yield rate("batch", "single processes", batch, single, len(commands))
-    else:
-        yield Skipped("batch", "this esctl has no command batch")
+    yield rate("batch", "single processes", batch, single, len(commands))
     yield rate("append --each --receipts", "single processes", each, single_appends, count)
     yield rate("append --each --receipts", "bare transactions", each, transactions, count)

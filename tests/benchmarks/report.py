@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import esctl
-from tests.benchmarks.workbench import Figure, Skipped
+from tests.benchmarks.workbench import Figure
 
 NAME_WIDTH = 32
 GAP = "  "
@@ -22,7 +22,7 @@ rate: higher is better; time, CPU and bytes: lower is better
 bare Python: python -I -c pass; hot: the same log, not archived
 wall, CPU in a note: the same ratio of wall or CPU time\
 """
-Results = Mapping[str, Sequence[Figure | Skipped]]  # by benchmark
+Results = Mapping[str, Sequence[Figure]]  # by benchmark
 Row = tuple[str, ...]
 
 
@@ -76,12 +76,9 @@ def _cpu_name() -> str:
 
 def as_data(about: Mapping[str, Any], results: Results, failed: Mapping[str, str]) -> dict[str, Any]:
     """All of it, for `--json`."""
-    figures, skipped = [], []
+    figures = []
     for benchmark, taken in results.items():
         for figure in taken:
-            if isinstance(figure, Skipped):
-                skipped.append({"benchmark": benchmark, **figure._asdict()})
-                continue
             figures.append(
                 {
                     "benchmark": benchmark,
@@ -95,7 +92,7 @@ def as_data(about: Mapping[str, Any], results: Results, failed: Mapping[str, str
                     **figure.absolute,
                 }
             )
-    return {**about, "figures": figures, "skipped": skipped, "failed": dict(failed)}
+    return {**about, "figures": figures, "failed": dict(failed)}
 
 
 def table(results: Results, failed: Mapping[str, str], width: int) -> Iterator[str]:
@@ -112,17 +109,14 @@ def table(results: Results, failed: Mapping[str, str], width: int) -> Iterator[s
     yield LEGEND
 
 
-def _rows(benchmark: str, taken: Sequence[Figure | Skipped]) -> list[Row]:
+def _rows(benchmark: str, taken: Sequence[Figure]) -> list[Row]:
     rows: list[Row] = [(benchmark.upper(), "median", "min-max", "ratio", "note")]
     for figure in taken:
-        if isinstance(figure, Skipped):
-            rows.append((figure.name, "-", "", "skipped", figure.reason))
-        else:
-            low, high = min(figure.rounds), max(figure.rounds)
-            spread = f"{digits(low)}-{digits(high)}" if len(figure.rounds) > 1 else ""
-            note = ", ".join(NOTES[key](value) for key, value in figure.absolute.items())
-            ratio = f"{figure.quantity} / {figure.ratio_to}"
-            rows.append((figure.name, digits(statistics.median(figure.rounds)), spread, ratio, note))
+        low, high = min(figure.rounds), max(figure.rounds)
+        spread = f"{digits(low)}-{digits(high)}" if len(figure.rounds) > 1 else ""
+        note = ", ".join(NOTES[key](value) for key, value in figure.absolute.items())
+        ratio = f"{figure.quantity} / {figure.ratio_to}"
+        rows.append((figure.name, digits(statistics.median(figure.rounds)), spread, ratio, note))
     return rows
 
 

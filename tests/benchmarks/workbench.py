@@ -59,13 +59,6 @@ class Figure:
     absolute: Mapping[str, float] = field(default_factory=dict)
 
 
-class Skipped(NamedTuple):
-    """A figure that cannot be taken here."""
-
-    name: str
-    reason: str
-
-
 def rate(
     name: str, ratio_to: str, runs: Sequence[Run], bases: Sequence[float], events: int, **absolute: float
 ) -> Figure:

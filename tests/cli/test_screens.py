@@ -28,7 +28,6 @@ from esctl.log import EventLog
 from esctl.marks import set_mark
 from esctl.ndjson import Defaults, parser
 from esctl.stores import migrations
-from esctl.times import Point
 
 ESCTL = str(Path(sys.executable).with_name("esctl"))
 SCREENS = Path(__file__).parents[1] / "screens"
@@ -61,7 +60,7 @@ def made(path: Path, *lines: str, marks: tuple[str, ...] = ()) -> Path:
         with log.transaction():
             log.append([parse(line.encode()) for line in lines])
         for mark in marks:
-            set_mark(log, mark, Point(position=len(lines)))
+            set_mark(log, mark, len(lines))
     return path
 
 

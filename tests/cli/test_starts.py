@@ -14,8 +14,6 @@ from pathlib import Path
 import pytest
 
 import esctl
-from esctl import demo
-from esctl.cli.table import COMMANDS
 
 ROOT = Path(esctl.__file__).parents[1]
 HEAVY = {

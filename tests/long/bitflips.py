@@ -27,13 +27,12 @@ from typing import NamedTuple
 import apsw
 
 from esctl import archive, archiving, erasure, marks
-from esctl.cli import main
+from esctl.cli.main import run as run_command
 from esctl.definitions import checked
 from esctl.events import NewEvent
 from esctl.log import EventLog
 from esctl.plan import Draft, apply
 from esctl.stores import migrations
-from esctl.times import Point
 
 SECONDS = 20
 NOTED = "_sqlite_migrations"  # what sqlite-utils notes of migrations; it may then be no text any more
@@ -79,7 +78,7 @@ def build(path: Path) -> None:
         text, problems = checked(MODEL, {})
         assert not problems
         apply(log, Draft(MODEL, {}, text), 0)
-        marks.set_mark(log, "early", Point(position=9))
+        marks.set_mark(log, "early", 9)
         put(31, 71)
         with log.transaction():  # overflow pages
             log.append([("long", "Long", "long", None, 1, '{"text":"' + "0123456789" * 900 + '"}', "{}", None)])
@@ -155,7 +154,9 @@ def in_child(work: Callable[[], int], said: Path) -> int:
 
 def told_by(path: Path) -> int:
     """The exit of `verify --full`."""
-    return in_child(lambda: main.run(["verify", "--full", "-q", "--debug", "--log", str(path)]), path.parent / "stderr")
+    return in_child(
+        lambda: run_command(["verify", "--full", "-q", "--debug", "--log", str(path)]), path.parent / "stderr"
+    )
 
 
 def said(path: Path) -> str:

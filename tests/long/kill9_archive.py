@@ -37,7 +37,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from esctl import archive, archiving, verify
-from esctl.cli import main
+from esctl.cli.main import run as run_command
 from esctl.events import NewEvent
 from esctl.log import EventLog
 from esctl.query import Query
@@ -340,7 +340,7 @@ def command(arguments: list[str], path: Path, steps: Steps | None = None) -> Non
     os.chdir(path.parent)
     if steps:
         steps.watch()
-    code = main.run([*arguments, "--yes", "-q", "--log", str(path)])
+    code = run_command([*arguments, "--yes", "-q", "--log", str(path)])
     if code:
         raise AssertionError(f"esctl {' '.join(arguments)} exits {code}")
 

@@ -67,12 +67,12 @@ def other(path: Path) -> Iterator[apsw.Connection]:
         yield connection
 
 
-def rows(path: Path, sql: str) -> list[tuple[Any, ...]]:
+def rows(path: str | Path, sql: str) -> list[tuple[Any, ...]]:
     with other(path) as connection:
         return connection.execute(sql).fetchall()
 
 
-def named(path: Path, pattern: str = "x%") -> list[str]:
+def named(path: str | Path, pattern: str = "x%") -> list[str]:
     sql = f"select name from sqlite_schema where name glob '{pattern.replace('%', '*')}' order by name"
     return [name for (name,) in rows(path, sql)]
 

@@ -97,7 +97,7 @@ def connection(path: Path, request: pytest.FixtureRequest) -> Iterator[apsw.Conn
 
 
 def plan(connection: apsw.Connection, filters: dict[str, Any], columns: str, *, reverse: bool) -> list[str]:
-    bounded = reads.resolve(Reading(connection, Path()), Query(**filters, reverse=reverse), EVENTS)
+    bounded = reads.resolve(Reading(connection, ""), Query(**filters, reverse=reverse), EVENTS)
     sql = bounded.sql(columns, reverse=reverse)
     parameters = {**bounded.parameters, "low": bounded.low, "high": bounded.high, "most": bounded.limit}
     return [row[3] for row in connection.execute(f"explain query plan {sql}", parameters)]
