@@ -59,7 +59,7 @@ def test_every_exception_of_the_module_is_caught_as_esctls() -> None:
     exceptions = {
         name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, BaseException)
     }
-    assert exceptions == set(CLASSES)
+    assert exceptions - {"Stopped"} == set(CLASSES)
 
 
 def test_an_error_keeps_what_it_tells() -> None:
@@ -92,7 +92,7 @@ PLACEHOLDER = re.compile(r"\b(?!ESCTL_)[A-Z][A-Z_]*\b|…|\.\.\.")
 MODULES = {
     place: ast.parse(path.read_text(encoding="utf-8"))
     for path in sorted(PACKAGE.rglob("*.py"))
-    if (place := path.relative_to(PACKAGE).as_posix()) not in ("errors.py", "cli/main.py")
+    if (place := path.relative_to(PACKAGE).as_posix()) not in ("errors.py", "cli/main.py", "cli/typer_app.py", "cli/wrong.py")  # their verbs are of the table
 }
 
 

@@ -10,7 +10,7 @@ import esctl
 from esctl import output
 from esctl.cli import overview
 from esctl.cli.table import COMMANDS, GROUPS
-from esctl.errors import UsageError
+from esctl.errors import UsageError, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,5 +57,5 @@ def page(subject: str) -> str:
     raise UsageError(
         f"there is no command or topic {subject!r}",
         why=f"did you mean {' or '.join(near)}?" if near else f"the topics are {', '.join(overview.topics())}",
-        fix=f"esctl help {near[0]}" if near else "esctl help",
+        fix=f"esctl help {word(near[0])}" if near else "esctl help",
     )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 
 from esctl import output
-from esctl.errors import StorageVersionError
+from esctl.errors import StorageVersionError, word
 from esctl.stores import migrations
 
 TYPE_CHECKING = False
@@ -38,8 +37,9 @@ def command(
     if check or dry_run:
         output.one(record, shared.rendering)
         if steps and check:
-            fix = f"esctl migrate --log {quote(str(log))}"
-            raise StorageVersionError(f"{log} needs {len(steps)} migrations", fix=fix)
+            raise StorageVersionError(
+                f"{log} needs {len(steps)} migrations", fix=f"esctl migrate --yes --log {word(log)}"
+            )
         return
     if steps:
         shared.agree(f"{log}: {', '.join(steps)}; a copy goes beside it first")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 
 from esctl import copies, output, verify
 from esctl.cli import locate
-from esctl.errors import VerificationError
+from esctl.errors import VerificationError, word
 from esctl.log import EventLog
 
 TYPE_CHECKING = False
@@ -43,7 +42,7 @@ def command(
             raise VerificationError(
                 f"{file} is not whole, and was not restored",
                 why=str(report.findings[0]["problem"]),
-                fix=f"esctl verify --log {quote(file)}",
+                fix=f"esctl verify --log {word(file)}",
             )
         head = copies.restore(backup, target)
     output.acknowledge({"log": str(target), "head": output.head_text(head)}, shared.rendering)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 
 from esctl import output, plan
-from esctl.errors import DifferenceError
+from esctl.errors import DifferenceError, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def command(
         planned = plan.plan(log, draft)
     show(planned, shared)
     if check and planned.changes:
-        raise DifferenceError(f"{len(planned.changes)} things would change", fix=f"esctl model apply {quote(file)}")
+        raise DifferenceError(f"{len(planned.changes)} things would change", fix=f"esctl model apply {word(file)}")
 
 
 def show(planned: plan.Plan, shared: Shared) -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from esctl import output, projected, projections, standing
 from esctl.cli.commands.projection import running
-from esctl.errors import UnavailableError, UsageError
+from esctl.errors import UnavailableError, UsageError, word
 from esctl.log import POLL_SECONDS, EventLog
 from esctl.model import Projection
 from esctl.points import query_of
@@ -58,7 +58,7 @@ def command(
         until is not None or as_of is not None,
     )
     if watch and not sys.stdout.isatty():
-        raise UsageError("--watch paints on a terminal", fix=f"esctl projection run {name} --follow")
+        raise UsageError("--watch paints on a terminal", fix=f"esctl projection run {word(name)} --follow")
     if at_point and (fresh or watch):
         raise UsageError("the past does not move", why="--fresh and --watch are for what is now")
     with _opened(shared, write=not at_point, wait=fresh or watch) as log:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from esctl import output, standing
-from esctl.errors import HandlerError
+from esctl.errors import HandlerError, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,5 +48,5 @@ def command(
         raise HandlerError(
             f"the projection {first['projection']} is stopped at position {first['failed']}",
             why=f"{first['handler']}: {first['error']}; mend the handler or what it stumbles over, then run it again",
-            fix=f"esctl projection run {first['projection']}",
+            fix=f"esctl projection run {word(first['projection'])}",
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from esctl import output, projected, projections
 from esctl.cli.commands.projection.cells import only_cells, show
-from esctl.errors import VerificationError
+from esctl.errors import VerificationError, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def command(
         raise VerificationError(
             f"{len(wrong)} of {len(chosen)} projections hold what their handlers do not say",
             why=f"{', '.join(wrong)}: somebody changed a table by hand, or a handler depends on more than its events",
-            fix=f"esctl projection rebuild {wrong[0]}",
+            fix=f"esctl projection rebuild {word(wrong[0])}",
         )
     if not shared.quiet:
         output.say(f"{len(chosen)} projections verified")

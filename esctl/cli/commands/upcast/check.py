@@ -49,7 +49,7 @@ def command(
         raise VerificationError(
             f"{failed} stored events do not fit the model",
             why=f"position {failures[0].position}: {failures[0].reason}",
-            fix=f"esctl replay --since '#{failures[0].position}' --limit 1 --raw-schema",
+            fix=f"esctl replay --since '#{failures[0].position:d}' --limit 1 --raw-schema",
         )
 
 
