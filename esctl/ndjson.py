@@ -288,6 +288,6 @@ def _unknown_key(key: str) -> RefusedError:
     near = difflib.get_close_matches(key, _ENVELOPE, 1)
     return RefusedError(
         f"the line has the unknown key {key!r}",
-        why=f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(_ENVELOPE)}; --extra meta keeps others",
+        why=f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(_ENVELOPE)}",
         again="--extra meta",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 
 from esctl.cli import parse
@@ -31,19 +32,16 @@ def check(stderr: str) -> None:
 
 def problem(fix: str) -> str | None:
     """What is wrong with a fix; None if it can be pasted."""
-    lexer = shlex.shlex(fix, posix=True, punctuation_chars=True)
-    lexer.whitespace_split = True
+    bare = re.sub(r"'[^']*'|\"[^\"]*\"", "", fix).replace("&&", "")
+    if found := set(bare) & set("()<&`$#…"):
+        return f"a shell stumbles over {found}"
     commands: list[list[str]] = [[]]
-    for word in lexer:
+    for word in shlex.split(fix):
         if word in ("|", "&&", ";", ">"):
-            commands.append([])
-        elif set(word) & set("()<&"):
-            return f"a shell stumbles over {word}"
+            commands.append([] if word != ">" else ["a file"])
         else:
             commands[-1].append(word)
-    if fix.count("> "):
-        commands = [command for command in commands if command and command[0] == "esctl"]
-    return next((wrong for command in commands if (wrong := _problem(command))), None)
+    return next((wrong for command in commands if command[:1] != ["a file"] and (wrong := _problem(command))), None)
 
 
 def _problem(words: list[str]) -> str | None:
@@ -56,7 +54,9 @@ def _problem(words: list[str]) -> str | None:
         if asked and (not error.verb or error.verb in GROUPS or error.verb in COMMANDS):
             return None if error.verb not in COMMANDS else _helps(error)
         return f"esctl refuses {words}"
-    placeholders = [value for value in line.own.values() if isinstance(value, str) and value.isupper()]
+    placeholders = [
+        value for value in line.own.values() if isinstance(value, str) and value.isupper() and len(value) > 2
+    ]
     return f"nobody can paste {placeholders}" if placeholders and line.verb != "append" else None
 
 

@@ -20,6 +20,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
+import apsw
+
 from esctl import aggregates, archive, ingest, projections, tables  # noqa: F401 - a command finds them loaded
 from esctl.cli import commands, main
 from esctl.cli.table import COMMANDS
@@ -28,10 +30,20 @@ for verb in COMMANDS:
     import_module(f"{commands.__name__}.{verb.replace(' ', '.')}")
 
 
+ESCTL = Path(sys.executable).with_name("esctl")
+
+
 def run(
     arguments: Sequence[str], *, input: bytes = b"", cwd: Path, env: Mapping[str, str]
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a command line; the return code is negative for a signal that ended it, as of `subprocess`."""
+    """Run a command line; the return code is negative for a signal that ended it, as of `subprocess`.
+
+    Where this process has a log open it takes a real process: a fork would inherit what SQLite knows of locks here, but
+    not the locks.
+    """
+    if any(connection.filename for connection in apsw.connections()):
+        command = [str(ESCTL), *arguments]
+        return subprocess.run(command, input=input, capture_output=True, cwd=cwd, env=env, check=False)
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         stdin.write(input)
         stdin.seek(0)

@@ -76,7 +76,7 @@ def test_a_log_open_for_reading_refuses_every_write(log_path: Path) -> None:
 
 
 def test_a_writer_waits_no_longer_than_its_timeout(log: Log, log_path: Path) -> None:
-    in_the_way = log._log.transaction()  # noqa: SLF001
+    in_the_way = log._log.transaction()
     with (
         open_log(log_path, write=True, timeout=0.05) as other,
         in_the_way,

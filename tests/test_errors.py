@@ -92,7 +92,8 @@ PLACEHOLDER = re.compile(r"\b(?!ESCTL_)[A-Z][A-Z_]*\b|…|\.\.\.")
 MODULES = {
     place: ast.parse(path.read_text(encoding="utf-8"))
     for path in sorted(PACKAGE.rglob("*.py"))
-    if (place := path.relative_to(PACKAGE).as_posix()) not in ("errors.py", "cli/main.py", "cli/typer_app.py", "cli/wrong.py")  # their verbs are of the table
+    if (place := path.relative_to(PACKAGE).as_posix())
+    not in ("errors.py", "cli/main.py", "cli/typer_app.py", "cli/wrong.py")  # their verbs are of the table
 }
 
 

@@ -30,7 +30,7 @@ def main() -> None:
 
     signal(SIGTERM, _stop)
     code = run(sys.argv[1:])
-    sys.stderr.flush()
+    _flush()
     os._exit(code)  # stdout is flushed and the log closed: all that the interpreter's own end would do takes time
 
 
@@ -71,6 +71,15 @@ def _call(line: parse.Line) -> int:
     return code or 0
 
 
+def _flush() -> None:
+    """Let go of what is buffered, as the interpreter's own end would; who reads it may be gone."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            output.silence()
+
+
 def _complete(words: Sequence[str]) -> int:
     """What the completion scripts ask for; not a command that people type."""
     from esctl.cli.complete import candidates  # noqa: PLC0415
@@ -82,6 +91,8 @@ def _complete(words: Sequence[str]) -> int:
 def _ended_by(error: BaseException, argv: Sequence[str], log: str | None) -> EsctlError:
     """What an exception that ended a run means, after it is reported; `log` is the log that was named."""
     if isinstance(error, KeyboardInterrupt | Stopped | BrokenPipeError):
+        if not isinstance(error, BrokenPipeError):
+            _flush()
         _die_of(error)
     failure = error if isinstance(error, EsctlError) else _translated(error, argv)
     if "--debug" in argv:

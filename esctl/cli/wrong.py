@@ -44,8 +44,9 @@ def _printed(text: str) -> int:
 
 
 def _unknown(verb: str, known: Sequence[str]) -> UsageError:
-    near = difflib.get_close_matches(verb, known, 3, 0.5)
-    group = verb.partition(" ")[0] if " " in verb else ""
+    group, _, inner = verb.rpartition(" ")
+    names = [name.removeprefix(f"{group} ") for name in known]
+    near = [f"{group} {name}".strip() for name in difflib.get_close_matches(inner, names, 3, 0.5)]
     return UsageError(
         f"no such command {verb!r}",
         why=f"did you mean {' or '.join(near)}?" if near else "",

@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from esctl.cli.locate import find, place
+from esctl.cli import locate
 from esctl.errors import NotFoundError
+
+
+def find(named: str | None) -> Path:
+    return Path(locate.find(named))
+
+
+def place(named: str | None) -> Path:
+    return Path(locate.place(named))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from esctl import __version__
+from esctl.stores.format import STORAGE_VERSION
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -168,7 +169,7 @@ def test_force_color_does_not_make_a_terminal_of_a_pipe(run: Run, command: list[
 
 
 def test_version_is_printed(esctl: Run) -> None:
-    assert succeeded(esctl("--version")) == f"esctl {__version__}\n"
+    assert succeeded(esctl("--version")) == f"esctl {__version__} (storage version {STORAGE_VERSION})\n"
 
 
 # Help and near misses
@@ -287,8 +288,12 @@ def test_debug_shows_the_traceback_of_a_failure(run: Run) -> None:
     assert "Traceback" not in run("replay", "nothing").stderr
 
 
-def test_quiet_leaves_data_and_errors(run: Run) -> None:
-    assert succeeded(run("append", "s", "T", "-q")) != ""
+def test_quiet_leaves_data_and_errors_and_no_receipts(run: Run) -> None:
+    assert succeeded(run("append", "s", "T", "-q")) == ""
+    assert succeeded(run("append", "-q", input=LINE)) == ""
+    assert len(succeeded(run("append", "-q", "--receipts", input=LINE)).splitlines()) == 1
+    assert succeeded(run("verify", "-q")) == ""
+    assert len(succeeded(run("replay", "-q")).splitlines()) == 3
     done = run("replay", "nothing", "-q")
     assert done.returncode == 3
     assert done.stderr.startswith("error: ")
@@ -299,13 +304,19 @@ def test_what_nobody_foresaw_exits_1_and_says_that_it_is_a_bug(run: Run, tmp_pat
     (tmp_path / "broken" / "csv.py").write_text('raise RuntimeError("the unforeseen")\n', encoding="utf-8")
     broken = {"PYTHONPATH": f"{tmp_path / 'broken'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)}
     run("append", "s", "T")
-    done = run("replay", "-o", "csv", env=broken)
+
+    def process(*words: str) -> subprocess.CompletedProcess[str]:
+        """A new interpreter, which finds a broken module where csv would be."""
+        env = environment(tmp_path / "log.db", **broken)
+        return subprocess.run([ESCTL, *words], env=env, capture_output=True, text=True, check=False)
+
+    done = process("replay", "-o", "csv")
     assert (done.returncode, done.stdout) == (1, "")
     assert "RuntimeError: the unforeseen" in done.stderr
     assert "this is a bug in esctl" in done.stderr
     assert "Traceback" not in done.stderr
-    assert "Traceback" in run("replay", "-o", "csv", "--debug", env=broken).stderr
-    error = json.loads(run("replay", "-o", "csv", "--error-format", "json", env=broken).stderr)
+    assert "Traceback" in process("replay", "-o", "csv", "--debug").stderr
+    error = json.loads(process("replay", "-o", "csv", "--error-format", "json").stderr)
     assert (error["error"], error["exit"]) == ("failure", 1)
 
 

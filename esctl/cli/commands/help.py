@@ -42,8 +42,6 @@ def page(subject: str) -> str:
     """What help says of a command, a group of commands or a topic."""
     if not subject:
         return overview.commands()
-    if subject in GROUPS:
-        return overview.group(subject)
     if subject in COMMANDS or subject == "options":
         from esctl.cli import typer_app  # noqa: PLC0415 - Typer, which lists and topics do without
 
@@ -52,6 +50,8 @@ def page(subject: str) -> str:
         folder = os.path.dirname(esctl.__file__)
         with open(os.path.join(folder, "help", f"{subject}.md"), encoding="utf-8") as file:
             return file.read()
+    if subject in GROUPS:  # one that has the name of a topic is explained by it
+        return overview.group(subject)
     known = [*overview.topics(), *COMMANDS, *GROUPS]
     near = difflib.get_close_matches(subject, known, 2, 0.5)
     raise UsageError(

@@ -670,7 +670,7 @@ def test_a_read_only_log_is_refused_as_unavailable(closed: Path, what: str, data
     done = as_mortal(closed, "append", "s", "T", data)
     assert (done.returncode, done.stdout) == (8, "")
     assert "read-only" in done.stderr
-    assert "fix: " in done.stderr
+    assert "make the file and its folder writable" in done.stderr
 
 
 def test_a_refused_append_to_a_read_only_file_leaves_nothing_that_stops_the_next(closed: Path) -> None:

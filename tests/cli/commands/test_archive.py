@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -58,8 +59,9 @@ def succeeded(done: subprocess.CompletedProcess[str]) -> str:
 
 def created(run: Run, *arguments: str) -> list[dict[str, Any]]:
     cut = ("--keep-last", "20") if not {"--keep-last", "--before", "--older-than"} & set(arguments) else ()
-    done = succeeded(run("archive", "create", *cut, *arguments, "--yes", "-q"))
-    return [json.loads(line) for line in done.splitlines()]
+    done = run("archive", "create", *cut, *arguments, "--yes")
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def listed(run: Run) -> list[dict[str, Any]]:
@@ -87,7 +89,7 @@ def test_without_a_yes_the_plan_is_told_and_nothing_is_done(run: Run) -> None:
     done = run("archive", "create", "--keep-last", "20", "--segment-events", "15")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("40 events up to position 40 go into 3 segments\n")
-    assert "fix: add --yes" in done.stderr
+    assert re.search(r"^fix: esctl .* --yes$", done.stderr, re.MULTILINE)
     assert listed(run) == []
 
 
@@ -330,10 +332,10 @@ def test_restore_needs_a_yes_and_has_a_dry_run(run: Run) -> None:
     created(run)
     done = run("archive", "restore", "1-40")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "fix: add --yes" in done.stderr
+    assert re.search(r"^fix: esctl .* --yes$", done.stderr, re.MULTILINE)
     assert json.loads(succeeded(run("archive", "restore", "1-40", "--dry-run")))["events"] == 40
     assert [record["segment"] for record in listed(run)] == ["1-40"]
-    assert json.loads(succeeded(run("archive", "restore", "1-40", "--yes", "-q")))["segment"] == "1-40"
+    assert json.loads(run("archive", "restore", "1-40", "--yes").stdout)["segment"] == "1-40"
     assert listed(run) == []
 
 

@@ -128,7 +128,7 @@ def test_a_backup_overwrites_nothing(run: Run, esctl: Run, log_path: Path, tmp_p
     done = run("backup", str(target))
     assert (done.returncode, done.stdout) == (2, "")
     assert "is there already" in done.stderr
-    assert "fix: " in done.stderr
+    assert "name a file that does not exist" in done.stderr
     assert before == (target.read_bytes() if target.is_file() else None)
     assert {path.name for path in tmp_path.iterdir()} == {log_path.name, target.name}
     assert succeeded(run("head")).startswith("1:")

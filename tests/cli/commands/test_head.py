@@ -24,7 +24,7 @@ def run(esctl: Run, log_path: Path) -> Run:
 
 
 def test_the_head_of_an_empty_log_is_its_genesis_hash(run: Run) -> None:
-    log_id = json.loads(run("head", "-o", "json").stdout)[0]["log_id"]
+    log_id = json.loads(run("head", "-o", "json").stdout)["log_id"]
     genesis = hashlib.sha256(b"esctl/1/" + log_id.encode()).hexdigest()
     assert run("head").stdout == f"0:{genesis}\n"
 
@@ -65,7 +65,7 @@ def test_the_head_as_a_record_names_the_log(run: Run, format_: str) -> None:
         names, values = (line.split(",") for line in out.splitlines())
         record = dict(zip(names, values, strict=True))
     else:
-        record = json.loads(out) if format_ == "ndjson" else json.loads(out)[0]
+        record = json.loads(out)
     assert list(record) == ["position", "hash", "recorded", "log_id"]
     assert (str(record["position"]), record["hash"], record["recorded"]) == (position, hash_, event["recorded"])
 

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import ESCTL, environment
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
-SAMPLE = Path(__file__).parents[2] / "sample_data"
+SAMPLE = Path(__file__).parents[3] / "sample_data"
 EVENTS = (
     '{"type":"Paid","data":{"customer":"a","amount":1.10}}\n'
     '{"type":"Paid","data":{"customer":"b","amount":2.25}}\n'

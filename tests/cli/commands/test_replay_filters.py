@@ -24,7 +24,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Line = dict[str, Any]
 
 ESCTL = str(Path(sys.executable).with_name("esctl"))
-ORDERS = Path(__file__).parents[2] / "sample_data" / "orders.ndjson"
+ORDERS = Path(__file__).parents[3] / "sample_data" / "orders.ndjson"
 STREAMS = ("order-1", "order-2", "order-2-b", "order", "orders-9", "order.x", "stock-1", "漢字-1")
 CATEGORIES = ("order", "orders", "stock", "漢字", "nothing", "order-2")
 TYPES = ("Placed", "Paid", "Closed", 'Quo"ted')

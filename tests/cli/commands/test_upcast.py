@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -157,7 +158,7 @@ def test_a_type_without_upcasts_is_not_there(run: Run, type_: str) -> None:
 
 
 def test_a_rewriting_reports_what_it_did_and_the_new_log_is_sound(run: Run, tmp_path: Path) -> None:
-    done = run("upcast", "rewrite", "--to", "new.db", "--yes", "-q")
+    done = run("upcast", "rewrite", "--to", "new.db", "--yes")
     assert done.returncode == 0
     (report,) = records(done)
     assert tuple(report) == REPORT
@@ -173,7 +174,7 @@ def test_a_rewriting_reports_what_it_did_and_the_new_log_is_sound(run: Run, tmp_
 def test_a_rewriting_needs_a_yes_where_nobody_can_be_asked(run: Run, tmp_path: Path) -> None:
     done = run("upcast", "rewrite", "--to", "new.db")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.endswith("fix: add --yes\n")
+    assert re.search(r"\nfix: esctl .* --yes\n\Z", done.stderr)
     assert not (tmp_path / "new.db").exists()
 
 

@@ -172,7 +172,7 @@ def test_a_failure_says_where_and_what_to_do(run: Run, log: Path) -> None:
     told = run("verify").stderr
     assert "1 finding" in told
     assert "position 7" in told
-    assert "fix: " in told
+    assert "compare with a backup, and restore it" in told
     error = json.loads(run("verify", "--error-format", "json").stderr)
     assert (error["error"], error["exit"]) == ("verification", 6)
 

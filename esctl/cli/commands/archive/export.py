@@ -34,7 +34,9 @@ def command(
     `zstd -dc` of it gives lines as `replay --raw-schema` does.
     """
     if file is None and sys.stdout.isatty():
-        raise UsageError("a terminal cannot show what is compressed", fix=f"esctl archive export {word(name)} | zstd -dc")
+        raise UsageError(
+            "a terminal cannot show what is compressed", fix=f"esctl archive export {word(name)} | zstd -dc"
+        )
     with shared.opened() as log:
         parts = archive.export(log, archive.named(log, name))
         if file is None:
