@@ -76,22 +76,21 @@ def _cpu_name() -> str:
 
 def as_data(about: Mapping[str, Any], results: Results, failed: Mapping[str, str]) -> dict[str, Any]:
     """All of it, for `--json`."""
-    figures = []
-    for benchmark, taken in results.items():
-        for figure in taken:
-            figures.append(
-                {
-                    "benchmark": benchmark,
-                    "name": figure.name,
-                    "quantity": figure.quantity,
-                    "ratio_to": figure.ratio_to,
-                    "median": statistics.median(figure.rounds),
-                    "min": min(figure.rounds),
-                    "max": max(figure.rounds),
-                    "rounds": list(figure.rounds),
-                    **figure.absolute,
-                }
-            )
+    figures = [
+        {
+            "benchmark": benchmark,
+            "name": figure.name,
+            "quantity": figure.quantity,
+            "ratio_to": figure.ratio_to,
+            "median": statistics.median(figure.rounds),
+            "min": min(figure.rounds),
+            "max": max(figure.rounds),
+            "rounds": list(figure.rounds),
+            **figure.absolute,
+        }
+        for benchmark, taken in results.items()
+        for figure in taken
+    ]
     return {**about, "figures": figures, "failed": dict(failed)}
 
 

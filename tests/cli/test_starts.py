@@ -17,8 +17,8 @@ import esctl
 
 ROOT = Path(esctl.__file__).parents[1]
 HEAVY = {
-    "apsw", "ctypes", "datetime", "difflib", "enum", "hashlib", "importlib", "inspect", "json", "jsonschema_rs", "logging",
-    "msgspec", "pathlib", "re", "rich", "shlex", "signal", "sqlite3", "sqlite_utils", "subprocess", "tomllib", "typer",
+    "apsw", "ctypes", "datetime", "difflib", "enum", "hashlib", "importlib", "inspect", "json", "jsonschema_rs",
+    "logging", "msgspec", "pathlib", "re", "rich", "shlex", "signal", "sqlite3", "sqlite_utils", "subprocess", "tomllib", "typer",
     "typing", "uuid", "zstandard",
 }  # fmt: skip
 LEAN = {"apsw"}

@@ -37,7 +37,7 @@ def commit(store: SqliteStore, batch: list[NewEvent]) -> list[int]:
 
 
 def connection_of(store: SqliteStore) -> apsw.Connection:
-    return store._connection  # noqa: SLF001 - what SQLite was told can be seen nowhere else
+    return store._connection  # what SQLite was told can be seen nowhere else
 
 
 def ids(store: SqliteStore) -> list[str]:

@@ -60,7 +60,7 @@ A = "insert into {name} values (new.position, '{tag}')"
 
 
 @contextmanager
-def other(path: Path) -> Iterator[apsw.Connection]:
+def other(path: str | Path) -> Iterator[apsw.Connection]:
     """Another program's connection."""
     with closing(apsw.Connection(str(path))) as connection:
         connection.set_busy_timeout(5000)

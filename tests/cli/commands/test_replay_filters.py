@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -36,8 +36,8 @@ def times(day: int, minute: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventLog]:
-    """Many events in many transactions, times out of order, marks in between (the log's own events); read only."""
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Many events in many transactions, times out of order, marks in between (the log's own events)."""
     path = tmp_path_factory.mktemp("filters") / "log.db"
     random = Random(3)
     with open_log(path, write=True, create=True) as written:
@@ -47,8 +47,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventLog]:
             left -= len(batch)
             written.append_all(batch)
             written.mark(random.choice(("early", "middle", "late")))
-    with EventLog(path) as opened:
-        yield opened
+    return path
 
 
 def _event(random: Random) -> Line:
@@ -66,9 +65,10 @@ def _event(random: Random) -> Line:
 
 
 @pytest.fixture(scope="module")
-def everything(log: EventLog) -> list[Line]:
+def everything(path: Path) -> list[Line]:
     """The whole replay, the log's own events included, decoded."""
-    return decoded(b"".join(log.lines(Query(system=True))))
+    with EventLog(path) as log:
+        return decoded(b"".join(log.lines(Query(system=True))))
 
 
 def decoded(lines: bytes) -> list[Line]:
@@ -179,13 +179,14 @@ def in_python(asked: Asked, everything: list[Line]) -> list[Line]:
 @settings(max_examples=250)
 @given(asked=questions())
 def test_any_combination_of_filters_equals_the_same_filters_in_python(
-    log: EventLog, everything: list[Line], asked: Asked
+    path: Path, everything: list[Line], asked: Asked
 ) -> None:
     asked = resolved(asked, everything)
     expected = in_python(asked, everything)
-    query = query_of(log, asked.stream, **asked.filters)
-    assert decoded(b"".join(log.lines(query))) == expected
-    assert [event[0] for event, _, _ in log.read(query)] == [line["position"] for line in expected]
+    with EventLog(path) as log:
+        query = query_of(log, asked.stream, **asked.filters)
+        assert decoded(b"".join(log.lines(query))) == expected
+        assert [event[0] for event, _, _ in log.read(query)] == [line["position"] for line in expected]
 
 
 COMMAND_LINES: list[tuple[str, dict[str, Any]]] = [
@@ -216,13 +217,14 @@ def asked_by(arguments: str, changed: dict[str, Any]) -> Asked:
 
 @pytest.mark.parametrize(("arguments", "changed"), COMMAND_LINES)
 def test_the_command_line_means_what_its_filters_mean_and_json_holds_what_ndjson_does(
-    esctl: Run, log: EventLog, arguments: str, changed: dict[str, Any]
+    esctl: Run, path: Path, arguments: str, changed: dict[str, Any]
 ) -> None:
     ndjson, json_ = (
-        esctl("replay", *arguments.split(), "-o", format_, "-l", str(log.path)) for format_ in ("ndjson", "json")
+        esctl("replay", *arguments.split(), "-o", format_, "-l", str(path)) for format_ in ("ndjson", "json")
     )
     asked = asked_by(arguments, changed)
-    expected = decoded(b"".join(log.lines(query_of(log, asked.stream, **asked.filters))))
+    with EventLog(path) as log:
+        expected = decoded(b"".join(log.lines(query_of(log, asked.stream, **asked.filters))))
     assert (ndjson.returncode, ndjson.stderr, json_.returncode, json_.stderr) == (0, "", 0, "")
     assert decoded(ndjson.stdout.encode()) == expected
     assert json.loads(json_.stdout) == expected
@@ -244,10 +246,7 @@ def test_a_replay_appended_to_a_new_log_has_the_same_events(esctl: Run, tmp_path
     assert esctl("mark", "start", "-l", str(old)).returncode == 0  # an event that a replay leaves out
     text = "\n".join(ODD) + "\n" + ORDERS.read_text()
     assert esctl("append", "-l", str(old), input=text).returncode == 0
-    with subprocess.Popen([ESCTL, "replay", "-l", str(old)], stdout=subprocess.PIPE) as replay:
-        appended = subprocess.run(
-            [ESCTL, "append", "-l", str(new)], stdin=replay.stdout, capture_output=True, check=True
-        )
+    appended = esctl("append", "-l", str(new), input=esctl("replay", "-l", str(old)).stdout)
     assert json.loads(appended.stdout)["appended"] == text.count("\n")
 
     def content(path: Path) -> list[tuple[Any, ...]]:
@@ -263,9 +262,9 @@ def test_a_replay_appended_to_a_new_log_has_the_same_events(esctl: Run, tmp_path
 
 
 @pytest.mark.parametrize("form", [[], ["-o", "json"], ["-o", "csv"], ["--fields", "id"], ["--template", "{id}"]])
-def test_fail_empty_tells_by_its_exit_code_whether_anything_matched(esctl: Run, log: EventLog, form: list[str]) -> None:
+def test_fail_empty_tells_by_its_exit_code_whether_anything_matched(esctl: Run, path: Path, form: list[str]) -> None:
     for type_, code in (("Nothing", 10), ("Paid", 0)):
-        done = esctl("replay", "--type", type_, "--fail-empty", *form, "-l", str(log.path))
+        done = esctl("replay", "--type", type_, "--fail-empty", *form, "-l", str(path))
         assert done.returncode == code, done.stderr
         assert done.stderr.startswith("error: no event matches") == (code == 10)
 
@@ -285,10 +284,9 @@ REFUSED = {
 @pytest.mark.parametrize("follow", [[], ["--follow", "--limit", "1"]], ids=["replay", "follow"])
 @pytest.mark.parametrize("condition", REFUSED)
 def test_a_condition_that_is_none_is_refused_before_anything_is_read(
-    log: EventLog, condition: str, follow: list[str]
+    esctl: Run, path: Path, condition: str, follow: list[str]
 ) -> None:
-    command = [ESCTL, "replay", "--where", condition, *follow, "-l", str(log.path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    done = esctl("replay", "--where", condition, *follow, "-l", str(path))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: --where ")
     assert REFUSED[condition] in done.stderr
