@@ -598,6 +598,39 @@ def test_who_reads_while_another_archives_misses_no_event_and_reads_none_twice(l
     assert len((log_path.parent / "turns").read_text()) > 1  # else nothing was tried
 
 
+ASKED: dict[str, Callable[[EventLog], object]] = {
+    "the version at a position": lambda log: log.store.version_until("s-1", 3),
+    "the event of a version": lambda log: log.store.event_at("s-1", 2),
+    "the position of an id": lambda log: log.store.find("2"),
+    "the position at a time": lambda log: log.store.position_at("2999-01-01T00:00:00.000000Z"),
+    "events over time": lambda log: list(log.store.over_time(2, "type")),
+}
+
+
+@pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED)
+def test_a_segment_that_is_moved_between_the_look_and_the_reach_is_looked_for_again(
+    ask: Callable[[EventLog], object], log_path: Path
+) -> None:
+    with EventLog(log_path, write=True, bulk=True) as log:
+        put(log, *(("s-1", "T", str(n), None, 1, "{}", "{}", None) for n in range(1, 5)))
+        expected = ask(log)
+        spans = archive.hot(log, 4)
+        assert len(list(archiving.create(log, spans, most=4, level=1, to=log_path.parent / "cold"))) == 1
+    moved: list[str] = []
+
+    def move(sql: str) -> None:
+        """As soon as the reader reaches for the archive, another one moves it."""
+        if "archived" in sql and "from segments" not in sql and "from head" not in sql and not moved:
+            moved.append(sql)
+            with EventLog(log_path, write=True) as other:
+                archive.move(other, archive.archived(other)[0], None)
+
+    with EventLog(log_path) as reader:
+        reader.store.trace(move)
+        assert ask(reader) == expected
+    assert moved
+
+
 def test_a_question_that_is_asked_while_another_archives_sees_every_event_once(log_path: Path) -> None:
     with EventLog(log_path, write=True, bulk=True) as log:
         put(log, *(("s-1", "T", str(n), None, 1, "{}", "{}", None) for n in range(1, MANY + 1)))

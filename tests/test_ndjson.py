@@ -245,7 +245,7 @@ def test_an_unknown_key_is_refused_with_its_near_miss(key: str, near: str) -> No
 def test_an_unknown_key_that_is_near_to_none_is_refused_with_the_keys(key: str) -> None:
     error = refused(json.dumps({key: 1}))
     assert error.what == f"the line has the unknown key {key!r}"
-    assert error.why == "the keys are stream, type, data, id, time, schema, meta, expect; --extra meta keeps others"
+    assert error.why == "the keys are stream, type, data, id, time, schema, meta, expect"
     assert error.again == "--extra meta"
 
 

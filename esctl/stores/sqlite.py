@@ -293,14 +293,18 @@ class SqliteStore:
     def position_at(self, recorded: str) -> int:
         """See Store. `recorded` never decreases, so a bisection by position finds it without an index."""
         with Translated(self.path):
-            low, high = 0, self._newest()
-            with self._reading.held():
+            newest = self._newest()
+
+            def ask(_: bool) -> int:  # noqa: FBT001 - see Reading.steady
+                low, high = 0, newest
                 sql = self._reading.everywhere("select recorded from {events} where position = ?1")
                 while low < high:
                     middle = (low + high + 1) // 2
                     moment = self._execute(sql, (middle,)).get
                     low, high = (middle, high) if moment <= recorded else (low, middle - 1)
-            return low
+                return low
+
+            return self._reading.steady(ask)
 
     def read(self, query: Query) -> Iterator[SealedEvent]:
         """See Store."""
@@ -347,12 +351,16 @@ class SqliteStore:
     def version_until(self, stream: str, position: int) -> int:
         """See Store."""
         with Translated(self.path):
-            stream_id, found = self._stream_id(stream), 0
-            with self._reading.held() as archived:
+            stream_id = self._stream_id(stream)
+
+            def ask(archived: bool) -> int:  # noqa: FBT001 - see Reading.steady
+                found = 0
                 for table in (HOT, ARCHIVED) if archived else (HOT,):
                     asked = (stream_id, position, found)  # in the archive nothing is unpacked that is older
                     found = self._execute(_VERSION_UNTIL.format(table=table), asked).get or found
-            return found
+                return found
+
+            return self._reading.steady(ask)
 
     def event_at(self, stream: str, version: int) -> tuple[int, bytes] | None:
         """See Store."""
@@ -366,9 +374,12 @@ class SqliteStore:
 
     def _anywhere(self, sql: str, parameters: tuple[object, ...]) -> Any:
         """The row of a SELECT from `{events}` that finds one or none, asked of the archive if no hot event is it."""
-        with self._reading.held() as archived:
+
+        def ask(archived: bool) -> Any:  # noqa: FBT001 - see Reading.steady
             found = self._execute(sql.format(events=self._reading.hot), parameters).get
             return self._execute(sql.format(events=ARCHIVED), parameters).get if found is None and archived else found
+
+        return self._reading.steady(ask)
 
     def evaluated(self, expression: str, event: Event) -> str:
         """See Store."""

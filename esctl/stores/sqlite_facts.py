@@ -187,17 +187,21 @@ def info(reading: Reading) -> dict[str, Any]:
 
 def over_time(reading: Reading, buckets: int, group: str) -> Iterator[tuple[int, str, int]]:
     """Events counted by bucket of time (of `buckets` equal ones from the first to the last) and stream or type."""
-    with reading.held():
+
+    def ask(_: bool) -> list[tuple[int, str, int]]:  # noqa: FBT001 - see Reading.steady
         low, high = reading.connection.execute(
             "select julianday(min(low)), julianday(max(high)) from ("
             f" select min(time) as low, max(time) as high from {reading.hot} where stream_id > 0 union all"
             " select min(least_time), max(greatest_time) from archived_types where not own)"
         ).get
         if low is None:
-            return
+            return []
         sql = _BUCKETS.format(events=reading.everywhere(_BUCKETED), group="g.name", kind=group)
         width = max((high - low) / buckets, 1e-9)
-        yield from reading.connection.execute(sql, {"buckets": buckets, "low": low, "width": width})
+        bounds = {"buckets": buckets, "low": low, "width": width}
+        return reading.connection.execute(sql, bounds).fetchall()  # type: ignore[return-value]  # as they are selected
+
+    yield from reading.steady(ask)
 
 
 def matching(connection: apsw.Connection, pattern: str) -> Iterator[tuple[str, int]]:

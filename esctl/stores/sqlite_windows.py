@@ -6,7 +6,7 @@ as it reads a window, how often the archive has changed; and looks anew where th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 import apsw
@@ -15,8 +15,12 @@ from esctl.errors import SegmentError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from esctl.stores.sqlite_archive import Archive
     from esctl.stores.sqlite_reads import Bounded
+
+    T = TypeVar("T")
 
 HOT = "main.events"
 ARCHIVED = "archived"  # the virtual table
@@ -41,6 +45,25 @@ class Reading:
     def held(self) -> Held:
         """A block that sees one state of the file, whoever writes meanwhile; in it, whether there is an archive."""
         return Held(self)
+
+    def steady(self, ask: Callable[[bool], T]) -> T:
+        """What a question gives of one state of the file; it is told whether there is an archive.
+
+        It is asked again where a segment that it needs was moved between our look and our reach.
+        """
+        while True:
+            held = self.held()
+            try:
+                with held as archived:
+                    return ask(archived)
+            except SegmentError:
+                if not self.moved_since(held.generation):
+                    raise
+
+    def moved_since(self, generation: int) -> bool:
+        """Whether the archive is another than it was."""
+        with self.held():
+            return self.archive is not None and self.archive.generation != generation
 
     def known(self, generation: int) -> bool:
         """Learn how often the archive has changed; whether there is one."""
@@ -113,9 +136,7 @@ class Windows:
                 self._low = self.high + 1
             return False
         if isinstance(error, SegmentError):  # somebody may have moved it between our look and our reach: then once more
-            with self._reading.held():
-                pass
-            return self._reading.archive is not None and self._reading.archive.generation != self._held.generation
+            return self._reading.moved_since(self._held.generation)
         return False
 
     def _next(self) -> str:
