@@ -295,7 +295,7 @@ class SqliteStore:
         with Translated(self.path):
             newest = self._newest()
 
-            def ask(_: bool) -> int:  # noqa: FBT001 - see Reading.steady
+            def ask(_: bool) -> int:
                 low, high = 0, newest
                 sql = self._reading.everywhere("select recorded from {events} where position = ?1")
                 while low < high:
@@ -353,7 +353,7 @@ class SqliteStore:
         with Translated(self.path):
             stream_id = self._stream_id(stream)
 
-            def ask(archived: bool) -> int:  # noqa: FBT001 - see Reading.steady
+            def ask(archived: bool) -> int:
                 found = 0
                 for table in (HOT, ARCHIVED) if archived else (HOT,):
                     asked = (stream_id, position, found)  # in the archive nothing is unpacked that is older
@@ -375,7 +375,7 @@ class SqliteStore:
     def _anywhere(self, sql: str, parameters: tuple[object, ...]) -> Any:
         """The row of a SELECT from `{events}` that finds one or none, asked of the archive if no hot event is it."""
 
-        def ask(archived: bool) -> Any:  # noqa: FBT001 - see Reading.steady
+        def ask(archived: bool) -> Any:
             found = self._execute(sql.format(events=self._reading.hot), parameters).get
             return self._execute(sql.format(events=ARCHIVED), parameters).get if found is None and archived else found
 

@@ -188,7 +188,7 @@ def info(reading: Reading) -> dict[str, Any]:
 def over_time(reading: Reading, buckets: int, group: str) -> Iterator[tuple[int, str, int]]:
     """Events counted by bucket of time (of `buckets` equal ones from the first to the last) and stream or type."""
 
-    def ask(_: bool) -> list[tuple[int, str, int]]:  # noqa: FBT001 - see Reading.steady
+    def ask(_: bool) -> list[tuple[int, str, int]]:
         low, high = reading.connection.execute(
             "select julianday(min(low)), julianday(max(high)) from ("
             f" select min(time) as low, max(time) as high from {reading.hot} where stream_id > 0 union all"
