@@ -27,13 +27,14 @@ TABLE_FIELDS = ("position", "time", "stream", "version", "type", "data")
 
 
 class Settings:
-    """How this process prints; a command sets it once from its options."""
+    """How this process prints; a command sets it once from its options. `lost`: stdout takes no more."""
 
     color = "auto"
     utc = False
     wide = False
     quiet = False
     safe_csv = False
+    lost = False
 
 
 def _look() -> Look:
@@ -455,6 +456,7 @@ def skipped(error: EsctlError) -> None:
 
 def silence() -> None:
     """Give up on stdout: nobody reads it, and what is buffered must not raise again at exit."""
+    Settings.lost = True
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)

@@ -1,92 +1,123 @@
-"""esctl as its users run it, without the start of an interpreter: a fork of this process becomes the command.
+"""esctl as its users run it, without the start of an interpreter: a fork of a server that has it loaded.
 
-It has its own descriptors, folder, environment and signals, ends as it would by itself, and nothing that it does
-reaches the tests. What only a new interpreter shows (which modules are loaded, its flags) takes a real process.
+Each command is a process with its own descriptors, folder, environment and signals; it ends as it would by itself. What
+only a new interpreter shows (which modules are loaded, its flags) takes a real one.
 """
 
 from __future__ import annotations
 
+import atexit
 import gc
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
 
-import apsw
-
-from esctl import aggregates, archive, ingest, projections, tables  # noqa: F401 - a command finds them loaded
-from esctl.cli import commands, main
-from esctl.cli.table import COMMANDS
-
-for verb in COMMANDS:
-    import_module(f"{commands.__name__}.{verb.replace(' ', '.')}")
-
-
-ESCTL = Path(sys.executable).with_name("esctl")
+ROOT = Path(__file__).parents[1]
+SIZE = 8  # bytes of the number that says how long a request is
 
 
 def run(
     arguments: Sequence[str], *, input: bytes = b"", cwd: Path, env: Mapping[str, str]
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a command line; the return code is negative for a signal that ended it, as of `subprocess`.
-
-    Where this process has a log open it takes a real process: a fork would inherit what SQLite knows of locks here, but
-    not the locks.
-    """
-    if any(connection.filename for connection in apsw.connections()):
-        command = [str(ESCTL), *arguments]
-        return subprocess.run(command, input=input, capture_output=True, cwd=cwd, env=env, check=False)
+    """Run a command line; the return code is negative for a signal that ended it, as of `subprocess`."""
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         stdin.write(input)
         stdin.seek(0)
-        code = os.waitstatus_to_exitcode(
-            os.waitpid(start(arguments, (stdin.fileno(), stdout.fileno(), stderr.fileno()), cwd, env), 0)[1]
-        )
+        request = json.dumps([list(arguments), str(cwd), dict(env)]).encode()
+        server = _server()
+        socket.send_fds(server, [len(request).to_bytes(SIZE)], [stdin.fileno(), stdout.fileno(), stderr.fileno()])
+        server.sendall(request)
+        code = os.waitstatus_to_exitcode(int.from_bytes(_received(server, SIZE)))
         stdout.seek(0)
         stderr.seek(0)
         return subprocess.CompletedProcess(["esctl", *arguments], code, stdout.read(), stderr.read())
 
 
-def start(arguments: Sequence[str], streams: tuple[int, int, int], cwd: Path, env: Mapping[str, str]) -> int:
-    """Start a command line on three open descriptors; its process id."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of threads: the one that forks goes on, no other is asked
+@cache
+def _server() -> socket.socket:
+    """The connection to this process's server, which ends when the connection does."""
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-m", "tests.runner", str(theirs.fileno())]
+    process = subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+    theirs.close()
+    atexit.register(process.wait)
+    atexit.register(ours.close)
+    return ours
+
+
+def _received(connection: socket.socket, size: int) -> bytes:
+    found = b""
+    while len(found) < size:
+        part = connection.recv(size - len(found))
+        if not part:
+            raise EOFError
+        found += part
+    return found
+
+
+# The server
+
+
+def serve(descriptor: int) -> None:
+    """Run one command after the other, for as long as somebody asks."""
+    from esctl.cli.table import COMMANDS
+
+    for verb in COMMANDS:
+        import_module(f"esctl.cli.commands.{verb.replace(' ', '.')}")
+    for module in ("ingest", "tables", "archive", "segments", "cli.lines", "cli.wrong", "cli.fixes"):
+        import_module(f"esctl.{module}")
+    gc.freeze()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    connection = socket.socket(fileno=descriptor)
+    while True:
+        size, streams, _, _ = socket.recv_fds(connection, SIZE, 3)
+        if not size:
+            return
+        request = json.loads(_received(connection, int.from_bytes(size)))
         child = os.fork()
-    if child:
-        return child
+        if not child:
+            _become(*request, streams)
+        for stream in streams:
+            os.close(stream)
+        connection.sendall(os.waitpid(child, 0)[1].to_bytes(SIZE))
+
+
+def _become(arguments: Sequence[str], cwd: str, env: Mapping[str, str], streams: Sequence[int]) -> None:
+    """Be the command from here on, as a new interpreter would be at its start."""
+    from esctl.cli import main
+
     try:
-        _become(arguments, streams, cwd, env)
+        for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        for target, source in enumerate(streams):
+            os.dup2(source, target)
+        os.closerange(3, 64)
+        os.chdir(cwd)
+        os.environ.clear()
+        os.environ.update(env)
+        time.tzset()
+        sys.argv = ["esctl", *arguments]
+        sys.stdin = open(0, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+        sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+        main.main()
     except BaseException:  # noqa: BLE001 - the test sees what it was
         os.write(2, traceback.format_exc().encode())
     finally:
         os._exit(99)
 
 
-def _become(arguments: Sequence[str], streams: tuple[int, int, int], cwd: Path, env: Mapping[str, str]) -> NoReturn:
-    """Be the command from here on, as a new interpreter would be at its start."""
-    gc.freeze()  # what the tests have open is not this process's to close
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGALRM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    for target, source in enumerate(streams):
-        os.dup2(source, target)
-    os.closerange(3, 256)
-    os.chdir(cwd)
-    os.environ.clear()
-    os.environ.update(env)
-    time.tzset()
-    sys.argv = ["esctl", *arguments]
-    sys.stdin = open(0, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
-    sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
-    main.main()
-    raise AssertionError
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

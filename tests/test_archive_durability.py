@@ -31,13 +31,17 @@ def ran(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("case", CASES)
+QUICK = ("create-folder", "move-in")
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, marks=[] if c in QUICK else pytest.mark.slow) for c in CASES])
 def test_a_kill_at_any_step_loses_nothing_and_the_same_command_finishes_the_work(case: str) -> None:
     done = ran("kill9_archive", "--every", "--writes", "40", "--only", case)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert f"{case} " in done.stdout
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_is_told_unless_it_changes_nothing() -> None:
     done = ran("bitflips", "--flips", "100", "--seed", "3", "--rows")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout

@@ -414,7 +414,12 @@ def compare(built: Built, path: Path) -> None:
     assert not different, f"{len(different)} answers are others, the first of {name}:\n{before!r}\n{after!r}"
 
 
-@pytest.mark.parametrize("arrangement", ARRANGED)
+QUICK = ("all in small segments of small frames", "holes, some moved")
+
+
+@pytest.mark.parametrize(
+    "arrangement", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in ARRANGED]
+)
 def test_every_answer_is_as_if_nothing_had_been_archived(built: Built, arrangement: str) -> None:
     with arranged(built, ARRANGED[arrangement]) as path:
         compare(built, path)
@@ -430,6 +435,7 @@ a_step = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=st.lists(a_step, min_size=2, max_size=6))
 def test_every_answer_is_the_same_however_it_was_archived(built: Built, steps: list[Step]) -> None:

@@ -26,6 +26,7 @@ def lacks(tools: str) -> bool:
     return tools.endswith(" sqlite") and subprocess.run(load, capture_output=True, check=False).returncode != 0
 
 
+@pytest.mark.slow
 def test_the_cookbooks_recipes_work(tmp_path: Path) -> None:
     if missing := [tool for tool in ("bash", "jq", "python3", "sqlite3", "timeout") if not shutil.which(tool)]:
         pytest.skip(f"{', '.join(missing)} not installed")

@@ -60,6 +60,7 @@ def test_the_deciders_can_be_run(made: Path) -> None:
         assert os.access(made / name, os.X_OK)
 
 
+@pytest.mark.slow
 def test_the_tour_runs_from_there(made: Path, tmp_path: Path) -> None:
     done = subprocess.run(["sh", str(made / "tour.sh")], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

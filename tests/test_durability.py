@@ -49,7 +49,7 @@ def lines(count: int) -> str:
 # SIGKILL
 
 
-@pytest.mark.parametrize("part", range(3))
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.slow) for part in (1, 2))])
 def test_nothing_acknowledged_is_lost_and_no_batch_is_torn_by_a_kill(part: int) -> None:
     command = [sys.executable, str(KILL9), "--rounds", "5", "--events", "1000", "--batch", "20"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -270,7 +270,7 @@ def test_nothing_is_left_in_pages_that_sqlite_has_balanced(tmp_path: Path, seed:
 
 def test_while_somebody_reads_it_says_that_traces_may_be_left_and_the_next_time_takes_them(path: Path) -> None:
     reader = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    with EventLog(path, write=True) as log:
+    with EventLog(path, write=True, timeout=0.2) as log:
         reader.execute("begin")
         text = "select data from events where position = 3"
         before = reader.execute(text).get

@@ -121,7 +121,7 @@ def in_batches(log: EventLog, events: list[NewEvent], sizes: list[int]) -> None:
 # The laws
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(events=inputs())
 def test_what_is_appended_is_what_is_replayed_byte_for_byte(events: list[dict[str, str]]) -> None:
     with fresh() as log:
@@ -302,7 +302,7 @@ def test_the_log_that_is_searched_has_what_the_filters_look_for(searched: EventL
     assert {"order-1", "order-2", "order.1", 'quo"te-1'} <= {event[1] for event in events} <= set(STREAMS)
 
 
-@settings(max_examples=400)
+@settings(max_examples=120)
 @given(drawn=of_the_log)
 def test_any_combination_of_filters_is_the_same_filter_over_the_replay(
     searched: EventLog, drawn: dict[str, Any]
@@ -312,7 +312,7 @@ def test_any_combination_of_filters_is_the_same_filter_over_the_replay(
     assert replayed(searched, **asked) == chosen(events, asked)
 
 
-@settings(max_examples=400)
+@settings(max_examples=120)
 @given(drawn=of_a_stream)
 def test_any_combination_of_filters_on_a_stream_is_the_same_filter_over_the_replay(
     searched: EventLog, drawn: dict[str, Any]
@@ -322,7 +322,7 @@ def test_any_combination_of_filters_on_a_stream_is_the_same_filter_over_the_repl
     assert replayed(searched, **asked) == chosen(events, asked)
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(drawn=of_the_log | of_a_stream)
 def test_lines_are_those_of_the_same_events(searched: EventLog, drawn: dict[str, Any]) -> None:
     events = replayed(searched)

@@ -729,7 +729,7 @@ def equal(steps: list[Step], subject: str, payload: str, done: Callable[[], str]
     assert written(loaded(done())) == written(expected)
 
 
-@settings(max_examples=250)
+@settings(max_examples=80)
 @given(drawn=st.lists(an_upcast_step, min_size=1, max_size=3), data=an_object)
 def test_any_steps_of_an_upcast_are_what_a_reference_does(
     store: SqliteStore, drawn: list[dict[str, Any]], data: str
@@ -738,7 +738,7 @@ def test_any_steps_of_an_upcast_are_what_a_reference_does(
     equal(steps, data, data, lambda: upcast(store, [over(s, "new.data") for s in steps], data), own=True)
 
 
-@settings(max_examples=250)
+@settings(max_examples=80)
 @given(drawn=st.lists(a_fold_step, min_size=1, max_size=3), state=an_object, data=an_object)
 def test_any_steps_of_a_fold_are_what_a_reference_does(drawn: list[dict[str, Any]], state: str, data: str) -> None:
     steps = [Step("p", **one) for one in drawn]
@@ -751,7 +751,7 @@ any_key = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\
 any_field = any_key.filter(lambda name: bool(name) and "." not in name and not any(c < " " for c in name))
 
 
-@settings(max_examples=250)
+@settings(max_examples=80)
 @given(
     fields=st.dictionaries(any_key, a_value | any_key.map(json.dumps), max_size=5),
     old=any_field,
@@ -780,7 +780,7 @@ def _plain(name: str) -> bool:
     return "." not in name and not any(c < " " for c in name)
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(data=a_value, field=any_field)
 def test_removing_a_field_that_was_set_brings_the_payload_back(store: SqliteStore, data: str, field: str) -> None:
     assume(not isinstance(loaded(data), dict) or field not in loaded(data))

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.mark.slow
 def test_a_kill_at_a_random_moment_leaves_no_wrong_row_and_no_missing_table() -> None:
     command = [sys.executable, "-m", "tests.long.kill9_projections", "--rounds", "2", "--events", "1000"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

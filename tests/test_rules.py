@@ -387,7 +387,7 @@ def test_what_is_rolled_back_leaves_no_snapshot(log: EventLog) -> None:
 
 # Two processes at once
 
-ROUNDS = 50
+ROUNDS = 10  # of two processes each
 
 
 def _race(log_path: Path, *arguments: str) -> list[tuple[int, str, str]]:

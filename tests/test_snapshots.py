@@ -182,7 +182,7 @@ def states(log: EventLog, asked: list[tuple[str, dict[str, Any]]], *, saved: boo
     return found
 
 
-@settings(max_examples=80)
+@settings(max_examples=25)
 @given(
     happenings=st.lists(happening, min_size=1, max_size=14),
     model=models(),

@@ -245,7 +245,7 @@ def test_an_event_may_be_read_as_so_many_events_and_no_more(levels: int, sound: 
     assert any("in more than 64 events" in problem.problem for problem in problems) is not sound
 
 
-@pytest.mark.parametrize(("steps", "sound"), [(200, True), (201, False), (2000, False)])
+@pytest.mark.parametrize(("steps", "sound"), [(200, True), (201, False)])
 def test_a_chain_may_have_so_many_steps_and_no_more(steps: int, sound: bool) -> None:
     _, problems = model_of("".join(step("A", n) for n in range(1, steps + 1)))
     assert any("more than 200 steps" in problem.problem for problem in problems) is not sound

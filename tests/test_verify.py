@@ -649,6 +649,7 @@ def test_a_page_of_zeros_shows_whichever_it_is(whole: Path, tmp_path: Path) -> N
     assert unseen == []
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(place=st.integers(0, 2**40), flipped=st.integers(1, 255))
 def test_a_flipped_byte_shows_or_changes_no_event(whole: Path, place: int, flipped: int) -> None:
@@ -667,6 +668,7 @@ def test_a_number_in_the_files_header_shows_or_changes_no_event(
     assert damage_shows(copy) or survives(copy, whole)
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(place=st.integers(0, 2**40), new=st.binary(min_size=2, max_size=600))
 def test_overwritten_bytes_show_or_change_no_event(whole: Path, place: int, new: bytes) -> None:

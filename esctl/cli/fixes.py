@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from esctl.cli import overview
 from esctl.cli.table import COMMANDS, GROUPS
 
 NEEDS_NO_LOG = ("completion", "demo", "help", "init", "model check", "project", "version")
@@ -36,8 +35,3 @@ def again(argv: Sequence[str], more: str) -> str:
     words = list(argv)
     at = words.index("--") if "--" in words else len(words)
     return shlex.join(["esctl", *words[:at], *shlex.split(more), *words[at:]])
-
-
-def is_command(words: Sequence[str]) -> bool:
-    """Whether words behind `esctl` name a command, or ask for help."""
-    return bool(words) and (words[0] in overview.verbs() or words[0] in ("-h", "--help"))

@@ -11,17 +11,32 @@ import pytest
 
 from esctl import open_log
 from esctl.cli.complete import candidates
+from tests.conftest import ESCTL
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log with events, a mark and projections; it is only read."""
+    folder = tmp_path_factory.mktemp("complete")
+    (folder / "model.toml").write_text(
+        '[projection.orders]\ntable = "create table orders(a)"\n'
+        '[projection.payments]\ntable = "create table payments(a)"\n'
+    )
+    with open_log(folder / "log.db", write=True, create=True) as log:
+        for stream, type_ in (("order-1", "OrderPlaced"), ("order-2", "OrderClosed"), ("payment-1", "PaymentReceived")):
+            log.append(stream, type_, {})
+        log.mark("audited", "#2")
+        log.apply_model(folder / "model.toml")
+    return folder / "log.db"
+
+
 @pytest.fixture
-def log(log_path: Path, esctl: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for stream, type_ in (("order-1", "OrderPlaced"), ("order-2", "OrderClosed"), ("payment-1", "PaymentReceived")):
-        assert esctl("append", stream, type_, "--log", str(log_path)).returncode == 0
-    assert esctl("mark", "audited", "#2", "--log", str(log_path)).returncode == 0
-    monkeypatch.setenv("ESCTL_LOG", str(log_path))
-    return log_path
+def log(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The log, named by the environment."""
+    monkeypatch.setenv("ESCTL_LOG", str(made))
+    return made
 
 
 @pytest.mark.parametrize(
@@ -63,13 +78,8 @@ def test_where_there_is_no_log_there_is_nothing_to_say(tmp_path: Path, monkeypat
         (["projection", "diff", "orders", "--from", ""], ["audited"]),
     ],
 )  # fmt: skip
-def test_names_of_projections_are_completed(log: Path, tmp_path: Path, words: list[str], found: list[str]) -> None:
-    (tmp_path / "model.toml").write_text(
-        '[projection.orders]\ntable = "create table orders(a)"\n'
-        '[projection.payments]\ntable = "create table payments(a)"\n'
-    )
-    with open_log(log, write=True) as opened:
-        opened.apply_model(tmp_path / "model.toml")
+@pytest.mark.usefixtures("log")
+def test_names_of_projections_are_completed(words: list[str], found: list[str]) -> None:
     assert sorted(candidates(words)) == sorted(found)
 
 
@@ -85,8 +95,6 @@ def test_the_script_of_a_shell_is_one_that_it_can_read(shell: str, esctl: Run, t
 
 def test_bash_completes_a_stream_from_the_log(esctl: Run, log: Path, tmp_path: Path) -> None:
     (tmp_path / "script").write_text(esctl("completion", "bash").stdout)
-    from tests.conftest import ESCTL
-
     asked = 'source ./script; COMP_WORDS=(esctl replay pay); COMP_CWORD=2; _esctl; printf "%s\\n" "${COMPREPLY[@]}"'
     found = {"PATH": f"{ESCTL.parent}:/usr/bin:/bin", "ESCTL_LOG": str(log)}
     done = subprocess.run(["bash", "-c", asked], cwd=tmp_path, env=found, capture_output=True, text=True, check=True)

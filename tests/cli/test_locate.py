@@ -22,10 +22,10 @@ def deep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def log_in(folder: Path) -> Path:
+def log_in(folder: Path) -> str:
     path = folder / "esctl.db"
     path.touch()
-    return path
+    return str(path)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2])
@@ -42,17 +42,17 @@ def test_the_nearest_log_is_found(deep: Path) -> None:
 def test_what_is_named_goes_before_all_else(deep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log_in(deep)
     monkeypatch.setenv("ESCTL_LOG", "environment.db")
-    assert find("named.db") == Path("named.db")
+    assert find("named.db") == "named.db"
 
 
 def test_the_environment_goes_before_what_lies_around(deep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log_in(deep)
     monkeypatch.setenv("ESCTL_LOG", "environment.db")
-    assert find(None) == Path("environment.db")
+    assert find(None) == "environment.db"
 
 
 def test_what_is_named_need_not_be_there(deep: Path) -> None:
-    assert find("nothing.db") == Path("nothing.db")
+    assert find("nothing.db") == "nothing.db"
     assert not (deep / "nothing.db").exists()
 
 
@@ -99,7 +99,7 @@ def test_the_search_ends_at_a_mount_point(deep: Path, at: int, monkeypatch: pyte
     monkeypatch.setattr(os.path, "ismount", lambda folder: Path(folder) == mount)
     log = log_in(mount)
     assert find(None) == log
-    log.rename(mount.parent / "esctl.db")
+    Path(log).rename(mount.parent / "esctl.db")
     with pytest.raises(NotFoundError):
         find(None)
 
@@ -127,4 +127,4 @@ def test_a_new_log_goes_where_it_is_named_or_into_this_folder(
     log_in(deep.parent)
     if environment is not None:
         monkeypatch.setenv("ESCTL_LOG", environment)
-    assert place(named) == Path(expected)
+    assert place(named) == expected

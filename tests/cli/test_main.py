@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from esctl import __version__
+from esctl import __version__, open_log
 from esctl.stores.format import STORAGE_VERSION
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -41,10 +42,19 @@ def run(esctl: Run, log_path: Path) -> Run:
     return on_log
 
 
+@pytest.fixture(scope="module")
+def much(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log of more events than any pipe holds; it is copied, never used."""
+    path = tmp_path_factory.mktemp("much") / "log.db"
+    with open_log(path, write=True, create=True) as log:
+        log.append_all({"stream": "s", "type": "T"} for _ in range(20_000))
+    return path
+
+
 @pytest.fixture
-def big(run: Run, log_path: Path) -> Path:
-    """A log of more events than any pipe holds."""
-    assert run("append", input=LINE * 20_000).returncode == 0
+def big(much: Path, log_path: Path) -> Path:
+    """A log of more events than any pipe holds, of this test's own."""
+    shutil.copy(much, log_path)
     return log_path
 
 
@@ -383,8 +393,8 @@ def test_a_closed_stderr_changes_nothing(run: Run, log_path: Path) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *["append s T", "append s T a=1", "append", "append --receipts", "replay", "replay -o json", "replay -o csv"],
-        *["replay -o table", "head", "head -o json", "verify", "help", "--version", "--help", "append --help"],
+        *["append s T", "append", "append --receipts", "replay", "replay -o json", "replay -o csv", "replay -o table"],
+        *["head", "verify", "help", "append --help"],
     ],
 )
 def test_an_output_that_takes_no_more_is_unavailable(run: Run, log_path: Path, command: str) -> None:
@@ -528,14 +538,12 @@ def test_a_signal_ends_a_wait_for_a_lock(run: Run, log_path: Path, signum: signa
     ) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        with started(log_path, "append", "s", "T", "--timeout", "6") as process:
-            time.sleep(1)
+        with started(log_path, "append", "s", "T", "--timeout", "600") as process:
+            time.sleep(0.5)  # it waits by now, or will do so on a slow machine: either way the signal ends it
             assert process.poll() is None
             process.send_signal(signum)
-            before = time.monotonic()
             ended(process)
         assert process.returncode == -signum
-        assert time.monotonic() - before < 3
         holder.communicate(b"")
     assert succeeded(run("head")).startswith("0:")
 

@@ -28,8 +28,9 @@ from esctl.log import EventLog
 from esctl.marks import set_mark
 from esctl.ndjson import Defaults, parser
 from esctl.stores import migrations
+from tests import runner
+from tests.conftest import ESCTL
 
-ESCTL = str(Path(sys.executable).with_name("esctl"))
 SCREENS = Path(__file__).parents[1] / "screens"
 ORDERS = Path(__file__).parents[2] / "sample_data" / "orders.ndjson"
 WIDTHS = (80, 160)
@@ -89,9 +90,8 @@ def logs_in(folder: Path) -> Logs:
 
 def run(log: Path, *arguments: str, columns: int = 120) -> subprocess.CompletedProcess[str]:
     """Run esctl without a terminal."""
-    return subprocess.run(
-        [ESCTL, *arguments, "-l", str(log)], capture_output=True, text=True, env=environment(columns), check=False
-    )
+    done = runner.run([*arguments, "-l", str(log)], cwd=log.parent, env=environment(columns))
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 # Golden text
@@ -397,7 +397,7 @@ DEFUSED = {
 @pytest.mark.parametrize(("name", "format_"), [(name, "csv") for name in DEFUSED] + [("streams", "tsv")])
 def test_safe_csv_has_no_cell_that_a_spreadsheet_runs(hostile: Path, name: str, format_: str) -> None:
     def rows(*options: str) -> list[list[str]]:
-        text = subprocess.check_output([ESCTL, *DEFUSED[name], "-o", format_, *options, "-l", str(hostile)]).decode()
+        text = run(hostile, *DEFUSED[name], "-o", format_, *options).stdout
         return list(csv.reader(io.StringIO(text, newline=""), delimiter="\t" if format_ == "tsv" else ","))
 
     plain, safe = rows(), rows("--safe-csv")

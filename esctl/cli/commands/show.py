@@ -26,7 +26,7 @@ _SHAPE = ("type", "schema", "data")
 
 
 def _read_as(log: EventLog, stored: Event) -> list[tuple[str, int, Json]]:
-    """Show one event whole, and with --trace what it is connected with."""
+    """The type, schema and data of each event as which it is read now; none where it is read as it is stored."""
     query = Query(since=stored[0], until=stored[0], system=True)
     seen = [(event[4], event[5], Json(event[8] or "null")) for event, _, _ in log.read(query)]
     return [] if seen == [(stored[4], stored[5], stored[8] or "null")] else seen
@@ -63,7 +63,7 @@ def command(
                 output.one(record | texts | {"read_as": [dict(zip(_SHAPE, one, strict=True)) for one in now]}, format_)
             else:
                 query = Query(since=found[0], until=found[0], system=True, raw_schema=True)
-                output.lines(log.lines(query, "data" if format_ == "raw" else "hash"), format_)
+                output.lines(log.lines(query, "data" if format_ == "raw" else "hash"), "ndjson")  # json too: one object
             return
         from esctl import trace  # noqa: PLC0415 - msgspec, which one event does without
 

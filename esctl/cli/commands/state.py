@@ -84,13 +84,13 @@ def command(
             told = output.say if shared.verbose else _silent
             found = iter([aggregates.state(log, query, aggregate, saved=not no_snapshot, ignored=told)])
         records = (state.record(explained=explain) for state in _watched(log, found, all_))
+        single = not (each or all_)
+        format_ = "ndjson" if single and shared.rendering == "json" else shared.rendering  # one object, no array
         if fields is None:
-            output.states(records, shared.rendering, single=not (each or all_))
+            output.states(records, format_, single=single)
             return
         names = [name.strip() for name in fields.split(",")]
-        output.listed(
-            ({name: _picked(record, name) for name in names} for record in records), shared.rendering, names=names
-        )
+        output.listed(({name: _picked(record, name) for name in names} for record in records), format_, names=names)
 
 
 def _picked(record: dict[str, object], name: str) -> object:

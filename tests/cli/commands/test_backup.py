@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import random
+import shutil
 import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from esctl import open_log
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 ESCTL = str(Path(sys.executable).with_name("esctl"))
+COUNT = 10_000
 LIMITED = (
     "import os,resource,sys;n=int(sys.argv[1]);resource.setrlimit(resource.RLIMIT_FSIZE,(n,n));"
     "os.execv(sys.argv[2],sys.argv[2:])"
@@ -34,16 +37,25 @@ def run(esctl: Run, log_path: Path) -> Run:
     return on_log
 
 
+@pytest.fixture(scope="module")
+def large(empty_log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log of many events, which tests copy."""
+    path = tmp_path_factory.mktemp("large") / "log.db"
+    shutil.copy(empty_log, path)
+    with open_log(path, write=True) as log:
+        log.append_all({"stream": f"s-{i % 10}", "type": "T", "data": {"i": i, "x": "x" * 50}} for i in range(COUNT))
+    return path
+
+
 @pytest.fixture
-def filled(run: Run, log_path: Path) -> Path:
-    """A log of 20,000 events."""
-    text = "".join(f'{{"stream":"s-{i % 10}","type":"T","data":{{"i":{i},"x":"{"x" * 50}"}}}}\n' for i in range(20_000))
-    assert run("append", input=text).returncode == 0
+def filled(large: Path, log_path: Path) -> Path:
+    """A log of many events."""
+    shutil.copy(large, log_path)
     return log_path
 
 
 @pytest.fixture
-def writer(log_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def writer(filled: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Another process that appends all the time."""
     code = (
         "import subprocess,sys\n"
@@ -53,7 +65,7 @@ def writer(log_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         '  for i in range(10**9): p.stdin.write(b\'{"stream":"w-%d","type":"T","data":%d}\\n\'%(i%7,i))\n'
         "except BrokenPipeError: pass\n"
     )
-    command = [sys.executable, "-c", code, ESCTL, str(log_path)]
+    command = [sys.executable, "-c", code, ESCTL, str(filled)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -91,24 +103,24 @@ def test_a_backup_is_a_log_that_can_be_appended_to(run: Run, esctl: Run) -> None
     assert succeeded(run("head")).startswith("1:")
 
 
-@pytest.mark.usefixtures("filled")
 def test_a_backup_while_another_process_appends_is_a_prefix_and_whole(
     run: Run, esctl: Run, writer: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
-    heads = []
+    heads = [succeeded(run("head")).strip()]
     for n in range(3):
-        made = json.loads(succeeded(run("backup", f"copy-{n}.db")))
-        assert json.loads(succeeded(esctl("verify", "--log", f"copy-{n}.db")))["head"] == made["head"]
-        heads.append(made["head"])
+        while succeeded(run("head")).strip() == heads[-1]:
+            assert writer.poll() is None  # it is in the middle of it
+        heads.append(json.loads(succeeded(run("backup", f"copy-{n}.db")))["head"])
     assert writer.poll() is None
     writer.kill()
-    for n, head in enumerate(heads):
+    events = succeeded(run("replay", "--hash")).splitlines()
+    for n, head in enumerate(heads[1:]):
         position = int(head.partition(":")[0])
-        assert (position - 20_000) % 20 == 0
-        copied = succeeded(esctl("replay", "--hash", "--log", f"copy-{n}.db"))
-        assert copied == succeeded(run("replay", "--hash", "--limit", str(position)))
+        assert (position - COUNT) % 20 == 0
+        assert json.loads(succeeded(esctl("verify", "--log", f"copy-{n}.db")))["head"] == head
+        assert succeeded(esctl("replay", "--hash", "--log", f"copy-{n}.db")).splitlines() == events[:position]
     assert json.loads(succeeded(run("verify", "--expect-head", heads[-1])))["events"] >= position
-    assert position > 20_000
+    assert position > COUNT
     assert {path.name for path in tmp_path.iterdir()} >= {"copy-0.db", "copy-1.db", "copy-2.db"}
 
 
@@ -164,24 +176,32 @@ def test_a_full_disk_leaves_no_copy_and_says_so(run: Run, filled: Path, tmp_path
     assert "copy.db" in done.stderr
     assert "not an error" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == [filled.name]
-    assert json.loads(succeeded(run("verify")))["events"] == 20_000
+    assert json.loads(succeeded(run("verify")))["events"] == COUNT
+
+
+def written(folder: Path) -> int:
+    """How many bytes of copies there are, whatever they are called as yet."""
+    size = 0
+    for file in folder.glob("*copy-*"):
+        with suppress(FileNotFoundError):  # it just got its name
+            size += file.stat().st_size
+    return size
 
 
 def test_a_backup_that_is_killed_leaves_a_whole_copy_or_none(
     run: Run, esctl: Run, filled: Path, tmp_path: Path
 ) -> None:
-    started = time.monotonic()
-    succeeded(run("backup", "first.db"))
-    duration = time.monotonic() - started
-    for n in range(4):
+    for n, part in enumerate((0, 0.01, 0.5, 1)):
+        before = written(tmp_path)
         copy = tmp_path / f"copy-{n}.db"
         with subprocess.Popen(
             [ESCTL, "backup", copy.name, "--log", str(filled)], cwd=tmp_path, stdout=subprocess.DEVNULL
         ) as process:
-            time.sleep(random.uniform(duration / 3, duration * 1.1))
+            while process.poll() is None and written(tmp_path) - before < part * filled.stat().st_size:
+                pass  # it is killed in the middle of its work, not after a time
             process.send_signal(signal.SIGKILL)
         if copy.exists():
-            assert json.loads(succeeded(esctl("verify", "--log", copy.name)))["events"] == 20_000
+            assert json.loads(succeeded(esctl("verify", "--log", copy.name)))["events"] == COUNT
         else:
             assert esctl("head", "--log", copy.name).returncode == 3
     succeeded(run("backup", "last.db"))

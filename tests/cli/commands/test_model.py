@@ -315,8 +315,8 @@ def test_a_lock_that_another_holds_is_exit_8_and_reading_goes_on(run: Run, model
 
 @pytest.mark.parametrize("verb", [["plan", "model.toml"], ["history"], ["show"]])
 def test_a_pipe_that_closes_ends_it_in_silence(run: Run, model: Model, log_path: Path, verb: list[str]) -> None:
-    run("model", "apply", model(MODEL + "# a comment, of some length\n" * 20_000))
-    model("".join(f"[event.T{n}]\nschema = 1\n" for n in range(3000)))
+    run("model", "apply", model(MODEL + "# a comment, of some length\n" * 2_000))
+    model("".join(f"[event.T{n}]\nschema = 1\n" for n in range(300)))
     environment = {**os.environ, "ESCTL_LOG": str(log_path), "ESCTL_FORMAT": "ndjson"}
     with subprocess.Popen(
         [ESCTL, "model", *verb], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=log_path.parent

@@ -48,7 +48,7 @@ def succeeded(done: subprocess.CompletedProcess[str]) -> str:
 def test_an_event_is_found_by_position_and_by_id(run: Run, reference: str) -> None:
     whole = run("replay", "--hash", "--limit", "1").stdout
     assert succeeded(run("show", reference)) == whole
-    assert json.loads(succeeded(run("show", reference, "-o", "json"))) == [json.loads(whole)]
+    assert json.loads(succeeded(run("show", reference, "-o", "json"))) == json.loads(whole)
     assert succeeded(run("show", reference, "-o", "raw")) == '{"n": 1.50}\n'
 
 

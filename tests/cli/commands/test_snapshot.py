@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +30,29 @@ on."*".add = { n = 2 }
 """
 
 
-@pytest.fixture
-def run(esctl: Run, log_path: Path, tmp_path: Path) -> Run:
-    """Run esctl on a log with three orders, of which one is closed and one is long, a payment and a cart."""
-
-    def on_log(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, "-l", str(log_path), **options)
-
-    (tmp_path / "model.toml").write_text(MODEL, encoding="utf-8")
-    with open_log(log_path, write=True) as log:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log with three orders (one closed, one long), a payment and a cart; it is copied, never used."""
+    folder = tmp_path_factory.mktemp("snapshot")
+    (folder / "model.toml").write_text(MODEL, encoding="utf-8")
+    with open_log(folder / "log.db", write=True, create=True) as log:
         for stream, type_ in (
             ("order-1", "Placed"), ("order-1", "Closed"), ("order-2", "Placed"), ("order-3", "Placed"),
             ("order-3", "Paid"), ("order-3", "Sent"), ("pay-1", "Paid"), ("cart-1", "Filled"),
         ):  # fmt: skip
             log.append(stream, type_, {"a": 1})
-        log.apply_model(tmp_path / "model.toml")
+        log.apply_model(folder / "model.toml")
+    return folder / "log.db"
+
+
+@pytest.fixture
+def run(esctl: Run, made: Path, log_path: Path) -> Run:
+    """Run esctl on such a log of this test's own."""
+
+    def on_log(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return esctl(*arguments, "-l", str(log_path), **options)
+
+    shutil.copy(made, log_path)
     return on_log
 
 
@@ -56,9 +66,9 @@ def streams(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 def alter(file: Path, sql: str) -> None:
-    """Change a database by another program."""
-    code = "import sqlite3,sys;c=sqlite3.connect(sys.argv[1]);c.executescript(sys.argv[2]);c.commit();c.close()"
-    subprocess.run([sys.executable, "-c", code, str(file), sql], check=True)
+    """Change a database as another program would; nobody has it open meanwhile."""
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(sql)
 
 
 # take

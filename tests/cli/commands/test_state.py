@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -45,22 +46,30 @@ no_function = 1
 """
 
 
-@pytest.fixture
-def run(esctl: Run, log_path: Path, tmp_path: Path) -> Run:
-    """Run esctl on a log with two orders and something that no aggregate covers."""
-
-    def on_log(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, env={"ESCTL_LOG": str(log_path), **(env or {})}, **options)
-
-    (tmp_path / "model.toml").write_text(MODEL, encoding="utf-8")
-    (tmp_path / "shop.py").write_text(REDUCER, encoding="utf-8")
-    with open_log(log_path, write=True) as log:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log with two orders and something that no aggregate covers; it is copied, never used."""
+    folder = tmp_path_factory.mktemp("state")
+    (folder / "model.toml").write_text(MODEL, encoding="utf-8")
+    with open_log(folder / "log.db", write=True, create=True) as log:
         log.append("order-1", "Placed", {"total": 5}, time="2026-01-01T00:00:00Z")
         log.append("order-2", "Placed", {"total": 7}, time="2026-01-03T00:00:00Z")
         log.append("order-1", "Paid", {"amount": 5}, time="2026-01-02T00:00:00Z")
         log.append("cart-1", "Filled", {"a": 1, "b": {"c": 2}})
         log.append("cart-1", "Emptied", {"a": None, "b": {"d": 3}})
-        log.apply_model(tmp_path / "model.toml")
+        log.apply_model(folder / "model.toml")
+    return folder / "log.db"
+
+
+@pytest.fixture
+def run(esctl: Run, made: Path, log_path: Path, tmp_path: Path) -> Run:
+    """Run esctl on such a log of this test's own."""
+
+    def on_log(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+        return esctl(*arguments, env={"ESCTL_LOG": str(log_path), **(env or {})}, **options)
+
+    shutil.copy(made, log_path)
+    (tmp_path / "shop.py").write_text(REDUCER, encoding="utf-8")
     return on_log
 
 
@@ -165,7 +174,15 @@ def test_raw_is_the_state_alone(run: Run) -> None:
     assert len(run("state", "order-1", "--each", "-o", "raw").stdout.splitlines()) == 2
 
 
-def test_json_is_an_array_of_what_ndjson_prints(run: Run) -> None:
+@pytest.mark.parametrize("options", [[], ["--explain"], ["--fields", "stream,state.status"]])
+def test_a_single_state_is_one_object_in_json(run: Run, options: list[str]) -> None:
+    single = run("state", "order-1", *options, "-o", "json")
+    assert [json.loads(single.stdout)] == told(run("state", "order-1", *options))
+
+
+def test_states_are_an_array_in_json_of_what_ndjson_prints(run: Run) -> None:
+    every = ("state", "--all", "--aggregate", "order")
+    assert json.loads(run(*every, "-o", "json").stdout) == told(run(*every))
     assert json.loads(run("state", "order-1", "--each", "-o", "json").stdout) == told(run("state", "order-1", "--each"))
 
 

@@ -222,7 +222,7 @@ def test_a_run_that_a_signal_ends_dies_of_it_and_leaves_nothing(
     command = [ESCTL, "upcast", "rewrite", "--to", "new.db", "--yes", "-q"]
     environment = {**os.environ, "ESCTL_LOG": str(log_path)}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE) as process:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not [path for path in tmp_path.iterdir() if path.name.startswith(".new.db")]:
             assert time.monotonic() < deadline
             time.sleep(0.005)

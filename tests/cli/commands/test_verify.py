@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from esctl import open_log
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -30,20 +35,30 @@ def run(esctl: Run, log_path: Path) -> Run:
     return on_log
 
 
+@pytest.fixture(scope="module")
+def thirty(empty_log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log of thirty events in several transactions, which tests copy."""
+    path = tmp_path_factory.mktemp("thirty") / "log.db"
+    shutil.copy(empty_log, path)
+    given = [json.loads(line) for line in EVENTS.splitlines()]
+    with open_log(path, write=True) as log:
+        for first in range(0, len(given), 7):
+            log.append_all(given[first : first + 7])
+    return path
+
+
 @pytest.fixture
-def log(run: Run, log_path: Path) -> Path:
+def log(thirty: Path, log_path: Path) -> Path:
     """A log of thirty events."""
-    assert run("append", "--batch", "7", input=EVENTS).returncode == 0
+    shutil.copy(thirty, log_path)
     return log_path
 
 
 def alter(file: Path, sql: str) -> None:
-    """Change a database by another program, which knows nothing of the log's rules."""
-    code = (
-        "import sqlite3,sys;c=sqlite3.connect(sys.argv[1]);c.execute('pragma ignore_check_constraints = 1');"
-        "c.executescript(sys.argv[2]);c.commit();c.close()"
-    )
-    subprocess.run([sys.executable, "-c", code, str(file), sql], check=True)
+    """Change a database that nobody has open, against the log's rules."""
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("pragma ignore_check_constraints = 1")
+        connection.executescript(sql)
 
 
 def report(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -70,7 +85,7 @@ def test_an_empty_log_is_whole(run: Run) -> None:
     "change",
     [
         "data = '{\"i\":8}'",
-        "data = '{\"i\":7}'",
+        "data = '{\"i\": 7}'",
         "data = '{'",
         "data = null",
         "data = cast(x'22ff22' as text)",
@@ -267,12 +282,13 @@ def test_a_log_that_others_write_to_is_whole(run: Run, log: Path) -> None:
         try:
             assert writer.stdout is not None
             writer.stdout.readline()
-            counts = []
+            counts = [30]
             for options in ([], ["--quick"], [], ["--quick"]):
+                while run("head").stdout.startswith(f"{counts[-1]}:"):
+                    assert writer.poll() is None  # it is in the middle of it
                 done = run("verify", *options)
                 assert (done.returncode, done.stderr) == (0, "")
                 counts.append(report(done)["events"])
         finally:
             writer.kill()
-    assert counts == sorted(counts)
-    assert counts[-1] > 30
+    assert counts == sorted(set(counts))

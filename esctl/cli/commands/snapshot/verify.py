@@ -36,7 +36,8 @@ def command(
         report = keeping.verify(log, streams or None, sample)
         output.listed(report.differences, shared.rendering, names=VERIFIED)
     if not shared.quiet:
-        output.say(f"{report.checked} snapshots verified, {report.stale} stale ones left out")
+        plural = "" if report.checked == 1 else "s"
+        output.say(f"{report.checked} snapshot{plural} verified, {report.stale} stale left out")
     if report.differences:
         raise VerificationError(
             f"{report.wrong} snapshots are not what their streams add up to",
