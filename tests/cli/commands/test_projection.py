@@ -510,6 +510,11 @@ def test_a_run_brings_all_to_the_head_and_tells_how_far_it_went(run: Run) -> Non
     assert [record["read"] for record in run("projection", "run").records] == [0, 0, 0]
 
 
+def test_a_quiet_run_is_done_and_prints_nothing(run: Run) -> None:
+    assert run("projection", "run", "-q") == (0, "", "")
+    assert {record["position"] for record in run("projection", "list").records} == {HEAD}
+
+
 def test_a_run_of_some_leaves_the_others(run: Run) -> None:
     records = run("projection", "run", "daily_revenue", "daily_revenue", "customer_orders").records
     assert [record["projection"] for record in records] == ["daily_revenue", "customer_orders"]

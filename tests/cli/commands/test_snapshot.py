@@ -74,6 +74,13 @@ def alter(file: Path, sql: str) -> None:
 # take
 
 
+def test_quiet_takes_and_prunes_without_a_receipt(run: Run) -> None:
+    assert run("snapshot", "take", "order-3", "pay-1", "-q").stdout == ""
+    assert streams(run("snapshot", "list")) == ["order-3", "pay-1"]
+    assert run("snapshot", "prune", "--keep", "0", "-q").stdout == ""
+    assert streams(run("snapshot", "list")) == []
+
+
 def test_a_snapshot_that_is_taken_is_told_and_listed(run: Run) -> None:
     (taken,) = records(run("snapshot", "take", "order-3"))
     assert tuple(taken) == COLUMNS
@@ -178,7 +185,7 @@ def test_sound_snapshots_verify(run: Run) -> None:
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "4 snapshots verified, 0 stale ones left out\n"
     assert run("snapshot", "verify", "-q").stderr == ""
-    assert run("snapshot", "verify", "order-1").stderr.startswith("1 snapshots verified")
+    assert run("snapshot", "verify", "order-1").stderr.startswith("1 snapshot verified")
 
 
 def test_a_snapshot_that_was_altered_is_found_and_never_used(run: Run, log_path: Path) -> None:

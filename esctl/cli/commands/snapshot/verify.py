@@ -37,7 +37,7 @@ def command(
         output.listed(report.differences, shared.rendering, names=VERIFIED)
     if not shared.quiet:
         plural = "" if report.checked == 1 else "s"
-        output.say(f"{report.checked} snapshot{plural} verified, {report.stale} stale left out")
+        output.say(f"{report.checked} snapshot{plural} verified, {report.stale} stale ones left out")
     if report.differences:
         raise VerificationError(
             f"{report.wrong} snapshots are not what their streams add up to",
