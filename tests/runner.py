@@ -86,7 +86,8 @@ def serve(descriptor: int) -> None:
         request = json.loads(_received(connection, int.from_bytes(size)))
         child = os.fork()
         if not child:
-            _become(*request, streams)
+            arguments, cwd, env = request
+            _become(arguments, cwd, env, streams)
         for stream in streams:
             os.close(stream)
         connection.sendall(os.waitpid(child, 0)[1].to_bytes(SIZE))

@@ -76,4 +76,5 @@ def run(log: EventLog, descriptor: int, lacking: Defaults, options: Options, sha
         if not options.receipts:
             output.acknowledge({**tally.record(), **without_rules}, shared.rendering)
     if tally.invalid:
-        raise RefusedError(f"{tally.invalid} lines were skipped", why="they are reported above; all others are stored")
+        lines = "1 line was" if tally.invalid == 1 else f"{tally.invalid} lines were"
+        raise RefusedError(f"{lines} skipped", why="what was wrong is reported above; all others are stored")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from esctl import output
 from esctl.cli import overview, typer_app
+from esctl.cli.commands import version
 from esctl.cli.parse import HELP, MalformedError
 from esctl.cli.table import COMMANDS, GROUPS
 from esctl.errors import UsageError
@@ -33,6 +34,8 @@ def _without_command(group: str, words: Sequence[str]) -> int:
     text = overview.group(group) if group else overview.commands()
     if any(word in HELP for word in words):
         return _printed(text)
+    if not group and {"-V", "--version"} & set(words):  # behind other options; alone it is the command
+        return _printed(version.text())
     typer_app.check_shared(group, words)
     output.say(text.rstrip("\n"))
     return UsageError.exit_code

@@ -17,6 +17,11 @@ EXAMPLES = """Examples:
 def command(shared: Shared) -> None:
     """Print the version of esctl, and the storage version of its logs."""
     if shared.format in ("auto", "raw", "table"):
-        output.text(f"esctl {__version__} (storage version {STORAGE_VERSION})\n")
+        output.text(text())
     else:
         output.one({"version": __version__, "storage_version": STORAGE_VERSION}, shared.format)
+
+
+def text() -> str:
+    """Both versions as a line."""
+    return f"esctl {__version__} (storage version {STORAGE_VERSION})\n"

@@ -37,3 +37,7 @@ def test_the_storage_version_is_that_of_a_new_log(esctl: Run) -> None:
 def test_it_takes_no_arguments(esctl: Run) -> None:
     done = esctl("version", "1")
     assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_the_version_is_printed_behind_other_options_too(esctl: Run) -> None:
+    assert esctl("-q", "--version").stdout == esctl("version").stdout != ""
