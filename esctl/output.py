@@ -169,12 +169,18 @@ def _separated(header: Sequence[str], values: Iterable[Sequence[object]], format
         buffer = io.StringIO(newline="")
         writer = csv.writer(buffer, delimiter="\t" if format_ == "tsv" else ",", lineterminator="\r\n")
         for row in chain((header,), values):
-            writer.writerow([_defused(value) for value in row] if Settings.safe_csv else row)
+            cells = [_cell(value) for value in row]
+            writer.writerow([_defused(cell) for cell in cells] if Settings.safe_csv else cells)
             yield f"{buffer.getvalue()[:-2]}\n".encode()  # written with CRLF, so that a CR in a cell is quoted
             buffer.seek(0)
             buffer.truncate()
 
     write(chunks())
+
+
+def _cell(value: object) -> object:
+    """What no cell of CSV can hold, as JSON: truth values, lists and objects."""
+    return _json_text(value) if isinstance(value, bool | list | tuple | dict) else value
 
 
 def _defused(value: object) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,12 @@ from tests import fixes, runner
 # A rule holds however slow the machine is; what fails is printed so that it can be run again.
 settings.register_profile("esctl", deadline=None, print_blob=True)
 settings.load_profile("esctl")
+
+# Commands that the tests start have signals as at a terminal, whoever runs the tests: a shell's background job ignores
+# SIGINT, and so would they.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 ESCTL = Path(sys.executable).with_name("esctl")
 SHARED = Path(__file__).parents[2] / "shared" / "data"

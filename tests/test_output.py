@@ -211,8 +211,8 @@ RENDERED = {
     "table": """position 1 · stream o"1\\x1b · duplicate no · id -
 position 22 · stream é,\\t · duplicate yes · id x
 """,
-    "csv": 'position,stream,duplicate,id\n1,"o""1\x1b",False,\n22,"é,\t",True,x\n',
-    "tsv": 'position\tstream\tduplicate\tid\n1\t"o""1\x1b"\tFalse\t\n22\t"é,\t"\tTrue\tx\n',
+    "csv": 'position,stream,duplicate,id\n1,"o""1\x1b",false,\n22,"é,\t",true,x\n',
+    "tsv": 'position\tstream\tduplicate\tid\n1\t"o""1\x1b"\tfalse\t\n22\t"é,\t"\ttrue\tx\n',
 }
 
 

@@ -332,9 +332,10 @@ def test_an_hour_is_one_of_the_local_day(text: str, zone: Zone) -> None:
 def test_an_hour_on_the_other_side_of_a_change_of_the_clocks_has_the_offset_it_had(zone: Zone) -> None:
     now = datetime.now(UTC)
     late = now.hour >= 12
-    change, hour, expected = (3, "01:00", 1) if late else (20, "22:00", 21)
+    change, hour, expected = (3, "01:00", 2) if late else (20, "22:00", 21)
     today = now.timetuple().tm_yday - 1
-    zone(f"STD0DST,{today}/{change},{(today + 100) % 365}/3")
+    names = "STD1DST" if late else "STD0DST"  # the offset now is 0, so that the local day is today
+    zone(f"{names},{today}/{change},{(today + 100) % 365}/3")
     assert moment_of(hour) == now.replace(hour=expected, minute=0, second=0, microsecond=0)
 
 

@@ -110,6 +110,8 @@ def _translated(error: BaseException, argv: Sequence[str]) -> EsctlError:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EFBIG):
         output.silence()
         return UnavailableError("cannot write to stdout", why=error.strerror or "")
+    if isinstance(error, MemoryError):
+        return UnavailableError("there is not enough memory")
     if isinstance(error, UnicodeEncodeError) and any(not _is_unicode(argument) for argument in argv):
         return UsageError("an argument is not valid UTF-8", why="names and paths are text in UTF-8")
     return EsctlError(

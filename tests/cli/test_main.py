@@ -24,11 +24,6 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 ESCTL = str(Path(sys.executable).with_name("esctl"))
 COMMANDS = ("init", "append", "replay", "head", "verify", "backup", "migrate", "help")
-# Runs the rest of its arguments with signals as a shell at a terminal would have them, whoever runs the tests.
-PLAIN = (
-    "import os,signal,sys;signal.signal(signal.SIGINT,signal.SIG_DFL);signal.signal(signal.SIGTERM,signal.SIG_DFL);"
-    "os.execv(sys.argv[1],sys.argv[1:])"
-)
 LINE = b'{"stream":"s","type":"T"}\n'
 
 
@@ -309,25 +304,40 @@ def test_quiet_leaves_data_and_errors_and_no_receipts(run: Run) -> None:
     assert done.stderr.startswith("error: ")
 
 
-def test_what_nobody_foresaw_exits_1_and_says_that_it_is_a_bug(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "csv.py").write_text('raise RuntimeError("the unforeseen")\n', encoding="utf-8")
-    broken = {"PYTHONPATH": f"{tmp_path / 'broken'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)}
+@pytest.fixture
+def broken(run: Run, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `replay -o csv` in a new interpreter that finds, where csv would be, a module that does this."""
     run("append", "s", "T")
+    (tmp_path / "broken").mkdir()
+    path = f"{tmp_path / 'broken'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)
 
-    def process(*words: str) -> subprocess.CompletedProcess[str]:
-        """A new interpreter, which finds a broken module where csv would be."""
-        env = environment(tmp_path / "log.db", **broken)
-        return subprocess.run([ESCTL, *words], env=env, capture_output=True, text=True, check=False)
+    def process(does: str, *words: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "broken" / "csv.py").write_text(f"{does}\n", encoding="utf-8")
+        command = [ESCTL, "replay", "-o", "csv", *words]
+        env = environment(tmp_path / "log.db", PYTHONPATH=path)
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
-    done = process("replay", "-o", "csv")
+    return process
+
+
+def test_what_nobody_foresaw_exits_1_and_says_that_it_is_a_bug(
+    broken: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    does = 'raise RuntimeError("the unforeseen")'
+    done = broken(does)
     assert (done.returncode, done.stdout) == (1, "")
     assert "RuntimeError: the unforeseen" in done.stderr
     assert "this is a bug in esctl" in done.stderr
     assert "Traceback" not in done.stderr
-    assert "Traceback" in process("replay", "-o", "csv", "--debug").stderr
-    error = json.loads(process("replay", "-o", "csv", "--error-format", "json").stderr)
+    assert "Traceback" in broken(does, "--debug").stderr
+    error = json.loads(broken(does, "--error-format", "json").stderr)
     assert (error["error"], error["exit"]) == ("failure", 1)
+
+
+def test_too_little_memory_exits_8_and_is_no_bug(broken: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = broken("raise MemoryError")
+    assert (done.returncode, done.stdout) == (8, "")
+    assert done.stderr == "error: there is not enough memory\n"
 
 
 # Pipes and outputs that close
@@ -419,7 +429,7 @@ def test_an_output_that_takes_no_more_is_unavailable(run: Run, log_path: Path, c
 def started(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """A run of esctl with pipes at both ends."""
     process = subprocess.Popen(
-        [sys.executable, "-c", PLAIN, ESCTL, *arguments],
+        [ESCTL, *arguments],
         env=environment(log),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -563,7 +573,7 @@ def test_ctrl_c_stops_a_shell_loop(run: Run, log_path: Path) -> None:
     script = 'for i in 1 2 3; do "$0" append --receipts; echo "went on after $i"; done; echo done'
     bash = "/bin/bash" if Path("/bin/bash").exists() else "/usr/bin/bash"
     with subprocess.Popen(
-        [sys.executable, "-c", PLAIN, bash, "-c", script, ESCTL],
+        [bash, "-c", script, ESCTL],
         env=environment(log_path),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -44,13 +44,8 @@ STATUS = [
 RUN = ["projection", "version", "position", "read", "switched"]
 CELLS = ["table", "change", "key", "column", "before", "after"]
 HEAD = 419  # of the sample's log, its model applied
-# Runs the rest of its arguments with signals as a shell at a terminal would have them, whoever runs the tests.
-PLAIN = (
-    "import os,signal,sys;signal.signal(signal.SIGINT,signal.SIG_DFL);signal.signal(signal.SIGTERM,signal.SIG_DFL);"
-    "os.execv(sys.argv[1],sys.argv[1:])"
-)
-# As well, with the terminal on stdin as the one whose Ctrl-C is for the process.
-ON_TERMINAL = f"import fcntl,termios;fcntl.ioctl(0,termios.TIOCSCTTY,0);{PLAIN}"
+# Runs the rest of its arguments with the terminal on stdin as the one whose Ctrl-C is for the process.
+ON_TERMINAL = "import fcntl,os,sys,termios;fcntl.ioctl(0,termios.TIOCSCTTY,0);os.execv(sys.argv[1],sys.argv[1:])"
 
 
 class Done(NamedTuple):
@@ -913,7 +908,7 @@ def test_a_note_about_what_a_function_keeps_names_what_helps(reduced: Run) -> No
 
 
 def test_following_takes_events_as_they_come_and_ends_by_the_signal(log: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", PLAIN, str(ESCTL), "projection", "run", "--follow", "-l", str(log)]
+    command = [str(ESCTL), "projection", "run", "--follow", "-l", str(log)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env=environment(), text=True
     ) as following:
@@ -938,7 +933,7 @@ def test_following_takes_events_as_they_come_and_ends_by_the_signal(log: Path, t
 def test_following_stops_one_that_fails_and_goes_on_with_the_others(fragile: Run, tmp_path: Path) -> None:
     del fragile
     path = tmp_path / "fragile.db"
-    command = [sys.executable, "-c", PLAIN, str(ESCTL), "projection", "run", "--follow", "-l", str(path)]
+    command = [str(ESCTL), "projection", "run", "--follow", "-l", str(path)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env=environment(), text=True
     ) as following:

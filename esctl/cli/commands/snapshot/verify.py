@@ -40,7 +40,7 @@ def command(
         output.say(f"{report.checked} snapshot{plural} verified, {report.stale} stale ones left out")
     if report.differences:
         raise VerificationError(
-            f"{report.wrong} snapshots are not what their streams add up to",
+            f"{report.wrong} of {report.checked} snapshots: not what the stream adds up to",
             why="they are never used where their hash tells; others may have given wrong states",
             fix="esctl snapshot prune",
         )
