@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,7 +35,7 @@ class Command(TyperCommand):
         """Plain text; the shared options are one line."""
         self.format_usage(ctx, formatter)
         self.format_help_text(ctx, formatter)
-        formatter.write(f"\n{self.examples}\n")
+        formatter.write(f"\n{_laid(self.examples)}\n")
         own = [param for param in self.params if param not in self.shared]
         for title, kind in (("Arguments", TyperArgument), ("Options", TyperOption)):
             rows = [row for param in own if isinstance(param, kind) and (row := param.get_help_record(ctx))]
@@ -43,9 +44,22 @@ class Command(TyperCommand):
                     formatter.write_dl(rows)
         formatter.write("\nOptions of every command, such as --log, -o and -q: esctl help options\n")
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Arguments under their own names: Typer writes {STREAM} where one is required, which no shell would take."""
+        return [piece.removeprefix("{").removesuffix("}") for piece in super().collect_usage_pieces(ctx)]
+
     def get_help(self, ctx: Any) -> str:
         """Typer asks for this where a command line has --help, and would print it."""
         raise HelpAsked(super().get_help(ctx) + "\n")
+
+
+def _laid(examples: str) -> str:
+    """Examples, each in one line; where that has no room, what is said of it comes beneath."""
+    lines = (
+        line if len(line) <= WIDTH else re.sub(r"(?<=\S) {2,}", "\n      ", line, count=1)
+        for line in examples.splitlines()
+    )
+    return "\n".join(lines)
 
 
 def command(verb: str) -> Command:
@@ -116,7 +130,8 @@ def _complaint(error: Any, verb: str, options: Sequence[Option]) -> UsageError:
     message = " ".join(message.partition(" Did you mean")[0].partition(" (Possible options")[0].split()).rstrip(".")
     known = [flag for option in options for flag in option.flags if flag.startswith("--")]
     wrong = getattr(error, "option_name", "") if hasattr(error, "possibilities") else ""
-    near = difflib.get_close_matches(wrong, known, 3, 0.65)
+    # Without the dashes, which every option has: --match is not like --utc.
+    near = [f"--{name}" for name in difflib.get_close_matches(wrong[2:], [flag[2:] for flag in known], 3, 0.65)]
     return UsageError(
         message[0].lower() + message[1:],
         why=f"did you mean {' or '.join(near)}?" if near else "",

@@ -26,11 +26,19 @@ def test_help_of_a_command_shows_examples_before_its_own_options_and_names_where
 
 
 @pytest.mark.parametrize("verb", COMMANDS)
-def test_help_of_a_command_fits_80_columns_but_for_its_examples(verb: str) -> None:
-    before, _, rest = typer_app.help_of(verb).partition("\nExamples:\n")
-    _, _, behind = rest.partition("\n\n")
-    assert [line for line in (before + behind).splitlines() if len(line) > 80] == []
-    assert [line for line in rest.splitlines() if len(line) > 110] == []
+def test_help_of_a_command_fits_80_columns_but_for_commands_that_are_longer(verb: str) -> None:
+    lines = typer_app.help_of(verb).splitlines()
+    examples = lines.index("Examples:")
+    for line in lines[:examples] + lines[lines.index("", examples) :]:
+        assert len(line) <= 80
+    for line in lines[examples : lines.index("", examples)]:
+        assert len(line) <= (110 if line.startswith("  ") and line[2:3] != " " and "   " not in line.strip() else 80)
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_usage_names_arguments_as_the_rest_of_the_help_does(verb: str) -> None:
+    usage, _, _ = typer_app.help_of(verb).partition("\n\n")
+    assert not set("{}") & set(usage)
 
 
 def test_the_shared_options_are_explained_once() -> None:
@@ -44,7 +52,7 @@ def test_the_shared_options_are_explained_once() -> None:
     [
         ("replay", ["--limitt", "3"], "no such option: --limitt", "did you mean --limit?"),
         ("bisect", ["--fields", "a"], "no such option: --fields", ""),
-        ("head", ["--formatt", "json"], "no such option: --formatt", "did you mean --format or --error-format?"),
+        ("head", ["--formatt", "json"], "no such option: --formatt", "did you mean --format?"),
         ("diff", [], "missing argument 'STREAM'", ""),
         ("completion", ["tcsh"], "'tcsh' is not one of 'bash', 'zsh', 'fish'", ""),
         ("replay", ["a", "b"], "got unexpected extra argument(s) (b)", ""),
