@@ -11,6 +11,7 @@ import sqlite3
 import sys
 import uuid
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 from sqlite_utils import Database, Migrations  # noqa: TID253 - this is its home
@@ -210,12 +211,13 @@ def _apply(connection: sqlite3.Connection, log_id: str) -> None:
     connection.execute(f"pragma user_version = {STORAGE_VERSION}")
 
 
-def schema() -> list[tuple[str, str, str, bytes]]:
+@cache
+def schema() -> tuple[tuple[str, str, str, bytes], ...]:
     """What every log has: name, type, table and statement of each table, index and view."""
     with closing(sqlite3.connect(":memory:")) as connection:
         migrations.apply(Database(connection))
         sql = "select name, type, tbl_name, cast(sql as blob) from sqlite_schema where name not like 'sqlite_stat%'"
-        return connection.execute(sql).fetchall()
+        return tuple(connection.execute(sql))
 
 
 def pending(path: Path) -> list[str]:
