@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,20 +39,24 @@ def environment(**changes: str) -> dict[str, str]:
     return {**kept, "TZ": "UTC", "COLUMNS": "120", **changes}
 
 
-@pytest.fixture(scope="session")
-def empty_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A log to be copied: making one takes 30 times as long."""
-    path = tmp_path_factory.mktemp("empty") / "log.db"
-    migrations.create(path)
+def write_empty_log(path: Path) -> Path:
+    """Write a copy of one empty log: making one takes 30 times as long."""
+    path.write_bytes(_empty_log())
     return path
+
+
+@cache
+def _empty_log() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log.db"
+        migrations.create(path)
+        return path.read_bytes()
 
 
 @pytest.fixture
-def log_path(empty_log: Path, tmp_path: Path) -> Path:
+def log_path(tmp_path: Path) -> Path:
     """An empty log."""
-    path = tmp_path / "log.db"
-    shutil.copy(empty_log, path)
-    return path
+    return write_empty_log(tmp_path / "log.db")
 
 
 @pytest.fixture

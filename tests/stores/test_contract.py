@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,9 +23,9 @@ from esctl.errors import ConflictError
 from esctl.events import Event, Expect, NewEvent
 from esctl.log import RunExpectation
 from esctl.query import Query
-from esctl.stores import migrations
 from esctl.stores.base import Form, Receipt, Store
 from esctl.stores.sqlite import SqliteStore
+from tests.conftest import write_empty_log
 
 
 class Open(Protocol):
@@ -38,18 +37,8 @@ class Open(Protocol):
 Engine = Callable[[Path], Open]
 
 
-@cache
-def _empty() -> bytes:
-    """An empty log's file: making one takes 30 times as long as writing this."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "log.db"
-        migrations.create(path)
-        return path.read_bytes()
-
-
 def sqlite(folder: Path) -> Open:
-    path = folder / "log.db"
-    path.write_bytes(_empty())
+    path = write_empty_log(folder / "log.db")
 
     def open_(*, write: bool = True) -> Store:
         return SqliteStore(path, write=write)

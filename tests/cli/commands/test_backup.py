@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from esctl import open_log
+from tests.conftest import write_empty_log
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -38,10 +39,9 @@ def run(esctl: Run, log_path: Path) -> Run:
 
 
 @pytest.fixture(scope="module")
-def large(empty_log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A log of many events, which tests copy."""
-    path = tmp_path_factory.mktemp("large") / "log.db"
-    shutil.copy(empty_log, path)
+    path = write_empty_log(tmp_path_factory.mktemp("large") / "log.db")
     with open_log(path, write=True) as log:
         log.append_all({"stream": f"s-{i % 10}", "type": "T", "data": {"i": i, "x": "x" * 50}} for i in range(COUNT))
     return path

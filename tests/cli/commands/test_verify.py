@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from esctl import open_log
+from tests.conftest import write_empty_log
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -36,10 +37,9 @@ def run(esctl: Run, log_path: Path) -> Run:
 
 
 @pytest.fixture(scope="module")
-def thirty(empty_log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def thirty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A log of thirty events in several transactions, which tests copy."""
-    path = tmp_path_factory.mktemp("thirty") / "log.db"
-    shutil.copy(empty_log, path)
+    path = write_empty_log(tmp_path_factory.mktemp("thirty") / "log.db")
     given = [json.loads(line) for line in EVENTS.splitlines()]
     with open_log(path, write=True) as log:
         for first in range(0, len(given), 7):
