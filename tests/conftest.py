@@ -40,7 +40,7 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def write_empty_log(path: Path) -> Path:
-    """Write a copy of one empty log: making one takes 30 times as long."""
+    """Write a copy of one empty log: making one takes 30 times as long. All copies have the same `log_id`."""
     path.write_bytes(_empty_log())
     return path
 

@@ -24,7 +24,7 @@ from esctl.marks import set_mark
 from esctl.plan import Draft, apply
 from esctl.points import query_of
 from esctl.query import Query
-from esctl.stores import migrations
+from tests.conftest import write_empty_log
 
 ORDER = """
 [aggregate.order]
@@ -51,7 +51,7 @@ def fresh() -> Iterator[EventLog]:
     """A new log, open for writing."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.db"
-        migrations.create(path)
+        write_empty_log(path)
         with EventLog(path, write=True) as log:
             yield log
 

@@ -16,7 +16,7 @@ from esctl import aggregates, archive, archiving, copies, erasure, keeping, segm
 from esctl.events import NewEvent
 from esctl.log import EventLog
 from esctl.query import Query
-from esctl.stores import migrations
+from tests.conftest import write_empty_log
 
 STREAMS = ("a-1", "a-2", 'b "é"')
 FOLDERS = st.sampled_from([None, None, "cold", "ice"])
@@ -37,7 +37,7 @@ class Archived(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        migrations.create(self.path)
+        write_empty_log(self.path)
         self.log = EventLog(self.path, write=True, bulk=True)
 
     def teardown(self) -> None:

@@ -27,9 +27,8 @@ from esctl.events import NewEvent
 from esctl.log import EventLog
 from esctl.plan import Draft, apply
 from esctl.query import Query
-from esctl.stores import migrations
 from esctl.stores.base import Form
-from tests.conftest import Esctl, environment
+from tests.conftest import Esctl, environment, write_empty_log
 
 # A log with everything in it that is read in a way of its own
 
@@ -103,7 +102,7 @@ def put(log: EventLog, *events: NewEvent) -> None:
 def build(path: Path) -> None:
     """Write the log: events, two models, marks, snapshots and erased payloads among each other."""
     chance, ids, count = Random(5), list[str](), 0
-    migrations.create(path)
+    write_empty_log(path)
     with EventLog(path, write=True) as log:
 
         def some(size: int) -> None:

@@ -21,8 +21,8 @@ from esctl.api import open_log
 from esctl.errors import ConflictError, EsctlError, UsageError
 from esctl.log import EventLog
 from esctl.query import Query
-from esctl.stores import migrations
 from esctl.verify import verify
+from tests.conftest import write_empty_log
 
 EVENTS = 50
 
@@ -47,7 +47,7 @@ with EventLog(Path(path), write=True, bulk=True) as log:
 def path(tmp_path: Path) -> Path:
     """A log of fifty events in three streams."""
     path = tmp_path / "log.db"
-    migrations.create(path)
+    write_empty_log(path)
     with open_log(path, write=True) as log:
         log.append_all(
             {"stream": f"s-{n % 3}", "type": "T", "id": f"id-{n}", "data": {"secret": f"payload-{n:03}"}}
@@ -133,7 +133,7 @@ def test_what_is_archived_is_not_among_what_could_be(log: EventLog) -> None:
 
 def test_frames_hold_a_thousand_lines_and_the_last_what_is_left(tmp_path: Path) -> None:
     path = tmp_path / "many.db"
-    migrations.create(path)
+    write_empty_log(path)
     with open_log(path, write=True) as made:
         made.append_all({"stream": "s", "type": "T", "data": {"n": n}} for n in range(2_500))
     with EventLog(path, write=True) as log:
@@ -144,7 +144,7 @@ def test_frames_hold_a_thousand_lines_and_the_last_what_is_left(tmp_path: Path) 
 
 def test_frames_of_large_payloads_are_cut_by_their_bytes(tmp_path: Path) -> None:
     path = tmp_path / "large.db"
-    migrations.create(path)
+    write_empty_log(path)
     sizes = [3_000_000, 900_000, 900_000, 5_000_000, 10, 10]
     with open_log(path, write=True) as made:
         made.append_all({"stream": "s", "type": "T", "data": "x" * size} for size in sizes)
@@ -162,7 +162,7 @@ def test_a_harder_try_makes_a_smaller_segment(tmp_path: Path) -> None:
     sizes = []
     for level in (1, 19):
         path = tmp_path / f"{level}.db"
-        migrations.create(path)
+        write_empty_log(path)
         with open_log(path, write=True) as made:
             made.append_all(
                 {"stream": "s", "type": "T", "data": {"h": hashlib.sha256(b"%d" % (n % 400)).hexdigest()}}

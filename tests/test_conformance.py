@@ -14,8 +14,8 @@ from esctl.conformance import Failure, Row
 from esctl.errors import MisfitError
 from esctl.log import EventLog
 from esctl.query import Query
-from esctl.stores import migrations
 from esctl.stores.base import SealedEvent
+from tests.conftest import write_empty_log
 
 CONVERTED = '[[event.Paid.upcast]]\nfrom = 1\nconvert = { amount = "number" }\n'
 NUMBERS = "[event.Paid.json_schema]\nproperties = { amount = { type = 'number' } }\n"
@@ -138,7 +138,7 @@ def test_exactly_the_events_that_readers_cannot_read_fail(
     amounts: list[object], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("log")
-    migrations.create(folder / "log.db")
+    write_empty_log(folder / "log.db")
     with open_log(folder / "log.db", write=True) as written:
         written.append_all({"stream": "p", "type": "Paid", "data": {"amount": amount}} for amount in amounts)
     with EventLog(folder / "log.db") as log:

@@ -13,8 +13,8 @@ from esctl.api import open_log
 from esctl.errors import UnavailableError, UsageError
 from esctl.log import EventLog
 from esctl.query import Query
-from esctl.stores import migrations
 from esctl.verify import verify
+from tests.conftest import write_empty_log
 
 MODEL = '[aggregate.a]\nstreams = "s-*"\n[aggregate.a.on.T]\nadd = { n = 1 }\n'
 EVENTS = 12
@@ -24,7 +24,7 @@ EVENTS = 12
 def path(tmp_path: Path) -> Path:
     """A log of twelve events in two streams, a model applied after the sixth, and a snapshot of each stream's end."""
     path = tmp_path / "log.db"
-    migrations.create(path)
+    write_empty_log(path)
     (tmp_path / "model.toml").write_text(MODEL)
     with open_log(path, write=True) as log:
         for n in range(1, EVENTS + 1):

@@ -24,8 +24,8 @@ from esctl.keeping import take
 from esctl.log import EventLog
 from esctl.ndjson import Defaults, parser
 from esctl.query import Query
-from esctl.stores import migrations
 from esctl.verify import verify
+from tests.conftest import write_empty_log
 
 EVENTS = 30
 MODEL = """
@@ -62,7 +62,7 @@ where = pytest.mark.parametrize("where", ["hot", "in the log", "in a folder", "h
 def path(tmp_path: Path) -> Path:
     """A log of thirty events in three streams, which its model (event 31) marks erasable."""
     path = tmp_path / "log.db"
-    migrations.create(path)
+    write_empty_log(path)
     (tmp_path / "model.toml").write_text(MODEL)
     with open_log(path, write=True) as log:
         log.append_all(
@@ -244,7 +244,7 @@ def test_no_byte_of_payload_or_salt_is_left_in_any_file(path: Path, where: str) 
 @pytest.mark.parametrize("seed", [28, 33, 35, 45])  # in which SQLite leaves a copy of a cell where it joins pages
 def test_nothing_is_left_in_pages_that_sqlite_has_balanced(tmp_path: Path, seed: int) -> None:
     random, path, events = Random(seed), tmp_path / "balanced.db", 400
-    migrations.create(path)
+    write_empty_log(path)
     with open_log(path, write=True) as made:
         made.append_all(
             {

@@ -20,8 +20,9 @@ from esctl.ingest import Options, Tally, ingest
 from esctl.log import EventLog
 from esctl.ndjson import Defaults
 from esctl.plan import Draft, apply
-from esctl.stores import migrations, sqlite_projections
+from esctl.stores import sqlite_projections
 from esctl.verify import verify
+from tests.conftest import write_empty_log
 
 _IDS = new_ids()
 # A business rule over all streams: nobody else may have the name
@@ -361,7 +362,7 @@ def test_the_rule_holds_in_a_log_that_was_rewritten(log: EventLog, tmp_path: Pat
 
 
 def test_a_log_of_a_model_without_inline_projections_never_loads_what_keeps_them(tmp_path: Path) -> None:
-    migrations.create(tmp_path / "plain.db")
+    write_empty_log(tmp_path / "plain.db")
     with EventLog(tmp_path / "plain.db", write=True) as log:
         hold(log, LATER)
         assert not log.definitions.keeps_inline

@@ -22,7 +22,7 @@ from esctl.events import Event, NewEvent, new_ids
 from esctl.log import EventLog
 from esctl.ndjson import Defaults, parser
 from esctl.query import Query
-from esctl.stores import migrations
+from tests.conftest import write_empty_log
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def fresh() -> Iterator[EventLog]:
     """A new log, open for writing."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.db"
-        migrations.create(path)
+        write_empty_log(path)
         with EventLog(path, write=True) as log:
             yield log
 
@@ -232,7 +232,7 @@ def _searched() -> list[NewEvent]:
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventLog]:
     """A log of several transactions, to be asked in every way."""
     path = tmp_path_factory.mktemp("log") / "log.db"
-    migrations.create(path)
+    write_empty_log(path)
     events = _searched()
     with EventLog(path, write=True) as log:
         in_batches(log, events, [7, 13, 1, 20])

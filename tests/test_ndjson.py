@@ -17,7 +17,7 @@ from esctl.errors import RefusedError
 from esctl.events import NewEvent
 from esctl.log import EventLog
 from esctl.ndjson import Defaults, parser
-from esctl.stores import migrations
+from tests.conftest import write_empty_log
 
 NAMED = Defaults(stream="s", type="T")
 PAYLOAD = Defaults(stream="s", type="T", payload=True)
@@ -565,7 +565,7 @@ NEAR_JSON = PIECES | st.builds(
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventLog]:
     path = tmp_path_factory.mktemp("json") / "log.db"
-    migrations.create(path)
+    write_empty_log(path)
     with EventLog(path) as log:
         yield log
 

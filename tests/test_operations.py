@@ -20,9 +20,9 @@ from esctl.errors import MisfitError
 from esctl.model import Copy, Literal, Source, Step
 from esctl.operations import payload_after, state_after
 from esctl.sql import FAIL
-from esctl.stores import migrations
 from esctl.stores.sqlite import SqliteStore
 from esctl.stores.sqlite_upcasts import fail
+from tests.conftest import write_empty_log
 
 POSITION = 7
 
@@ -31,7 +31,7 @@ POSITION = 7
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteStore]:
     """Evaluates expressions over an event; nothing is ever appended to it."""
     path = tmp_path_factory.mktemp("operations") / "log.db"
-    migrations.create(path)
+    write_empty_log(path)
     with SqliteStoreOf(path) as store:
         yield store
 

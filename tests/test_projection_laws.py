@@ -22,7 +22,8 @@ from esctl.events import NewEvent
 from esctl.log import EventLog
 from esctl.plan import Draft, apply
 from esctl.query import Query
-from esctl.stores import migrations, sqlite_projections
+from esctl.stores import sqlite_projections
+from tests.conftest import write_empty_log
 
 # Projections: each shape is its tables (as the model lists them) and its handlers
 
@@ -142,7 +143,7 @@ def batches(draw: DrawFn, least: int = 1) -> list[list[NewEvent]]:
 def empty() -> Iterator[Path]:
     """A log to make others of."""
     with tempfile.TemporaryDirectory() as folder:
-        migrations.create(Path(folder) / "empty.db")
+        write_empty_log(Path(folder) / "empty.db")
         yield Path(folder) / "empty.db"
 
 

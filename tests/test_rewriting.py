@@ -19,8 +19,8 @@ from esctl.errors import MisfitError, NotFoundError, UnavailableError, UsageErro
 from esctl.log import EventLog
 from esctl.points import query_of
 from esctl.query import Query
-from esctl.stores import migrations
 from esctl.stores.base import SealedEvent
+from tests.conftest import write_empty_log
 
 MODEL = """
 [event.Placed]
@@ -71,7 +71,7 @@ def through(events: Iterable[SealedEvent], _: int) -> Iterable[SealedEvent]:
 def made(folder: Path, events: list[dict[str, Any]], model: str = MODEL, *marks: tuple[str, str]) -> Path:
     """A log of events, appended one by one, that a model was applied to afterwards."""
     path = folder / "old.db"
-    migrations.create(path)
+    write_empty_log(path)
     (folder / "model.toml").write_text(model, encoding="utf-8")
     with open_log(path, write=True) as log:
         for event in events:
@@ -239,7 +239,7 @@ def test_a_log_without_a_model_is_copied_as_it_is(tmp_path: Path) -> None:
 
 def test_an_empty_log_becomes_an_empty_log(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
-    migrations.create(path)
+    write_empty_log(path)
     target, report = rewritten(path)
     assert (stored(target), report["events"]) == ([], 0)
 

@@ -22,7 +22,7 @@ from esctl.api import open_log
 from esctl.errors import VerificationError
 from esctl.log import EventLog
 from esctl.segments import Facts, Frame, Line
-from esctl.stores import migrations
+from tests.conftest import write_empty_log
 
 MOMENT = "2026-01-31T09:30:00.000000Z"
 
@@ -380,7 +380,7 @@ def test_a_stream_in_frames_two_and_twelve_is_in_both() -> None:
 def log(tmp_path: Path) -> EventLog:
     """A log of thirty events."""
     path = tmp_path / "log.db"
-    migrations.create(path)
+    write_empty_log(path)
     with open_log(path, write=True) as made:
         made.append_all({"stream": f"s-{n % 3}", "type": "T", "data": {"n": n}} for n in range(1, 31))
     return EventLog(path, write=True)

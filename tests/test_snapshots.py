@@ -25,6 +25,7 @@ from esctl.query import Query
 from esctl.snapshots import Bounds, digest
 from esctl.stores import migrations
 from esctl.stores.base import Snapshot
+from tests.conftest import write_empty_log
 
 _IDS = new_ids()
 
@@ -34,7 +35,7 @@ def folder() -> Iterator[Path]:
     """The path of a new, empty log."""
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "log.db"
-        migrations.create(path)
+        write_empty_log(path)
         yield path
 
 

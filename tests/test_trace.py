@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from esctl import open_log
 from esctl.log import EventLog
-from esctl.stores import migrations
 from esctl.trace import trace
+from tests.conftest import write_empty_log
 
 Metas = list[tuple[str, dict[str, Any]]]
 
@@ -21,7 +21,7 @@ Metas = list[tuple[str, dict[str, Any]]]
 def traced(path: Path, metas: Metas, of: str) -> list[tuple[int, str]]:
     """Depth and id of each event of the trace of the event `of`, in a log of events with these ids and metas."""
     if not path.exists():
-        migrations.create(path)
+        write_empty_log(path)
     with open_log(path, write=True) as written:
         written.append_all([{"stream": "s", "type": "T", "id": id_, "meta": meta} for id_, meta in metas])
     with EventLog(path) as log:

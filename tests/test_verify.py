@@ -26,6 +26,7 @@ from esctl.ndjson import Defaults, parser
 from esctl.query import Query
 from esctl.stores import migrations
 from esctl.verify import MAX_FINDINGS, Report, verify
+from tests.conftest import write_empty_log
 
 SAMPLE = Path(__file__).parents[1] / "sample_data" / "orders.ndjson"
 EVENTS = 60
@@ -189,7 +190,7 @@ an_event = st.tuples(
 def test_a_log_that_esctl_wrote_is_ok_whatever_is_in_it(batches: list[list[tuple[Any, ...]]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.db"
-        migrations.create(path)
+        write_empty_log(path)
         with EventLog(path, write=True) as log:
             for batch_number, batch in enumerate(batches):
                 events: list[NewEvent] = [

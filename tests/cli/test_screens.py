@@ -27,9 +27,8 @@ import pytest
 from esctl.log import EventLog
 from esctl.marks import set_mark
 from esctl.ndjson import Defaults, parser
-from esctl.stores import migrations
 from tests import runner
-from tests.conftest import ESCTL
+from tests.conftest import ESCTL, write_empty_log
 
 SCREENS = Path(__file__).parents[1] / "screens"
 ORDERS = Path(__file__).parents[2] / "sample_data" / "orders.ndjson"
@@ -55,7 +54,7 @@ def environment(columns: int = 120, **changes: str) -> dict[str, str]:
 
 def made(path: Path, *lines: str, marks: tuple[str, ...] = ()) -> Path:
     """A log of lines of NDJSON, with marks at its end."""
-    migrations.create(path)
+    write_empty_log(path)
     parse = parser(Defaults())
     with EventLog(path, write=True) as log:
         with log.transaction():

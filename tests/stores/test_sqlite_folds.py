@@ -15,13 +15,13 @@ from esctl.errors import EsctlError, HandlerError, MisfitError
 from esctl.events import NewEvent
 from esctl.operations import MERGE, Program, program
 from esctl.query import Query
-from esctl.stores import migrations
 from esctl.stores import sqlite_folds as folds
 from esctl.stores import sqlite_reads as reads
 from esctl.stores import sqlite_windows as windows
 from esctl.stores.base import Refused
 from esctl.stores.sqlite import SqliteStore
 from esctl.stores.sqlite_guard import Guard
+from tests.conftest import write_empty_log
 
 EVENTS = 2 * windows.WINDOW + 7
 COUNT = """
@@ -47,7 +47,7 @@ def event(n: int, stream: str = "c-1", data: str | None = None) -> NewEvent:
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stream of more than two windows among others; tests only read it."""
     path = tmp_path_factory.mktemp("folds") / "log.db"
-    migrations.create(path)
+    write_empty_log(path)
     with closing(SqliteStore(path, write=True)) as store, store.transaction():
         store.append([event(n, stream) for n in range(1, EVENTS + 1) for stream in ("c-1", "c-2")])
     return path

@@ -13,12 +13,12 @@ import pytest
 
 from esctl.events import NewEvent
 from esctl.query import Query
-from esctl.stores import migrations
 from esctl.stores import sqlite_reads as reads
 from esctl.stores import sqlite_windows as windows
 from esctl.stores.base import Form
 from esctl.stores.sqlite import SqliteStore
 from esctl.stores.sqlite_windows import Reading
+from tests.conftest import write_empty_log
 
 EVENTS = 2 * windows.WINDOW + 500
 ANOTHER = 7  # every seventh event belongs to another stream, so that a stream's versions are not the log's positions
@@ -45,7 +45,7 @@ def batch() -> list[NewEvent]:
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A log that tests of this module read, and never append to."""
     path = tmp_path_factory.mktemp("reads") / "log.db"
-    migrations.create(path)
+    write_empty_log(path)
     with closing(SqliteStore(path, write=True)) as store, store.transaction():
         store.append(batch())
     return path

@@ -21,8 +21,8 @@ from esctl.errors import MisfitError
 from esctl.events import NewEvent
 from esctl.log import EventLog
 from esctl.query import Query
-from esctl.stores import migrations
 from esctl.stores.sqlite_windows import WINDOW
+from tests.conftest import write_empty_log
 
 STREAMS = ["order-1", "order-2", 'quo"te-1', "cart", "order"]
 TYPES = ["A", "B", "C", 'D "é\\', "it's E"]
@@ -47,7 +47,7 @@ def log_of(text: str, events: list[Stored]) -> Iterator[EventLog]:
     """A log that has events, and a model that holds (the last event of it)."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.db"
-        migrations.create(path)
+        write_empty_log(path)
         with EventLog(path, write=True) as log:
             with log.transaction():
                 log.append([new(n, event) for n, event in enumerate(events, 1)])
@@ -370,7 +370,7 @@ def test_parts_come_in_their_order_and_backwards_in_reverse(large: EventLog) -> 
 
 def test_following_sees_what_reading_sees_and_then_what_comes(log_path: Path) -> None:
     events: list[Stored] = [("order-1", type_, 1, {"a": n}) for n, type_ in enumerate([*TYPES, *TYPES])]
-    migrations.create(second := log_path.with_name("second.db"))
+    write_empty_log(second := log_path.with_name("second.db"))
     with EventLog(second, write=True) as writer, EventLog(second) as reader:
         with writer.transaction():
             writer.append([new(n, event) for n, event in enumerate(events[:6], 1)])

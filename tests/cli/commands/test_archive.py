@@ -16,7 +16,7 @@ import pytest
 import zstandard  # noqa: TID253 - what any reader of segments would use
 
 from esctl.api import open_log
-from esctl.stores import migrations
+from tests.conftest import write_empty_log
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -39,7 +39,7 @@ RECORD = (
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A log of 60 events, which tests copy."""
     path = tmp_path_factory.mktemp("archive") / "esctl.db"
-    migrations.create(path)
+    write_empty_log(path)
     with open_log(path, write=True) as log:
         log.append_all({"stream": f"s-{n % 3}", "type": "T", "data": {"n": n}} for n in range(1, 61))
     return path

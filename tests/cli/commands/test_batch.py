@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 from esctl.cli import parse
 from esctl.cli.commands.batch import words_of
 from esctl.cli.declare import Shared
-from esctl.stores import migrations
 from tests import runner
-from tests.conftest import ESCTL, environment
+from tests.conftest import ESCTL, environment, write_empty_log
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 DONE = '{"exit":0}\n'
@@ -118,7 +117,7 @@ on.Placed = "insert into orders values (new.position, new.stream)"
 def test_answers_are_those_of_one_process_a_line(lines: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         log, model = Path(folder, "esctl.db"), Path(folder, "model.toml")
-        migrations.create(log)
+        write_empty_log(log)
         model.write_text(MODEL, encoding="utf-8")
         content = log.read_bytes()
         alone = [runner.run([*JSON, *shlex.split(line)], cwd=log.parent, env=environment()) for line in lines]

@@ -19,7 +19,7 @@ import pytest
 from esctl import archiving, erasure
 from esctl.api import open_log
 from esctl.log import EventLog
-from esctl.stores import migrations
+from tests.conftest import write_empty_log
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -36,7 +36,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("esctl", "hot", "outside"):
         (folder / name).mkdir()
         path = folder / name / "esctl.db"
-        migrations.create(path)
+        write_empty_log(path)
         with open_log(path, write=True) as log:
             for n in range(1, 7):
                 data, meta = {"name": f"secret-{n}", "of": f"C-{n % 3}"}, {"correlation_id": "k"}
