@@ -13,6 +13,7 @@ import re
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import zstandard  # noqa: TID253 - it stands alone
 
 HEADER = ("position", "stream", "version", "id", "type", "schema", "time", "recorded")
 ZEROS = bytes(16)
+NOT_WHOLE = (ValueError, OSError, zstandard.ZstdError)
 # header; the payload_digest; the hash that is noted, where one is; the data, if it is still there
 Row = tuple[tuple[object, ...], bytes, bytes | None, bytes | None]
 
@@ -63,8 +65,12 @@ class Walk:
 
 
 def from_file(path: str) -> str:
-    connection = sqlite3.connect(path)
-    connection.text_factory = bytes
+    with closing(sqlite3.connect(path)) as connection:
+        connection.text_factory = bytes
+        return from_tables(connection, Path(path).absolute().parent)
+
+
+def from_tables(connection: sqlite3.Connection, folder: Path) -> str:
     log_id, position, hash_ = connection.execute("select log_id, position, hash from head").fetchone()
     walk, low = Walk(genesis(log_id.decode())), 1
     segments, digests = [], {}
@@ -77,7 +83,7 @@ def from_file(path: str) -> str:
             whole = embedded(connection, log_id.decode(), first, last, digests)
         else:
             name = f"{first:012d}-{last:012d}-{digest.hex()[:16]}.ndjson.zst"
-            whole = (Path(path).absolute().parent / location.decode() / name).read_bytes()
+            whole = (folder / location.decode() / name).read_bytes()
         if sha256(whole) != digest:
             raise ValueError(f"the segment {first}-{last} has another SHA-256")
         manifest = over_segment(walk, whole)
@@ -87,7 +93,6 @@ def from_file(path: str) -> str:
             raise ValueError(f"the segment {first}-{last} has other digests than the log")
         low = last + 1
     walk.over(hot(connection, low, 2**63 - 1, digests))
-    connection.close()
     if f"{walk.position}:{walk.previous.hex()}" != f"{position}:{hash_.hex()}":
         raise ValueError("the head is not the newest event's")
     if sorted(digests) != walk.gone:
@@ -250,5 +255,5 @@ def main(arguments: list[str]) -> str:
 if __name__ == "__main__":
     try:
         sys.stdout.write(main(sys.argv[1:]) + "\n")
-    except (ValueError, OSError, zstandard.ZstdError) as error:
+    except NOT_WHOLE as error:
         sys.exit(f"not whole: {error}")

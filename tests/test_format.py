@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from operator import sub
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,19 @@ import pytest
 
 from esctl import chain
 from esctl.stores.format import APPLICATION_ID, STORAGE_VERSION
+from tests import independent_verifier, runner
+from tests.conftest import environment
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "esctl" / "help" / "format.md").read_text(encoding="utf-8")
 VERIFIER = [sys.executable, str(ROOT / "tests" / "independent_verifier.py")]
 OLD_LOGS = sorted((ROOT / "tests" / "data").glob("storage-*.db"))
-ESCTL = str(Path(sys.executable).with_name("esctl"))
 
 
 def esctl(*arguments: str, cwd: Path) -> str:
-    return subprocess.run([ESCTL, *arguments], cwd=cwd, check=True, capture_output=True, text=True).stdout
+    done = runner.run(arguments, cwd=cwd, env=environment())
+    done.check_returncode()
+    return done.stdout.decode()
 
 
 @pytest.fixture
@@ -50,11 +54,9 @@ def test_an_independent_verifier_agrees_on_the_file(shop: Path) -> None:
 
 def test_an_independent_verifier_agrees_on_the_lines(shop: Path) -> None:
     head = esctl("head", "--log", "shop.db", cwd=shop.parent)
-    connection = sqlite3.connect(shop)
-    (log_id,) = connection.execute("select log_id from head").fetchone()
-    connection.close()
     lines = esctl("replay", "--system", "--hash", "--log", "shop.db", cwd=shop.parent)
-    done = subprocess.run([*VERIFIER, "-", log_id], input=lines, check=True, capture_output=True, text=True)
+    command = [*VERIFIER, "-", log_id_of(shop)]
+    done = subprocess.run(command, input=lines, check=True, capture_output=True, text=True)
     assert done.stdout == head
 
 
@@ -90,16 +92,16 @@ def copied(archived: Path, tmp_path: Path) -> Path:
     return shutil.copytree(archived, tmp_path / "copied")
 
 
-def verified(*arguments: str, lines: str | None = None) -> str:
-    """What the independent verifier prints."""
-    return subprocess.run([*VERIFIER, *arguments], input=lines, check=True, capture_output=True, text=True).stdout
+def verified(path: Path) -> str:
+    """The head that the independent verifier finds, without a process of its own."""
+    return independent_verifier.main([str(path)]) + "\n"
 
 
-def refused(*arguments: str) -> str:
+def refused(path: Path) -> str:
     """What the independent verifier says is wrong."""
-    done = subprocess.run([*VERIFIER, *arguments], check=False, capture_output=True, text=True)
-    assert done.returncode == 1
-    return done.stderr
+    with pytest.raises(independent_verifier.NOT_WHOLE) as caught:
+        independent_verifier.main([str(path)])
+    return str(caught.value)
 
 
 def alter(log: Path, sql: str, *values: object) -> None:
@@ -118,19 +120,20 @@ def log_id_of(log: Path) -> str:
 
 
 def test_an_independent_verifier_agrees_on_a_file_with_an_archive(archived: Path) -> None:
-    assert verified(str(archived / "esctl.db")) == esctl("head", cwd=archived)
+    assert verified(archived / "esctl.db") == esctl("head", cwd=archived)
 
 
 def test_an_independent_verifier_agrees_on_the_lines_of_an_archive(archived: Path) -> None:
     lines = esctl("replay", "--system", "--hash", cwd=archived)
     assert lines.count('"digest":"') == lines.count('"erased":true') > 4
-    assert verified("-", log_id_of(archived / "esctl.db"), lines=lines) == esctl("head", cwd=archived)
+    found = independent_verifier.from_lines(log_id_of(archived / "esctl.db"), StringIO(lines))
+    assert found + "\n" == esctl("head", cwd=archived)
 
 
 def test_a_segment_in_a_folder_is_verified_alone(archived: Path) -> None:
     heads = dict(hashes_of(archived))
     files = sorted((archived / "old").iterdir())
-    assert [verified(str(file)) for file in files] == [f"{n}:{heads[n]}\n" for n in (1400, 1499)]
+    assert [verified(file) for file in files] == [f"{n}:{heads[n]}\n" for n in (1400, 1499)]
 
 
 def hashes_of(folder: Path) -> list[tuple[int, str]]:
@@ -147,13 +150,13 @@ def test_an_exported_segment_of_the_file_is_the_segment_that_the_page_says(archi
     whole = (tmp_path / "out.zst").read_bytes()
     assert hashlib.sha256(whole).digest() == noted
     assert whole.startswith(b"".join(frame for (frame,) in packed))
-    assert verified(str(tmp_path / "out.zst")).startswith("2499:")
+    assert verified(tmp_path / "out.zst").startswith("2499:")
 
 
 def test_a_moved_segment_has_the_bytes_that_it_had(copied: Path) -> None:
     before = esctl("archive", "export", "1-1400", "a.zst", cwd=copied)
     esctl("archive", "move", "1-1400", "--to", "log", cwd=copied)
-    assert verified(str(copied / "esctl.db")) == esctl("head", cwd=copied)
+    assert verified(copied / "esctl.db") == esctl("head", cwd=copied)
     esctl("archive", "export", "1-1400", "b.zst", cwd=copied)
     assert (copied / "a.zst").read_bytes() == (copied / "b.zst").read_bytes()
     assert '"segment":"1-1400"' in before
@@ -221,9 +224,8 @@ def micros(time: str) -> int:
 )  # fmt: skip
 def test_an_independent_verifier_sees_an_altered_archive(copied: Path, sql: str, says: str) -> None:
     alter(copied / "esctl.db", sql)
-    assert says in refused(str(copied / "esctl.db"))
-    done = subprocess.run([ESCTL, "verify"], cwd=copied, check=False, capture_output=True, text=True)
-    assert done.returncode == 6
+    assert says in refused(copied / "esctl.db")
+    assert runner.run(["verify"], cwd=copied, env=environment()).returncode == 6
 
 
 @pytest.mark.parametrize("at", [100, -100, -9, -5], ids=["frame", "salt", "its size", "the end"])
@@ -232,8 +234,8 @@ def test_an_independent_verifier_sees_an_altered_segment_file(copied: Path, at: 
     content = bytearray(file.read_bytes())
     content[at] ^= 1
     file.write_bytes(content)
-    assert refused(str(file)).startswith("not whole: ")
-    assert refused(str(copied / "esctl.db")) == "not whole: the segment 1-1400 has another SHA-256\n"
+    assert refused(file)
+    assert refused(copied / "esctl.db") == "the segment 1-1400 has another SHA-256"
 
 
 def test_what_the_page_says_of_a_trailer_is_where_it_says(archived: Path) -> None:
@@ -257,7 +259,7 @@ def test_zstd_prints_the_lines_of_a_segment(archived: Path) -> None:
 
 def test_a_fork_from_before_an_erasure_says_itself_what_is_gone(archived: Path, tmp_path: Path) -> None:
     esctl("fork", str(tmp_path / "fork.db"), "--until", "#2700", cwd=archived)
-    assert verified(str(tmp_path / "fork.db")) == esctl("head", "--log", "fork.db", cwd=tmp_path)
+    assert verified(tmp_path / "fork.db") == esctl("head", "--log", "fork.db", cwd=tmp_path)
     assert '"ok":true' in esctl("verify", "--log", "fork.db", cwd=tmp_path)
 
 
@@ -303,7 +305,7 @@ def test_the_page_names_every_table_and_column(shop: Path) -> None:
 def test_a_log_of_every_storage_version_can_be_migrated_and_verified(old: Path, tmp_path: Path) -> None:
     log = tmp_path / "old.db"
     shutil.copy(old, log)
-    before = subprocess.run([*VERIFIER, str(log)], check=True, capture_output=True, text=True).stdout
+    before = verified(log)
     esctl("migrate", "--yes", "--log", "old.db", cwd=tmp_path)
     assert '"ok":true' in esctl("verify", "--log", "old.db", cwd=tmp_path)
     assert esctl("head", "--log", "old.db", cwd=tmp_path) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -113,15 +114,15 @@ def imports_at_once(module: str) -> list[str]:
     return found
 
 
+@cache
 def imports_at_run_time(module: str) -> list[str]:
     """What a module ever imports, but for what is for the type checker only."""
     checked = {
-        name
+        id(inner)
         for node in ast.walk(MODULES[module])
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
         for child in node.body
         for inner in ast.walk(child)
-        for name in [id(inner)]
     }
     return [name for node in ast.walk(MODULES[module]) if id(node) not in checked for name in imported(node)]
 

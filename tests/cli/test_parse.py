@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from inspect import Parameter, signature
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -67,6 +68,7 @@ def needed(verb: str) -> list[str]:
 
 
 def spellings(option: Option) -> Iterable[list[str]]:
+    """An option in every way that it can be written, well or not."""
     for flag in option.flags:
         if option.kind == "flag":
             yield [flag]
@@ -86,13 +88,15 @@ def spellings(option: Option) -> Iterable[list[str]]:
 @pytest.mark.parametrize("verb", COMMANDS)
 def test_both_parsers_read_every_option_of_a_command_alike(verb: str) -> None:
     least, taken = needed(verb), 0
-    for option in [*options_of(verb), *shared_options()]:
-        for words in spellings(option):
-            for line in ([*words, *least], [*least, *words]):
-                expected = by_typer(verb, line)
-                assert by_table([*verb.split(), *line]) == expected, line
-                taken += expected is not None
-    assert taken > 50
+    # What all commands share is read in one place: one command sees every spelling of it, the others one an option.
+    most = None if verb == "head" else 1
+    shared = [spelling for option in shared_options() for spelling in islice(spellings(option), most)]
+    for words in [*shared, *(spelling for option in options_of(verb) for spelling in spellings(option))]:
+        for line in ([*words, *least], [*least, *words]):
+            expected = by_typer(verb, line)
+            assert by_table([*verb.split(), *line]) == expected, line
+            taken += expected is not None
+    assert taken >= 2 * len(shared_options())
 
 
 @pytest.mark.parametrize("verb", COMMANDS)
