@@ -64,7 +64,10 @@ def benchmarks(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("name", PROMISED)
+QUICK = ("append", "replay")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in PROMISED])
 def test_a_benchmark_takes_every_figure_that_it_promises(name: str, tmp_path: Path) -> None:
     done = benchmarks(name, "--events", "2000", "--rounds", "1", "--json", tmp_path / "figures.json")
     assert done.returncode == 0, done.stderr

@@ -49,12 +49,12 @@ def lines(count: int) -> str:
 # SIGKILL
 
 
-@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.slow) for part in (1, 2))])
-def test_nothing_acknowledged_is_lost_and_no_batch_is_torn_by_a_kill(part: int) -> None:
-    command = [sys.executable, str(KILL9), "--rounds", "5", "--events", "1000", "--batch", "20"]
+@pytest.mark.parametrize("rounds", [3, pytest.param(12, marks=pytest.mark.slow)])
+def test_nothing_acknowledged_is_lost_and_no_batch_is_torn_by_a_kill(rounds: int) -> None:
+    command = [sys.executable, str(KILL9), "--rounds", str(rounds), "--events", "1000", "--batch", "20"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (part, done.stderr)
-    summary = re.match(r"5 rounds \(seed \d+\): (\d) killed under way, \d+ events acknowledged, 0 lost", done.stdout)
+    assert done.returncode == 0, done.stderr
+    summary = re.match(r"\d+ rounds \(seed \d+\): (\d+) killed under way, \d+ events acknowledged, 0 lost", done.stdout)
     assert summary is not None
     assert int(summary[1]) > 0
 
