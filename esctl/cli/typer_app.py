@@ -8,13 +8,14 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
-from esctl.cli.parse import Option, options_of, shared_options
+from esctl.cli.parse import MalformedError, Option, options_of, read, shared_options
 from esctl.cli.signatures import Param, module_of, params, shared_params
 from esctl.errors import UsageError
 
@@ -111,8 +112,24 @@ def help_or_complaint(verb: str, words: Sequence[str]) -> str:
     except HelpAsked as asked:
         return str(asked)
     except typer.TyperException as error:
-        raise _complaint(error, verb, [*shared_options(), *options_of(verb)]) from error
+        complaint = _complaint(error, verb, [*shared_options(), *options_of(verb)])
+        if meant := _with_log(verb, words):
+            complaint.why, complaint.fix = "a log is named by --log", meant
+        raise complaint from error
     raise AssertionError(f"Typer finds nothing wrong with esctl {verb} {' '.join(words)}")
+
+
+def _with_log(verb: str, words: Sequence[str]) -> str:
+    """The command line with --log before a word that looks like a log's file, if that makes it well-formed."""
+    for at, word in enumerate(words):
+        if word.endswith(".db"):
+            line = [*verb.split(), *words[:at], "--log", *words[at:]]
+            try:
+                read(line)
+            except MalformedError:
+                continue
+            return shlex.join(["esctl", *line])
+    return ""
 
 
 def check_shared(group: str, words: Sequence[str]) -> None:

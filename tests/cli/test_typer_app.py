@@ -69,6 +69,24 @@ def test_a_complaint_names_what_is_wrong_and_what_may_have_been_meant(
     assert caught.value.fix == f"esctl {verb} --help"
 
 
+@pytest.mark.parametrize(
+    ("verb", "words", "fix"),
+    [
+        ("init", ["a.db"], "esctl init --log a.db"),
+        ("archive list", ["my log.db", "-q"], "esctl archive list --log 'my log.db' -q"),
+        ("replay", ["s", "a.db"], "esctl replay s --log a.db"),
+        ("head", ["a.db", "b.db"], "esctl head --help"),
+        ("head", ["--log", "a.db", "b.db"], "esctl head --log a.db --log b.db"),
+    ],
+)
+def test_a_log_that_stands_where_no_argument_does_is_offered_with_its_option(
+    verb: str, words: list[str], fix: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        typer_app.help_or_complaint(verb, words)
+    assert caught.value.fix == fix
+
+
 def test_words_before_a_command_are_complained_of_too() -> None:
     with pytest.raises(UsageError, match="--log"):
         typer_app.check_shared("", ["--log"])
