@@ -13,8 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from esctl.errors import RefusedError
-from esctl.events import part_of, whole_number
-from esctl.stores.base import SealedEvent
+from esctl.events import SealedEvent, part_of, whole_number
 
 _ATTRIBUTES = ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data")
 _RENAMED = {"correlation_id": "correlationid", "causation_id": "causationid"}

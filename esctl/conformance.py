@@ -9,9 +9,9 @@ from typing import NamedTuple
 from esctl import schemas
 from esctl.definitions import Definitions
 from esctl.errors import HandlerError, MisfitError
+from esctl.events import SealedEvent
 from esctl.log import EventLog
 from esctl.query import Query, Shape, Upcasting
-from esctl.stores.base import SealedEvent
 
 MOST_FAILURES = 100  # of one type and schema that are named
 

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from esctl import projections
-from esctl.events import ranges
+from esctl.events import Head, ranges
 from esctl.log import EventLog
 from esctl.marks import actor
-from esctl.stores.base import Head
 from esctl.stores.files import draft_of
 from esctl.verify import ERASED
 

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 
 from esctl import aggregates
 from esctl.errors import ConflictError, EsctlError, HandlerError, NotFoundError, RefusedError
-from esctl.events import NewEvent, check_expected
+from esctl.events import NewEvent, Receipt, check_expected
 from esctl.log import EventLog
 from esctl.ndjson import BOM, Defaults, parser
 from esctl.query import Query
-from esctl.stores.base import Receipt
 
 MAX_OUTPUT = 64 * 1024 * 1024  # bytes: a program that prints more has lost its way
 REFUSES = 1  # the exit status by which a program refuses

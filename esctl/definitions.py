@@ -21,7 +21,8 @@ from esctl.sql import Judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from esctl.stores.base import Receipt, Store
+    from esctl.events import Receipt
+    from esctl.stores.base import Store
 
 MAX_REMEMBERED = 65_536  # streams whose aggregate is known
 

@@ -12,6 +12,13 @@ from collections.abc import Iterable, Iterator
 
 from esctl.errors import ConflictError, RefusedError, UsageError, word
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    Form = Literal["line", "hash", "data"]
+    """What a line says: the event, the event with its salt and hash, or its payload alone."""
+
 Expect = int | str
 """What a writer expects of a stream: its version, or one of EXPECT_WORDS."""
 
@@ -22,6 +29,15 @@ text), meta (JSON text), expect.
 
 Event = tuple[int, str, int, str, str, int, str, str, str, str]
 """position, stream, version, id, type, schema, time, recorded, data (JSON text), meta (JSON text)."""
+
+Head = tuple[int, bytes, str]
+"""The newest event: its position (0: none), hash (32 bytes; of an empty log the genesis hash) and recorded time."""
+
+Receipt = tuple[int, str, int, str, bool]
+"""What became of an event: position, stream, version, id, duplicate. Of a duplicate: where the original stands."""
+
+SealedEvent = tuple[Event, bytes, bytes]
+"""A stored event with what the chain needs: its salt (16 bytes) and its hash (32 bytes)."""
 
 
 class Part(tuple):  # type: ignore[type-arg]  # noqa: SLOT001 - a tuple with slots can have no names in them

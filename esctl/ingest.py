@@ -13,10 +13,9 @@ from typing import Self
 import msgspec
 
 from esctl.errors import EsctlError, RefusedError, Stopped
-from esctl.events import NewEvent, max_event_bytes
+from esctl.events import NewEvent, Receipt, max_event_bytes
 from esctl.log import EventLog, Guard, RunExpectation
 from esctl.ndjson import BOM, Defaults, parser, too_large
-from esctl.stores.base import Receipt
 
 BATCH_LINES = 10_000
 BATCH_BYTES = 8 * 1024 * 1024  # a batch of large events is cut sooner

@@ -10,7 +10,8 @@ from esctl.readmodels import ANY, HandlerFailed, Version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from esctl.stores.base import Receipt, Store
+    from esctl.events import Receipt
+    from esctl.stores.base import Store
 
 MOST_BEHIND = (
     10_000  # events that an append goes over to have its projections at the head; else it leaves them to a run

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from esctl.definitions import Definitions
+    from esctl.events import Form, Head, Receipt, SealedEvent
     from esctl.rules import Rules
-    from esctl.stores.base import Finding, Form, Head, Receipt, SealedEvent, Store
+    from esctl.stores.base import Finding, Store
 
 POLL_SECONDS = 0.02  # between two looks for new events: a look takes microseconds
 

@@ -16,9 +16,8 @@ from esctl.text import Json, clean, quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from esctl.events import Event
+    from esctl.events import Event, Head, Receipt, SealedEvent
     from esctl.fields import Field
-    from esctl.stores.base import Head, Receipt, SealedEvent
     from esctl.tables import Look
 
 FORMATS = ("auto", "table", "ndjson", "json", "csv", "tsv", "raw", "cloudevents")

@@ -11,13 +11,13 @@ from typing import NamedTuple
 from esctl import aggregates, conformance, projections, schemas, upcasts
 from esctl.definitions import Applied, Definitions, checked, record, shared
 from esctl.errors import ConflictError, HandlerError, MisfitError, NotFoundError, RefusedError, UnavailableError
-from esctl.events import max_event_bytes
+from esctl.events import Receipt, max_event_bytes
 from esctl.handlers import mark, seen
 from esctl.log import EventLog
 from esctl.marks import actor
 from esctl.model import ANY, Aggregate, Model, Problem, Rule, Upcast, fingerprint, refusal
 from esctl.modelfile import parse
-from esctl.stores.base import Receipt, Snapshot
+from esctl.stores.base import Snapshot
 
 MAX_FILE_BYTES = 1024 * 1024
 

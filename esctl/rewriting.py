@@ -12,13 +12,12 @@ from typing import NamedTuple
 
 from esctl import chain, projections, upcasts
 from esctl.errors import ConflictError, NotFoundError, VerificationError
-from esctl.events import MAX_NAME_BYTES, MODEL_APPLIED, SYSTEM_PREFIX, Event, NewEvent
+from esctl.events import MAX_NAME_BYTES, MODEL_APPLIED, SYSTEM_PREFIX, Event, NewEvent, SealedEvent
 from esctl.log import EventLog
 from esctl.marks import SET, actor
 from esctl.model import Upcast
 from esctl.operations import payload_after
 from esctl.query import Query
-from esctl.stores.base import SealedEvent
 from esctl.verify import ERASED, verify
 
 AT_ONCE = 10_000  # events that are appended in one transaction

@@ -13,7 +13,8 @@ from esctl.stores.base import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from esctl.stores.base import Fold, Receipt, Store
+    from esctl.events import Receipt
+    from esctl.stores.base import Fold, Store
 
 MOST_BYTES = 16 * 1024 * 1024  # of states that are kept from one batch to the next
 FEW_STATES = 1000  # more, before their size is looked at again

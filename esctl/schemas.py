@@ -14,7 +14,7 @@ from esctl.model import Model, Problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from esctl.stores.base import Receipt
+    from esctl.events import Receipt
 
 Failing = Callable[[str], str]
 """A function from a payload (JSON text) to what is wrong with it; empty: nothing."""

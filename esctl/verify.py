@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from esctl import chain, standing
 from esctl.errors import EsctlError, RefusedError, UsageError, VerificationError
-from esctl.events import Event, check_name, check_schema, whole_number
+from esctl.events import Event, Head, SealedEvent, check_name, check_schema, whole_number
 from esctl.log import EventLog
 from esctl.query import Query
 from esctl.snapshots import digest
-from esctl.stores.base import Finding, Head, SealedEvent, Snapshot
+from esctl.stores.base import Finding, Snapshot
 from esctl.times import canonical
 
 ERASED = "PayloadErased"  # the log's own events that say whose payloads were erased

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -27,8 +27,10 @@ from esctl.events import NewEvent
 from esctl.log import EventLog
 from esctl.plan import Draft, apply
 from esctl.query import Query
-from esctl.stores.base import Form
 from tests.conftest import Esctl, environment, write_empty_log
+
+if TYPE_CHECKING:
+    from esctl.events import Form
 
 # A log with everything in it that is read in a way of its own
 

@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 
 from esctl.cloudevents import lines
 from esctl.errors import RefusedError
-from esctl.events import NewEvent
+from esctl.events import NewEvent, SealedEvent
 from esctl.log import EventLog
 from esctl.ndjson import Defaults, parser
 from esctl.query import Query
-from esctl.stores.base import SealedEvent
 
 LOG_ID = "019b7ec4-0000-4000-8000-000000000000"
 STANDARD = {"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data"}

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from esctl import conformance, open_log
 from esctl.conformance import Failure, Row
 from esctl.errors import MisfitError
+from esctl.events import SealedEvent
 from esctl.log import EventLog
 from esctl.query import Query
-from esctl.stores.base import SealedEvent
 from tests.conftest import write_empty_log
 
 CONVERTED = '[[event.Paid.upcast]]\nfrom = 1\nconvert = { amount = "number" }\n'

@@ -13,11 +13,10 @@ import pytest
 from esctl.decide import decide
 from esctl.definitions import checked
 from esctl.errors import ConflictError, EsctlError, HandlerError, NotFoundError, RefusedError
-from esctl.events import NewEvent, new_ids
+from esctl.events import NewEvent, Receipt, new_ids
 from esctl.log import EventLog
 from esctl.plan import Draft, apply
 from esctl.query import Query
-from esctl.stores.base import Receipt
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -23,12 +23,11 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from esctl.errors import ConflictError, EsctlError, RefusedError
-from esctl.events import Event
+from esctl.events import Event, Receipt
 from esctl.ingest import BATCH_BYTES, READ_BYTES, WINDOW, Interrupts, Lines, Options, Tally, ingest
 from esctl.log import EventLog
 from esctl.ndjson import Defaults
 from esctl.query import Query
-from esctl.stores.base import Receipt
 
 HUGE = 1 << 30
 BOM = b"\xef\xbb\xbf"

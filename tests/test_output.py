@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 
 from esctl import output
 from esctl.errors import ConflictError, EsctlError, NotFoundError, RefusedError
-from esctl.events import FIELDS
-from esctl.stores.base import SealedEvent
+from esctl.events import FIELDS, SealedEvent
 from esctl.text import clean
 
 Esctl = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from esctl import open_log, rewriting
 from esctl.errors import MisfitError, NotFoundError, UnavailableError, UsageError
+from esctl.events import SealedEvent
 from esctl.log import EventLog
 from esctl.points import query_of
 from esctl.query import Query
-from esctl.stores.base import SealedEvent
 from tests.conftest import write_empty_log
 
 MODEL = """

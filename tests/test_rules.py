@@ -14,11 +14,10 @@ import pytest
 from esctl import aggregates, rules
 from esctl.definitions import checked
 from esctl.errors import HandlerError, RefusedError
-from esctl.events import NewEvent, new_ids
+from esctl.events import NewEvent, Receipt, new_ids
 from esctl.log import EventLog, RunExpectation
 from esctl.plan import Draft, apply
 from esctl.query import Query
-from esctl.stores.base import Receipt
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

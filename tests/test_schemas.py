@@ -12,11 +12,10 @@ import pytest
 
 from esctl import plan, schemas
 from esctl.errors import RefusedError
-from esctl.events import NewEvent, new_ids
+from esctl.events import NewEvent, Receipt, new_ids
 from esctl.log import EventLog
 from esctl.modelfile import parse
 from esctl.query import Query
-from esctl.stores.base import Receipt
 
 FIRST = """
 [event.Placed]

@@ -10,26 +10,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from esctl.events import Event, Expect, NewEvent
+from esctl.events import Event, Expect, Head, NewEvent, Receipt, SealedEvent
 from esctl.query import Query, Upcasting
 
 if TYPE_CHECKING:
+    from esctl.events import Form
     from esctl.operations import Program
     from esctl.readmodels import Version
     from esctl.segments import Facts, Frame, Line, Packed, Segment
-
-Form = Literal["line", "hash", "data"]
-"""What a line says: the event, the event with its salt and hash, or its payload alone."""
-
-
-Head = tuple[int, bytes, str]
-"""The newest event: its position (0: none), hash (32 bytes; of an empty log the genesis hash) and recorded time."""
-
-Receipt = tuple[int, str, int, str, bool]
-"""What became of an event: position, stream, version, id, duplicate. Of a duplicate: where the original stands."""
-
-SealedEvent = tuple[Event, bytes, bytes]
-"""A stored event with what the chain needs: its salt (16 bytes) and its hash (32 bytes)."""
 
 Original = tuple[int, str, int, str, str, str]
 """The event that has an id: position, stream, version, type, data, meta."""

@@ -31,20 +31,11 @@ TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold sta
 if TYPE_CHECKING:
     from typing import Any, Literal
 
+    from esctl.events import Form, Head, Receipt, SealedEvent
     from esctl.operations import Program
     from esctl.query import Upcasting
     from esctl.segments import Frame
-    from esctl.stores.base import (
-        Archive,
-        Archiving,
-        Finding,
-        Form,
-        Head,
-        Receipt,
-        RunExpectation,
-        SealedEvent,
-        Snapshot,
-    )
+    from esctl.stores.base import Archive, Archiving, Finding, RunExpectation, Snapshot
     from esctl.stores.sqlite_folds import Fold
     from esctl.stores.sqlite_guard import Guard
     from esctl.stores.sqlite_projections import Projections

@@ -20,7 +20,8 @@ TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold sta
 if TYPE_CHECKING:
     from typing import Any
 
-    from esctl.stores.base import Head, Original, Receipt, RunExpectation
+    from esctl.events import Head, Receipt
+    from esctl.stores.base import Original, RunExpectation
 
 PATIENCE_MS = 50
 MAX_CACHED_STREAMS = 65_536  # about 200 bytes each

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from esctl.stores.base import Form
+    from esctl.events import Form
     from esctl.stores.sqlite_errors import Patience
     from esctl.stores.sqlite_upcasts import Weaver, Woven
 

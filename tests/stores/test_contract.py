@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from hypothesis import given, settings
@@ -20,12 +20,15 @@ from hypothesis import strategies as st
 
 from esctl import chain
 from esctl.errors import ConflictError
-from esctl.events import Event, Expect, NewEvent
+from esctl.events import Event, Expect, NewEvent, Receipt
 from esctl.log import RunExpectation
 from esctl.query import Query
-from esctl.stores.base import Form, Receipt, Store
+from esctl.stores.base import Store
 from esctl.stores.sqlite import SqliteStore
 from tests.conftest import write_empty_log
+
+if TYPE_CHECKING:
+    from esctl.events import Form
 
 
 class Open(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apsw
 import pytest
@@ -15,10 +15,12 @@ from esctl.events import NewEvent
 from esctl.query import Query
 from esctl.stores import sqlite_reads as reads
 from esctl.stores import sqlite_windows as windows
-from esctl.stores.base import Form
 from esctl.stores.sqlite import SqliteStore
 from esctl.stores.sqlite_windows import Reading
 from tests.conftest import write_empty_log
+
+if TYPE_CHECKING:
+    from esctl.events import Form
 
 EVENTS = 2 * windows.WINDOW + 500
 ANOTHER = 7  # every seventh event belongs to another stream, so that a stream's versions are not the log's positions

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
-    from esctl.stores.base import Receipt
+    from esctl.events import Receipt
 
 EXAMPLES = """Examples:
   esctl append order-1 OrderPlaced '{"total":99.90}'

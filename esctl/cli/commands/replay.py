@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
-    from esctl.stores.base import Form, SealedEvent
+    from esctl.events import Form, SealedEvent
 
     T = TypeVar("T")
 
