@@ -20,18 +20,25 @@ from typing import Any, Self
 
 import msgspec
 
-from esctl import aggregates, chain, copies, marks, plan, projected, projections, verify
-from esctl.decoded import Event as Event  # noqa: PLC0414 - part of this API
-from esctl.decoded import decoded
+from esctl.append.expectations import AppendCondition
+from esctl.append.writer import Writer
 from esctl.errors import EsctlError, RefusedError, UsageError
-from esctl.events import Expect
-from esctl.log import EventLog, Guard
-from esctl.marks import Mark
-from esctl.ndjson import Defaults, deeper, parser
-from esctl.points import query_of
-from esctl.projected import Asked
-from esctl.sql import check_condition
-from esctl.times import utc_text
+from esctl.events import chain
+from esctl.events.decoded import Event as Event  # noqa: PLC0414 - part of this API
+from esctl.events.decoded import decoded
+from esctl.events.event import Expect
+from esctl.events.lines import Defaults, deeper, parser
+from esctl.events.times import utc_text
+from esctl.evolution import plan
+from esctl.log import EventLog
+from esctl.points import marks
+from esctl.points.marks import Mark
+from esctl.points.points import query_of
+from esctl.projections import reading, runs
+from esctl.projections.reading import Asked
+from esctl.sql.judge import check_condition
+from esctl.states import folding
+from esctl.upkeep import copies, verify
 
 chain.for_many()  # a process of Python's goes on for long
 
@@ -54,7 +61,7 @@ def open_log(path: str | os.PathLike[str], *, write: bool = False, create: bool 
     """
     place = Path(path)
     if create and not place.exists():
-        from esctl.stores import migrations  # noqa: PLC0415 - sqlite-utils, only to make a log
+        from esctl.store import migrations  # noqa: PLC0415 - sqlite-utils, only to make a log
 
         try:
             migrations.create(place)
@@ -80,6 +87,7 @@ class Log:
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
+        self._writer = Writer(log)
         self._parse = parser(Defaults(input="ndjson"))
 
     def __enter__(self) -> Self:
@@ -122,24 +130,24 @@ class Log:
             "meta": None if meta is None else dict(meta),
             "expect": expect,
         }
-        guard = None
+        condition = None
         if if_none_match is not None:
             check_condition(if_none_match)
-            guard = Guard(if_none_match, after)
-        return self._append([event], guard)[0]
+            condition = AppendCondition(if_none_match, after)
+        return self._append([event], condition)[0]
 
     def append_all(self, events: Iterable[Mapping[str, Any]]) -> list[Receipt]:
         """Append events, mappings with the keys of an input line, in one transaction: all of them or none."""
         return self._append(events, None)
 
-    def _append(self, events: Iterable[Mapping[str, Any]], guard: Guard | None) -> list[Receipt]:
+    def _append(self, events: Iterable[Mapping[str, Any]], condition: AppendCondition | None) -> list[Receipt]:
         parsed = [self._parse(_json(event)) for event in events]
         try:
             with self._log.transaction():
                 before = self._log.head()[0]
-                receipts = self._log.append(parsed)
-                if guard:
-                    guard.check(self._log, receipts, before)
+                receipts = self._writer.append(parsed)
+                if condition:
+                    condition.check(self._log, receipts, before)
         except EsctlError as error:
             if len(parsed) == 1:
                 error.details.pop("index", None)
@@ -172,7 +180,7 @@ class Log:
         self, stream: str, *, until: str | None = None, as_of: str | None = None, aggregate: str | None = None
     ) -> State:
         """What a stream's events add up to, at a point; see `esctl state`."""
-        found = aggregates.state(self._log, query_of(self._log, stream, until=until, as_of=as_of), aggregate)
+        found = folding.state(self._log, query_of(self._log, stream, until=until, as_of=as_of), aggregate)
         with deeper(b""):
             return State(*found[:5], json.loads(found.state))
 
@@ -183,8 +191,8 @@ class Log:
 
     def project(self, *names: str) -> dict[str, int]:
         """Bring projections (all, or those named) to the head; their positions. Raises HandlerError where one stops."""
-        done = projections.Run()
-        for _ in projections.run(self._log, names, done):
+        done = runs.Run()
+        for _ in runs.run(self._log, names, done):
             pass
         done.end()
         return {str(record["projection"]): int(str(record["position"])) for record in done.records}
@@ -204,14 +212,14 @@ class Log:
         `esctl projection show`.
         """
         asked = Asked(table, where, order_by, limit)
-        declared = projections.declared(self._log, projection)
+        declared = runs.declared(self._log, projection)
         if until is None and as_of is None:
-            found = projected.rows(self._log, declared, asked, built=False)
+            found = reading.rows(self._log, declared, asked, built=False)
         else:
             with EventLog(self._log.path) as past:  # a picture takes a connection of its own
-                for _ in projected.at(past, declared, query_of(past, None, until=until, as_of=as_of)):
+                for _ in reading.at(past, declared, query_of(past, None, until=until, as_of=as_of)):
                     pass
-                found = projected.rows(past, declared, asked, built=True)
+                found = reading.rows(past, declared, asked, built=True)
         return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
 
     def show(self, reference: int | str) -> Event:

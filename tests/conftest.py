@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from esctl.stores import migrations
+from esctl.append.writer import Writer
+from esctl.log import EventLog
+from esctl.store import migrations
 from tests import fixes, runner
 
 # A rule holds however slow the machine is; what fails is printed so that it can be run again.
@@ -51,6 +53,12 @@ def _empty_log() -> bytes:
         path = Path(folder) / "log.db"
         migrations.create(path)
         return path.read_bytes()
+
+
+def writer_of(log: EventLog) -> Writer:
+    """What appends to a log: one writer a log, as long as it is open."""
+    writer: Writer = vars(log).setdefault("writer", Writer(log))
+    return writer
 
 
 @pytest.fixture

@@ -74,7 +74,15 @@ def serve(descriptor: int) -> None:
 
     for verb in COMMANDS:
         import_module(f"esctl.cli.commands.{verb.replace(' ', '.')}")
-    for module in ("ingest", "tables", "archive", "segments", "cli.lines", "cli.wrong", "cli.fixes"):
+    for module in (
+        "append.ingest",
+        "output.tables",
+        "archive.moving",
+        "store.segments",
+        "cli.lines",
+        "cli.wrong",
+        "cli.fixes",
+    ):
         import_module(f"esctl.{module}")
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

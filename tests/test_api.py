@@ -25,7 +25,7 @@ from esctl.errors import (
     UnavailableError,
     UsageError,
 )
-from esctl.marks import Mark
+from esctl.points.marks import Mark
 
 ESCTL = str(Path(sys.executable).with_name("esctl"))
 

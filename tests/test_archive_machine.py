@@ -12,11 +12,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from esctl import aggregates, archive, archiving, copies, erasure, keeping, segments, verify
-from esctl.events import NewEvent
+from esctl.archive import creation, moving
+from esctl.events.event import NewEvent
+from esctl.events.query import Query
 from esctl.log import EventLog
-from esctl.query import Query
-from tests.conftest import write_empty_log
+from esctl.states import folding, snapshot_care
+from esctl.store import segments
+from esctl.upkeep import copies, erasure, verify
+from tests.conftest import write_empty_log, writer_of
 
 STREAMS = ("a-1", "a-2", 'b "é"')
 FOLDERS = st.sampled_from([None, None, "cold", "ice"])
@@ -68,7 +71,7 @@ class Archived(RuleBasedStateMachine):
             assert data is not None
             new.append((stream, "T", id_, None, 1, data, "{}", "none"))
         with self.log.transaction():
-            receipts = self.log.append(new)
+            receipts = writer_of(self.log).append(new)
         if known:
             assert receipts[-1][0] == position
             assert receipts[-1][4]
@@ -83,23 +86,23 @@ class Archived(RuleBasedStateMachine):
     def create(self, share: float, most: int, folder: str | None, frame: int) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(segments, "FRAME_BYTES", frame)
-            spans = archive.hot(self.log, round(share * len(self.events)))
-            made = list(archiving.create(self.log, spans, most=most, level=1, to=self.place(folder)))
+            spans = moving.hot(self.log, round(share * len(self.events)))
+            made = list(creation.create(self.log, spans, most=most, level=1, to=self.place(folder)))
         assert sum(segment.events for segment in made) == sum(high - low + 1 for low, high in spans)
 
-    @precondition(lambda self: bool(archive.archived(self.log)))
+    @precondition(lambda self: bool(moving.archived(self.log)))
     @rule(which=st.integers(0, 99))
     def restore(self, which: int) -> None:
-        known = archive.archived(self.log)
-        archive.restore(self.log, known[which % len(known)])
+        known = moving.archived(self.log)
+        moving.restore(self.log, known[which % len(known)])
 
-    @precondition(lambda self: bool(archive.archived(self.log)))
+    @precondition(lambda self: bool(moving.archived(self.log)))
     @rule(which=st.integers(0, 99), folder=FOLDERS)
     def move(self, which: int, folder: str | None) -> None:
-        known = archive.archived(self.log)
+        known = moving.archived(self.log)
         segment = known[which % len(known)]
-        parts = b"".join(archive.export(self.log, segment))
-        assert b"".join(archive.export(self.log, archive.move(self.log, segment, self.place(folder)))) == parts
+        parts = b"".join(moving.export(self.log, segment))
+        assert b"".join(moving.export(self.log, moving.move(self.log, segment, self.place(folder)))) == parts
 
     @precondition(lambda self: bool(self.events))
     @rule(which=st.lists(st.integers(0, 99), min_size=1, max_size=3))
@@ -114,7 +117,7 @@ class Archived(RuleBasedStateMachine):
     @rule(stream=st.sampled_from(STREAMS))
     def snapshot(self, stream: str) -> None:
         if self.log.store.stream_version(stream):
-            keeping.take(self.log, stream)
+            snapshot_care.take(self.log, stream)
 
     @precondition(lambda self: bool(self.events))
     @rule(how=st.sampled_from(["backup", "restore", "fork"]), share=st.floats(0, 1))
@@ -156,14 +159,14 @@ class Archived(RuleBasedStateMachine):
         for stream in STREAMS:
             payloads = [json.loads(data) for name, _, data in self.events if name == stream and data is not None]
             if versions[stream]:
-                state = aggregates.state(self.log, Query(stream=stream))
+                state = folding.state(self.log, Query(stream=stream))
                 assert state.version == versions[stream]
                 assert json.loads(state.state) == (payloads[-1] if payloads else {})
 
     @invariant()
     def the_log_verifies(self) -> None:
         assert verify.verify(self.log, full=True).findings == []
-        assert keeping.verify(self.log)[-1] == []
+        assert snapshot_care.verify(self.log)[-1] == []
 
     @invariant()
     def no_file_is_left_that_no_segment_names(self) -> None:

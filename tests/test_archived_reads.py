@@ -20,17 +20,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from esctl import aggregates, archive, archiving, conformance, erasure, keeping, marks, segments, trace, verify
-from esctl.definitions import checked
+from esctl.append.expectations import AppendCondition
+from esctl.archive import creation, moving
 from esctl.errors import EsctlError
-from esctl.events import NewEvent
+from esctl.events.event import NewEvent
+from esctl.events.query import Query
+from esctl.evolution import conformance
+from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.plan import Draft, apply
-from esctl.query import Query
-from tests.conftest import Esctl, environment, write_empty_log
+from esctl.model.definitions import checked
+from esctl.points import marks, trace
+from esctl.states import folding, snapshot_care
+from esctl.store import segments
+from esctl.upkeep import erasure, verify
+from tests.conftest import Esctl, environment, write_empty_log, writer_of
 
 if TYPE_CHECKING:
-    from esctl.events import Form
+    from esctl.events.event import Form
 
 # A log with everything in it that is read in a way of its own
 
@@ -98,7 +104,7 @@ def hold(log: EventLog, text: str) -> None:
 
 def put(log: EventLog, *events: NewEvent) -> None:
     with log.transaction():
-        log.append(list(events))
+        writer_of(log).append(list(events))
 
 
 def build(path: Path) -> None:
@@ -120,11 +126,11 @@ def build(path: Path) -> None:
         hold(log, MODEL)
         some(9)
         for stream in ("order-1", "order-2"):
-            keeping.take(log, stream)
+            snapshot_care.take(log, stream)
         list(erasure.erase(log, [3, 4, 17], "asked for"))
         some(20)
         for stream in ("order-1", "order-2", "order"):
-            keeping.take(log, stream)
+            snapshot_care.take(log, stream)
         marks.set_mark(log, "late", 40)
         some(6)
 
@@ -187,11 +193,12 @@ def _asked(log: EventLog, sql: str, *, raw: bool) -> object:
 def _appended(log: EventLog, *events: NewEvent) -> object:
     """What becomes of events that are appended and not kept."""
     with log.transaction(keep=False):
-        return log.append(list(events))
+        return writer_of(log).append(list(events))
 
 
 def _conditioned(log: EventLog, condition: str, after: int) -> object:
-    log.none_match(condition, after, log.head()[0])
+    new = [(log.head()[0] + 1, "order-9", 1, "new", False)]
+    AppendCondition(condition, after).check(log, new, log.head()[0])
     return True
 
 
@@ -219,8 +226,8 @@ def questions(log: EventLog) -> dict[str, Callable[[EventLog], object]]:
         "over time": lambda log: [sorted(log.store.over_time(7, kind)) for kind in ("stream", "type")],
         "upcast check": lambda log: conformance.check(log, log.definitions),
         "upcast check of a sample": lambda log: conformance.check(log, log.definitions, 9),
-        "snapshots": lambda log: list(keeping.listed(log)),
-        "snapshot verify": keeping.verify,
+        "snapshots": lambda log: list(snapshot_care.listed(log)),
+        "snapshot verify": snapshot_care.verify,
         "verify": lambda log: verify.verify(log, full=True).record(),
         "verify quick": lambda log: verify.verify(log, full=False).record(),
         "expected heads": lambda log: [
@@ -228,8 +235,8 @@ def questions(log: EventLog) -> dict[str, Callable[[EventLog], object]]:
             for event, _, hash_ in log.read(Query(system=True, raw_schema=True))
         ],
         "erasures": lambda log: list(log.store.erasures()),
-        "states": lambda log: list(aggregates.states(log, "order", Query(), "version > 1")),
-        "states then": lambda log: list(aggregates.states(log, "order", Query(until=30))),
+        "states": lambda log: list(folding.states(log, "order", Query(), "version > 1")),
+        "states then": lambda log: list(folding.states(log, "order", Query(until=30))),
         "followed": lambda log: b"".join(log.follow(Query(limit=40))),
         "followed stream": lambda log: b"".join(log.follow(Query(stream="order-1", limit=4, raw_schema=True))),
     }
@@ -258,7 +265,7 @@ def _of_streams(head: int) -> dict[str, Callable[[EventLog], object]]:
         for point in points:
             for saved in (True, False):
                 made[f"state of {stream} {point} {saved}"] = lambda log, stream=stream, point=point, saved=saved: (  # type: ignore[misc]
-                    aggregates.state(log, Query(stream=stream, **point), saved=saved)
+                    folding.state(log, Query(stream=stream, **point), saved=saved)
                 )
         made |= {
             f"version of {stream}": lambda log, stream=stream: log.store.stream_version(stream),  # type: ignore[misc]
@@ -266,13 +273,13 @@ def _of_streams(head: int) -> dict[str, Callable[[EventLog], object]]:
                 log.store.version_until(stream, position) for position in range(head + 2)
             ],
             f"places of {stream}": lambda log, stream=stream: [log.store.event_at(stream, v) for v in range(20)],  # type: ignore[misc]
-            f"each of {stream}": lambda log, stream=stream: list(aggregates.each(log, Query(stream=stream))),  # type: ignore[misc]
-            f"diff of {stream}": lambda log, stream=stream: aggregates.diff(  # type: ignore[misc]
+            f"each of {stream}": lambda log, stream=stream: list(folding.each(log, Query(stream=stream))),  # type: ignore[misc]
+            f"diff of {stream}": lambda log, stream=stream: folding.diff(  # type: ignore[misc]
                 log, Query(stream=stream, until_version=2), Query(stream=stream)
             ),
         }
         for saved in (True, False):
-            made[f"bisect of {stream} {saved}"] = lambda log, stream=stream, saved=saved: aggregates.bisect(  # type: ignore[misc]
+            made[f"bisect of {stream} {saved}"] = lambda log, stream=stream, saved=saved: folding.bisect(  # type: ignore[misc]
                 log, Query(stream=stream), "json_array_length(state, '$.paid') > 1 or version > 4", saved=saved
             )
         for expect in ("any", "none", "exists", 0, 3, 7):
@@ -346,7 +353,7 @@ def test_the_log_that_is_asked_has_what_the_questions_look_for(built: Built) -> 
         assert {event[4] for event in raw} >= set(TYPES)
         assert len(list(log.read(Query(system=True)))) != len(raw)  # split and dropped ones
         assert len(list(log.store.snapshots())) >= 4
-        assert any(aggregates.state(log, Query(stream=stream)).snapshot for stream in STREAMS)
+        assert any(folding.state(log, Query(stream=stream)).snapshot for stream in STREAMS)
 
 
 # Ways in which a log may be archived
@@ -370,16 +377,16 @@ def arrange(path: Path, steps: list[Step]) -> None:
     """Have a log archived so."""
     with EventLog(path, write=True, bulk=True) as log:
         for step in steps:
-            known = archive.archived(log)
+            known = moving.archived(log)
             if step.kind == "create":
                 with pytest.MonkeyPatch.context() as patch:
                     patch.setattr(segments, "FRAME_BYTES", step.frame_bytes)
-                    spans = archive.hot(log, min(step.number, log.head()[0]))
-                    list(archiving.create(log, spans, most=step.most, to=_places(log, step.folder)))
+                    spans = moving.hot(log, min(step.number, log.head()[0]))
+                    list(creation.create(log, spans, most=step.most, to=_places(log, step.folder)))
             elif known and step.kind == "restore":
-                archive.restore(log, known[step.number % len(known)])
+                moving.restore(log, known[step.number % len(known)])
             elif known:
-                archive.move(log, known[step.number % len(known)], _places(log, step.folder))
+                moving.move(log, known[step.number % len(known)], _places(log, step.folder))
 
 
 @contextmanager
@@ -448,7 +455,7 @@ def test_every_answer_is_the_same_however_it_was_archived(built: Built, steps: l
 @given(steps=st.lists(a_step, min_size=1, max_size=4), reverse=st.booleans())
 def test_hot_only_is_all_but_the_segments(built: Built, steps: list[Step], reverse: bool) -> None:
     with arranged(built, steps) as path, EventLog(path) as log:
-        kept = {n for low, high in archive.hot(log, built.head) for n in range(low, high + 1)}
+        kept = {n for low, high in moving.hot(log, built.head) for n in range(low, high + 1)}
         asked: list[dict[str, Any]] = [
             {},
             {"stream": "order-1"},
@@ -509,34 +516,36 @@ MANY = 6000
 CHANGING = """
 import sys
 from pathlib import Path
-from esctl import archive, archiving
+from esctl.archive import creation, moving
 from esctl.errors import ConflictError
 from esctl.log import EventLog
 path = Path(sys.argv[1])
 with EventLog(path, write=True, bulk=True) as log:
     while not (path.parent / "stop").exists():
         for folder in (None, path.parent / "cold"):
-            list(archiving.create(log, archive.hot(log, 5500), most=900, level=1, to=folder))
-            for segment in archive.archived(log)[::2]:
-                archive.move(log, segment, path.parent / "ice" if folder is None else None)
-            for segment in archive.archived(log):
-                archive.restore(log, segment)
+            list(creation.create(log, moving.hot(log, 5500), most=900, level=1, to=folder))
+            for segment in moving.archived(log)[::2]:
+                moving.move(log, segment, path.parent / "ice" if folder is None else None)
+            for segment in moving.archived(log):
+                moving.restore(log, segment)
             (path.parent / "turns").open("a").write("x")
 """
 APPENDING = """
 import sys
 from pathlib import Path
-from esctl import archive, archiving
+from esctl.append.writer import Writer
+from esctl.archive import creation, moving
 from esctl.log import EventLog
 path = Path(sys.argv[1])
 with EventLog(path, write=True) as log:
+    writer = Writer(log)
     for n in range(1, 401):
         with log.transaction():
-            log.append([("s-%d" % (n % 3), "T", str(n), None, 1, "{}", "{}", None)])
+            writer.append([("s-%d" % (n % 3), "T", str(n), None, 1, "{}", "{}", None)])
         if n % 40 == 0:
-            list(archiving.create(log, archive.hot(log, n), most=25, to=path.parent / "cold" if n % 80 else None))
+            list(creation.create(log, moving.hot(log, n), most=25, to=path.parent / "cold" if n % 80 else None))
         if n % 100 == 0:
-            archive.restore(log, archive.archived(log)[-1])
+            moving.restore(log, moving.archived(log)[-1])
 """
 
 
@@ -547,9 +556,9 @@ def test_who_has_read_a_segment_reads_salts_and_hashes_right_once_it_was_moved(
     with EventLog(log_path, write=True, bulk=True) as log, EventLog(log_path) as reader:
         put(log, *(("s", "T", str(n), None, 1, "{}", "{}", None) for n in range(9)))
         before = list(log.read(Query()))
-        (segment,) = archiving.create(log, [(1, 9)], to=_places(log, start))
+        (segment,) = creation.create(log, [(1, 9)], to=_places(log, start))
         assert b"".join(reader.lines(Query())).count(b"\n") == 9  # now it has the frame unpacked
-        archive.move(log, segment, _places(log, end))
+        moving.move(log, segment, _places(log, end))
         assert list(reader.read(Query())) == before
 
 
@@ -574,7 +583,7 @@ def test_who_reads_while_another_archives_misses_no_event_and_reads_none_twice(l
         put(log, *((f"s-{n % 7}", "T", str(n), None, 1, f'{{"n":{n}}}', "{}", None) for n in range(1, MANY + 1)))
         whole, stream = b"".join(log.lines(Query())), b"".join(log.lines(Query(stream="s-3")))
         backwards = b"".join(reversed(whole.splitlines(keepends=True)))
-        state, events = aggregates.state(log, Query(stream="s-3")), list(log.read(Query()))
+        state, events = folding.state(log, Query(stream="s-3")), list(log.read(Query()))
     counted: dict[str, int] = {}
 
     def slowly(chunks: Iterator[bytes]) -> bytes:
@@ -591,7 +600,7 @@ def test_who_reads_while_another_archives_misses_no_event_and_reads_none_twice(l
             assert slowly(log.lines(Query(reverse=True))) == backwards
             assert slowly(log.lines(Query(stream="s-3"))) == stream
             assert list(log.read(Query())) == events
-            assert aggregates.state(log, Query(stream="s-3")) == state
+            assert folding.state(log, Query(stream="s-3")) == state
             assert sum(row["events"] for row in log.store.streams(None, system=True)) == MANY
             assert sum(row["events"] for row in log.store.types(system=True)) == MANY
             assert log.store.info()["events"] == MANY
@@ -621,8 +630,8 @@ def test_a_segment_that_is_moved_between_the_look_and_the_reach_is_looked_for_ag
     with EventLog(log_path, write=True, bulk=True) as log:
         put(log, *(("s-1", "T", str(n), None, 1, "{}", "{}", None) for n in range(1, 5)))
         expected = ask(log)
-        spans = archive.hot(log, 4)
-        assert len(list(archiving.create(log, spans, most=4, level=1, to=log_path.parent / "cold"))) == 1
+        spans = moving.hot(log, 4)
+        assert len(list(creation.create(log, spans, most=4, level=1, to=log_path.parent / "cold"))) == 1
     moved: list[str] = []
 
     def move(sql: str) -> None:
@@ -630,7 +639,7 @@ def test_a_segment_that_is_moved_between_the_look_and_the_reach_is_looked_for_ag
         if "archived" in sql and "from segments" not in sql and "from head" not in sql and not moved:
             moved.append(sql)
             with EventLog(log_path, write=True) as other:
-                archive.move(other, archive.archived(other)[0], None)
+                moving.move(other, moving.archived(other)[0], None)
 
     with EventLog(log_path) as reader:
         reader.store.trace(move)

@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from esctl.stores import migrations
+from esctl.store import migrations
 from tests.benchmarks import baselines, cold, report, workbench
 from tests.conftest import Esctl
 

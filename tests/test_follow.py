@@ -17,8 +17,8 @@ import pytest
 
 from esctl import open_log
 from esctl.errors import UsageError
+from esctl.events.query import Query
 from esctl.log import EventLog
-from esctl.query import Query
 
 ESCTL = str(Path(sys.executable).with_name("esctl"))
 EVENTS = 10_000

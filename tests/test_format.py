@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from esctl import chain
-from esctl.stores.format import APPLICATION_ID, STORAGE_VERSION
+from esctl.events import chain
+from esctl.store.format import APPLICATION_ID, STORAGE_VERSION
 from tests import independent_verifier, runner
 from tests.conftest import environment
 

@@ -11,19 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from esctl import aggregates, projections
 from esctl.cli.parse import MalformedError, options_of, read, shared_options
 from esctl.cli.table import COMMANDS as KNOWN
-from esctl.decoded import decoded
-from esctl.definitions import checked, shared
 from esctl.errors import MisfitError, RefusedError
+from esctl.events.decoded import decoded
+from esctl.events.lines import Defaults, parser
+from esctl.events.query import Query
+from esctl.evolution.plan import apply, sound
 from esctl.log import EventLog
-from esctl.modelfile import OPERATIONS, UPCAST_OPERATIONS
-from esctl.ndjson import Defaults, parser
-from esctl.plan import apply, sound
-from esctl.projected import Asked, rows
-from esctl.query import Query
-from esctl.sql import check_condition
+from esctl.model.definitions import checked, shared
+from esctl.model.toml import OPERATIONS, UPCAST_OPERATIONS
+from esctl.projections import runs
+from esctl.projections.reading import Asked, rows
+from esctl.sql.judge import check_condition
+from esctl.states import folding
+from tests.conftest import writer_of
 from tests.transcripts import fences
 
 PAGE = (Path(__file__).parents[1] / "esctl" / "help" / "model.md").read_text(encoding="utf-8")
@@ -85,7 +87,7 @@ def log(log_path: Path) -> Iterator[EventLog]:
 def give(log: EventLog, type_: str, data: str, schema: int = 1, stream: str = "s") -> None:
     line = f'{{"stream":"{stream}","type":"{type_}","schema":{schema},"data":{data}}}'
     with log.transaction():
-        log.append([parser(Defaults())(line.encode())])
+        writer_of(log).append([parser(Defaults())(line.encode())])
 
 
 def have(log: EventLog, text: str) -> None:
@@ -106,7 +108,7 @@ def folded(log: EventLog, steps: str, *payloads: str) -> str:
     have(log, ON + steps)
     for data in payloads:
         give(log, "T", data)
-    return aggregates.state(log, Query(stream="s")).state
+    return folding.state(log, Query(stream="s")).state
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,7 @@ def test_the_expressions_of_the_page_ask_the_state(log: EventLog) -> None:
     computed = ", ".join(f"x{n} = {json.dumps(sql)}" for n, sql in enumerate(asked))
     have(log, f"{ON.replace('[aggregate.a.on.T]', 'initial = {items = [{sku = 1}]}')}on.T.compute = {{ {computed} }}")
     give(log, "T", '{"sku":1,"amount":5}')
-    state = json.loads(aggregates.state(log, Query(stream="s")).state)
+    state = json.loads(folding.state(log, Query(stream="s")).state)
     assert {sql.partition(" ")[0]: state[f"x{n}"] for n, sql in enumerate(asked)}["exists"] == 1
 
 
@@ -197,7 +199,7 @@ def test_an_event_that_steps_cannot_be_done_on_is_refused_where_there_are_rules_
     have(log, ON + 'add = { n = "$.n" }')
     give(log, "T", '{"n":"x"}')
     with pytest.raises(MisfitError):
-        aggregates.state(log, Query(stream="s"))
+        folding.state(log, Query(stream="s"))
     have(log, (ON + 'add = { n = "$.n" }\n[aggregate.a.accept]\nT = "1"').replace('"s"', '"t"'))
     with pytest.raises(RefusedError):
         give(log, "T", '{"n":"x"}', stream="t")
@@ -207,7 +209,7 @@ def test_the_star_is_for_every_type_that_is_not_named(log: EventLog) -> None:
     have(log, '[aggregate.a]\nstreams = "s"\non.T.add = { t = 1 }\non."*".add = { others = 1 }')
     for type_ in ("T", "U", "V"):
         give(log, type_, "{}")
-    assert aggregates.state(log, Query(stream="s")).state == '{"t":1,"others":2}'
+    assert folding.state(log, Query(stream="s")).state == '{"t":1,"others":2}'
 
 
 def test_the_upcasts_of_the_page_are_read_as_it_says(log: EventLog) -> None:
@@ -218,7 +220,7 @@ def test_the_upcasts_of_the_page_are_read_as_it_says(log: EventLog) -> None:
     give(log, "Heartbeat", "{}")
     give(log, "Login", "{}")
     with log.transaction():
-        log.append([("s", "Login", "test", None, 1, "{}", '{"actor":"test"}', None)])
+        writer_of(log).append([("s", "Login", "test", None, 1, "{}", '{"actor":"test"}', None)])
     have(log, text)
     events = [decoded(event) for event, _, _ in log.read(Query())]
     assert [(e.version, e.type, e.schema, e.data) for e in events] == [
@@ -303,8 +305,8 @@ def test_a_handler_may_do_no_more_than_the_page_says(sql: str) -> None:
 
 def projected(log: EventLog, name: str) -> list[tuple[object, ...]]:
     """The rows of a projection after a run."""
-    run = projections.Run()
-    for _ in projections.run(log, [], run):
+    run = runs.Run()
+    for _ in runs.run(log, [], run):
         pass
     run.end()
     return rows(log, log.definitions.model.projections[name], Asked(), built=False).rows

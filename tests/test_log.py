@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from esctl.errors import NotFoundError
-from esctl.events import Event, NewEvent, new_ids
+from esctl.events.event import Event, NewEvent, new_ids
+from esctl.events.lines import Defaults, parser
+from esctl.events.query import Query
 from esctl.log import EventLog
-from esctl.ndjson import Defaults, parser
-from esctl.query import Query
-from tests.conftest import write_empty_log
+from tests.conftest import write_empty_log, writer_of
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def fresh() -> Iterator[EventLog]:
 
 def commit(log: EventLog, events: list[NewEvent]) -> None:
     with log.transaction():
-        log.append(events)
+        writer_of(log).append(events)
 
 
 def replayed(log: EventLog, **filters: Any) -> list[Event]:
@@ -362,6 +362,6 @@ def test_filters_that_nothing_meets_find_nothing_and_are_no_error(searched: Even
 def test_an_undone_append_does_not_make_a_stream(log_path: Path) -> None:
     with EventLog(log_path, write=True) as log:
         with log.transaction(keep=False):
-            log.append([("order-1", "Placed", "id-1", None, 1, "{}", "{}", None)])
+            writer_of(log).append([("order-1", "Placed", "id-1", None, 1, "{}", "{}", None)])
         with pytest.raises(NotFoundError):
             log.read(Query(stream="order-1"))

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from esctl import __version__, demo
-from esctl.stores.format import STORAGE_VERSION
+from esctl import __version__
+from esctl.cli import sample_shop
+from esctl.store.format import STORAGE_VERSION
 from tests.conftest import environment
 
 ROOT = Path(__file__).parents[1]
@@ -80,14 +81,14 @@ def test_the_wheel_is_the_package_with_the_sample_and_nothing_else(wheel: Path) 
     sample = {f"esctl/sample_data/{name}" for name in within(ROOT / "sample_data")}
     with zipfile.ZipFile(wheel) as packed:
         assert own(packed.namelist()) == package | sample
-    assert {f"esctl/sample_data/{name}" for name in demo.FILES} <= sample
+    assert {f"esctl/sample_data/{name}" for name in sample_shop.FILES} <= sample
 
 
 @pytest.mark.slow
 def test_the_deciders_can_be_run_once_they_are_installed(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as packed:
         modes = {info.filename.rpartition("/")[2]: info.external_attr >> 16 for info in packed.infolist()}
-    assert {name for name in demo.FILES if modes[name] & 0o111} == {"decide_cancel.sh", "decide_refund.py"}
+    assert {name for name in sample_shop.FILES if modes[name] & 0o111} == {"decide_cancel.sh", "decide_refund.py"}
 
 
 @pytest.mark.slow
@@ -95,7 +96,7 @@ def test_an_installed_esctl_makes_the_demo_from_its_own_files(wheel: Path, tmp_p
     installed = tmp_path / "installed"
     with zipfile.ZipFile(wheel) as packed:
         packed.extractall(installed)
-    program = "from esctl import demo; print(demo.__file__, demo.make('shop')['events'])"
+    program = "from esctl.cli import sample_shop; print(sample_shop.__file__, sample_shop.make('shop')['events'])"
     command = [sys.executable, "-c", program]
     environ = environment(PYTHONPATH=str(installed))
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)

@@ -15,15 +15,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from esctl import archiving, projected, projections
-from esctl.definitions import checked
+from esctl.archive import creation
 from esctl.errors import HandlerError
-from esctl.events import NewEvent
+from esctl.events.event import NewEvent
+from esctl.events.query import Query
+from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.plan import Draft, apply
-from esctl.query import Query
-from esctl.stores import sqlite_projections
-from tests.conftest import write_empty_log
+from esctl.model.definitions import checked
+from esctl.projections import reading, runs
+from esctl.store import projections as projection_tables
+from tests.conftest import write_empty_log, writer_of
 
 # Projections: each shape is its tables (as the model lists them) and its handlers
 
@@ -158,19 +159,19 @@ def opened(empty: Path) -> Iterator[EventLog]:
 
 def put(log: EventLog, events: list[NewEvent]) -> None:
     with log.transaction():
-        log.append(events)
+        writer_of(log).append(events)
 
 
 def run(log: EventLog) -> None:
-    done = projections.Run()
-    for _ in projections.run(log, [], done):
+    done = runs.Run()
+    for _ in runs.run(log, [], done):
         pass
     done.end()
 
 
 def built(log: EventLog, name: str, until: int) -> None:
     """Build a projection in temporary tables of this connection."""
-    for _ in projected.at(log, log.definitions.model.projections[name], Query(until=until)):
+    for _ in reading.at(log, log.definitions.model.projections[name], Query(until=until)):
         pass
 
 
@@ -199,9 +200,9 @@ quietly = settings(max_examples=12, suppress_health_check=[HealthCheck.function_
 def portions(at_once: int, window: int) -> Iterator[None]:
     """Have so many positions be one transaction, and so many events one statement."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(projections, "AT_ONCE", at_once)
-        patch.setattr(projected, "AT_ONCE", at_once)
-        patch.setattr(sqlite_projections, "WINDOW", window)
+        patch.setattr(runs, "AT_ONCE", at_once)
+        patch.setattr(reading, "AT_ONCE", at_once)
+        patch.setattr(projection_tables, "WINDOW", window)
         yield
 
 
@@ -258,9 +259,9 @@ def test_rebuilt_in_any_batches_over_an_archived_log_it_is_one_pass(
         for batch in all_:
             put(log, batch)
         run(log)
-        list(archiving.create(log, [(1, min(archived, log.head()[0]))], most=most))
+        list(creation.create(log, [(1, min(archived, log.head()[0]))], most=most))
         for name in names:
-            for _ in projections.catch_up(log, projections.rebuild(log, name, from_scratch=True)):
+            for _ in runs.catch_up(log, runs.rebuild(log, name, from_scratch=True)):
                 pass
         assert {version.state for version in log.store.projections().versions()} == {"live", "previous"}
         assert rows(log, names) == once(empty, names, upcasts, all_)
@@ -294,7 +295,7 @@ def test_built_as_of_any_position_from_any_state_it_is_one_pass_up_to_there(
         run(log)
         put(log, events[ran:])
         if archived:
-            list(archiving.create(log, [(1, min(archived, log.head()[0]))], most=5))
+            list(creation.create(log, [(1, min(archived, log.head()[0]))], most=5))
         with EventLog(log.path) as reader:
             for name in names:
                 built(reader, name, until)
@@ -329,7 +330,7 @@ def test_under_upcasts_that_changed_it_is_one_pass_under_the_new_ones(
         put(log, events[:turn])
         hold(log, said(names, after) + "# another\n")
         for name in names:
-            for _ in projections.catch_up(log, projections.rebuild(log, name, from_scratch=True)):
+            for _ in runs.catch_up(log, runs.rebuild(log, name, from_scratch=True)):
                 pass
         put(log, events[turn:])
         run(log)
@@ -345,8 +346,8 @@ def test_two_that_run_in_turns_make_one_pass(
         hold(log, said(names, upcasts))
         for batch in all_:
             put(log, batch)
-        done = projections.Run()
-        ones, others = projections.run(log, [], done), projections.run(other, [], done)
+        done = runs.Run()
+        ones, others = runs.run(log, [], done), runs.run(other, [], done)
         for _ in range(refused):  # a batch here, a batch there
             next(ones, None)
             next(others, None)
@@ -366,7 +367,7 @@ def test_what_was_verified_differs_in_nothing(
             run(log)
         for name in names:
             with EventLog(log.path) as reader:
-                assert [found for found in projected.checked(reader, name) if not isinstance(found, int)] == []
+                assert [found for found in reading.checked(reader, name) if not isinstance(found, int)] == []
 
 
 def test_where_the_law_is_tried_no_handler_fails(empty: Path) -> None:

@@ -133,7 +133,7 @@ def _named(before: Sequence[str]) -> str | None:
 
 
 def _marks(log: EventLog) -> Iterator[str]:
-    from esctl.marks import marks  # noqa: PLC0415
+    from esctl.points.marks import marks  # noqa: PLC0415
 
     return iter(sorted(marks(log)))
 
@@ -141,6 +141,6 @@ def _marks(log: EventLog) -> Iterator[str]:
 def _segments(log: EventLog) -> Iterator[str]:
     if log.store.archive() is None:
         return iter(())
-    from esctl import archive  # noqa: PLC0415 - zstandard and msgspec, for a log that has an archive
+    from esctl.archive import moving  # noqa: PLC0415 - zstandard and msgspec, for a log that has an archive
 
-    return iter([segment.name for segment in archive.archived(log)])
+    return iter([segment.name for segment in moving.archived(log)])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from esctl.errors import RefusedError, UsageError
-from esctl.events import Expect, parse_expect
-from esctl.stores.sqlite_json import is_json
-from esctl.text import quoted
+from esctl.events.event import Expect, parse_expect
+from esctl.events.json import quoted
+from esctl.store.json import is_json
 
 _MAX_PLAIN_BYTES = 1024 * 1024
 
@@ -28,7 +28,7 @@ def item(text: str) -> tuple[str, str] | None:
 def _checked(text: str, key: str, value: str) -> str:
     if is_plain(value):
         return value.strip(" ")
-    from esctl.ndjson import payload_of  # noqa: PLC0415 - msgspec, for what SQLite does not judge, and to say what is wrong
+    from esctl.events.lines import payload_of  # noqa: PLC0415 - msgspec, for what SQLite does not judge, and to say what is wrong
 
     try:
         return bytes(payload_of(value.encode(), "it")).decode()

@@ -12,13 +12,14 @@ from typing import Literal
 
 from msgspec import Raw
 
-from esctl import ingest, output, progress
+from esctl.append import ingest
+from esctl.append.ingest import BATCH_LINES, Options
+from esctl.append.writer import Writer
 from esctl.cli.declare import Shared
 from esctl.cli.single import have_stdin
 from esctl.errors import NotFoundError, RefusedError, Stopped
-from esctl.ingest import BATCH_LINES, Options
-from esctl.log import EventLog
-from esctl.ndjson import Defaults
+from esctl.events.lines import Defaults
+from esctl.output import progress, render
 
 __all__ = ["BATCH_LINES", "Options", "defaults", "run", "source"]
 
@@ -51,30 +52,30 @@ def source(arguments: Sequence[str], *, quiet: bool) -> int:
             raise NotFoundError(f"cannot read {arguments[0]}", why=why, fix="esctl append --help") from error
     have_stdin()
     if sys.stdin.isatty() and not quiet:
-        output.say("reading events from the terminal, one JSON object a line; end with Ctrl-D")
+        render.say("reading events from the terminal, one JSON object a line; end with Ctrl-D")
     return sys.stdin.fileno()
 
 
-def run(log: EventLog, descriptor: int, lacking: Defaults, options: Options, shared: Shared) -> None:
+def run(writer: Writer, descriptor: int, lacking: Defaults, options: Options, shared: Shared) -> None:
     """Take in all lines; whatever ends it, the receipt says what is stored."""
     gc.set_threshold(200_000)  # millions of tuples come and go, and none is part of a cycle: 5 % of the time
-    without_rules: dict[str, object] = {"rules": False} if log.unruled else {}
+    without_rules: dict[str, object] = {"rules": False} if not writer.asks_rules else {}
     tally = ingest.Tally()
-    runs = ingest.ingest(log, descriptor, lacking, options, tally, output.skipped)
+    runs = ingest.ingest(writer, descriptor, lacking, options, tally, render.skipped)
     runs = progress.watched(runs, "appending", None, len)
     try:
         if options.receipts:
-            made = (output.receipt(receipt) | without_rules for receipts in runs for receipt in receipts)
-            output.records(made, shared.rendering)
+            made = (render.receipt(receipt) | without_rules for receipts in runs for receipt in receipts)
+            render.records(made, shared.rendering)
         else:
             for _ in runs:
                 pass
     except Stopped:
-        output.say("interrupted: the batch under way is rolled back")
+        render.say("interrupted: the batch under way is rolled back")
         raise
     finally:
         if not options.receipts:
-            output.acknowledge({**tally.record(), **without_rules}, shared.rendering)
+            render.acknowledge({**tally.record(), **without_rules}, shared.rendering)
     if tally.invalid:
         lines = "1 line was" if tally.invalid == 1 else f"{tally.invalid} lines were"
         raise RefusedError(f"{lines} skipped", why="what was wrong is reported above; all others are stored")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from esctl.cli.items import as_object, is_plain, item, items
 from esctl.errors import EsctlError, NotFoundError, RefusedError, UsageError
-from esctl.events import Expect, NewEvent, check_name, check_stream, new_ids
+from esctl.events.event import Expect, NewEvent, check_name, check_stream, new_ids
 
 BOM = b"\xef\xbb\xbf"
 
@@ -65,7 +65,7 @@ def _parsed(stream: str, type_: str, rest: Sequence[str], said: Said) -> NewEven
     """The event through the same checks as a line of input."""
     from msgspec import Raw, json  # noqa: PLC0415
 
-    from esctl.ndjson import Defaults, parser  # noqa: PLC0415
+    from esctl.events.lines import Defaults, parser  # noqa: PLC0415
 
     defaults = Defaults(stream, type_, said.schema, {key: Raw(text.encode()) for key, text in said.meta.items()})
     fields: dict[str, object] = {"id": said.id, "time": said.time, "expect": said.expect}
@@ -80,7 +80,7 @@ def _parsed(stream: str, type_: str, rest: Sequence[str], said: Said) -> NewEven
 
 def _data(words: Sequence[str]) -> bytes:
     """The JSON text of a payload: as given, from a file or stdin, or made from items."""
-    from esctl.ndjson import payload_of  # noqa: PLC0415
+    from esctl.events.lines import payload_of  # noqa: PLC0415
 
     first = words[0]
     if len(words) == 1 and (first == "-" or first.startswith("@")):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from esctl import output
 from esctl.cli import overview, typer_app
 from esctl.cli.commands import version
 from esctl.cli.parse import HELP, MalformedError
 from esctl.cli.table import COMMANDS, GROUPS
 from esctl.errors import UsageError
+from esctl.output import render
 
 
 def explain(error: MalformedError) -> int:
@@ -37,12 +37,12 @@ def _without_command(group: str, words: Sequence[str]) -> int:
     if not group and {"-V", "--version"} & set(words):  # behind other options; alone it is the command
         return _printed(version.text())
     typer_app.check_shared(group, words)
-    output.say(text.rstrip("\n"))
+    render.say(text.rstrip("\n"))
     return UsageError.exit_code
 
 
 def _printed(text: str) -> int:
-    output.text(text)
+    render.text(text)
     return 0
 
 

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from esctl import demo
-from esctl.cli import parse, signatures
+from esctl.cli import parse, sample_shop, signatures
 from esctl.cli.table import COMMANDS
 from tests import fixes
 from tests.transcripts import environment
@@ -41,7 +40,7 @@ ENDLESS = "--follow"
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that `esctl demo` makes, with what examples name beside it; it is copied, never used."""
     folder = tmp_path_factory.mktemp("examples") / "shop"
-    demo.make(str(folder))
+    sample_shop.make(str(folder))
     (folder / "app.log").write_text('{"level":"info"}\n{"level":"error"}\n')
     (folder / "fold.py").write_text(FOLD)
     (folder / "new.toml").write_bytes((folder / "shop.toml").read_bytes())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from esctl.cli.items import as_object, expectation, is_plain, item, items
 from esctl.errors import RefusedError, UsageError
-from esctl.events import Expect
+from esctl.events.event import Expect
 
 
 @pytest.mark.parametrize(

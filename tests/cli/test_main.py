@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from esctl import __version__, open_log
-from esctl.stores.format import STORAGE_VERSION
+from esctl.store.format import STORAGE_VERSION
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -24,11 +24,11 @@ from typing import NamedTuple
 
 import pytest
 
+from esctl.events.lines import Defaults, parser
 from esctl.log import EventLog
-from esctl.marks import set_mark
-from esctl.ndjson import Defaults, parser
+from esctl.points.marks import set_mark
 from tests import runner
-from tests.conftest import ESCTL, write_empty_log
+from tests.conftest import ESCTL, write_empty_log, writer_of
 
 SCREENS = Path(__file__).parents[1] / "screens"
 ORDERS = Path(__file__).parents[2] / "sample_data" / "orders.ndjson"
@@ -58,7 +58,7 @@ def made(path: Path, *lines: str, marks: tuple[str, ...] = ()) -> Path:
     parse = parser(Defaults())
     with EventLog(path, write=True) as log:
         with log.transaction():
-            log.append([parse(line.encode()) for line in lines])
+            writer_of(log).append([parse(line.encode()) for line in lines])
         for mark in marks:
             set_mark(log, mark, len(lines))
     return path

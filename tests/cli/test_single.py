@@ -15,7 +15,7 @@ from esctl.cli import single
 from esctl.cli.items import items
 from esctl.cli.single import Said
 from esctl.errors import EsctlError
-from esctl.events import NewEvent
+from esctl.events.event import NewEvent
 
 Esctl = Callable[..., "subprocess.CompletedProcess[str]"]
 

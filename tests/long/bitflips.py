@@ -26,13 +26,16 @@ from typing import NamedTuple
 
 import apsw
 
-from esctl import archive, archiving, erasure, marks
+from esctl.append.writer import Writer
+from esctl.archive import creation, moving
 from esctl.cli.main import run as run_command
-from esctl.definitions import checked
-from esctl.events import NewEvent
+from esctl.events.event import NewEvent
+from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.plan import Draft, apply
-from esctl.stores import migrations
+from esctl.model.definitions import checked
+from esctl.points import marks
+from esctl.store import migrations
+from esctl.upkeep import erasure
 
 SECONDS = 20
 NOTED = "_sqlite_migrations"  # what sqlite-utils notes of migrations; it may then be no text any more
@@ -72,7 +75,7 @@ def build(path: Path) -> None:
 
         def put(low: int, high: int) -> None:
             with log.transaction():
-                log.append([event(n) for n in range(low, high)])
+                Writer(log).append([event(n) for n in range(low, high)])
 
         put(1, 31)
         text, problems = checked(MODEL, {})
@@ -81,10 +84,10 @@ def build(path: Path) -> None:
         marks.set_mark(log, "early", 9)
         put(31, 71)
         with log.transaction():  # overflow pages
-            log.append([("long", "Long", "long", None, 1, '{"text":"' + "0123456789" * 900 + '"}', "{}", None)])
+            Writer(log).append([("long", "Long", "long", None, 1, '{"text":"' + "0123456789" * 900 + '"}', "{}", None)])
         for low, high, to in ((1, 20, None), (21, 40, path.parent / "segments"), (41, 55, None)):
-            list(archiving.create(log, archive.hot(log, high), to=to))
-            assert archive.archived(log)[-1].first == low
+            list(creation.create(log, moving.hot(log, high), to=to))
+            assert moving.archived(log)[-1].first == low
         put(71, 91)
         list(erasure.erase(log, [3, 4, 25, 57, 60], "request"))
         put(91, 95)

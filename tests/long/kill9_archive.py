@@ -36,12 +36,14 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from esctl import archive, archiving, verify
+from esctl.append.writer import Writer
+from esctl.archive import creation, moving
 from esctl.cli.main import run as run_command
-from esctl.events import NewEvent
+from esctl.events.event import NewEvent
+from esctl.events.query import Query
 from esctl.log import EventLog
-from esctl.query import Query
-from esctl.stores import migrations
+from esctl.store import migrations
+from esctl.upkeep import verify
 
 ESCTL = str(Path(sys.executable).with_name("esctl"))
 SECRET = "b2sK9vQ4"  # stands in every payload that is to be erased
@@ -66,7 +68,7 @@ def build(path: Path, events: int) -> None:
     """A log of that many events."""
     migrations.create(path)
     with EventLog(path, write=True) as log, log.transaction():
-        log.append([event(n) for n in range(1, events + 1)])
+        Writer(log).append([event(n) for n in range(1, events + 1)])
 
 
 # What has to hold
@@ -101,7 +103,7 @@ def is_tidy(path: Path) -> None:
     """No file and no frame is there that no segment needs. Raises AssertionError."""
     with EventLog(path, write=True) as log:
         needed = {path, Path(f"{path}-wal"), Path(f"{path}-shm")}
-        needed |= {path.parent / s.location / s.file for s in archive.archived(log) if s.location is not None}
+        needed |= {path.parent / s.location / s.file for s in moving.archived(log) if s.location is not None}
         leftovers = log.store.archiving().leftovers()
     connection = apsw.Connection(str(path))
     pending = connection.execute("select count(*) from frames where segment not in (select first from segments)").get
@@ -143,7 +145,7 @@ def pieces(path: Path, positions: frozenset[int]) -> list[bytes]:
     found = []
     with EventLog(path) as log:
         store = log.store.archive()
-        for segment in archive.archived(log) if store else ():
+        for segment in moving.archived(log) if store else ():
             assert store is not None
             for frame in store.frames(segment):
                 if any(frame.first <= position <= frame.last for position in positions):
@@ -173,7 +175,7 @@ class Case(NamedTuple):
 def names(path: Path, where: Callable[[str | None], bool]) -> list[str]:
     """Segments that lie somewhere."""
     with EventLog(path) as log:
-        return [segment.name for segment in archive.archived(log) if where(segment.location)]
+        return [segment.name for segment in moving.archived(log) if where(segment.location)]
 
 
 def erased_by(low: int, high: int) -> Callable[[Path], list[str]]:
@@ -224,8 +226,8 @@ def prepared(folder: Path, events: int, wanted: set[str]) -> dict[str, Path]:
         to = place / "segments" if where == "folder" else None
         if where != "nowhere":
             with EventLog(place / "log.db", write=True) as log:
-                spans = archive.hot(log, events - events // 3)
-                list(archiving.create(log, spans, most=events // 3, to=to))
+                spans = moving.hot(log, events - events // 3)
+                list(creation.create(log, spans, most=events // 3, to=to))
         made[where] = place
     return made
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from esctl import output
+from esctl.append.writer import Writer
 from esctl.cli import single
 from esctl.cli.items import expectation, items
 from esctl.errors import EsctlError, UsageError
-from esctl.events import NewEvent, check_schema, whole_number
-from esctl.log import EventLog, Guard
+from esctl.events.event import NewEvent, check_schema, whole_number
+from esctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     import typer
 
+    from esctl.append.expectations import AppendCondition
     from esctl.cli.declare import Shared
-    from esctl.events import Receipt
+    from esctl.events.event import Receipt
 
 EXAMPLES = """Examples:
   esctl append order-1 OrderPlaced '{"total":99.90}'
@@ -83,29 +84,30 @@ def command(
     _misplaced(is_single, {"--id": id_, "--time": time}, for_lines)
     if schema is not None:
         check_schema(schema)
-    guard = _guard(if_none_match, after)
-    _contradictions(ways, guard, stream=stream, type_=type_, payload=payload, extra=extra)
+    condition = _condition(if_none_match, after)
+    _contradictions(ways, condition, stream=stream, type_=type_, payload=payload, extra=extra)
     fields, expected = items(meta, "--meta"), expectation(expect)
     if is_single:
         with shared.opened(write=True) as log:
-            log.unruled = no_rules
             said = single.Said(id_, time, schema or 0, fields, expected)
-            receipt = _one(log, single.event(arguments, said), guard, dry_run=dry_run)
-            output.acknowledge(output.receipt(receipt) | ({"rules": False} if log.unruled else {}), shared.rendering)
+            writer = Writer(log, rules=not no_rules)
+            receipt = _one(writer, single.event(arguments, said), condition, dry_run=dry_run)
+            render.acknowledge(render.receipt(receipt) | ({"rules": False} if no_rules else {}), shared.rendering)
         return
     from esctl.cli import lines  # noqa: PLC0415 - msgspec and more, which a single event does without
 
     defaults = lines.defaults(stream, type_, schema, fields, payload=payload, extra=extra, form=input_)
-    size = None if atomic or guard else 1 if each else batch or lines.BATCH_LINES
-    options = lines.Options(size, skip_invalid, dry_run, receipts, expected, guard)
+    size = None if atomic or condition else 1 if each else batch or lines.BATCH_LINES
+    options = lines.Options(size, skip_invalid, dry_run, receipts, expected, condition)
     with shared.opened(write=True, bulk=True) as log:
-        log.unruled = no_rules
-        lines.run(log, lines.source(arguments, quiet=shared.quiet), defaults, options, shared)
+        lines.run(
+            Writer(log, rules=not no_rules), lines.source(arguments, quiet=shared.quiet), defaults, options, shared
+        )
 
 
 def _contradictions(
     ways: Mapping[str, object],
-    guard: Guard | None,
+    condition: AppendCondition | None,
     *,
     stream: str | None,
     type_: str | None,
@@ -122,7 +124,7 @@ def _contradictions(
         wrong = "--extra is for envelopes: with --payload a line is data"
     elif payload and not (stream and type_):
         wrong = "--payload needs --stream and --type"
-    elif guard and (ways["--batch"] or ways["--each"]):
+    elif condition and (ways["--batch"] or ways["--each"]):
         wrong = "--if-none-match makes the whole input one transaction: leave --batch and --each out"
     if wrong:
         what, _, why = wrong.partition(": ")
@@ -138,29 +140,31 @@ def _misplaced(is_single: bool, for_one: Mapping[str, object], for_lines: Mappin
             )
 
 
-def _guard(condition: str | None, after: str | None) -> Guard | None:
+def _condition(sql: str | None, after: str | None) -> AppendCondition | None:
     """The append condition of the options."""
-    if condition is None:
+    if sql is None:
         if after is not None:
             raise UsageError("--after is for --if-none-match", fix="esctl append --help")
         return None
     position = whole_number((after or "0").partition(":")[0].removeprefix("#"))
     if position is None:
         raise UsageError(f"--after is {after!r}", why="it is a position, or a head as replay --emit-head prints it")
-    from esctl.sql import check_condition  # noqa: PLC0415 - only a condition needs it
+    from esctl.append.expectations import AppendCondition  # noqa: PLC0415 - only a condition needs it
+    from esctl.sql.judge import check_condition  # noqa: PLC0415
 
-    check_condition(condition)
-    return Guard(condition, position)
+    check_condition(sql)
+    return AppendCondition(sql, position)
 
 
-def _one(log: EventLog, event: NewEvent, guard: Guard | None, *, dry_run: bool) -> Receipt:
+def _one(writer: Writer, event: NewEvent, condition: AppendCondition | None, *, dry_run: bool) -> Receipt:
     """Append one event; its receipt is true after the commit."""
+    log = writer.log
     try:
         with log.transaction(keep=not dry_run):
             before = log.head()[0]
-            receipts = log.append([event])
-            if guard:
-                guard.check(log, receipts, before)
+            receipts = writer.append([event])
+            if condition:
+                condition.check(log, receipts, before)
     except EsctlError as error:
         error.details.pop("index", None)
         raise

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from esctl import copies, output
+from esctl.output import render
+from esctl.upkeep import copies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,5 +36,5 @@ def command(
     """
     with shared.opened() as log:
         head = copies.backup(log, Path(file), segments=not without_segments)
-    record = {"file": file, "head": output.head_text(head), "bytes": os.stat(file).st_size}
-    output.acknowledge(record, shared.rendering)
+    record = {"file": file, "head": render.head_text(head), "bytes": os.stat(file).st_size}
+    render.acknowledge(record, shared.rendering)

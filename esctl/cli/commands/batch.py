@@ -8,10 +8,10 @@ import shlex
 import sys
 from collections.abc import Iterator
 
-from esctl import output
 from esctl.cli.declare import Shared
 from esctl.cli.parse import MalformedError, read, shared_options
 from esctl.errors import EsctlError, UsageError
+from esctl.output import render
 
 EXAMPLES = """Examples:
   printf '%s\\n' "append s T a=1" "state s" | esctl batch
@@ -39,11 +39,11 @@ def command(shared: Shared) -> int:
                 continue
             code, error = outcome([*given, *_command(words)])
         except UsageError as wrong:
-            output.report(wrong, shared.error_format)
+            render.report(wrong, shared.error_format)
             code, error = wrong.exit_code, wrong
-        if output.Settings.lost:
+        if render.Settings.lost:
             return code  # nothing more could be acknowledged
-        output.records([{"exit": code} | _said(error)], "ndjson")
+        render.records([{"exit": code} | _said(error)], "ndjson")
     return 0
 
 

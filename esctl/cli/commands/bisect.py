@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from esctl import aggregates, output
-from esctl.events import FIELDS
-from esctl.points import query_of
-from esctl.query import Query
-from esctl.text import Json
+from esctl.events.event import FIELDS
+from esctl.events.json import Json
+from esctl.events.query import Query
+from esctl.output import render
+from esctl.points.points import query_of
+from esctl.states import folding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,21 +43,21 @@ def command(
     """
     with shared.opened() as log:
         query = query_of(log, stream, until=until, as_of=as_of)
-        found = aggregates.bisect(log, query, when, aggregate, saved=not no_snapshot)
+        found = folding.bisect(log, query, when, aggregate, saved=not no_snapshot)
         if not shared.quiet:
             how = f"snapshots looked at: {found.looked}, events folded: {found.folded}"
             how += "; taken to stay true once it is (--no-snapshot is certain)"
-            output.say(f"bisect: {how if found.looked else f'one pass, events folded: {found.folded}'}")
+            render.say(f"bisect: {how if found.looked else f'one pass, events folded: {found.folded}'}")
         event = Query(stream=stream, since_version=found.version, until_version=found.version)
         *_, (read, _, _) = log.read(event)
         record = _record(read, found.state)
         if shared.rendering in ("ndjson", "json"):
             line = b"".join(log.lines(event)).splitlines()[-1]
-            output.lines([line[:-1] + b',"state":' + found.state.encode() + b"}\n"], shared.rendering)
+            render.lines([line[:-1] + b',"state":' + found.state.encode() + b"}\n"], shared.rendering)
         elif shared.rendering in ("table", "raw"):
-            output.states([record], shared.rendering, single=True)
+            render.states([record], shared.rendering, single=True)
         else:
-            output.one(record, shared.rendering)
+            render.one(record, shared.rendering)
 
 
 def _record(event: tuple[object, ...], state: str) -> dict[str, object]:

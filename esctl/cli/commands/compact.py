@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from esctl import output
 from esctl.errors import UnavailableError
+from esctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,14 +32,15 @@ def command(
     """
     with shared.opened(write=True) as log:
         if log.store.archiving().leftovers():
-            from esctl import archive, erasure  # noqa: PLC0415 - zstandard and msgspec, for logs that need them
+            from esctl.archive import moving  # noqa: PLC0415 - zstandard and msgspec, for logs that need them
+            from esctl.upkeep import erasure  # noqa: PLC0415 - zstandard and msgspec, for logs that need them
 
             full = full or erasure.unfinished(log)
-            archive.tidy(log)
+            moving.tidy(log)
         before, after, finished = log.store.compact(full=full)
         if full and finished:
             with log.transaction():
                 log.store.archiving().removed("")
-    output.acknowledge({"before": before, "after": after, "freed": before - after}, shared.rendering)
+    render.acknowledge({"before": before, "after": after, "freed": before - after}, shared.rendering)
     if not finished:
         raise UnavailableError("the file shrinks later", why="somebody reads the log just now", again="")

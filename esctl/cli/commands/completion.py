@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from esctl import output
+from esctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def command(
     do for yours.
     """
     if shell is not None:
-        output.text(_SCRIPTS[shell])
+        render.text(_SCRIPTS[shell])
         return
     name = os.path.basename(os.environ.get("SHELL", ""))
     shown = [name] if name in _SCRIPTS else list(_SCRIPTS)
-    output.text("".join(f"{_SET_UP[shell]}\n" for shell in shown))
+    render.text("".join(f"{_SET_UP[shell]}\n" for shell in shown))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 
-from esctl import output
-from esctl.decide import decide
+from esctl.append.decide import decide
 from esctl.errors import UsageError
-from esctl.events import check_stream
+from esctl.events.event import check_stream
+from esctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def command(
     arguments = ["sh", "-c", exec_] if shell else _words(exec_)
     with shared.opened(write=True) as log:
         made = decide(log, stream, arguments, aggregate=aggregate, retries=retries, named=exec_)
-    output.acknowledge_each(map(output.receipt, made), shared.rendering, output.RECEIPT)
+    render.acknowledge_each(map(render.receipt, made), shared.rendering, render.RECEIPT)
 
 
 def _words(command: str) -> list[str]:

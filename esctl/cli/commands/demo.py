@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from esctl import demo, output
+from esctl.cli import sample_shop
+from esctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,4 +28,4 @@ def command(
     The events of a small shop: three months of orders, payments and shipments. `sh tour.sh` in it shows what can be
     done with them.
     """
-    output.acknowledge(demo.make(folder), shared.rendering)
+    render.acknowledge(sample_shop.make(folder), shared.rendering)

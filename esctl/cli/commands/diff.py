@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from esctl import aggregates, output
 from esctl.errors import DifferenceError
-from esctl.points import query_of
-from esctl.text import Json
+from esctl.events.json import Json
+from esctl.output import render
+from esctl.points.points import query_of
+from esctl.states import folding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ def command(
     """
     with shared.opened() as log:
         since, until = query_of(log, stream, until=from_), query_of(log, stream, until=to)
-        changes = aggregates.diff(log, since, until, aggregate)
+        changes = folding.diff(log, since, until, aggregate)
     records = (change._asdict() | {"before": _json(change.before), "after": _json(change.after)} for change in changes)
-    output.listed(records, shared.rendering, names=COLUMNS)
+    render.listed(records, shared.rendering, names=COLUMNS)
     return DifferenceError.exit_code if changes else 0  # a difference is an answer: there is no error to print
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from esctl import erasure, output, progress
 from esctl.errors import RefusedError, UnavailableError, UsageError
-from esctl.events import ranges
+from esctl.events.event import ranges
 from esctl.log import EventLog
+from esctl.output import progress, render
+from esctl.upkeep import erasure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def command(
         said = f"the payloads of {told} go for good" if plan.positions else "there is nothing to erase"
         if dry_run:
             spans = " ".join(f"{low}-{high}" if low < high else str(low) for low, high in ranges(plan.positions))
-            output.one(record | {"positions": spans}, shared.rendering)
+            render.one(record | {"positions": spans}, shared.rendering)
             return
         if plan.positions:
             shared.agree(said)
@@ -66,10 +67,10 @@ def command(
             for _ in progress.watched(erased, "erasing", len(plan.positions), lambda count: count):
                 pass
         elif not shared.quiet:
-            output.say(said)
+            render.say(said)
         finished = erasure.scrub(log) if erasure.unfinished(log) else True
         _refuse_unmarked(plan)
-    output.acknowledge(record, shared.rendering)
+    render.acknowledge(record, shared.rendering)
     if not finished:
         raise UnavailableError(
             "the payloads are erased, but their bytes may still stand in the log's -wal file",
@@ -100,4 +101,4 @@ def _refuse_unmarked(plan: erasure.Plan) -> None:
 def _tell_left(plan: erasure.Plan) -> None:
     if plan.left:
         told = ", ".join(f"{count} {type_}" for type_, count in plan.left.most_common())
-        output.say(f"left as they are, since the model does not mark them erasable: {told} (--force reaches them)")
+        render.say(f"left as they are, since the model does not mark them erasable: {told} (--force reaches them)")

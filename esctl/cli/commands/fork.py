@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from esctl import copies, marks, output
 from esctl.log import EventLog
+from esctl.output import render
+from esctl.points import marks
+from esctl.upkeep import copies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,5 +42,5 @@ def command(
             kept = marks.marks(made)
         lost = [mark.name for mark in marks.marks(log).values() if kept.get(mark.name) != mark]
     if lost and not shared.quiet:
-        output.say(f"note: set later, and so not in {file}: the marks {', '.join(lost)}")
-    output.acknowledge({"log": file, "until": position, "head": output.head_text(head)}, shared.rendering)
+        render.say(f"note: set later, and so not in {file}: the marks {', '.join(lost)}")
+    render.acknowledge({"log": file, "until": position, "head": render.head_text(head)}, shared.rendering)

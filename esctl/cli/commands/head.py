@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esctl import output
+from esctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ def command(shared: Shared) -> None:
     with shared.opened() as log:
         head = log.head()
         if shared.format in ("auto", "raw", "table"):
-            output.head(head)
+            render.head(head)
         else:
             position, hash_, recorded = head
             record = {"position": position, "hash": hash_.hex(), "recorded": recorded, "log_id": log.log_id}
-            output.one(record, shared.format)
+            render.one(record, shared.format)

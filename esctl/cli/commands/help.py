@@ -7,10 +7,10 @@ import os
 from collections.abc import Sequence
 
 import esctl
-from esctl import output
 from esctl.cli import overview
 from esctl.cli.table import COMMANDS, GROUPS
 from esctl.errors import UsageError, word
+from esctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def command(
     ] = (),
 ) -> None:
     """Explain a command or a topic; without one, list them."""
-    output.text(page(" ".join(words)))
+    render.text(page(" ".join(words)))
 
 
 def page(subject: str) -> str:

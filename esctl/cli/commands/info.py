@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esctl import output
+from esctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ def command(shared: Shared) -> None:
         by_type, by_stream = _over_time(log, "type"), _over_time(log, "stream")
     if format_ != "table":
         total = [sum(counts) for counts in zip(*by_type.values(), strict=True)]
-        output.one({**facts, "over_time": total} if format_ in ("ndjson", "json", "raw") else facts, format_)
+        render.one({**facts, "over_time": total} if format_ in ("ndjson", "json", "raw") else facts, format_)
         return
-    output.one(facts, format_)
+    render.one(facts, format_)
     for title, counted in (("events over time, by type", by_type), ("and by stream", by_stream)):
         if counted:
-            output.bars(title, _largest(counted))
+            render.bars(title, _largest(counted))
 
 
 def _over_time(log: EventLog, group: str) -> dict[str, list[int]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from esctl import output
 from esctl.cli import locate
 from esctl.errors import UsageError
 from esctl.log import EventLog
-from esctl.stores import migrations
+from esctl.output import render
+from esctl.store import migrations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def command(
     """Make an empty log."""
     path, draft = locate.place(shared.log), None
     if model is not None:
-        from esctl import plan  # noqa: PLC0415 - only a model needs it
+        from esctl.evolution import plan  # noqa: PLC0415 - only a model needs it
 
         draft = plan.sound(Path(model))  # a wrong one leaves no log behind
     created = True
@@ -48,5 +48,5 @@ def command(
         if created and draft is not None:
             plan.apply(log, draft, 0)
     if draft is not None and not created and not shared.quiet:
-        output.say(f"{path} is there already, and its model stays: esctl model apply {model}")
-    output.acknowledge({"log": path, "log_id": log_id, "created": created}, shared.rendering)
+        render.say(f"{path} is there already, and its model stays: esctl model apply {model}")
+    render.acknowledge({"log": path, "log_id": log_id, "created": created}, shared.rendering)

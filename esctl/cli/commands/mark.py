@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from esctl import marks, output
+from esctl.output import render
+from esctl.points import marks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,4 +30,4 @@ def command(
     with shared.opened(write=True) as log:
         position = log.head()[0] if point is None else marks.position_at(log, point)
         made = marks.set_mark(log, name, position)
-    output.acknowledge(made.record(), shared.rendering)
+    render.acknowledge(made.record(), shared.rendering)

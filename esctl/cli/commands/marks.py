@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from esctl import marks, output
+from esctl.output import render
+from esctl.points import marks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,4 +17,4 @@ def command(shared: Shared) -> None:
     """List the marks: names of positions, who set them and when."""
     with shared.opened() as log:
         made = sorted(marks.marks(log).values(), key=lambda mark: mark.position)
-    output.listed((mark.record() for mark in made), shared.rendering, names=marks.Mark.__slots__)
+    render.listed((mark.record() for mark in made), shared.rendering, names=marks.Mark.__slots__)

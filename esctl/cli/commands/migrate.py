@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from esctl import output
 from esctl.errors import StorageVersionError, word
-from esctl.stores import migrations
+from esctl.output import render
+from esctl.store import migrations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def command(
     steps = migrations.pending(log)
     record: dict[str, object] = {"log": str(log), "pending": len(steps), "steps": " ".join(steps), "copy": None}
     if check or dry_run:
-        output.one(record, shared.rendering)
+        render.one(record, shared.rendering)
         if steps and check:
             raise StorageVersionError(
                 f"{log} needs {len(steps)} migrations", fix=f"esctl migrate --yes --log {word(log)}"
@@ -44,4 +44,4 @@ def command(
     if steps:
         shared.agree(f"{log}: {', '.join(steps)}; a copy goes beside it first")
         record["copy"] = str(migrations.migrate(log, shared.timeout))
-    output.acknowledge(record, shared.rendering)
+    render.acknowledge(record, shared.rendering)

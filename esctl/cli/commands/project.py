@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from esctl import grouping, output
 from esctl.errors import UsageError
-from esctl.grouping import Measure
+from esctl.output import render
+from esctl.projections import grouping
+from esctl.projections.grouping import Measure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,4 +53,4 @@ def command(
         raise UsageError("it is not said what to count or add up", fix="esctl project --help")
     measures = measures or [Measure("count")]
     records = grouping.grouped(sys.stdin.buffer, by, measures)
-    output.listed(records, shared.rendering, names=grouping.names(by, measures))
+    render.listed(records, shared.rendering, names=grouping.names(by, measures))

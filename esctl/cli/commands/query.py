@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from esctl import aggregates, output, standing
+from esctl.output import render
+from esctl.projections import status
+from esctl.states import folding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,9 +37,9 @@ def command(
     """
     with shared.opened() as log:
         if not shared.quiet:
-            for name, behind in standing.behind(log, sql):
-                output.say(
+            for name, behind in status.behind(log, sql):
+                render.say(
                     f"note: {name} is {behind:,} event{'s' * (behind != 1)} behind   (esctl projection run {name})"
                 )
-        header, rows = aggregates.question(log, sql, raw_schema=raw_schema)
-        output.answer(header, rows, shared.rendering)
+        header, rows = folding.question(log, sql, raw_schema=raw_schema)
+        render.answer(header, rows, shared.rendering)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from esctl import output
 from esctl.errors import DifferenceError, UsageError
+from esctl.events.query import MAX_POSITION, Query
 from esctl.log import EventLog
-from esctl.points import query_of
-from esctl.query import MAX_POSITION, Query
+from esctl.output import render
+from esctl.points.points import query_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
-    from esctl.events import Form, SealedEvent
+    from esctl.events.event import Form, SealedEvent
 
     T = TypeVar("T")
 
@@ -80,14 +80,14 @@ def command(
         filters |= {"hot_only": hot_only}
         query = query_of(log, stream, since=since, until=until, as_of=as_of, **filters)
         if type_:
-            output.unknown_types(type_, list(log.store.names("type")))
+            render.unknown_types(type_, list(log.store.names("type")))
         newest = log.head()
         query.until = min(query.until, query.until if follow else newest[0])
         format_ = "ndjson" if follow and shared.format == "auto" else shared.rendering  # a table has an end
         printing = Printing(log, query, format_, follow=follow, hashes=hash_)
         printing.run(picked, template)
         if emit_head:
-            output.say(output.head_text(newest))
+            render.say(render.head_text(newest))
         if fail_empty and not printing.found:
             raise DifferenceError("no event matches", why="--fail-empty was given")
 
@@ -102,21 +102,21 @@ class Printing:
     def run(self, picked: str | None, template: str | None) -> None:
         """Print by whichever way was asked for; whole lines come straight from the store."""
         if template is not None:
-            output.filled(self._events(), template)
+            render.filled(self._events(), template)
         elif picked:
-            from esctl.fields import parse_fields  # noqa: PLC0415 - msgspec, which whole lines do without
+            from esctl.events.fields import parse_fields  # noqa: PLC0415 - msgspec, which whole lines do without
 
-            output.picked(self._events(), parse_fields(picked), self.format)
+            render.picked(self._events(), parse_fields(picked), self.format)
         elif self.format == "cloudevents":
-            from esctl import cloudevents  # noqa: PLC0415
+            from esctl.events import cloudevents  # noqa: PLC0415
 
-            output.write(self._noting(cloudevents.lines(self._events(), self.log.log_id)))
+            render.write(self._noting(cloudevents.lines(self._events(), self.log.log_id)))
         elif self.format in ("table", "csv", "tsv"):
-            output.events(self._events(), self.format, hashes=self.hashes)
+            render.events(self._events(), self.format, hashes=self.hashes)
         else:
             form: Form = "data" if self.format == "raw" else "hash" if self.hashes else "line"
             source = self.log.follow(self.query, form) if self.follow else self.log.lines(self.query, form)
-            output.lines(self._noting(source), self.format)
+            render.lines(self._noting(source), self.format)
 
     def _events(self) -> Iterator[SealedEvent]:
         if self.follow:

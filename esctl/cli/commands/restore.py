@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from esctl import copies, output, verify
 from esctl.cli import locate
 from esctl.errors import VerificationError, word
 from esctl.log import EventLog
+from esctl.output import render
+from esctl.upkeep import copies, verify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +46,6 @@ def command(
                 fix=f"esctl verify --log {word(file)}",
             )
         head = copies.restore(backup, target)
-    output.acknowledge({"log": str(target), "head": output.head_text(head)}, shared.rendering)
+    render.acknowledge({"log": str(target), "head": render.head_text(head)}, shared.rendering)
     if lacking:
         raise VerificationError(f"{target} lacks the head {expect_head}", why=str(lacking[0]["problem"]))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from esctl import output
-from esctl.events import FIELDS, Event
+from esctl.events.event import FIELDS, Event
+from esctl.events.json import Json
+from esctl.events.query import Query
 from esctl.log import EventLog
-from esctl.query import Query
-from esctl.text import Json
+from esctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,19 +57,19 @@ def command(
             proof: dict[str, object] = {"salt": salt.hex() if salt else None, "hash": hash_.hex()}
             record = dict(zip(FIELDS, found, strict=True)) | ({"erased": True} if salt is None else {}) | proof
             if format_ in ("table", "csv", "tsv"):
-                output.one(record | _now(_read_as(log, found)), format_)
+                render.one(record | _now(_read_as(log, found)), format_)
             elif format_ != "raw" and (now := _read_as(log, found)):
                 texts = {name: Json(found[FIELDS.index(name)] or "null") for name in ("data", "meta")}
-                output.one(record | texts | {"read_as": [dict(zip(_SHAPE, one, strict=True)) for one in now]}, format_)
+                render.one(record | texts | {"read_as": [dict(zip(_SHAPE, one, strict=True)) for one in now]}, format_)
             else:
                 query = Query(since=found[0], until=found[0], system=True, raw_schema=True)
-                output.lines(log.lines(query, "data" if format_ == "raw" else "hash"), "ndjson")  # json too: one object
+                render.lines(log.lines(query, "data" if format_ == "raw" else "hash"), "ndjson")  # json too: one object
             return
-        from esctl import trace  # noqa: PLC0415 - msgspec, which one event does without
+        from esctl.points import trace  # noqa: PLC0415 - msgspec, which one event does without
 
         tree = trace.trace(log, found)
         if format_ == "table":
-            output.traced(((t.depth, t.event) for t in tree), found[0])
+            render.traced(((t.depth, t.event) for t in tree), found[0])
         else:
             names = ("depth", *FIELDS[:8])
-            output.listed((dict(zip(names, (t.depth, *t.event[:8]), strict=True)) for t in tree), format_)
+            render.listed((dict(zip(names, (t.depth, *t.event[:8]), strict=True)) for t in tree), format_)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from esctl import aggregates, output, progress
-from esctl.aggregates import StateAt
 from esctl.errors import UsageError
+from esctl.events.json import Json
 from esctl.log import EventLog
-from esctl.points import query_of
-from esctl.text import Json
+from esctl.output import progress, render
+from esctl.points.points import query_of
+from esctl.states import folding
+from esctl.states.folding import StateAt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,23 +75,23 @@ def command(
         query = query_of(log, stream, until=until, as_of=as_of)
         found: Iterator[StateAt]
         if all_:
-            found = aggregates.states(log, aggregate or "", query, where)
+            found = folding.states(log, aggregate or "", query, where)
         elif reducer:
-            states = aggregates.reduced(log, query, reducer)
+            states = folding.reduced(log, query, reducer)
             found = _after_first(states) if each else iter(deque(states, maxlen=1))
         elif each:
-            found = aggregates.each(log, query, aggregate)
+            found = folding.each(log, query, aggregate)
         else:
-            told = output.say if shared.verbose else _silent
-            found = iter([aggregates.state(log, query, aggregate, saved=not no_snapshot, ignored=told)])
+            told = render.say if shared.verbose else _silent
+            found = iter([folding.state(log, query, aggregate, saved=not no_snapshot, ignored=told)])
         records = (state.record(explained=explain) for state in _watched(log, found, all_))
         single = not (each or all_)
         format_ = "ndjson" if single and shared.rendering == "json" else shared.rendering  # one object, no array
         if fields is None:
-            output.states(records, format_, single=single)
+            render.states(records, format_, single=single)
             return
         names = [name.strip() for name in fields.split(",")]
-        output.listed(({name: _picked(record, name) for name in names} for record in records), format_, names=names)
+        render.listed(({name: _picked(record, name) for name in names} for record in records), format_, names=names)
 
 
 def _picked(record: dict[str, object], name: str) -> object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esctl import output
+from esctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,4 +29,4 @@ def command(
     """List the streams: how many events, the first, the last, bytes."""
     with shared.opened() as log:
         found = log.store.streams(pattern, system=system)
-        output.listed(found, shared.rendering, spare=("first_position", "last_position"), names=COLUMNS)
+        render.listed(found, shared.rendering, spare=("first_position", "last_position"), names=COLUMNS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esctl import output
+from esctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,4 +25,4 @@ def command(
     """List the event types: events, schemas, first, last, bytes."""
     with shared.opened() as log:
         found = log.store.types(system=system)
-        output.listed(found, shared.rendering, spare=("first_position", "last_position"), names=COLUMNS)
+        render.listed(found, shared.rendering, spare=("first_position", "last_position"), names=COLUMNS)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from esctl import output, progress, verify
 from esctl.errors import UsageError, VerificationError
+from esctl.output import progress, render
+from esctl.upkeep import verify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def command(
             expect_head=expect_head,
             watch=lambda events, total: progress.watched(events, "verifying", total, lambda _: 1),
         )
-    output.verification(report.record(), shared.rendering)
+    render.verification(report.record(), shared.rendering)
     if not report.ok:
         first, count = report.findings[0], len(report.findings)
         place = "" if first["position"] is None else f", position {first['position']}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from esctl import __version__, output
-from esctl.stores.format import STORAGE_VERSION
+from esctl import __version__
+from esctl.output import render
+from esctl.store.format import STORAGE_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ EXAMPLES = """Examples:
 def command(shared: Shared) -> None:
     """Print the version of esctl, and the storage version of its logs."""
     if shared.format in ("auto", "raw", "table"):
-        output.text(text())
+        render.text(text())
     else:
-        output.one({"version": __version__, "storage_version": STORAGE_VERSION}, shared.format)
+        render.one({"version": __version__, "storage_version": STORAGE_VERSION}, shared.format)
 
 
 def text() -> str:

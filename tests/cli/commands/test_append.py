@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from esctl.ingest import BATCH_LINES
-from esctl.stores.format import STORAGE_VERSION
+from esctl.append.ingest import BATCH_LINES
+from esctl.store.format import STORAGE_VERSION
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

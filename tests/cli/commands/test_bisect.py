@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from esctl import keeping, open_log
+from esctl import open_log
 from esctl.log import EventLog
+from esctl.states import snapshot_care
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -83,7 +84,7 @@ def test_it_looks_up_to_a_point(run: Run, point: list[str]) -> None:
 def test_a_condition_that_stays_true_is_found_between_two_snapshots(run: Run, log_path: Path) -> None:
     assert run("append", "account-1", "Drawn", "amount:=90").returncode == 0
     with EventLog(log_path, write=True) as log:
-        assert keeping.take(log, "account-1") is not None
+        assert snapshot_care.take(log, "account-1") is not None
     done = run("bisect", "account-1", "--when", "state ->> 'balance' < -50")
     assert (found(done)["version"], done.stderr) == (
         7,
@@ -96,7 +97,7 @@ def test_snapshots_change_no_answer(run: Run, log_path: Path, when: str) -> None
     without = found(run("bisect", "account-1", "--when", when, "--no-snapshot"))
     assert run("append", "account-1", "Paid", "amount:=3").returncode == 0
     with EventLog(log_path, write=True) as log:
-        assert keeping.take(log, "account-1") is not None
+        assert snapshot_care.take(log, "account-1") is not None
     assert found(run("bisect", "account-1", "--when", when)) == without
 
 

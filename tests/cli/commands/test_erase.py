@@ -16,9 +16,10 @@ from typing import Any
 import apsw
 import pytest
 
-from esctl import archiving, erasure
 from esctl.api import open_log
+from esctl.archive import creation
 from esctl.log import EventLog
+from esctl.upkeep import erasure
 from tests.conftest import write_empty_log
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -45,7 +46,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             log.apply_model(folder / "model.toml")
         with EventLog(path, write=True) as opened:
             if name == "outside":
-                list(archiving.create(opened, [(1, 4)], to=path.parent / "cold"))
+                list(creation.create(opened, [(1, 4)], to=path.parent / "cold"))
             if name != "esctl":
                 list(erasure.erase(opened, [3], "asked"))
     return folder

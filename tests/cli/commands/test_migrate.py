@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from esctl.stores.format import STORAGE_VERSION
+from esctl.store.format import STORAGE_VERSION
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

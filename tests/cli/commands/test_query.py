@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from esctl.events.lines import Defaults, parser
 from esctl.log import EventLog
-from esctl.ndjson import Defaults, parser
+from tests.conftest import writer_of
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 FIELDS = ["position", "stream", "version", "id", "type", "schema", "time", "recorded", "data", "meta"]
@@ -27,7 +28,7 @@ def run(esctl: Run, log_path: Path) -> Run:
     lines = [f'{{"stream":"s-{n % 2}","type":"T{n}","id":"e{n}","data":{{"n":{n}.50}}}}\n' for n in range(1, 4)]
     parse = parser(Defaults())
     with EventLog(log_path, write=True) as log, log.transaction():
-        log.append([parse(line.encode()) for line in lines])
+        writer_of(log).append([parse(line.encode()) for line in lines])
     return on_log
 
 

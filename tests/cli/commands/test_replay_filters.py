@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from esctl import open_log
+from esctl.events.query import Query
 from esctl.log import EventLog
-from esctl.points import query_of
-from esctl.query import Query
+from esctl.points.points import query_of
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Line = dict[str, Any]

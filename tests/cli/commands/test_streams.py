@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from esctl import open_log
+from esctl.events.lines import Defaults, parser
 from esctl.log import EventLog
-from esctl.ndjson import Defaults, parser
+from tests.conftest import writer_of
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 EVENTS = [
@@ -36,7 +37,7 @@ def run(esctl: Run, log_path: Path) -> Run:
     ]
     parse = parser(Defaults())
     with EventLog(log_path, write=True) as log, log.transaction():
-        log.append([parse(line.encode()) for line in lines])
+        writer_of(log).append([parse(line.encode()) for line in lines])
     with open_log(log_path, write=True) as marked:
         marked.mark("end")
     return on_log

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from esctl import __version__
-from esctl.stores.format import STORAGE_VERSION
+from esctl.store.format import STORAGE_VERSION
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

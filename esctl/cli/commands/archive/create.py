@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from esctl import archive, archiving, output, points, progress
+from esctl.archive import creation, moving
 from esctl.errors import UsageError
 from esctl.log import EventLog
-from esctl.segments import LEVEL
+from esctl.output import progress, render
+from esctl.points import points
+from esctl.store.segments import LEVEL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def command(
     keep_last: Annotated[int | None, typer.Option(min=0, metavar="N", help="All but the newest N events.")] = None,
     segment_events: Annotated[
         int, typer.Option(min=1, metavar="N", help="At most N a segment.")
-    ] = archiving.SEGMENT_EVENTS,
+    ] = creation.SEGMENT_EVENTS,
     level: Annotated[int, typer.Option(min=1, max=22, metavar="N", help="How hard zstd tries, 1 to 22.")] = LEVEL,
     to: Annotated[
         str | None, typer.Option(metavar="DIR", help="As files in a folder; else they lie in the log's file.")
@@ -55,27 +57,27 @@ def command(
     if before is None and older_than is None and keep_last is None:
         why = "say it with --before POINT, --older-than AGE or --keep-last N"
         raise UsageError("it is not said what to archive", why=why, fix="esctl archive create --help")
-    folder = None if to is None else archive.check_folder(to)
+    folder = None if to is None else moving.check_folder(to)
     with shared.opened(write=not dry_run, bulk=True) as log:
         until = _until(log, before, older_than, keep_last)
-        spans = archive.hot(log, until)
+        spans = moving.hot(log, until)
         events = sum(last - first + 1 for first, last in spans)
         number = sum(-(-(last - first + 1) // segment_events) for first, last in spans)
         if dry_run:
-            output.one({"segments": number, "events": events, "until": until, "to": to or INTO_LOG}, shared.rendering)
+            render.one({"segments": number, "events": events, "until": until, "to": to or INTO_LOG}, shared.rendering)
             return
         if not events:
-            archive.tidy(log)
+            moving.tidy(log)
             if shared.verbose:
-                output.say("nothing to archive")
+                render.say("nothing to archive")
             return
         shared.agree(f"{events} events up to position {until} go into {number} segment{'s' * (number != 1)}")
-        made = archiving.create(log, spans, most=segment_events, level=level, to=folder)
+        made = creation.create(log, spans, most=segment_events, level=level, to=folder)
         watched = progress.watched(made, "archiving", events, lambda segment: segment.events)
-        records: Iterable[dict[str, object]] = map(archive.record, watched)
+        records: Iterable[dict[str, object]] = map(moving.record, watched)
         if shared.rendering == "table":
             records = ({name: record[name] for name in COLUMNS} for record in records)
-        output.acknowledge_each(records, shared.rendering, spare=SPARE)
+        render.acknowledge_each(records, shared.rendering, spare=SPARE)
 
 
 def _until(log: EventLog, before: str | None, older_than: str | None, keep_last: int | None) -> int:

@@ -6,9 +6,10 @@ import os
 import sys
 from pathlib import Path
 
-from esctl import archive, output
+from esctl.archive import moving
 from esctl.errors import UsageError, word
-from esctl.stores.files import draft_of
+from esctl.output import render
+from esctl.store.files import draft_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,11 +39,11 @@ def command(
             "a terminal cannot show what is compressed", fix=f"esctl archive export {word(name)} | zstd -dc"
         )
     with shared.opened() as log:
-        parts = archive.export(log, archive.named(log, name))
+        parts = moving.export(log, moving.named(log, name))
         if file is None:
-            output.write(parts)
+            render.write(parts)
             return
         with draft_of(Path(file)) as draft, draft.open("wb") as written:
             for part in parts:
                 written.write(part)
-    output.acknowledge({"segment": name, "file": file, "bytes": os.stat(file).st_size}, shared.rendering)
+    render.acknowledge({"segment": name, "file": file, "bytes": os.stat(file).st_size}, shared.rendering)

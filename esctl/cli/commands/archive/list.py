@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esctl import output
+from esctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ def command(shared: Shared) -> None:
     with shared.opened() as log:
         records: list[dict[str, object]] = []
         if log.store.archive() is not None:
-            from esctl import archive  # noqa: PLC0415 - zstandard and msgspec, for a log that has an archive
+            from esctl.archive import moving  # noqa: PLC0415 - zstandard and msgspec, for a log that has an archive
 
-            records = [archive.record(segment) for segment in archive.archived(log)]
+            records = [moving.record(segment) for segment in moving.archived(log)]
     if shared.rendering == "table":
         records = [{name: record[name] for name in COLUMNS} for record in records]
-    output.listed(records, shared.rendering, SPARE, COLUMNS)
+    render.listed(records, shared.rendering, SPARE, COLUMNS)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from esctl import archive, output
+from esctl.archive import moving
+from esctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def command(
 
     Their bytes and names stay the same.
     """
-    folder = None if to == INTO_LOG else archive.check_folder(to)
+    folder = None if to == INTO_LOG else moving.check_folder(to)
     with shared.opened(write=True, bulk=True) as log:
-        moved = (archive.brief(archive.move(log, segment, folder)) for segment in archive.chosen(log, names))
-        output.acknowledge_each(moved, shared.rendering)
+        moved = (moving.brief(moving.move(log, segment, folder)) for segment in moving.chosen(log, names))
+        render.acknowledge_each(moved, shared.rendering)

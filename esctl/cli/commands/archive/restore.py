@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from esctl import archive, output
+from esctl.archive import moving
 from esctl.log import EventLog
-from esctl.segments import Segment
+from esctl.output import render
+from esctl.store.segments import Segment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,16 +29,16 @@ def command(
 ) -> None:
     """Bring segments back into the table of hot events."""
     with shared.opened(write=not dry_run, bulk=True) as log:
-        chosen = archive.chosen(log, names)
+        chosen = moving.chosen(log, names)
         if dry_run:
-            output.listed(map(archive.brief, chosen), shared.rendering)
+            render.listed(map(moving.brief, chosen), shared.rendering)
             return
         number = f"{len(chosen)} segment{'s' * (len(chosen) != 1)}"
         shared.agree(f"{sum(s.events for s in chosen)} events of {number} go back into the table of hot events")
-        restored = (archive.brief(_restored(log, segment)) for segment in chosen)
-        output.acknowledge_each(restored, shared.rendering)
+        restored = (moving.brief(_restored(log, segment)) for segment in chosen)
+        render.acknowledge_each(restored, shared.rendering)
 
 
 def _restored(log: EventLog, segment: Segment) -> Segment:
-    archive.restore(log, segment)
+    moving.restore(log, segment)
     return segment

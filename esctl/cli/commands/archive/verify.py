@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from esctl import archive, output, progress
+from esctl.archive import moving
 from esctl.errors import VerificationError
+from esctl.output import progress, render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,14 +33,14 @@ def command(
     Everything that is recorded about a segment is computed again and compared.
     """
     with shared.opened() as log:
-        chosen = archive.chosen(log, names) if names else archive.archived(log)
+        chosen = moving.chosen(log, names) if names else moving.archived(log)
         total = sum(segment.events for segment in chosen)
         records: list[dict[str, object]] = []
         for segment in progress.watched(chosen, "verifying", total, lambda segment: segment.events):
-            problem = next(archive.problems(log, segment), None)
+            problem = next(moving.problems(log, segment), None)
             known = (segment.name, problem is None, segment.events, segment.size, problem)
             records.append(dict(zip(VERIFIED, known, strict=True)))
-        output.acknowledge_each(records, shared.rendering, VERIFIED)
+        render.acknowledge_each(records, shared.rendering, VERIFIED)
     wrong = [record for record in records if not record["ok"]]
     if wrong:
         raise VerificationError(

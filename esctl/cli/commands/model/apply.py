@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from esctl import output, plan, standing
 from esctl.cli.commands.model.plan import show
+from esctl.evolution import plan
+from esctl.output import render
+from esctl.projections import status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,8 +43,8 @@ def command(
             shared.agree(_dangers(planned))
         receipt = plan.apply(log, draft, planned.position)
         holds = log.definitions.applied
-        if not shared.quiet and receipt is not None and standing.waiting(log):
-            output.say("note: projections wait for events that are there: esctl projection run")
+        if not shared.quiet and receipt is not None and status.waiting(log):
+            render.say("note: projections wait for events that are there: esctl projection run")
     record: dict[str, object] = {
         "applied": receipt is not None,
         "changes": len(planned.changes),
@@ -50,14 +52,14 @@ def command(
         "position": holds.position if holds else None,
         "fingerprint": holds.fingerprint if holds else None,
     }
-    output.acknowledge(record, shared.rendering)
+    render.acknowledge(record, shared.rendering)
 
 
 def _warn(planned: plan.Plan) -> None:
     """Say which stored events do not pass what is about to hold."""
     for change in planned.changes:
         if change.misfits:
-            output.say(f"warning: {change.misfits} stored events do not pass the {change.kind} of {change.name}")
+            render.say(f"warning: {change.misfits} stored events do not pass the {change.kind} of {change.name}")
 
 
 def _dangers(planned: plan.Plan) -> str:

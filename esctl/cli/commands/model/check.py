@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from esctl import output, plan
-from esctl.model import refusal
+from esctl.evolution import plan
+from esctl.model.declared import refusal
+from esctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ def command(
     Needs no log.
     """
     draft, problems = plan.read(Path(file))
-    output.listed((problem._asdict() for problem in problems), shared.rendering, names=PROBLEMS)
+    render.listed((problem._asdict() for problem in problems), shared.rendering, names=PROBLEMS)
     if problems:
         error = refusal(problems)
         error.fix = "esctl help model"  # every problem is printed already
         raise error
     if not shared.quiet:
         counts = {name: len(declared) for name, declared in draft.model._asdict().items()}
-        output.say(f"{file} is sound: {', '.join(f'{name} {count}' for name, count in counts.items())}")
+        render.say(f"{file} is sound: {', '.join(f'{name} {count}' for name, count in counts.items())}")

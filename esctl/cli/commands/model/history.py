@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from esctl import output
-from esctl.definitions import history
+from esctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,5 +17,5 @@ APPLIED = ("number", "position", "time", "actor", "fingerprint")
 def command(shared: Shared) -> None:
     """List every model that was applied, oldest first."""
     with shared.opened() as log:
-        records = [{name: getattr(model, name) for name in APPLIED} for model in history(log.store)]
-    output.listed(records, shared.rendering, spare=("position",), names=APPLIED)
+        records = [{name: getattr(model, name) for name in APPLIED} for model in log.models()]
+    render.listed(records, shared.rendering, spare=("position",), names=APPLIED)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from esctl import output, plan
 from esctl.errors import DifferenceError, word
+from esctl.evolution import plan
+from esctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,9 +46,9 @@ def show(planned: plan.Plan, shared: Shared) -> None:
     """Print a plan."""
     columns = [name for name in CHANGES if shared.rendering != "table" or name not in _COSTS or _any(planned, name)]
     records = ({name: getattr(change, name) for name in columns} for change in planned.changes)
-    output.listed(records, shared.rendering, spare=("detail",), names=CHANGES)
+    render.listed(records, shared.rendering, spare=("detail",), names=CHANGES)
     if not planned.changes and not shared.quiet:
-        output.say("nothing would change")
+        render.say("nothing would change")
 
 
 def _any(planned: plan.Plan, name: str) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from esctl import output
 from esctl.cli.commands.model.history import APPLIED
-from esctl.definitions import history
 from esctl.errors import NotFoundError
+from esctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def command(
 ) -> None:
     """Print a model that was applied, as it was written."""
     with shared.opened() as log:
-        models = list(history(log.store)) if number is not None else [m for m in (log.definitions.applied,) if m]
+        models = list(log.models()) if number is not None else [m for m in (log.definitions.applied,) if m]
     found = [model for model in models if number is None or model.number == number]
     if not found:
         raise NotFoundError(
@@ -38,6 +37,6 @@ def command(
             fix="esctl model apply --help" if number is None else "esctl model history",
         )
     if shared.format in ("json", "ndjson"):  # asked for; the text is what a redirection wants
-        output.one({name: getattr(found[0], name) for name in (*APPLIED, "text")}, shared.format)
+        render.one({name: getattr(found[0], name) for name in (*APPLIED, "text")}, shared.format)
     else:
-        output.text(found[0].text)
+        render.text(found[0].text)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from esctl import output, progress
-from esctl.projected import Cell
+from esctl.output import progress, render
+from esctl.projections.reading import Cell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def show(cells: Iterator[Cell], shared: Shared) -> bool:
             any_ = True
             yield cell._asdict() | {"key": _key(cell, shared.rendering)}
 
-    output.listed(records(), shared.rendering, spare=("table",), names=CELLS)
+    render.listed(records(), shared.rendering, spare=("table",), names=CELLS)
     return any_
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from esctl import plan, projected, projections
 from esctl.cli.commands.projection.cells import only_cells, show
-from esctl.definitions import Definitions
 from esctl.errors import DifferenceError, UsageError
-from esctl.points import query_of
+from esctl.evolution import plan
+from esctl.model.definitions import Definitions
+from esctl.points.points import query_of
+from esctl.projections import reading, runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ def command(
     with shared.opened() as log:
         if model is not None:
             draft = plan.sound(Path(model))
-            found = projected.against(log, name, Definitions(plan.drafted(log, draft)))
+            found = reading.against(log, name, Definitions(plan.drafted(log, draft)))
         else:
             since, until = query_of(log, None, until=from_), query_of(log, None, until=to)
-            found = projected.between(log, projections.declared(log, name), since, until)
+            found = reading.between(log, runs.declared(log, name), since, until)
         any_ = show(only_cells(found, 2 * log.head()[0]), shared)
     return DifferenceError.exit_code if any_ else 0  # a difference is an answer: there is no error to print

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from esctl import output, projections, standing
 from esctl.errors import NotFoundError
+from esctl.output import render
+from esctl.projections import runs, status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,17 +29,17 @@ def command(
     with shared.opened(write=not dry_run) as log:
         records = [
             record
-            for record in standing.listed(log)
+            for record in status.listed(log)
             if record["projection"] == name and record["state"] not in ("dropped", "new")
         ]
         if not records:
-            projections.declared(log, name)
+            runs.declared(log, name)
             raise NotFoundError(f"there is nothing of the projection {name} to drop", fix="esctl projection list")
         brief = [{key: record[key] for key in ("projection", "version", "tables")} for record in records]
         if dry_run:
-            output.listed(brief, shared.rendering)
+            render.listed(brief, shared.rendering)
             return
         tables = ", ".join(str(record["tables"]) for record in records)
         shared.agree(f"these tables are dropped, and can be built again: {tables}")
-        projections.drop(log, name)
-        output.acknowledge_each(brief, shared.rendering)
+        runs.drop(log, name)
+        render.acknowledge_each(brief, shared.rendering)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from esctl import output, standing
+from esctl.output import render
+from esctl.projections import status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,4 +18,4 @@ LISTED = ("projection", "version", "state", "inline", "tables", "position", "lag
 def command(shared: Shared) -> None:
     """List the projections and their versions: state, tables, lag."""
     with shared.opened() as log:
-        output.listed(standing.listed(log), shared.rendering, spare=("inline", "version"), names=LISTED)
+        render.listed(status.listed(log), shared.rendering, spare=("inline", "version"), names=LISTED)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from esctl import projections
 from esctl.cli.commands.projection.running import catch_up
+from esctl.projections import runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,5 +32,5 @@ def command(
     was.
     """
     with shared.opened(write=True, bulk=True) as log:
-        number = projections.rebuild(log, name, from_scratch=from_scratch)
+        number = runs.rebuild(log, name, from_scratch=from_scratch)
         catch_up(shared, log, name, number)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from esctl import projections
 from esctl.cli.commands.projection.running import catch_up
+from esctl.projections import runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,5 +28,5 @@ def command(
     projection is rebuilt.
     """
     with shared.opened(write=True, bulk=True) as log:
-        number = projections.roll_back(log, name)
+        number = runs.roll_back(log, name)
         catch_up(shared, log, name, number)

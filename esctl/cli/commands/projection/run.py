@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from esctl import output, projections
 from esctl.errors import UsageError
 from esctl.log import POLL_SECONDS
+from esctl.output import render
+from esctl.projections import runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ def command(
     if reducer is not None and len(names) != 1:
         raise UsageError("--reducer keeps one projection", why="name it", fix="esctl projection run --help")
     with shared.opened(write=True, bulk=True) as log:
-        if not (follow or reducer) and (quick := projections.quick(log, names)) is not None:
-            output.acknowledge_each(quick, shared.rendering)
+        if not (follow or reducer) and (quick := runs.quick(log, names)) is not None:
+            render.acknowledge_each(quick, shared.rendering)
             return
         from esctl.cli.commands.projection.running import run  # noqa: PLC0415 - the model, which a short run does without
 
@@ -54,13 +55,13 @@ def command(
     done.end()
 
 
-def _tell(done: projections.Run, shared: Shared, *, following: bool) -> None:
+def _tell(done: runs.Run, shared: Shared, *, following: bool) -> None:
     """Print what became of each projection; those that follow tell only what went on."""
     moved = [record for record in done.records if not following or record["read"]]
-    output.acknowledge_each(moved, shared.rendering)
+    render.acknowledge_each(moved, shared.rendering)
     if following:
         for failure in done.failures:
-            output.say(f"warning: {failure.what}: {failure.why}")
+            render.say(f"warning: {failure.what}: {failure.why}")
     elif not shared.quiet:
         for name in done.skipped:
-            output.say(f"note: {name} is kept by a Python function: projection run --reducer MODULE:FUNCTION {name}")
+            render.say(f"note: {name} is kept by a Python function: projection run --reducer MODULE:FUNCTION {name}")

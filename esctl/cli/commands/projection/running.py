@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from esctl import output, progress, projections
 from esctl.log import EventLog
+from esctl.output import progress, render
+from esctl.projections import runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 
-def run(log: EventLog, names: Sequence[str], reducer: str | None = None) -> projections.Run:
+def run(log: EventLog, names: Sequence[str], reducer: str | None = None) -> runs.Run:
     """One run, with a bar where it takes long."""
-    done = projections.Run()
+    done = runs.Run()
     if reducer is not None:
-        from esctl import reducing  # noqa: PLC0415 - only a reducer needs it
+        from esctl.projections import reducers  # noqa: PLC0415 - only a reducer needs it
 
-        advancing = reducing.run(log, names[0], reducer, done)
+        advancing = reducers.run(log, names[0], reducer, done)
     else:
-        advancing = projections.run(log, names, done)
-    watch(advancing, "projecting", projections.ahead(log, names))
+        advancing = runs.run(log, names, done)
+    watch(advancing, "projecting", runs.ahead(log, names))
     return done
 
 
@@ -35,7 +36,7 @@ def catch_up(shared: Shared, log: EventLog, name: str, number: int) -> None:
     """Bring one version to the head, and print what became of it."""
     before = log.store.projections().version(number)
     total = log.head()[0] - (before.position if before else 0)
-    watch(projections.catch_up(log, number), f"building {name}", total)
+    watch(runs.catch_up(log, number), f"building {name}", total)
     after = log.store.projections().version(number)
     if before is not None and after is not None:
-        output.acknowledge(projections.told(before, after), shared.rendering)
+        render.acknowledge(runs.told(before, after), shared.rendering)

@@ -7,13 +7,14 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from esctl import output, projected, projections, standing
 from esctl.cli.commands.projection import running
 from esctl.errors import UnavailableError, UsageError, word
 from esctl.log import POLL_SECONDS, EventLog
-from esctl.model import Projection
-from esctl.points import query_of
-from esctl.projected import Asked, Picture
+from esctl.model.declared import Projection
+from esctl.output import render
+from esctl.points.points import query_of
+from esctl.projections import reading, runs, status
+from esctl.projections.reading import Asked, Picture
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,19 +63,19 @@ def command(
     if at_point and (fresh or watch):
         raise UsageError("the past does not move", why="--fresh and --watch are for what is now")
     with _opened(shared, write=not at_point, wait=fresh or watch) as log:
-        projection = projections.declared(log, name)
+        projection = runs.declared(log, name)
         if at_point:
             query = query_of(log, None, until=until, as_of=as_of)
-            running.watch(projected.at(log, projection, query), "building", min(query.until, log.head()[0]))
-            _print(projected.rows(log, projection, asked, built=True), projection, shared)
+            running.watch(reading.at(log, projection, query), "building", min(query.until, log.head()[0]))
+            _print(reading.rows(log, projection, asked, built=True), projection, shared)
             return
         while True:
             log.store.changed()
             _fresh(log, name, always=fresh or watch, quiet=shared.quiet)
-            picture = projected.rows(log, projection, asked, built=False)
+            picture = reading.rows(log, projection, asked, built=False)
             if not watch:
                 break
-            output.repaint(_drawn(picture, projection))
+            render.repaint(_drawn(picture, projection))
             while not log.store.changed():
                 time.sleep(POLL_SECONDS)
         _print(picture, projection, shared)
@@ -93,37 +94,37 @@ def _opened(shared: Shared, *, write: bool, wait: bool) -> EventLog:
 def _fresh(log: EventLog, name: str, *, always: bool, quiet: bool) -> None:
     """Have a projection catch up where it is not far behind, or it is asked for; say how many events it is behind."""
     try:
-        if projections.current(log) is None:
-            projections.synced(log)
-        version = projections.live(log, name)
+        if runs.current(log) is None:
+            runs.synced(log)
+        version = runs.live(log, name)
         if always and not version.compiled.on:
-            raise projections.needs_reducer(name)
-        if version.compiled.on and (always or standing.lag(log, version) < projections.FEW):
+            raise runs.needs_reducer(name)
+        if version.compiled.on and (always or status.lag(log, version) < runs.FEW):
             done = running.run(log, [name])
             for failure in done.failures:
-                output.say(f"warning: {failure.what}: {failure.why}")
+                render.say(f"warning: {failure.what}: {failure.why}")
     except UnavailableError as error:
         if always:
             raise
         if not quiet:
-            output.say(f"note: it did not catch up: {error.what}")
-    version = projections.live(log, name)
-    behind = standing.lag(log, version)
+            render.say(f"note: it did not catch up: {error.what}")
+    version = runs.live(log, name)
+    behind = status.lag(log, version)
     if behind and not quiet:
         how = f"run {name}" if version.compiled.on else f"run --reducer MODULE:FUNCTION {name}"
         built = "is" if version.position else "is not built yet:"
-        output.say(f"note: {name} {built} {behind:,} event{'s' * (behind != 1)} behind   (esctl projection {how})")
+        render.say(f"note: {name} {built} {behind:,} event{'s' * (behind != 1)} behind   (esctl projection {how})")
 
 
 def _drawn(picture: Picture, projection: Projection) -> str:
-    return output.read_model(picture.columns, picture.rows, projection.columns, picture.totals, picture.bars)
+    return render.read_model(picture.columns, picture.rows, projection.columns, picture.totals, picture.bars)
 
 
 def _print(picture: Picture, projection: Projection, shared: Shared) -> None:
     """Print rows; what is drawn is drawn in tables, and elsewhere sums are said beside the data."""
     if shared.rendering == "table":
-        output.text(_drawn(picture, projection))
+        render.text(_drawn(picture, projection))
         return
-    output.answer(picture.columns, picture.rows, shared.rendering)
+    render.answer(picture.columns, picture.rows, shared.rendering)
     for column, value in picture.totals.items():
-        output.say(f"total {column}: {value}")
+        render.say(f"total {column}: {value}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from esctl import output, standing
 from esctl.errors import HandlerError, word
+from esctl.output import render
+from esctl.projections import status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,13 +37,13 @@ def command(
     Exit 9 if one was stopped.
     """
     with shared.opened() as log:
-        records = standing.status(log, names)
+        records = status.status(log, names)
     stopped = [record for record in records if record["failed"] is not None]
     if shared.rendering == "table":
         wanted = [n for n in STATUS if stopped or n not in ("failed", "handler", "error", "failed_at")]
         records = [{name: record[name] for name in wanted} for record in records]
         records = [{**record, "fingerprint": str(record["fingerprint"])[:12]} for record in records]
-    output.listed(records, shared.rendering, spare=SPARE, names=STATUS)
+    render.listed(records, shared.rendering, spare=SPARE, names=STATUS)
     if stopped:
         first = stopped[0]
         raise HandlerError(

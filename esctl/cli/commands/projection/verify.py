@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from esctl import output, projected, projections
 from esctl.cli.commands.projection.cells import only_cells, show
 from esctl.errors import VerificationError, word
+from esctl.output import render
+from esctl.projections import reading, runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,12 +35,12 @@ def command(
     with shared.opened() as log:
         lives = [version for version in log.store.projections().versions() if version.state == "live"]
         known = [version.name for version in lives if version.compiled.on]
-        chosen = [projections.declared(log, name).name for name in names] or known
+        chosen = [runs.declared(log, name).name for name in names] or known
         if not names and len(known) < len(lives) and not shared.quiet:
-            output.say("note: what Python functions keep is not verified")
+            render.say("note: what Python functions keep is not verified")
     for name in chosen:
         with shared.opened() as log:  # each with temporary tables of its own
-            if show(only_cells(projected.checked(log, name), log.head()[0]), shared):
+            if show(only_cells(reading.checked(log, name), log.head()[0]), shared):
                 wrong.append(name)
     if wrong:
         raise VerificationError(
@@ -48,4 +49,4 @@ def command(
             fix=f"esctl projection rebuild {word(wrong[0])}",
         )
     if not shared.quiet:
-        output.say(f"{len(chosen)} projections verified")
+        render.say(f"{len(chosen)} projections verified")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from esctl import keeping, output
+from esctl.output import render
+from esctl.states import snapshot_care
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,5 +30,5 @@ def command(
     `problem` says why one is not used.
     """
     with shared.opened() as log:
-        found = keeping.listed(log, stream)
-        output.listed(found, shared.rendering, spare=("position", "taken", "bytes"), names=COLUMNS)
+        found = snapshot_care.listed(log, stream)
+        render.listed(found, shared.rendering, spare=("position", "taken", "bytes"), names=COLUMNS)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from esctl import keeping, output
+from esctl.output import render
+from esctl.states import snapshot_care
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,4 +30,4 @@ def command(
     Stale and damaged ones go too.
     """
     with shared.opened(write=True) as log:
-        output.acknowledge({"pruned": keeping.prune(log, streams or None, keep)}, shared.rendering)
+        render.acknowledge({"pruned": snapshot_care.prune(log, streams or None, keep)}, shared.rendering)

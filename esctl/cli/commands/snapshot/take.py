@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from esctl import keeping, output
 from esctl.errors import UsageError
+from esctl.output import render
+from esctl.states import snapshot_care
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ def command(
         raise UsageError("it takes streams, --all or --due", fix="esctl snapshot take --help")
     with shared.opened(write=True) as log:
         made = (
-            (keeping.take(log, stream, aggregate) for stream in streams)
+            (snapshot_care.take(log, stream, aggregate) for stream in streams)
             if streams
-            else keeping.take_many(log, aggregate, due=due)
+            else snapshot_care.take_many(log, aggregate, due=due)
         )
-        records = (keeping.record(snapshot) for snapshot in made if snapshot is not None)
-        output.acknowledge_each(records, shared.rendering, COLUMNS, spare=("position", "aggregate"))
+        records = (snapshot_care.record(snapshot) for snapshot in made if snapshot is not None)
+        render.acknowledge_each(records, shared.rendering, COLUMNS, spare=("position", "aggregate"))

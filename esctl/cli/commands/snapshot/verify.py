@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from esctl import keeping, output
 from esctl.errors import VerificationError
+from esctl.output import render
+from esctl.states import snapshot_care
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,11 +34,11 @@ def command(
     It prints what differs, path by path.
     """
     with shared.opened() as log:
-        report = keeping.verify(log, streams or None, sample)
-        output.listed(report.differences, shared.rendering, names=VERIFIED)
+        report = snapshot_care.verify(log, streams or None, sample)
+        render.listed(report.differences, shared.rendering, names=VERIFIED)
     if not shared.quiet:
         plural = "" if report.checked == 1 else "s"
-        output.say(f"{report.checked} snapshot{plural} verified, {report.stale} stale ones left out")
+        render.say(f"{report.checked} snapshot{plural} verified, {report.stale} stale ones left out")
     if report.differences:
         raise VerificationError(
             f"{report.wrong} of {report.checked} snapshots: not what the stream adds up to",

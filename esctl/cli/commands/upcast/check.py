@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from esctl import conformance, output, progress
 from esctl.errors import VerificationError
+from esctl.evolution import conformance
+from esctl.output import progress, render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,11 +42,11 @@ def command(
         )
     failures = [failure for row in rows for failure in row.failures]
     whole = shared.rendering in ("ndjson", "json")
-    output.listed((_counted(row, whole=whole) for row in rows), shared.rendering, names=COUNTS)
+    render.listed((_counted(row, whole=whole) for row in rows), shared.rendering, names=COUNTS)
     failed = sum(row.failed for row in rows)
     if failed:
         for failure in () if whole else failures:
-            output.say(f"#{failure.position} {failure.type} {failure.schema}: {failure.reason}")
+            render.say(f"#{failure.position} {failure.type} {failure.schema}: {failure.reason}")
         raise VerificationError(
             f"{failed} stored events do not fit the model",
             why=f"position {failures[0].position}: {failures[0].reason}",

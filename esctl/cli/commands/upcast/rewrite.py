@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from esctl import output, progress, rewriting
 from esctl.errors import UsageError
+from esctl.evolution import rewriting
+from esctl.output import progress, render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ def command(
     with shared.opened() as log:
         planned = rewriting.plan(log)
         if dry_run:
-            output.one({"to": to, **planned}, shared.rendering)
+            render.one({"to": to, **planned}, shared.rendering)
             return
         shared.agree(f"{to}: {', '.join(f'{count} {what}' for what, count in planned.items())}")
         report = rewriting.rewrite(
             log, Path(to), lambda events, total: progress.watched(events, "rewriting", total, lambda _: 1)
         )
-    output.acknowledge(report, shared.rendering)
+    render.acknowledge(report, shared.rendering)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from esctl import output, rewriting
+from esctl.events.json import Json
+from esctl.evolution import rewriting
 from esctl.log import EventLog
-from esctl.text import Json
+from esctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,12 +34,12 @@ def command(
         steps = list(rewriting.steps(log, type_))
         if shared.rendering == "table":
             for step in steps:
-                output.one({**_head(step), "changes": _changes(log, step)}, "table")
-                output.text("\n")
+                render.one({**_head(step), "changes": _changes(log, step)}, "table")
+                render.text("\n")
             return
     texts = ({"before": step.before and Json(step.before), "after": step.after and Json(step.after)} for step in steps)
     records = ({**_head(step), **text} for step, text in zip(steps, texts, strict=True))
-    output.listed(records, shared.rendering, names=STEPS)
+    render.listed(records, shared.rendering, names=STEPS)
 
 
 def _head(step: rewriting.Shown) -> dict[str, object]:

@@ -1,0 +1,101 @@
+"""Which events a model lets in, whatever the state of their stream: those of a schema version that it knows and can
+read, with a payload that its JSON Schema accepts. Asked inside the transaction that appends them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from esctl.errors import MisfitError, RefusedError
+from esctl.events.query import Query
+from esctl.model.definitions import Definitions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.events.event import NewEvent, Receipt
+    from esctl.store.base import Store
+
+
+def check(
+    store: Store, definitions: Definitions, events: Sequence[NewEvent], receipts: Sequence[Receipt], before: int
+) -> None:
+    """Refuse the first new event that the model does not let in, named by `index`; `before` is the head before them."""
+    refuse_newer(definitions, events, receipts)
+    refuse_unreadable(store, definitions, events, receipts, before)
+    if definitions.schemas:
+        refuse_misshapen(definitions, events, receipts)
+
+
+def refuse_newer(definitions: Definitions, events: Sequence[NewEvent], receipts: Sequence[Receipt]) -> None:
+    """Refuse a new event of a schema version that the model does not know yet."""
+    declared = definitions.model.events
+    for index, event in enumerate(events):
+        known = declared.get(event[1]) if event[4] else None
+        if known is not None and known.declared and event[4] > known.schema and not receipts[index][4]:
+            raise RefusedError(
+                f"{event[1]} in {event[0]} is refused: the log's model knows it up to schema {known.schema}",
+                why=f"the event says schema {event[4]};"
+                " apply a model that knows it, or leave the schema out: the newest is then meant",
+                fix="esctl model show",
+                index=index,
+                stream=event[0],
+                type=event[1],
+                schema=event[4],
+            )
+
+
+def refuse_unreadable(
+    store: Store, definitions: Definitions, events: Sequence[NewEvent], receipts: Sequence[Receipt], before: int
+) -> None:
+    """Refuse a new event of an old schema version that its upcasts cannot bring to the newest.
+
+    Stored, it would stand in the way of every reader.
+    """
+    old = [event[4] in definitions.upcasting.get(event[1], {}) for event in events]
+    if not any(old):
+        return
+    found: dict[int, str] = {}
+
+    def note(position: object, reason: object) -> None:
+        found.setdefault(int(str(position)), str(reason))
+
+    query = Query(since=before + 1)
+    query.upcasting, query.noted = definitions.upcasting, note
+    try:
+        for _ in store.read(query):
+            if found:
+                break
+    except MisfitError as error:
+        found.setdefault(int(str(error.details.get("position", 0))), error.what)
+    for position, reason in found.items():
+        index = next((n for n, made in enumerate(receipts) if made[0] == position and not made[4]), old.index(True))
+        raise RefusedError(
+            f"{events[index][1]} in {events[index][0]} is refused: {reason}",
+            why=f"the upcasts of its schema {events[index][4]} cannot be done on it",
+            index=index,
+            stream=events[index][0],
+            type=events[index][1],
+        )
+
+
+def refuse_misshapen(definitions: Definitions, events: Sequence[NewEvent], receipts: Sequence[Receipt]) -> None:
+    """Refuse a new event whose payload the JSON Schema of the schema version that it claims does not accept."""
+    from esctl.model.json_schemas import compiled  # noqa: PLC0415 - jsonschema-rs, which is an extra
+
+    newest, known = definitions.newest, definitions.schemas
+    for index, (event, receipt) in enumerate(zip(events, receipts, strict=True)):
+        schemas = known.get(event[1])
+        if schemas is None or receipt[4]:
+            continue
+        version = event[4] or newest.get(event[1], 1)
+        if version in schemas and (problem := compiled(schemas[version])(event[5])):
+            raise RefusedError(
+                f"{event[1]} in {event[0]} is refused by the JSON Schema of schema {version}",
+                why=problem,
+                fix="esctl model show",
+                index=index,
+                stream=event[0],
+                type=event[1],
+                schema=version,
+                problem=problem,
+            )

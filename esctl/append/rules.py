@@ -1,0 +1,210 @@
+"""Which events the state of their stream accepts, asked inside the transaction that appends them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from esctl.errors import MisfitError, RefusedError, word
+from esctl.events.query import MAX_POSITION, Query
+from esctl.model.declared import ANY, Aggregate
+from esctl.model.definitions import Definitions
+from esctl.states import snapshots
+from esctl.store.base import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.events.event import Receipt
+    from esctl.store.base import Fold, Store
+
+MOST_BYTES = 16 * 1024 * 1024  # of states that are kept from one batch to the next
+FEW_STATES = 1000  # more, before their size is looked at again
+FEW_BEHIND = 8  # streams that are brought up to date one by one: all together go over every state that is held
+MOST_EVENTS = 20_000  # that are fed at once
+
+
+class Rules:
+    """The rules of a log's model, with the states of the streams that were judged last."""
+
+    def __init__(self, store: Store, definitions: Definitions) -> None:
+        self._store, self._definitions = store, definitions
+        judged = [a for a in definitions.model.aggregates.values() if a.accept]
+        self._courts = [_Court(store, definitions, aggregate) for aggregate in judged]
+
+    def forget(self) -> None:
+        """A transaction was rolled back, and with it the states that were folded in it."""
+        for court in self._courts:
+            court.forget()
+
+    def judge(self, receipts: Sequence[Receipt], before: int) -> None:
+        """Ask for each event that was appended after a position, in order, whether its stream's state accepts it.
+
+        Raises RefusedError, which names the event by `index` (its place in the receipts), the rule, and the state that
+        it saw; the transaction then has to be left by raising. Keeps snapshots where a policy asks for them.
+        """
+        for court in self._courts:
+            court.judge(receipts, before)
+
+
+class _Court:
+    """One aggregate's rules."""
+
+    def __init__(self, store: Store, definitions: Definitions, aggregate: Aggregate) -> None:
+        self._store, self._definitions, self._aggregate = store, definitions, aggregate
+        self._program = definitions.program(aggregate)
+        self._fold: Fold | None = None
+        self._upto: dict[str, int] = {}  # stream -> the version up to which its state is folded
+        self._weighed = 0  # how many states there were when their size was last looked at
+        self._saved: dict[str, int] = {}  # stream -> the version of its newest snapshot
+
+    def forget(self) -> None:
+        """Begin anew with every stream."""
+        self._upto.clear()
+        self._saved.clear()
+        self._weighed = 0
+        if self._fold is not None and not self._fold.survive():
+            self._fold = None
+
+    def judge(self, receipts: Sequence[Receipt], before: int) -> None:
+        touched = self._touched(receipts)
+        if not touched:
+            return
+        fold = self._fold = self._fold or self._store.fold(self._program)
+        if len(self._upto) > self._weighed + FEW_STATES:
+            self._weighed = len(self._upto)
+            if fold.size() > MOST_BYTES:
+                self.forget()
+        self._catch_up(fold, touched, before)
+        try:
+            self._ask(fold, before + 1)
+        except Refused as refused:
+            raise self._refusal(receipts, refused) from refused
+        except MisfitError as misfit:
+            raise self._unfit(fold, receipts, touched, before, misfit) from misfit
+        for stream, (_, last) in touched.items():
+            self._upto[stream] = last
+        self._snapshots(fold, touched, before)
+
+    def _ask(self, fold: Fold, since: int, until: int = MAX_POSITION) -> None:
+        query = Query(since=since, until=until)
+        query.upcasting = self._definitions.upcasting
+        fold.judge(query, self._aggregate.streams)
+
+    def _unfit(
+        self,
+        fold: Fold,
+        receipts: Sequence[Receipt],
+        touched: dict[str, tuple[int, int]],
+        before: int,
+        misfit: MisfitError,
+    ) -> RefusedError:
+        """The refusal of an event that cannot be folded or judged; where SQLite did not name it, it is searched for."""
+        position = misfit.details.get("position")
+        if position is None:
+            self.forget()
+            self._catch_up(fold, touched, before)
+            for position, _, _, _, duplicate in receipts:
+                try:
+                    if not duplicate:
+                        self._ask(fold, position, position)
+                except (MisfitError, Refused):
+                    break
+        index = next(n for n, receipt in enumerate(receipts) if receipt[0] == position and not receipt[4])
+        stream = receipts[index][1]
+        return RefusedError(
+            f"the event in {stream} is refused: {misfit.details.get('reason', misfit.what)}",
+            why=f"aggregate.{self._aggregate.name} could not fold it",
+            index=index,
+            stream=stream,
+        )
+
+    def _touched(self, receipts: Sequence[Receipt]) -> dict[str, tuple[int, int]]:
+        """The streams of the aggregate that got new events, with the first and last version of these."""
+        touched: dict[str, tuple[int, int]] = {}
+        others: set[str] = set()
+        for _, stream, version, _, duplicate in receipts:
+            if duplicate or stream in others:
+                continue
+            if stream in touched:
+                touched[stream] = touched[stream][0], version
+            elif self._definitions.of_stream(stream) is self._aggregate:
+                touched[stream] = version, version
+            else:
+                others.add(stream)
+        return touched
+
+    def _catch_up(self, fold: Fold, touched: dict[str, tuple[int, int]], before: int) -> None:
+        """Have the state of every stream as of its last event up to the position `before`, some streams at a time."""
+        query = Query(until=before)
+        query.upcasting = self._definitions.upcasting
+        saved = self._store.has_snapshots(self._aggregate.name)
+        new: list[str] = []
+        behind: dict[str, tuple[int, int]] = {}
+        for stream, (first, _) in touched.items():
+            known = self._upto.get(stream)
+            if known is None and saved and first > 1:
+                known = self._begin(fold, stream, first - 1)
+            if known is None:
+                new.append(stream)
+            if (known or 0) < first - 1:
+                behind[stream] = (known or 0) + 1, first - 1
+            if sum(last - since for since, last in behind.values()) > MOST_EVENTS and len(behind) > FEW_BEHIND:
+                fold.begin_all(new)
+                fold.feed_all(query)
+                new, behind = [], {}
+        fold.begin_all(new)
+        if len(behind) > FEW_BEHIND:
+            fold.feed_all(query)
+            return
+        for stream, (since, last) in behind.items():
+            one = Query(stream=stream, since_version=since, until_version=last)
+            one.upcasting = self._definitions.upcasting
+            for _ in fold.feed(one):
+                pass
+
+    def _begin(self, fold: Fold, stream: str, version: int) -> int | None:
+        """Begin at the newest snapshot of a stream that serves; its version, or None where there is none."""
+        bounds = snapshots.Bounds(version=version)
+        found = snapshots.usable(self._store, stream, self._program, self._definitions.upcasts, bounds)
+        snapshot = next(found, None)
+        if snapshot is None:
+            return None
+        fold.begin(stream, snapshot.values)
+        self._saved[stream] = snapshot.version
+        return snapshot.version
+
+    def _snapshots(self, fold: Fold, touched: dict[str, tuple[int, int]], before: int) -> None:
+        """Keep the states that the aggregate's policy asks for."""
+        every = self._aggregate.every
+        due = set(self._named(before)) if self._aggregate.when_types else set()
+        if every is not None:
+            due.update(s for s, (_, last) in touched.items() if last - self._saved.get(s, 0) >= every)
+        for stream in touched.keys() & due:
+            state, _ = fold.state(stream)
+            snapshots.save(self._store, stream, self._program, self._definitions.upcasts, state)
+            self._saved[stream] = state[0]
+
+    def _named(self, before: int) -> Iterator[str]:
+        """The streams in which an event of a type that the policy names came after a position."""
+        query = Query(since=before + 1, types=self._aggregate.when_types)
+        query.upcasting = self._definitions.upcasting
+        return (event[1] for event, _, _ in self._store.read(query))
+
+    def _refusal(self, receipts: Sequence[Receipt], refused: Refused) -> RefusedError:
+        index = next(n for n, receipt in enumerate(receipts) if receipt[0] == refused.position and not receipt[4])
+        type_, state, stream = refused.type, refused.state, receipts[index][1]
+        rule = self._aggregate.accept.get(type_) or self._aggregate.accept[ANY]
+        there = next(receipt[4] or receipt[2] > 1 for receipt in receipts if receipt[1] == stream)
+        says = "says NULL: something that it asks for is not there" if refused.unsure else "does not hold"
+        return RefusedError(
+            f"{type_} in {stream} is refused: {rule.message}",
+            why=f"{rule.place} = {rule.sql} {says}; the state is {state}",
+            fix=f"esctl state {word(stream)}" if there else "esctl model show",
+            index=index,
+            stream=stream,
+            type=type_,
+            id=receipts[index][3],
+            aggregate=self._aggregate.name,
+            rule=rule.sql,
+            message=rule.message,
+            state=state,
+        )

@@ -1,0 +1,65 @@
+"""Events into a log as its model wants them: stamped, admitted, judged by rules, and taken by inline projections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.append.rules import Rules
+    from esctl.events.event import NewEvent, Receipt
+    from esctl.log import EventLog
+    from esctl.model.definitions import Definitions
+    from esctl.store.base import RunExpectation
+
+
+class Writer:
+    """Appends to one log. It remembers the states that rules judged last, so one writer serves many appends."""
+
+    def __init__(self, log: EventLog, *, rules: bool = True) -> None:
+        """Without `rules` those of the model are left unasked; its JSON Schemas hold all the same."""
+        self.log = log
+        self.asks_rules = rules
+        self._stamped: Definitions | None = None  # whose schema versions the store knows
+        self._judged: Definitions | None = None  # whose rules these are
+        self._rules: Rules | None = None
+        self._undone = 0  # how many transactions of the log had been rolled back when rules were last asked
+
+    def append(self, events: Sequence[NewEvent], run: RunExpectation | None = None) -> list[Receipt]:
+        """Append within the open transaction of the log; see `Store.append`.
+
+        What the log's model says of events holds: raises RefusedError for one that its JSON Schema or its stream's
+        state does not accept. A duplicate is not asked again: it was accepted when it came first.
+        """
+        log, store = self.log, self.log.store
+        if not store.model():
+            if self._stamped is not None:  # the transaction that applied the model was rolled back
+                store.stamp({})
+                self._stamped = None
+            return store.append(events, run)
+        definitions, before = log.definitions, log.head()[0]
+        if self._stamped is not definitions:
+            store.stamp(definitions.newest)
+            self._stamped = definitions
+        receipts = store.append(events, run)
+        from esctl.append import admission  # noqa: PLC0415 - only a model needs it
+
+        admission.check(store, definitions, events, receipts, before)
+        if self.asks_rules:
+            self._rules_of(definitions).judge(receipts, before)
+        if definitions.keeps_inline and log.head()[0] > before:
+            from esctl.projections import inline  # noqa: PLC0415 - only a model with inline projections needs it
+
+            inline.keep(store, receipts, before)
+        return receipts
+
+    def _rules_of(self, definitions: Definitions) -> Rules:
+        """The rules; what they folded in a transaction that was rolled back is forgotten."""
+        if self._rules is None or self._judged is not definitions:
+            from esctl.append.rules import Rules  # noqa: PLC0415 - only a model needs it
+
+            self._rules, self._judged = Rules(self.log.store, definitions), definitions
+        elif self._undone != self.log.undone:
+            self._rules.forget()
+        self._undone = self.log.undone
+        return self._rules

@@ -1,0 +1,205 @@
+"""Segments made: the oldest hot events compressed, kept, read back and compared, and only then gone from the hot table.
+
+A segment holds its events from one transaction on; their hot rows go at the end of the run, in portions or, where few
+others remain, all at once: row by row, out of two indexes, that costs more than all the rest. Until a segment is
+settled no reader knows of it; what a killed run leaves behind is cleared away by the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import accumulate, chain
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from esctl.archive.moving import Span, digest_of, folder_for, hash_before, kept, let_go, location, tidy, write
+from esctl.errors import ConflictError, EsctlError
+from esctl.events.chain import SALT_BYTES
+from esctl.log import EventLog
+from esctl.store import segments
+from esctl.store.files import read_part
+from esctl.store.segments import Facts, Frame, Packed, Segment
+
+SEGMENT_EVENTS = 100_000
+HASH_BYTES = 32
+MOST_AT_ONCE = 64 * 1024 * 1024  # bytes of payload that are surely not exceeded when lines are made
+# The thread that compresses asks for the interpreter some ten times a frame; at Python's own 5 ms it would wait longer
+# each time than it works (measured: 1.5 instead of 0.9 seconds a segment).
+SWITCH_SECONDS = 0.0002
+
+
+class Draft:
+    """A segment that is made, not kept yet: its frames, with their bytes (in a file without a name beside the log),
+    salts and events' hashes one after the other, and the SHA-256 of each frame's lines.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.frames: list[Frame] = []
+        self.size = 0
+        self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - closed when the draft was kept
+        self.salts, self.hashes = bytearray(), bytearray()
+        self.lines: list[bytes] = []
+
+    def add(self, frame: Frame, packed: bytes, lines: bytes, salts: bytes, hashes: bytes) -> None:
+        """Take a frame in."""
+        self.frames.append(frame)
+        self._file.write(packed)
+        self.size += len(packed)
+        self.salts += salts
+        self.hashes += hashes
+        self.lines.append(hashlib.sha256(lines).digest())
+
+    def of(self, frame: Frame) -> Packed:
+        """A frame with its bytes and salts."""
+        low, high = ((position - self.frames[0].first) * SALT_BYTES for position in (frame.first, frame.last + 1))
+        return Packed(frame, self.packed(frame), memoryview(self.salts)[low:high])
+
+    def packed(self, frame: Frame) -> bytes:
+        """The bytes of a frame."""
+        self._file.flush()
+        return os.pread(self._file.fileno(), frame.size, frame.offset)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def hashes_of(self, frame: Frame) -> memoryview:
+        """The hashes of a frame's events, one after the other."""
+        low, high = ((position - self.frames[0].first) * HASH_BYTES for position in (frame.first, frame.last + 1))
+        return memoryview(self.hashes)[low:high]
+
+
+def create(
+    log: EventLog,
+    spans: Iterable[Span],
+    *,
+    most: int = SEGMENT_EVENTS,
+    level: int = segments.LEVEL,
+    to: Path | None = None,
+) -> Iterator[Segment]:
+    """Archive ranges of the hot part, in segments of at most `most` events; each is told when it is kept for good.
+
+    While one is compared and kept, the next is compressed by another thread.
+    """
+    tidy(log)
+    folder = None if to is None else folder_for(to)
+    pieces = [(low, min(low + most - 1, last)) for first, last in spans for low in range(first, last + 1, most)]
+    if not pieces:
+        return
+    ahead = deque[Future[Draft]]()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    with EventLog(log.path) as reader, EventLog(log.path) as checker, ThreadPoolExecutor(1) as pool:
+        try:
+            for piece in [*pieces, None]:
+                if piece is not None:
+                    ahead.append(pool.submit(_drafted, reader, *piece, level))
+                if piece is None or len(ahead) > 1:
+                    with closing(ahead.popleft().result()) as draft:
+                        yield _kept(log, checker, draft, folder)
+        except EsctlError:
+            tidy(log)  # of what was kept for a segment that cannot be
+            raise
+        finally:
+            sys.setswitchinterval(interval)
+            for waiting in ahead:
+                if not waiting.cancel() and waiting.exception() is None:
+                    waiting.result().close()
+    let_go(log)
+    log.store.compact()
+
+
+def _drafted(log: EventLog, first: int, last: int, level: int) -> Draft:
+    """Make the frames of a segment from the hot rows."""
+    made = Draft(Path(log.path).absolute().parent)
+    try:
+        _fill(made, log, first, last, level)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _fill(made: Draft, log: EventLog, first: int, last: int, level: int) -> None:
+    compress, start, before = segments.compressor(level), first, hash_before(log, first)
+    while first <= last:
+        events, lines, salts, hashes = _frame_at(log, first, last)
+        packed = compress(lines)
+        digest, number = hashlib.sha256(packed).digest(), len(made.frames)
+        own = events - segments.without_own(lines).count(b"\n")
+        ends = first + events - 1
+        frame = Frame(first, ends, start, number, before, made.size, len(packed), len(lines), digest, own)
+        made.add(frame, packed, lines, salts, hashes)
+        first, before = ends + 1, hashes[-HASH_BYTES:]
+
+
+def _frame_at(log: EventLog, first: int, last: int) -> tuple[int, bytes, bytes, bytes]:
+    """The events of the next frame: FRAME_EVENTS of them, or as many fewer as keeps their lines short enough."""
+    most = max(1, min(segments.FRAME_EVENTS, MOST_AT_ONCE // max(1, log.store.largest())))
+    until = min(last, first + most - 1)
+    events, lines, salts, hashes = log.store.sealed_lines(first, until)
+    if events != until - first + 1:
+        raise ConflictError(f"positions {first} and on were archived just now", again="")
+    if len(lines) > segments.FRAME_BYTES:
+        each = lines.splitlines(keepends=True)
+        events = max(1, bisect_right(list(accumulate(map(len, each))), segments.FRAME_BYTES))
+        lines = b"".join(each[:events])
+    return events, lines, salts[: SALT_BYTES * events], hashes[: HASH_BYTES * events]
+
+
+def _kept(log: EventLog, checker: EventLog, draft: Draft, folder: Path | None) -> Segment:
+    """Keep a draft for good: first where it will lie; then, read from there and found right, instead of hot rows."""
+    segment, trailer, erased = _ended(log, draft, folder)
+    if folder is None:
+        with log.transaction():
+            log.store.archiving().pend(map(draft.of, draft.frames))
+    else:
+        write(log, folder / segment.file, chain((draft.packed(frame) for frame in draft.frames), (trailer,)), segment)
+    facts = _compared(checker, draft, segment, erased, folder)
+    segment = segment._replace(first_recorded=facts.recorded[0], last_recorded=facts.recorded[1])
+    with log.transaction():
+        log.store.archiving().settle(segment, draft.frames, facts)
+        if folder is not None:
+            kept(log, folder / segment.file, segment)
+    return segment
+
+
+def _ended(log: EventLog, draft: Draft, folder: Path | None) -> tuple[Segment, bytes, Mapping[int, bytes]]:
+    """The segment that a draft is to be, its last frame, and the digests of what was erased in it."""
+    frames, after = draft.frames, bytes(draft.hashes[-HASH_BYTES:])
+    first, last = frames[0].first, frames[-1].last
+    erased = {position: digest for position, digest, _ in log.store.erasures() if first <= position <= last}
+    trailer = segments.trailer(log.log_id, frames, after, erased, (draft.salts,))
+    digest = digest_of(chain((draft.packed(frame) for frame in draft.frames), (trailer,)))
+    raw, where = sum(frame.raw_size for frame in frames), None if folder is None else location(log, folder)
+    size = draft.size + len(trailer)
+    return Segment(first, last, frames[0].before, after, size, raw, digest, "", "", where), trailer, erased
+
+
+def _compared(
+    checker: EventLog, draft: Draft, segment: Segment, erased: Mapping[int, bytes], folder: Path | None
+) -> Facts:
+    """Read back what was kept, and compare it with the hot rows: their lines, and the chain over them."""
+    facts = Facts()
+    for frame, digest in zip(draft.frames, draft.lines, strict=True):
+        packed = _read_back(checker, frame, segment, folder)
+        lines = segments.decompress(frame, packed, segment.name)
+        decoded = segments.decoded(lines, segment.name)
+        chained = b"".join(segments.hashes(decoded, draft.of(frame).salts, erased, frame.before))
+        if hashlib.sha256(lines).digest() != digest or chained != draft.hashes_of(frame):
+            raise segments.damaged(segment.name, "what was read back is not what is in the log")
+        facts.add(decoded, frame.number)
+    return facts
+
+
+def _read_back(checker: EventLog, frame: Frame, segment: Segment, folder: Path | None) -> bytes:
+    if folder is None:
+        return checker.store.kept(frame)
+    return read_part(folder / segment.file, frame.offset, frame.size, segment)

@@ -1,0 +1,1 @@
+"""What an event is, and the forms that it comes in."""

@@ -1,0 +1,94 @@
+"""Parts of events by name: `stream`, `data.amount`, `meta.actor`; and templates made of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+import msgspec
+from msgspec import Raw
+
+from esctl.errors import UsageError
+from esctl.events.event import FIELDS, Event, part_of
+
+Value = str | None
+"""The JSON text of a part of an event; None where the event has no such part."""
+
+_decode = msgspec.json.Decoder(dict[str, Raw]).decode
+_HOLE = re.compile(r"\{([^{}]*)\}|\{\{|\}\}|[{}]")
+
+
+class Field:
+    """A column of an event, or a path into its data or meta."""
+
+    __slots__ = ("_index", "_path", "name")
+
+    def __init__(self, name: str) -> None:
+        column, *path = name.split(".")
+        if column not in (*FIELDS, "part", "erased") or (path and column not in ("data", "meta")) or "" in path:
+            raise UsageError(
+                f"there is no field {name!r}",
+                why=f"fields are {', '.join(FIELDS)}, part, erased, data.KEY and meta.KEY, to any depth",
+            )
+        self.name = name
+        self._index = FIELDS.index(column) if column in FIELDS else None
+        self._path = path
+
+    def of(self, event: Event) -> Value:
+        """The JSON text of this field; numbers keep theirs."""
+        if self._index is None and self.name == "erased":
+            return "true" if event[8] is None else None
+        if self._index is None:
+            part = part_of(event)
+            return None if part is None else str(part)
+        value = event[self._index]
+        if value is None:
+            return None
+        if self._index < FIELDS.index("data"):
+            return msgspec.json.encode(value).decode()
+        text = str(value)
+        for key in self._path:
+            fields = _decode(text) if text.startswith("{") else {}
+            if key not in fields:
+                return None
+            text = bytes(fields[key]).decode()
+        return text
+
+
+def parse_fields(text: str) -> list[Field]:
+    """Read `a,b,data.x`."""
+    return [Field(name.strip()) for name in text.split(",")]
+
+
+def plain(value: Value) -> str:
+    """A value as people and spreadsheets read it: text without quotes, nothing for null and for what is not there."""
+    if value is None or value == "null":
+        return ""
+    return str(msgspec.json.decode(value)) if value.startswith('"') else value
+
+
+def record(fields: Sequence[Field], event: Event) -> bytes:
+    """One line of JSON with these fields; null for what is not there."""
+    parts = [f"{msgspec.json.encode(field.name).decode()}:{field.of(event) or 'null'}" for field in fields]
+    return ("{" + ",".join(parts) + "}\n").encode()
+
+
+def template(text: str, show: Callable[[str], str] = str) -> Callable[[Event], str]:
+    r"""A function that fills `{position} {data.amount}` from an event; `{{` and `}}` are braces, `\t` and `\n` work."""
+    parts: list[str | Field] = []
+    end = 0
+    for match in _HOLE.finditer(text):
+        parts.append(_literal(show(text[end : match.start()])))
+        if match[0] in ("{{", "}}"):
+            parts.append(match[0][0])
+        elif match[1] is None:
+            raise UsageError(f"the template has a lone {match[0]!r}", why="{{ and }} stand for braces")
+        else:
+            parts.append(Field(match[1]))
+        end = match.end()
+    parts.append(_literal(show(text[end:])))
+    return lambda event: "".join(part if isinstance(part, str) else show(plain(part.of(event))) for part in parts)
+
+
+def _literal(text: str) -> str:
+    return text.replace("\\t", "\t").replace("\\n", "\n")

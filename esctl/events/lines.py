@@ -1,0 +1,293 @@
+"""Lines of NDJSON -> new events, checked; `esctl help format` says what a line may hold."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+from msgspec import Raw
+
+from esctl.errors import RefusedError
+from esctl.events import cloudevents
+from esctl.events.event import (
+    EXPECT_WORDS,
+    MAX_DEPTH,
+    MAX_NAME_BYTES,
+    Expect,
+    NewEvent,
+    check_depth,
+    check_name,
+    check_schema,
+    check_stream,
+    max_event_bytes,
+    nesting,
+    new_ids,
+    one_line,
+)
+from esctl.events.json import Deeper
+from esctl.events.times import canonical, is_canonical
+
+BOM = b"\xef\xbb\xbf"
+MAX_REMEMBERED = 65_536
+_SHORT = 2 * MAX_DEPTH  # no text of so many characters is nested too deeply
+_plain_name = re.compile(f"[!-~]{{1,{MAX_NAME_BYTES}}}").fullmatch
+_READ_ON = ("trailing characters", "unicode escape")  # errors that msgspec places behind the byte and not at it
+_ABSENT = Raw(b"")
+_ENVELOPE = ("stream", "type", "data", "id", "time", "schema", "meta", "expect")
+_REPLAYED = (
+    "position",
+    "version",
+    "recorded",
+    "salt",
+    "hash",
+    "erased",
+)  # a log gives its own; so `replay | append` works
+# A pair, as far as it takes to see that it is meant as one, or a half.
+_SURROGATE = re.compile(
+    rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F]|\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+
+
+class _Line(msgspec.Struct, forbid_unknown_fields=True):
+    """One event of the input. `Raw` keeps a value's text byte for byte; an empty one stands for an absent key."""
+
+    stream: str | None = None
+    type: str | None = None
+    data: Raw = _ABSENT
+    id: str | None = None
+    time: str | None = None
+    schema: int | None = None
+    meta: Raw = _ABSENT
+    expect: Expect | None = None
+    position: Raw = _ABSENT
+    version: Raw = _ABSENT
+    recorded: Raw = _ABSENT
+    salt: Raw = _ABSENT
+    hash: Raw = _ABSENT
+    erased: bool = False
+
+
+class Defaults(msgspec.Struct, frozen=True):
+    """What lines that lack a field get; `payload`: the whole line is the data; `extra`: unknown keys go to meta;
+    `input`: what lines are (auto: a line with `specversion` is a CloudEvent).
+    """
+
+    stream: str | None = None
+    type: str | None = None
+    schema: int = 0  # the newest that the log's model knows
+    meta: dict[str, Raw] = {}
+    payload: bool = False
+    extra: bool = False
+    input: Literal["auto", "ndjson", "cloudevents"] = "auto"
+
+
+_decode_line = msgspec.json.Decoder(_Line).decode
+_decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_raw = msgspec.json.Decoder(Raw).decode
+
+
+def parser(defaults: Defaults) -> Callable[[bytes], NewEvent]:
+    """A function from a line (no LF, not blank) to its event; it raises RefusedError with `byte` where it knows it."""
+    limit = max_event_bytes()
+    decode = _decoder(defaults)
+    event = _events(defaults)
+
+    def parse(line: bytes) -> NewEvent:
+        if len(line) > limit:
+            raise too_large(limit)
+        try:
+            if not line.isascii():
+                line.decode()  # what is skipped as `Raw` has not been looked at
+            try:
+                return event(decode(line))
+            except RecursionError:
+                with deeper(line):
+                    return event(decode(line))
+        except ValueError as error:  # msgspec's errors and UnicodeDecodeError are ValueErrors
+            raise _refusal(line, error) from error
+
+    return parse
+
+
+def _decoder(defaults: Defaults) -> Callable[[bytes], _Line]:
+    """The function that decodes a line as the defaults have it."""
+    if defaults.payload:
+        return _payload
+    if defaults.input == "cloudevents":
+        return _cloudevent
+    own = _with_extra if defaults.extra else _decode_line
+    if defaults.input == "ndjson":
+        return own
+
+    def either(line: bytes) -> _Line:
+        if b'"specversion"' in line and "specversion" in _decode_object(line):
+            return _cloudevent(line)
+        return own(line)
+
+    return either
+
+
+def _cloudevent(line: bytes) -> _Line:
+    fields = _decode_object(line)
+    if "specversion" not in fields:
+        raise RefusedError("the line is not a CloudEvent", why="it has no specversion")
+    return _decode_line(msgspec.json.encode(cloudevents.to_line(fields)))
+
+
+def too_large(limit: int) -> RefusedError:
+    """The refusal of a line of more than `limit` bytes."""
+    return RefusedError(
+        f"the event is larger than {limit} bytes",
+        why="ESCTL_MAX_EVENT, a number of bytes, is the limit",
+        fix="esctl help environment",
+    )
+
+
+def deeper(text: bytes) -> Deeper:
+    """Room for what is nested up to MAX_DEPTH; raises RefusedError for what is nested beyond."""
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH + 1 and nesting(text.decode()) > MAX_DEPTH + 1:
+        raise RefusedError("the JSON is nested too deeply", why=f"{MAX_DEPTH} levels is SQLite's limit")
+    return Deeper()
+
+
+def payload_of(text: bytes, what: str) -> Raw:
+    """A JSON text that stands alone, on several lines or one; `what` names it in the refusal."""
+    if len(text) > (limit := max_event_bytes()):
+        raise too_large(limit)
+    try:
+        try:
+            raw = _decode_raw(text)
+        except RecursionError:
+            with deeper(text):
+                raw = _decode_raw(text)
+        check_depth(text.decode())
+        return raw.copy()
+    except ValueError as error:
+        raise _refusal(text, error, what) from error
+
+
+def _payload(line: bytes) -> _Line:
+    return _Line(data=_decode_raw(line))
+
+
+def _with_extra(line: bytes) -> _Line:
+    """Move the keys that no envelope has into meta; a key that meta has already wins."""
+    fields = _decode_object(line)
+    extra = {key: fields.pop(key) for key in list(fields) if key not in _ENVELOPE + _REPLAYED}
+    if extra:
+        fields["meta"] = Raw(msgspec.json.encode(extra | _meta(fields.get("meta", _ABSENT))))
+    return _decode_line(msgspec.json.encode(fields))
+
+
+def _meta(raw: Raw) -> dict[str, Raw]:
+    return _decode_object(raw) if bytes(raw) not in (b"", b"null") else {}
+
+
+def _events(defaults: Defaults) -> Callable[[_Line], NewEvent]:  # noqa: C901 - one pass over the fields
+    """A function from a decoded line to its event. It runs for every line: what needs no call is not called."""
+    ids = new_ids()
+    streams: set[str] = set()  # names that were checked; bounded below
+    types: set[str] = set()
+    added = bool(defaults.meta)
+
+    def event(line: _Line) -> NewEvent:
+        stream = defaults.stream if line.stream is None else line.stream
+        type_ = defaults.type if line.type is None else line.type
+        event_id, time, schema, expect = line.id, line.time, line.schema, line.expect
+        if stream not in streams or type_ not in types:
+            stream, type_ = _check_names(stream, type_)
+            for known, name in ((streams, stream), (types, type_)):
+                if len(known) > MAX_REMEMBERED:
+                    known.clear()
+                known.add(name)
+        if event_id is None:
+            event_id = next(ids)
+        elif not _plain_name(event_id):
+            check_name("id", event_id)
+        if schema is None:
+            schema = defaults.schema
+        elif schema != 1:
+            check_schema(schema)
+        if expect is not None and (expect not in EXPECT_WORDS if isinstance(expect, str) else expect < 0):
+            raise RefusedError(
+                f"expect is {expect!r}",
+                why="it is any, none, exists or a version such as 7",
+                fix="esctl append --help",
+            )
+        data = str(line.data, "utf-8") or "{}"
+        if len(data) > _SHORT or "\r" in data or "\n" in data:
+            check_depth(data)
+            data = one_line(data)
+        meta = str(line.meta, "utf-8")
+        if added or meta[:1] != "{" or len(meta) > _SHORT or "\r" in meta or "\n" in meta:
+            meta = _meta_text(line, defaults.meta)
+        if time is not None and not is_canonical(time):
+            time = canonical(time)
+        return stream, type_, event_id, time, schema, data, meta, expect
+
+    return event
+
+
+def _check_names(stream: str | None, type_: str | None) -> tuple[str, str]:
+    if not stream or not type_:
+        lacking = "type" if stream else "stream"
+        raise RefusedError(
+            f"the event has no {lacking}",
+            why=f"give the line a {lacking!r}, or all lines one with --{lacking}",
+            fix="esctl append --help",
+        )
+    check_stream(stream)
+    check_name("type", type_)
+    return stream, type_
+
+
+def _meta_text(line: _Line, added: dict[str, Raw]) -> str:
+    """The text of meta, a JSON object; kept as it came unless there is something to add."""
+    if line.erased:  # its meta is null, so it comes here
+        raise RefusedError("the event's payload was erased", why="there is nothing left of it to append")
+    text = str(line.meta, "utf-8")
+    if added:
+        text = msgspec.json.encode(added | _meta(line.meta)).decode()
+    elif text in ("", "null"):
+        return "{}"
+    if text[0] != "{":
+        raise RefusedError("meta is not a JSON object")
+    check_depth(text)
+    return one_line(text)
+
+
+def _refusal(line: bytes, error: ValueError, what: str = "the line") -> RefusedError:
+    """Say in the reader's words, with the byte (from 1) where it is known, why a line could not be decoded."""
+    try:
+        line.decode()
+    except UnicodeDecodeError as undecodable:
+        return RefusedError(f"{what} is not valid UTF-8", why=undecodable.reason, byte=undecodable.start + 1)
+    text = str(error)
+    if not isinstance(error, msgspec.ValidationError):
+        for match in _SURROGATE.finditer(line):
+            if match[1].count(b"\\") == 1:
+                return RefusedError(
+                    f"{what} has half of a surrogate pair", why="such text is not Unicode", byte=match.start(1) + 1
+                )
+    if unknown := re.search(r"unknown field `(.*?)`", text):
+        return _unknown_key(unknown[1])
+    if isinstance(error, msgspec.ValidationError):
+        return RefusedError("the line is not an event", why=text[0].lower() + text[1:])
+    place = re.search(r" \(byte (\d+)\)", text)
+    reason = re.sub(r" \(byte \d+\)", "", text).removeprefix("JSON is malformed: ")
+    if "truncated" in reason:
+        reason = "it ends in the middle of a value"
+    at = int(place[1]) + (0 if any(word in reason for word in _READ_ON) else 1) if place else len(line)
+    return RefusedError(f"{what} is not JSON", why=reason, byte=at)
+
+
+def _unknown_key(key: str) -> RefusedError:
+    near = difflib.get_close_matches(key, _ENVELOPE, 1)
+    return RefusedError(
+        f"the line has the unknown key {key!r}",
+        why=f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(_ENVELOPE)}",
+        again="--extra meta",
+    )

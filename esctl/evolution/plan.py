@@ -1,0 +1,330 @@
+"""A model against the one that holds: what is new, changed and gone, what each change costs; and applying it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from esctl.errors import ConflictError, HandlerError, MisfitError, NotFoundError, RefusedError, UnavailableError
+from esctl.events.event import Receipt, max_event_bytes
+from esctl.evolution import conformance
+from esctl.log import EventLog
+from esctl.model import json_schemas, upcasts
+from esctl.model.declared import ANY, Aggregate, Model, Problem, Rule, Upcast, fingerprint, refusal
+from esctl.model.definitions import Applied, Definitions, checked, record, shared
+from esctl.model.projections import mark, seen
+from esctl.model.toml import parse
+from esctl.points.marks import actor
+from esctl.projections import runs
+from esctl.states import folding
+from esctl.store.base import Snapshot
+
+MAX_FILE_BYTES = 1024 * 1024
+
+
+class Draft(NamedTuple):
+    """A model file as it was read: its text, the JSON texts of the files it names, and what it says."""
+
+    text: str
+    files: Mapping[str, str]
+    model: Model
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the text and its files."""
+        return fingerprint(self.text, dict(self.files))
+
+
+class Change(NamedTuple):
+    """A difference to the model that holds: what happens (new, changed, gone, same) to which kind of thing, by name;
+    stored events that it touches, snapshots and projections that it makes stale, events that do not fit; and in words.
+    """
+
+    change: str
+    kind: str
+    name: str
+    events: int = 0
+    snapshots: int = 0
+    projections: int = 0
+    misfits: int = 0
+    detail: str = ""
+
+
+def read(path: Path) -> tuple[Draft, list[Problem]]:
+    """Read a model file and all that it names, and find everything that is wrong with it.
+
+    Files that it names have to lie in its own folder or below: a model may come from a stranger. Raises NotFoundError,
+    UnavailableError, RefusedError.
+    """
+    text = _text(path, max_event_bytes())
+    files: dict[str, str] = {}
+
+    def named(name: str) -> str:
+        if name not in files:
+            folder = path.parent.resolve()
+            place = (folder / name).resolve()
+            if not place.is_relative_to(folder):
+                raise RefusedError(f"{name} lies outside the model's folder", why="a model may name files beside it")
+            if not place.is_file():
+                raise NotFoundError(f"there is no file {name} beside the model")
+            try:
+                files[name] = json.dumps(json.loads(_text(place, MAX_FILE_BYTES)), ensure_ascii=False)
+            except RecursionError as error:
+                raise RefusedError(f"{name} is nested too deeply") from error
+        return files[name]
+
+    model, problems = parse(text, named)
+    wrong = {problem.place for problem in problems}
+    _, more = checked(text, files)
+    more += shared(model)
+    problems += [problem for problem in more if problem.place not in wrong]
+    if not problems:
+        problems += json_schemas.problems(model)
+    return Draft(text, files, model), problems
+
+
+def _text(path: Path, limit: int) -> str:
+    try:
+        if path.stat().st_size > limit:
+            raise RefusedError(f"{path} is larger than {limit} bytes")
+        return path.read_text("utf-8-sig")
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no file {path}") from error
+    except OSError as error:
+        raise UnavailableError(f"cannot read {path}", why=error.strerror or str(error)) from error
+    except UnicodeDecodeError as error:
+        raise RefusedError(f"{path} is not valid UTF-8", why=error.reason) from error
+
+
+def sound(path: Path) -> Draft:
+    """A model file that nothing is wrong with; raises RefusedError for one that is not."""
+    draft, problems = read(path)
+    if problems:
+        raise refusal(problems, path)
+    return draft
+
+
+class Plan(NamedTuple):
+    """What applying a draft to a log would do, the model that it was compared with, by position, and how many stored
+    events could not be read any more.
+    """
+
+    changes: list[Change]
+    position: int
+    unreadable: int
+
+    @property
+    def dropped(self) -> list[str]:
+        """The projections that would be dropped."""
+        return [change.name for change in self.changes if (change.change, change.kind) == ("gone", "projection")]
+
+
+def plan(log: EventLog, draft: Draft) -> Plan:
+    """Compare a draft with the model that holds; stored events that a change touches are read as they would be."""
+    held = log.definitions
+    applied = _next(log, held, draft)
+    drafted = Definitions(applied)
+    before, after = _pieces(held.model), _pieces(drafted.model)
+    differing = [k for k in dict.fromkeys((*before, *after)) if _print(before.get(k)) != _print(after.get(k))]
+    costs = _Costs(log, drafted, {kind for kind, _ in differing})
+    changes = []
+    for kind, name in differing:
+        key = kind, name
+        change = "new" if key not in before else "gone" if key not in after else "changed"
+        changes.append(costs.of(Change(change, kind, name, detail=_told(after.get(key, before.get(key))))))
+    changes += costs.unfoldable({name for kind, name in differing if kind == "aggregate"}) if differing else []
+    return Plan(changes, held.position, costs.unreadable)
+
+
+def _print(piece: object) -> str | None:
+    return None if piece is None else fingerprint(piece)
+
+
+def _pieces(model: Model) -> dict[tuple[str, str], object]:
+    """What a model says, piece by piece: kind and name, and what can be compared."""
+    pieces: dict[tuple[str, str], object] = {}
+    for name, event in model.events.items():
+        pieces["schema", name] = event.schema
+        if event.json_schema is not None:
+            pieces["json schema", name] = json.loads(event.json_schema)
+        if event.erasable:
+            pieces["erasable", name] = True
+        for upcast in event.upcasts:
+            pieces["upcast", f"{name} {upcast.start}"] = upcast
+    for name, aggregate in model.aggregates.items():
+        pieces["aggregate", name] = aggregate._replace(every=None, when_types=(), accept={})
+        if aggregate.every or aggregate.when_types:
+            pieces["snapshot policy", name] = (aggregate.every, aggregate.when_types)
+        for type_, rule in aggregate.accept.items():
+            pieces["rule", f"{name}: {type_}"] = rule
+    for name, projection in model.projections.items():
+        pieces["projection", name] = projection
+    return pieces
+
+
+def _told(piece: object) -> str:
+    """A piece in a few words."""
+    if isinstance(piece, Upcast):
+        return upcasts.told(piece)
+    if isinstance(piece, Rule):
+        return piece.sql
+    if isinstance(piece, Aggregate):
+        return f"streams {piece.streams}; folds {', '.join(piece.on) or 'nothing'}"
+    if isinstance(piece, int):
+        return "" if isinstance(piece, bool) else f"schema {piece}"
+    if isinstance(piece, tuple) and len(piece) == 2:
+        every, types = piece
+        return " and ".join([f"every {every}"] * bool(every) + [f"on {', '.join(types)}"] * bool(types))
+    return ""
+
+
+class _Costs:
+    """What changes cost, counted on the log; what takes long is done only for the kinds of change that need it."""
+
+    def __init__(self, log: EventLog, drafted: Definitions, kinds: set[str]) -> None:
+        self._log, self._drafted = log, drafted
+        self._counts = {(type_, schema): events for type_, schema, events in log.store.schemas()}
+        self._failed: Counter[tuple[str, str]] = Counter()
+        self.unreadable = 0
+        if kinds & {"upcast", "json schema", "schema"}:
+            for row in conformance.check(log, drafted):
+                self._count(row)
+        if self.unreadable:  # what cannot be read as it is, is not made so by the draft
+            rows = conformance.check(log, log.definitions)
+            self.unreadable = max(0, self.unreadable - sum(row.failed - row.rejected for row in rows))
+        self._saved = [Snapshot(*row) for row in log.store.snapshots()]
+
+    def _count(self, row: conformance.Row) -> None:
+        """Have every piece that events went through answer for those that do not fit."""
+        unreadable = row.failed - row.rejected
+        self.unreadable += unreadable
+        passed = upcasts.passed(self._drafted.model, row.type, row.schema)
+        for type_, schema in passed:
+            self._failed["upcast", f"{type_} {schema}"] += unreadable
+        for type_ in {type_ for type_, _ in passed}:
+            self._failed["json schema", type_] += row.rejected
+
+    def of(self, change: Change) -> Change:
+        """A change with what it costs."""
+        kind, name = change.kind, change.name
+        misfits = self._failed[kind, name]
+        if kind in ("schema", "json schema", "erasable"):
+            return change._replace(
+                events=sum(n for (type_, _), n in self._counts.items() if type_ == name), misfits=misfits
+            )
+        if kind == "upcast":
+            type_, _, schema = name.rpartition(" ")
+            stale = sum(saved.upcasts != self._drafted.upcasts for saved in self._saved)
+            events = self._counts.get((type_, int(schema)), 0)
+            return change._replace(events=events, snapshots=stale, projections=self._seeing(type_), misfits=misfits)
+        if kind == "aggregate":
+            return self._aggregate(change)
+        if kind == "rule":
+            return self._rule(change)
+        return change._replace(projections=int(change.change != "new")) if kind == "projection" else change
+
+    def _seeing(self, type_: str) -> int:
+        """How many projections will be built anew for what events of a type are read as: those that did not change
+        themselves.
+        """
+        held, drafted = self._log.definitions, self._drafted
+        same = (p for name, p in drafted.model.projections.items() if held.model.projections.get(name) == p)
+        return sum(
+            mark(projection, held.upcasting) != mark(projection, drafted.upcasting)
+            for projection in same
+            if type_ in {**seen(projection, held.upcasting), **seen(projection, drafted.upcasting)}
+        )
+
+    def unfoldable(self, but: set[str]) -> Iterator[Change]:
+        """Aggregates that stay as they are, and of which a stream cannot be folded with what else changes.
+
+        Where events cannot even be read, that is said, and is enough.
+        """
+        if self.unreadable:
+            return
+        for name, aggregate in self._drafted.model.aggregates.items():
+            if name not in but and (failed := self._tried(folding.misfits(self._log, aggregate, self._drafted))):
+                yield Change("same", "aggregate", name, misfits=failed, detail="streams that cannot be folded any more")
+
+    def _aggregate(self, change: Change) -> Change:
+        aggregate = self._drafted.model.aggregates.get(change.name)
+        mine = [saved for saved in self._saved if saved.aggregate == change.name]
+        if aggregate is None:
+            return change._replace(snapshots=len(mine))
+        fold = self._drafted.program(aggregate).fold
+        events = sum(version for _, version in self._log.store.matching(aggregate.streams))
+        misfits = self._tried(folding.misfits(self._log, aggregate, self._drafted))
+        return change._replace(events=events, snapshots=sum(saved.fold != fold for saved in mine), misfits=misfits)
+
+    def _tried(self, found: Iterator[tuple[int, str]]) -> int:
+        """How many there are; where an expression fails in SQLite itself, one more, and none that come after."""
+        count = 0
+        try:
+            for _ in found:
+                count += 1
+        except (MisfitError, HandlerError):
+            count += 1
+        return count
+
+    def _read_as(self, type_: str) -> int:
+        """How many stored events are read as a type; `*`: as any."""
+        shapes = self._drafted.upcasting
+        return sum(
+            events * sum(type_ in (shape.type, ANY) for shape in shapes.get(stored, {}).get(schema, ()))
+            if schema in shapes.get(stored, {})
+            else events * (type_ in (stored, ANY))
+            for (stored, schema), events in self._counts.items()
+        )
+
+    def _rule(self, change: Change) -> Change:
+        name, _, type_ = change.name.partition(": ")
+        aggregate = self._drafted.model.aggregates.get(name)
+        if aggregate is None or type_ not in aggregate.accept:
+            return change
+        only = aggregate._replace(accept={type_: aggregate.accept[type_]})
+        doubted = self._tried(folding.doubts(self._log, only, self._drafted))
+        return change._replace(events=self._read_as(type_), misfits=doubted)
+
+
+def _next(log: EventLog, held: Definitions, draft: Draft) -> Applied:
+    """A draft as it would be applied; the JSON Schemas of earlier schema versions are kept with its own."""
+    schemas_: dict[str, dict[int, str]] = {}
+    for name, event in draft.model.events.items():
+        known = dict(held.schemas.get(name, {}))
+        known.pop(event.schema, None)
+        if event.json_schema is not None:
+            known[event.schema] = event.json_schema
+        if known:
+            schemas_[name] = known
+    number = held.applied.number + 1 if held.applied else 1
+    return Applied(number, draft.fingerprint, log.head()[0] + 1, "", None, draft.text, draft.files, schemas_)
+
+
+def drafted(log: EventLog, draft: Draft) -> Applied:
+    """A draft as it would be applied to a log now."""
+    return _next(log, log.definitions, draft)
+
+
+def apply(log: EventLog, draft: Draft, compared_with: int) -> Receipt | None:
+    """Have a draft hold from here on; None where it holds already, byte for byte.
+
+    `compared_with` is the position of the model that its plan was made against. Raises ConflictError where another
+    holds by now.
+    """
+    meta = json.dumps({"actor": actor()}, ensure_ascii=False, separators=(",", ":"))
+    with log.transaction():
+        held = log.definitions
+        if held.position != compared_with:
+            raise ConflictError(
+                "another model was applied meanwhile",
+                why="the plan was made against the one before",
+                again="",
+            )
+        if held.applied is not None and held.applied.fingerprint == draft.fingerprint:
+            return None
+        receipt = log.apply(record(_next(log, held, draft)), meta)
+        runs.sync(log)
+        return receipt

@@ -1,0 +1,61 @@
+"""Progress bars, on stderr and on a terminal only."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from esctl.output import render
+
+T = TypeVar("T")
+PROGRESS_AFTER = 0.5  # seconds: what is over sooner needs no bar
+
+
+def watched(items: Iterable[T], label: str, total: int | None, weight: Callable[[T], int]) -> Iterator[T]:
+    """Pass items through; on a terminal, once it takes longer, with a bar on stderr: done, rate, time left."""
+    if render.Settings.quiet or not sys.stderr.isatty():
+        yield from items
+        return
+    start, done, bar = time.monotonic(), 0, None
+    try:
+        for item in items:
+            yield item
+            done += weight(item)
+            if bar is None and time.monotonic() - start > PROGRESS_AFTER:
+                bar = _Bar(label, total, start)
+            if bar is not None:
+                bar.show(done)
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+class _Bar:
+    """A bar of rich; loaded when one is needed."""
+
+    def __init__(self, label: str, total: int | None, start: float) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(show_speed=False))
+        rate = TextColumn("{task.completed:,} events, {task.fields[rate]:,.0f}/s")
+        self._progress = Progress(*columns, rate, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+        self._start = start
+        self._task = self._progress.add_task(label, total=total, rate=0)
+        self._progress.start()
+
+    def show(self, done: int) -> None:
+        """Say how many are done."""
+        self._progress.update(self._task, completed=done, rate=done / max(time.monotonic() - self._start, 1e-3))
+
+    def close(self) -> None:
+        """Take the bar off the terminal."""
+        self._progress.stop()

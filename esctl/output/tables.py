@@ -1,0 +1,307 @@
+"""Rows -> text that fits a terminal, and bars; the home of rich."""
+
+from __future__ import annotations
+
+import io
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import msgspec
+from rich.cells import cell_len, set_cell_size  # noqa: TID253 - this is its home
+from rich.console import Console  # noqa: TID253
+from rich.errors import StyleSyntaxError  # noqa: TID253
+from rich.style import Style  # noqa: TID253
+from rich.table import Table  # noqa: TID253
+from rich.text import Text  # noqa: TID253
+
+from esctl.events.json import Json, clean
+
+MEASURED = 1000  # rows that decide the widths of columns; what comes later is cut to them
+HINT_ROWS = 1000
+MIN_WIDTH = 8
+ENOUGH = 20  # of the last column, before which no spare one has to go
+MAX_NAME = 20  # beside 48 bars and a count, on 80 columns
+_TIMES = ("time", "recorded", "created", "taken", "first_recorded", "last_recorded")
+_MINUTES = ("first_time", "last_time")
+_COUNTS = (
+    "rows",
+    "lag",
+    "read",
+    "misfits",
+    "failed",
+    "events",
+    "streams",
+    "types",
+    "bytes",
+    "payload_bytes",
+    "file_bytes",
+)
+_BARS = " ▁▂▃▄▅▆▇█"
+
+
+class Look(msgspec.Struct, frozen=True):
+    """How tables look: `color` is always, never or auto; `utc`: times in UTC, else local; `wide`: nothing is cut."""
+
+    color: str = "auto"
+    utc: bool = False
+    wide: bool = False
+
+
+class Column(msgspec.Struct, frozen=True):
+    """How a column of a read model looks, as its model says: `format` is Python's for numbers (`,.2f`), `style` rich's,
+    `align` left, right or center; `bar`: with a bar as long as the value is, against the largest.
+    """
+
+    label: str = ""
+    format: str = ""
+    style: str = ""
+    align: str = ""
+    bar: bool = False
+
+
+_PLAIN = Column()
+BAR_CELLS = 12
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def formatted(name: str, value: object, look: Look, column: Column) -> str:
+    """The text of a cell of a read model."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and column.format:
+        try:
+            return format(value, column.format)
+        except (ValueError, OverflowError):
+            return shown(name, value, look)
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:.15g}"  # as SQLite's own shell has it: 0.3 for the sum of 0.1 and 0.2
+    return shown(name, value, look)
+
+
+def bar(value: object, most: float) -> str:
+    """A bar of BAR_CELLS cells; nothing for what is no number or not above nothing."""
+    share = value / most if isinstance(value, int | float) and most > 0 else 0
+    eighths = round(max(0.0, min(1.0, share)) * BAR_CELLS * 8)
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + _EIGHTHS[rest].strip()).ljust(BAR_CELLS)
+
+
+def read_model(
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    look: Look,
+    columns: Mapping[str, Column],
+    totals: Mapping[str, object],
+) -> str:
+    """Rows of a read model as a table in the way that its model says; below a rule the sums, where there are any."""
+    screen = console(look)
+    looks = [columns.get(name, _PLAIN) for name in header]
+    numeric = [bool(rows) and all(isinstance(row[i], int | float | None) for row in rows) for i in range(len(header))]
+    numbers = [[value for row in rows if isinstance(value := row[i], int | float)] for i in range(len(header))]
+    most = [max(map(abs, several), default=0) for several in numbers]
+    cells = [[formatted(n, v, look, c) for n, v, c in zip(header, row, looks, strict=True)] for row in rows]
+    sums = [formatted(n, totals[n], look, c) if n in totals else "" for n, c in zip(header, looks, strict=True)]
+    labels = [clean(column.label or name) for name, column in zip(header, looks, strict=True)]
+    bars = [(BAR_CELLS + 1) * column.bar for column in looks]
+    widths = [
+        max(cell_len(label), *(cell_len(row[i]) + bars[i] for row in [*cells, sums])) for i, label in enumerate(labels)
+    ]
+    if look.wide:
+        screen.width = max(screen.width, sum(widths) + 2 * len(widths))
+    widths = fit(widths, screen.width - 2 * (len(widths) - 1))
+    grid = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for i, width in enumerate(widths):
+        align: Any = "left" if bars[i] else looks[i].align or ("right" if numeric[i] else "left")
+        style = _style(looks[i].style)
+        room = bars[i] if cell_len(labels[i]) <= width - bars[i] else 0
+        grid.add_column(_beside(labels[i], "", width, room), justify=align, no_wrap=True, width=width, style=style)
+    for row, values in zip(cells, rows, strict=True):
+        drawn = (_beside(row[i], bar(values[i], most[i]), width, bars[i]) for i, width in enumerate(widths))
+        grid.add_row(*drawn)
+    if totals:
+        grid.add_row(*(Text("─" * width) for width in widths))
+        grid.add_row(*(_beside(sums[i], "", width, bars[i], "bold") for i, width in enumerate(widths)))
+    screen.print(grid)
+    return printed(screen)
+
+
+def _beside(cell: str, drawn: str, width: int, room: int, style: str = "") -> Text:
+    """A cell, and where there is room for a bar, to the left of it."""
+    if not room:
+        return Text(_cut(cell, width), style)
+    cell = _cut(cell, max(1, width - room))
+    return Text(" " * (width - room - cell_len(cell)) + cell + " " + drawn, style)
+
+
+def _style(text: str) -> Style:
+    """A style of rich, or none where it is not one."""
+    try:
+        style = Style.parse(text)
+    except StyleSyntaxError:
+        return Style()
+    return Style() if style.link else style  # a model from a stranger links to nothing
+
+
+def shown(name: str, value: object, look: Look) -> str:
+    """The text of a cell: times to the second, counts in groups of three, nothing that acts on a terminal."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name in _TIMES and isinstance(value, str):
+        return local(value, look)
+    if name in _MINUTES and isinstance(value, str):
+        return local(value, look)[:16]
+    if name in _COUNTS and isinstance(value, int):
+        return f"{value:,}"
+    return value.hex() if isinstance(value, bytes) else clean(str(value))
+
+
+def local(time: str, look: Look) -> str:
+    """A time of the log as people read it: `2026-01-31 10:30:00+01`, in UTC with a Z."""
+    try:
+        moment = datetime.fromisoformat(time).astimezone(UTC if look.utc else None)
+    except (ValueError, OverflowError):
+        return clean(time)
+    zone = moment.strftime("%z")
+    return f"{moment:%Y-%m-%d %H:%M:%S}{'Z' if zone == '+0000' else zone.removesuffix('00')}"
+
+
+def console(look: Look) -> Console:
+    """A terminal in memory, as wide and as colourful as the real one is, or as --color wants it."""
+    forced = {"always": True, "never": False}.get(look.color, sys.stdout.isatty() or None)
+    return Console(file=io.StringIO(), highlight=False, force_terminal=forced)
+
+
+def printed(screen: Console) -> str:
+    """What was printed to a terminal in memory since the last time."""
+    assert isinstance(screen.file, io.StringIO)
+    text = screen.file.getvalue()
+    screen.file.seek(0)
+    screen.file.truncate()
+    return text
+
+
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[object]], look: Look, spare: Sequence[str] = ()
+) -> Iterator[str]:
+    """Rows as a table, block by block, so that memory does not follow their number.
+
+    Where it does not fit, the columns in `spare` go first, in that order; then text is cut, in the last column first,
+    the widest as a rule. A hint ends more than HINT_ROWS rows.
+    """
+    screen = console(look)
+    everything = iter(rows)
+    measured = list(islice(everything, MEASURED))
+    kept = _kept(header, measured, look, spare, screen.width)
+    header = [header[i] for i in kept]
+    first = [[row[i] for i in kept] for row in measured]
+    source = ([row[i] for i in kept] for row in everything)
+    numeric = {i for i in range(len(header)) if first and all(_is_number(row[i]) for row in first)}
+    cells = [[shown(name, value, look) for name, value in zip(header, row, strict=True)] for row in first]
+    widths = [max([cell_len(clean(name)), *(cell_len(row[i]) for row in cells)]) for i, name in enumerate(header)]
+    if look.wide:
+        screen.width = max(screen.width, sum(widths) + 2 * len(widths))
+    widths = fit(widths, screen.width - 2 * (len(widths) - 1))
+    count = 0
+    while cells or not count:
+        yield _block(screen, header if not count else (), cells, widths, numeric)
+        count += len(cells) or 1
+        cells = [
+            [shown(name, value, look) for name, value in zip(header, row, strict=True)]
+            for row in islice(source, MEASURED)
+        ]
+    if count > HINT_ROWS:
+        yield f"({count:,} rows; -o ndjson or csv for programs, --limit or --last for fewer)\n"
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, Json):
+        return value[:1] in "-0123456789"
+    return isinstance(value, int | float | None)
+
+
+def _kept(
+    header: Sequence[str], rows: Sequence[Sequence[object]], look: Look, spare: Sequence[str], width: int
+) -> list[int]:
+    """The columns for which there is room, without so many of the spare ones as it takes."""
+    widths = [
+        max([cell_len(name), *(cell_len(shown(name, row[i], look)) for row in rows)]) for i, name in enumerate(header)
+    ]
+    widths[-1:] = [min(widths[-1], ENOUGH)] if widths else []
+    kept = list(range(len(header)))
+    for name in () if look.wide else (name for name in spare if name in header):
+        if sum(widths[i] for i in kept) + 2 * (len(kept) - 1) > width:
+            kept.remove(header.index(name))
+    return kept
+
+
+def fit(widths: Sequence[int], total: int) -> list[int]:
+    """Widths that add up to `total` at most, if they can: first the last gives way, then whichever is widest."""
+    fitted = list(widths)
+    while (spare := sum(fitted) - total) > 0:
+        if fitted[-1] > MIN_WIDTH:
+            fitted[-1] = max(MIN_WIDTH, fitted[-1] - spare)
+            continue
+        widest = max(range(len(fitted)), key=fitted.__getitem__)
+        if fitted[widest] <= MIN_WIDTH:
+            break
+        fitted[widest] -= 1
+    return fitted
+
+
+def _block(
+    screen: Console, header: Sequence[str], cells: list[list[str]], widths: Sequence[int], numeric: set[int]
+) -> str:
+    grid = Table(box=None, show_header=bool(header), header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for i, width in enumerate(widths):
+        name = clean(header[i]) if header else ""
+        grid.add_column(Text(name), justify="right" if i in numeric else "left", no_wrap=True, width=width)
+    for row in cells:
+        grid.add_row(*(Text(_cut(cell, width)) for cell, width in zip(row, widths, strict=True)))
+    screen.print(grid)
+    return printed(screen)
+
+
+def _cut(cell: str, width: int) -> str:
+    return cell if cell_len(cell) <= width else set_cell_size(cell, width - 1).rstrip() + "…"
+
+
+def pairs(record: Iterable[tuple[str, object]], look: Look) -> str:
+    """One record as lines of `name  value`, whole."""
+    items = [(clean(name), shown(name, value, look)) for name, value in record]
+    width = max((cell_len(name) for name, _ in items), default=0)
+    screen = console(look)
+    for name, value in items:
+        screen.print(Text.assemble((set_cell_size(name, width), "bold"), "  ", value), soft_wrap=True)
+    return printed(screen)
+
+
+def padded(names: Iterable[str]) -> list[str]:
+    """Names filled up to the width of the widest, as a terminal counts it."""
+    shown_names = [_cut(clean(name), MAX_NAME) for name in names]
+    width = max((cell_len(name) for name in shown_names), default=0)
+    return [name + " " * (width - cell_len(name)) for name in shown_names]
+
+
+def sparkline(counts: Sequence[int]) -> str:
+    """A line of bars, one a count; any count above nothing is seen."""
+    most = max(counts, default=0) or 1
+    return "".join(_BARS[-(-count * (len(_BARS) - 1) // most)] for count in counts)
+
+
+def tree(lines: Iterable[tuple[int, str]], look: Look) -> str:
+    """Lines with their depth (0, 1 …) as a tree."""
+    from rich.tree import Tree
+
+    root = Tree("", hide_root=True)
+    branches = [root]
+    screen = console(look)
+    for depth, line in lines:
+        screen.width = max(screen.width, 4 * depth + 40)  # however deep, there is room for a line to be read
+        del branches[depth + 1 :]
+        branches.append(branches[-1].add(Text(clean(line))))
+    screen.print(root)
+    return printed(screen)

@@ -1,0 +1,1 @@
+"""Places in a log, by name, by time, by cause."""

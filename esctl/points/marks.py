@@ -1,0 +1,104 @@
+"""Marks: names for positions, kept in the log as events of its own."""
+
+from __future__ import annotations
+
+import os
+
+from esctl.errors import NotFoundError, UsageError
+from esctl.events.event import check_name
+from esctl.events.json import quoted
+from esctl.log import EventLog
+from esctl.store.json import values
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.events.times import Point
+
+SET = "MarkSet"
+
+
+class Mark:
+    """A name for a position, who gave it and when (UTC text)."""
+
+    __slots__ = ("name", "position", "time", "actor")  # noqa: RUF023 - the order in which they are printed
+
+    def __init__(self, name: str, position: int, time: str, actor: str | None = None) -> None:
+        self.name, self.position, self.time, self.actor = name, position, time, actor
+
+    def record(self) -> dict[str, object]:
+        """A mark as it is listed."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mark) and self.record() == other.record()
+
+    __hash__ = None  # type: ignore[assignment]  # nobody keeps marks in a set
+
+    def __repr__(self) -> str:
+        return f"Mark({', '.join(f'{name}={value!r}' for name, value in self.record().items())})"
+
+
+def marks(log: EventLog) -> dict[str, Mark]:
+    """All marks by name, each where it was set last."""
+    found: dict[str, Mark] = {}
+    for event in log.system_events(SET):
+        (name, position), (who,) = values(event[8], "name", "position"), values(event[9], "actor")
+        assert isinstance(name, str)
+        assert isinstance(position, int)
+        found[name] = Mark(name, position, event[6], None if who is None else str(who))
+    return found
+
+
+def set_mark(log: EventLog, name: str, position: int) -> Mark:
+    """Name a position; a mark of that name moves there. Raises UsageError for a name that reads as another point."""
+    check_name("mark", name)
+    if _means_a_point(name):
+        raise UsageError(f"{name!r} cannot name a mark", why="it already means a point in time", fix="esctl help time")
+    who = actor()
+    data, meta = f'{{"name":{quoted(name)},"position":{position}}}', f'{{"actor":{quoted(who)}}}'
+    receipt = log.record(SET, data, meta)
+    return Mark(name, position, log.event(str(receipt[0]))[0][6], who)
+
+
+def _means_a_point(name: str) -> bool:
+    """Whether a name has the form of another point, be it of a day that does not exist."""
+    from esctl.events.times import parse_point  # noqa: PLC0415 - re and datetime, which reading marks does without
+
+    try:
+        parse_point(name, upper=True)
+    except UsageError as error:
+        return "does not exist" in error.what
+    return True
+
+
+def position_at(log: EventLog, text: str) -> int:
+    """The position of the newest event at a point, as a user types it; it may be the name of a mark."""
+    from esctl.events.times import parse_point  # noqa: PLC0415
+
+    return position_of(log, parse_point(text, upper=True, mark=lambda name: position_named(log, name)))
+
+
+def position_of(log: EventLog, point: Point) -> int:
+    """The position of the newest event at a point: for a time, of those recorded by then."""
+    if point.time is not None:
+        return log.store.position_at(point.time)
+    if point.position is None:
+        raise UsageError(
+            "a version is a point in one stream",
+            why="a mark names a position of the log, such as #120, or a time",
+            fix="esctl mark --help",
+        )
+    if point.position > log.head()[0]:
+        raise NotFoundError(f"there is no position {point.position}", why=f"the log ends at {log.head()[0]}")
+    return point.position
+
+
+def position_named(log: EventLog, name: str) -> int | None:
+    """The position of a mark; None if there is none of that name."""
+    mark = marks(log).get(name)
+    return mark.position if mark else None
+
+
+def actor() -> str:
+    """Who runs this process, as far as its environment says."""
+    return os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid {os.getuid()}"

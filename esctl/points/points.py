@@ -1,0 +1,59 @@
+"""Points and filters as a user types them -> a query."""
+
+from __future__ import annotations
+
+from esctl.events.query import Query
+from esctl.log import EventLog
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.events.times import Point
+
+
+def query_of(
+    log: EventLog,
+    stream: str | None = None,
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    as_of: str | None = None,
+    **filters: object,
+) -> Query:
+    """The query that a user's words say; points may be the log's marks. Raises UsageError for what is no point."""
+    bounds: dict[str, object] = {}
+    for text, name in ((since, "since"), (until, "until"), (as_of, "as_of")):
+        if text is not None:
+            _bound(bounds, name, _point(log, text, upper=name != "since"))
+    return Query(stream=stream, **bounds, **filters)  # type: ignore[arg-type]  # each name is one of Query's
+
+
+def before(log: EventLog, text: str) -> int:
+    """The position of the newest event before a point: of a time, of those that were recorded earlier."""
+    from datetime import datetime, timedelta  # noqa: PLC0415
+
+    from esctl.events.times import utc_text  # noqa: PLC0415
+    from esctl.points.marks import position_of  # noqa: PLC0415
+
+    point = _point(log, text, upper=False)
+    if point.time is None:
+        return position_of(log, point) - 1
+    moment = datetime.fromisoformat(point.time) - timedelta(microseconds=1)
+    return log.store.position_at(utc_text(moment))
+
+
+def _point(log: EventLog, text: str, *, upper: bool) -> Point:
+    from esctl.events.times import parse_point  # noqa: PLC0415 - re and datetime, which a query without points does without
+    from esctl.points.marks import position_named  # noqa: PLC0415
+
+    return parse_point(text, upper=upper, mark=lambda name: position_named(log, name))
+
+
+def _bound(bounds: dict[str, object], name: str, point: Point) -> None:
+    """Bring one point into the bounds; where --until and --as-of bound the same thing, the narrower holds."""
+    if point.time is not None:
+        bounds["as_of" if name == "as_of" else f"{name}_time"] = point.time
+        return
+    side = "since" if name == "since" else "until"
+    key, value = (side, point.position) if point.position is not None else (f"{side}_version", point.version)
+    already = bounds.get(key)
+    bounds[key] = min(already, value) if isinstance(already, int) and isinstance(value, int) else value

@@ -1,0 +1,74 @@
+"""What caused an event, and what it caused: the tree of causation of everything that shares its correlation id."""
+
+from __future__ import annotations
+
+import msgspec
+
+from esctl.events.event import Event
+from esctl.events.query import Query
+from esctl.log import EventLog
+
+
+class Traced(msgspec.Struct, frozen=True):
+    """An event of a trace and how deep it stands in the tree (0: nothing in the trace caused it)."""
+
+    depth: int
+    event: Event
+
+
+def trace(log: EventLog, event: Event) -> list[Traced]:
+    """All events that share the event's correlation id, or else are linked to it by causation ids; as a tree, in order.
+
+    Meta says both: `correlation_id`, and `causation_id`, the id of the event that caused this one.
+    """
+    found = {related[3]: related for related in _related(log, event)}
+    children: dict[str | None, list[Event]] = {}
+    for related in sorted(found.values()):
+        cause = _meta(related, "causation_id")
+        children.setdefault(cause if cause in found else None, []).append(related)
+    traced: list[Traced] = []
+    left = dict(found)
+    waiting = [(0, root) for root in reversed(children.get(None, []))]
+    while waiting or left:
+        if not waiting:  # what is left goes round in circles: cut it open at the earliest
+            waiting = [(0, min(left.values()))]
+        depth, parent = waiting.pop()
+        if left.pop(parent[3], None) is not None:
+            traced.append(Traced(depth, parent))
+            waiting += [(depth + 1, child) for child in reversed(children.get(parent[3], []))]
+    return traced
+
+
+def _related(log: EventLog, event: Event) -> list[Event]:
+    correlation = _meta(event, "correlation_id")
+    if correlation is not None:
+        raw = msgspec.json.decode(event[9], type=dict[str, msgspec.Raw])["correlation_id"]
+        arrow = "->>" if bytes(raw).startswith(b'"') else "->"  # text by its value, all else by how it is written
+        written = correlation if arrow == "->>" else bytes(raw).decode()
+        if "\0" in written:  # no SQL text holds it: compare how it is written
+            arrow, written = "->", bytes(raw).decode()
+        return _where(log, f"meta {arrow} 'correlation_id' = {_quoted(written)}")
+    related, causes = [event], {event[3]}
+    cause = _meta(event, "causation_id")
+    if cause is not None and (position := log.store.find(cause)):
+        related += [e for e, _, _ in log.read(Query(since=position, until=position, system=True))]
+    while causes:
+        found = _where(log, f"meta ->> 'causation_id' in ({', '.join(map(_quoted, causes))})")
+        known = {e[3] for e in related}
+        fresh = [e for e in found if e[3] not in known]
+        related += fresh
+        causes = {e[3] for e in fresh}
+    return related
+
+
+def _where(log: EventLog, condition: str) -> list[Event]:
+    return [event for event, _, _ in log.read(Query(where=condition, system=True))]
+
+
+def _meta(event: Event, key: str) -> str | None:
+    value = msgspec.json.decode(event[9]).get(key) if event[9] is not None else None
+    return None if value is None else str(value)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,181 @@
+"""NDJSON lines -> groups with counts, sums and the like: a projection for a quick look, without a model."""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+
+from esctl.errors import RefusedError
+from esctl.events.json import Deeper, Json
+
+_decode = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+# Numbers are added as decimals, exactly or not at all: 0.1 and 0.2 are 0.3, and nothing is lost beside a large one.
+_EXACT = decimal.Context(prec=1000, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX, traps=[decimal.Inexact])
+_MEAN = decimal.Context(prec=28, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX)
+_LONG = 60  # digits before or behind the point, with more of which a number is written with an exponent
+_BOM = b"\xef\xbb\xbf"
+OPERATIONS = ("sum", "min", "max", "avg", "first", "last")
+
+
+class Measure(NamedTuple):
+    """What is told of a group: an operation over a field; `count` is over none."""
+
+    operation: str
+    field: str = ""
+
+
+class _Tally:
+    """One measure of one group so far."""
+
+    __slots__ = ("number", "value")
+
+    def __init__(self) -> None:
+        self.number, self.value = 0, None
+
+    def take(self, operation: str, value: Any) -> None:
+        self.number += 1
+        if self.value is None or operation == "last":
+            self.value = value
+        elif operation in ("sum", "avg"):
+            self.value = _EXACT.add(self.value, value)
+        elif operation in ("min", "max"):
+            self.value = (min if operation == "min" else max)(self.value, value)
+
+
+def grouped(lines: Iterable[bytes], by: Sequence[str], measures: Sequence[Measure]) -> Iterator[dict[str, Any]]:
+    """A record a group, in the order in which the groups came up: the fields it is grouped by, and its measures.
+
+    Without fields to group by, all lines are one group, of which there is always one. Memory follows the number of
+    groups. Raises RefusedError for a line that is no JSON object, or a value that cannot be added up, naming the line.
+    """
+    columns = names(by, measures)
+    groups: dict[tuple[Any, ...], tuple[list[Any], list[_Tally]]] = {}
+    if not by:
+        groups[()] = [], [_Tally() for _ in measures]
+    for number, line in enumerate(lines, 1):
+        text = line.removeprefix(_BOM) if number == 1 else line
+        if not text.strip():
+            continue
+        record = _record(text, number)
+        values = [_of(record, field) for field in by]
+        key = tuple(map(_mark, values))
+        if key not in groups:
+            groups[key] = values, [_Tally() for _ in measures]
+        for tally, measure in zip(groups[key][1], measures, strict=True):
+            _take(tally, measure, record, number)
+    for values, tallies in groups.values():
+        told = [*map(_told, values), *map(_said, measures, tallies)]
+        yield dict(zip(columns, told, strict=True))
+
+
+def names(by: Sequence[str], measures: Sequence[Measure]) -> list[str]:
+    """`customer_id`, `count`, `sum_amount`; whole paths where two would have one name, and numbers where they have."""
+    short = [field.rpartition(".")[2] for field in by]
+    short += [f"{m.operation}_{m.field.rpartition('.')[2]}" if m.field else m.operation for m in measures]
+    whole = [*by, *(f"{m.operation}_{m.field}" if m.field else m.operation for m in measures)]
+    made: list[str] = []
+    for name, path in zip(short, whole, strict=True):
+        told = name if short.count(name) == 1 else path
+        made.append(told if told not in made else f"{told}_{sum(one.startswith(told) for one in made) + 1}")
+    return made
+
+
+def _record(line: bytes, number: int) -> dict[str, Any]:
+    try:
+        with Deeper():
+            return _decode(line)
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(
+            "the line is no JSON object",
+            why=f"{error}; it takes the lines that replay prints",
+            fix="esctl project --help",
+            line=number,
+        ) from error
+
+
+def _of(record: dict[str, Any], field: str) -> Any:
+    value: Any = record
+    for key in field.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _mark(value: Any) -> tuple[str, Any]:
+    """What tells groups apart: 1 and 1.0 are one number, and neither is true."""
+    if isinstance(value, list | dict):
+        return "json", _json(value)
+    if isinstance(value, bool):
+        return "bool", value
+    return ("number" if isinstance(value, int | Decimal) else "other"), value
+
+
+def _json(value: Any) -> str:
+    with Deeper():
+        return _encode(value).decode()
+
+
+def _told(value: Any) -> Any:
+    """A value as it is printed: numbers with their digits, arrays and objects as JSON."""
+    if isinstance(value, Decimal):
+        exponent = value.as_tuple().exponent
+        short = isinstance(exponent, int) and exponent >= -_LONG and value.adjusted() <= _LONG
+        return Json(f"{value:f}" if short else str(value))
+    return Json(_json(value)) if isinstance(value, list | dict) else value
+
+
+def _take(tally: _Tally, measure: Measure, record: dict[str, Any], number: int) -> None:
+    if measure.operation == "count":
+        tally.number += 1
+        return
+    value = _of(record, measure.field)
+    if value is None:
+        return
+    if measure.operation in ("sum", "avg"):
+        value = _number(value, measure, number)
+    try:
+        tally.take(measure.operation, value)
+    except TypeError as error:
+        raise RefusedError(
+            f"{measure.field} has values that cannot be compared",
+            why=f"{_json(value)[:60]} and {_json(tally.value)[:60]}; pick other lines with replay --where",
+            line=number,
+        ) from error
+    except decimal.DecimalException as error:
+        raise RefusedError(
+            f"{measure.field} cannot be added up exactly", why="its numbers are too far apart", line=number
+        ) from error
+
+
+def _number(value: Any, measure: Measure, number: int) -> Decimal:
+    """A number, or a text that is one: producers write amounts as either."""
+    made = None
+    if isinstance(value, int | str | Decimal) and not isinstance(value, bool):
+        try:
+            made = Decimal(value)
+        except decimal.InvalidOperation:
+            made = None
+    if made is None or not made.is_finite():
+        raise RefusedError(
+            f"{measure.field} is no number",
+            why=f"it is {_json(value)[:60]}; pick other lines with replay --where",
+            line=number,
+        )
+    return made
+
+
+def _said(measure: Measure, tally: _Tally) -> Any:
+    if measure.operation == "count":
+        return tally.number
+    value: Any = tally.value
+    if measure.operation == "sum" and value is None:
+        return 0
+    if measure.operation == "sum" and value.as_tuple().exponent == 0:
+        return int(value)
+    if measure.operation == "avg" and value is not None:
+        value = _MEAN.divide(value, Decimal(tally.number))
+    return _told(value)

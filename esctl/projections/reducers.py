@@ -1,0 +1,133 @@
+"""Projections that a Python function keeps, for what SQL cannot say. Only a command line can name it."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from esctl.errors import UsageError, word
+from esctl.events.decoded import decoded
+from esctl.events.query import Query
+from esctl.log import EventLog
+from esctl.model.compiled import BUILDING, DROPPED, LIVE, HandlerFailed, Version
+from esctl.projections import runs
+from esctl.sql.judge import quoted
+from esctl.states import folding
+from esctl.store.base import Projections
+
+Key = Any
+"""The value of a primary key, or a tuple of values where it has several columns."""
+
+
+class Rows(MutableMapping[Key, dict[str, Any]]):
+    """The rows of a projection's table, by primary key; a row is a dictionary of all its columns.
+
+    What is assigned may leave columns out, which then have their defaults. Changes to a row that was read count when it
+    is assigned again.
+    """
+
+    def __init__(self, store: Projections, version: Version) -> None:
+        self._store = store
+        self._table = next(iter(version.compiled.tables))
+        self._columns, self._key = store.columns(self._table), store.key(self._table)
+        if not self._key:
+            raise UsageError(f"the table {self._table} has no primary key", why="a reducer finds its rows by it")
+        self._where = " and ".join(f"{quoted(name)} is ?" for name in self._key)
+
+    def _values(self, key: Key) -> tuple[Any, ...]:
+        values = key if isinstance(key, tuple) else (key,)
+        if len(values) != len(self._key):
+            raise KeyError(f"a key of {self._table} is {', '.join(self._key)}")
+        return values
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        found = list(self._store.select(f"select * from {quoted(self._table)} where {self._where}", self._values(key)))
+        if not found:
+            raise KeyError(key)
+        return dict(zip(self._columns, found[0], strict=True))
+
+    def __setitem__(self, key: Key, row: dict[str, Any]) -> None:
+        row = {**row, **dict(zip(self._key, self._values(key), strict=True))}
+        names = ", ".join(quoted(name) for name in row)
+        self._drop(key)
+        sql = f"insert into {quoted(self._table)} ({names}) values ({', '.join('?' * len(row))})"
+        list(self._store.select(sql, tuple(row.values())))
+
+    def __delitem__(self, key: Key) -> None:
+        self[key]
+        self._drop(key)
+
+    def _drop(self, key: Key) -> None:
+        list(self._store.select(f"delete from {quoted(self._table)} where {self._where}", self._values(key)))
+
+    def __iter__(self) -> Iterator[Key]:
+        names = ", ".join(quoted(name) for name in self._key)
+        for values in list(self._store.select(f"select {names} from {quoted(self._table)} order by {names}")):
+            yield values if len(self._key) > 1 else values[0]
+
+    def __len__(self) -> int:
+        return int(next(self._store.select(f"select count(*) from {quoted(self._table)}"))[0])
+
+
+def run(log: EventLog, name: str, reducer: str, done: runs.Run) -> Iterator[int]:
+    """Bring a projection without handlers to the head by a function `(rows, event)`; see `projections.run`.
+
+    A function whose module has changed makes a new version, as a changed definition does.
+    """
+    projection = runs.declared(log, name)
+    if projection.on:
+        raise UsageError(f"the projection {name} has handlers in the model", fix=f"esctl projection run {word(name)}")
+    function = folding.reducer(reducer)
+    said = f"{reducer} {_fingerprint(function)}"
+    number = _version(log, name, said)
+
+    def feed(store: Projections, version: Version, query: Query) -> None:
+        query.upcasting = version.compiled.upcasting
+        events = [event for event, _, _ in log.store.read(query) if event[8] is not None]
+        with store.placed(version):
+            rows = Rows(store, version)
+            for event in events:
+                try:
+                    function(rows, decoded(event))
+                except HandlerFailed as failed:
+                    raise HandlerFailed(failed.reason, event[0], event[4]) from failed
+                except (Exception, SystemExit) as error:
+                    raise HandlerFailed(f"{type(error).__name__}: {error}", event[0], event[4]) from error
+
+    before = log.store.projections().version(number)
+    yield from runs.catch_up(log, number, feed)
+    after = log.store.projections().version(number)
+    if before is not None and after is not None:
+        done.records.append(runs.told(before, after))
+
+
+def _version(log: EventLog, name: str, said: str) -> int:
+    """The version that a function keeps: the live one, if it has kept it so far, or else one beside it."""
+    runs.synced(log)
+    versions = [version for version in log.store.projections().versions() if version.name == name]
+    for version in versions:  # the live one comes first
+        if version.state in (LIVE, BUILDING) and version.reducer == said:
+            with log.transaction():
+                for other in versions:
+                    if other.state == BUILDING and other.version != version.version:
+                        log.store.projections().let_go(other)
+            return version.version
+    live = next((version for version in versions if version.state in (LIVE, DROPPED)), None)
+    if live is not None and live.state == LIVE and live.reducer is None and not live.position:
+        with log.transaction():
+            live.reducer = said
+            log.store.projections().save(live)
+        return live.version
+    return runs.rebuild(log, name, from_scratch=True, reducer=said)
+
+
+def _fingerprint(function: object) -> str:
+    """Of the module that has a function, as far as it can be told."""
+    source = inspect.getsourcefile(function) if inspect.isfunction(function) else None
+    module = sys.modules.get(getattr(function, "__module__", ""), None)
+    path = source or getattr(module, "__file__", None)
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16] if path else "?"

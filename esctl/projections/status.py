@@ -1,0 +1,110 @@
+"""How projections stand: their versions, how far they are behind, what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from esctl.events.query import Query
+from esctl.events.times import age
+from esctl.log import EventLog
+from esctl.model.compiled import BUILDING, DROPPED, LIVE, Compiled, Version
+from esctl.projections.runs import Record, declared
+from esctl.sql.judge import words_of
+
+
+def listed(log: EventLog) -> list[Record]:
+    """A record a version; a projection that has none yet is `new`."""
+    return [_brief(log, version) for version in _all(log)]
+
+
+def _all(log: EventLog) -> list[Version]:
+    versions = log.store.projections().versions()
+    known = {version.name for version in versions}
+    return versions + [
+        Version(
+            0, name, "new", projection.inline, 0, 0, "", Compiled(dict(projection.tables), {}, {}, {}, {}), None, 0, ""
+        )
+        for name, projection in log.definitions.model.projections.items()
+        if name not in known
+    ]
+
+
+def _brief(log: EventLog, version: Version) -> Record:
+    has_tables = version.state not in (DROPPED, "new")
+    return {
+        "projection": version.name,
+        "version": version.version or None,
+        "state": version.state,
+        "inline": version.inline,
+        "tables": ",".join(version.actual(table) if has_tables else table for table in version.compiled.tables),
+        "position": version.position,
+        "lag": lag(log, version),
+    }
+
+
+def lag(log: EventLog, version: Version) -> int:
+    """How many events a version's rows do not hold yet; the log's own do not count."""
+    return max(0, log.head()[0] - version.position - log.store.projections().own_after(version.position))
+
+
+def behind(log: EventLog, sql: str) -> Iterator[tuple[str, int]]:
+    """The live projections whose tables SQL names and that lack events; and how many."""
+    words = {word.lower() for word in words_of(sql)}
+    for version in log.store.projections().versions():
+        if version.state == LIVE and words & {table.lower() for table in version.compiled.tables}:
+            lacking = lag(log, version)
+            if lacking:
+                yield version.name, lacking
+
+
+def status(log: EventLog, names: Sequence[str] = ()) -> list[Record]:
+    """A record a version: rows, checkpoint, lag, size, fingerprint, and the failure that stopped it."""
+    for name in names:
+        declared(log, name)
+    projections, found = log.store.projections(), list[Record]()
+    for version in _all(log):
+        if names and version.name not in names:
+            continue
+        behind = lag(log, version)
+        found.append(
+            {
+                "projection": version.name,
+                "version": version.version or None,
+                "state": version.state,
+                "rows": projections.count(version) if version.version else None,
+                "position": version.position,
+                "lag": behind,
+                "lag_seconds": _age(log, version.position + 1) if behind else 0,
+                "bytes": projections.size(version) if version.version else None,
+                "fingerprint": version.fingerprint,
+                "reducer": version.reducer,
+                "failed": version.failed,
+                "handler": version.handler,
+                "error": version.error,
+                "failed_at": version.failed_at,
+            }
+        )
+    return found
+
+
+def _age(log: EventLog, position: int) -> int | None:
+    """How many seconds ago the event at a position, or the next one after it, was recorded."""
+    for event, _, _ in log.store.read(Query(since=position, limit=1, raw_schema=True)):
+        return age(event[7])
+    return None
+
+
+def problems(log: EventLog) -> Iterator[str]:
+    """What is wrong with what the log keeps of its projections; `projected.compared` asks whether rows are right."""
+    projections, head = log.store.projections(), log.head()[0]
+    for version in projections.versions():
+        for table in projections.lost(version):
+            yield f"the table {table} of the projection {version.name} is not there"
+        if not 0 <= version.position <= head:
+            yield f"the projection {version.name} is at position {version.position}, the head at {head}"
+
+
+def waiting(log: EventLog) -> bool:
+    """Whether any projection lacks events."""
+    versions = log.store.projections().versions()
+    return any(lag(log, version) for version in versions if version.state in (LIVE, BUILDING))

@@ -1,0 +1,1 @@
+"""SQL that comes from outside: what it may do."""

@@ -1,0 +1,404 @@
+"""What a stream's events add up to, at any point: states, how they came about, and how two of them differ."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from esctl.errors import DifferenceError, HandlerError, NotFoundError, UsageError, word
+from esctl.events.json import Json
+from esctl.events.query import MAX_POSITION, Query
+from esctl.log import EventLog
+from esctl.model.declared import Aggregate
+from esctl.model.definitions import Definitions
+from esctl.model.operations import Program
+from esctl.model.operations import program as compiled
+from esctl.sql.judge import STATE_COLUMNS, check_condition, words_of
+from esctl.states import snapshots
+from esctl.store.base import Fold, Snapshot
+
+MOST_STREAMS = 1000  # whose states are held at once when many are folded
+MOST_EVENTS = 20_000  # that are fed at once when many streams are folded
+MOST_STREAMS_OF_ARCHIVE = 20_000  # each portion unpacks all of it
+
+Told = Callable[[str], None]
+
+
+class StateAt(NamedTuple):
+    """A stream's state: folded by which aggregate (None: all payloads merged), up to which event (version and position
+    0, no time: before the first), and as JSON text; from which snapshot's version (None: from the beginning), and how
+    many events were folded.
+    """
+
+    stream: str
+    aggregate: str | None
+    version: int
+    position: int
+    time: str | None
+    state: str
+    snapshot: int | None
+    folded: int
+
+    def record(self, *, explained: bool = False) -> dict[str, object]:
+        """The state as it is printed; `explained`: with the snapshot that served and the number of events folded."""
+        made: dict[str, object] = dict(zip(self._fields[:5], self[:5], strict=True))
+        made["state"] = Json(self.state)
+        return made | ({"snapshot": self.snapshot, "folded": self.folded} if explained else {})
+
+    def line(self) -> bytes:
+        """The state as a line of JSON."""
+        names = self._fields[:5]
+        pairs = [
+            f'"{name}":{json.dumps(value, ensure_ascii=False)}' for name, value in zip(names, self[:5], strict=True)
+        ]
+        return f'{{{",".join(pairs)},"state":{self.state}}}\n'.encode()
+
+
+class Folding(NamedTuple):
+    """A stream, how it is folded, and the fold, which has begun at a snapshot or before the first event."""
+
+    stream: str
+    aggregate: Aggregate | None
+    program: Program
+    fold: Fold
+    snapshot: Snapshot | None
+
+
+def state(
+    log: EventLog, query: Query, aggregate: str | None = None, *, saved: bool = True, ignored: Told = lambda _: None
+) -> StateAt:
+    """The state of the query's stream at its end. `saved`: a snapshot may serve; those that may not are told.
+
+    Raises NotFoundError for a stream or an aggregate that is not there, MisfitError for an event that cannot be folded.
+    """
+    version = _version(log, query)
+    folding = begin(log, query, aggregate, saved=saved, ignored=ignored)
+    try:
+        for _ in folding.fold.feed(query):
+            pass
+        found = _at(folding)
+    finally:
+        folding.fold.close()
+    return found if version is None else _ended(log, found, version)
+
+
+def _ended(log: EventLog, found: StateAt, version: int) -> StateAt:
+    """A state as of an event that comes after the last that is folded, and that upcasts hide: it is what a writer has
+    to expect.
+    """
+    if version == found.version:
+        return found
+    query = Query(stream=found.stream, since_version=version, until_version=version, raw_schema=True)
+    for event, _, _ in log.store.read(query):
+        return found._replace(version=version, position=event[0], time=event[6])
+    return found
+
+
+def _version(log: EventLog, query: Query) -> int | None:
+    """The version of a stream at the end of a query, which then ends there: its newest events may be hidden by upcasts,
+    and it is this version that a writer has to expect. None where a time bounds the query.
+    """
+    if query.until_time is not None or not query.stream:
+        return None
+    position = min(query.until, log.head()[0])
+    if query.as_of is not None:
+        position = min(position, log.store.position_at(query.as_of))
+    version = log.store.version_until(query.stream, position)
+    if not version:
+        return None
+    query.until = position
+    return version if query.until_version is None else min(version, query.until_version)
+
+
+def begin(
+    log: EventLog, query: Query, aggregate: str | None = None, *, saved: bool = True, ignored: Told = lambda _: None
+) -> Folding:
+    """Prepare the fold of a query's stream; the query then reads on from the snapshot, where one serves."""
+    definitions, stream = log.definitions, query.stream or ""
+    log.prepared(query)
+    query.upcasting = definitions.upcasting  # those of the definitions that the fold is of
+    found = definitions.aggregate(aggregate) if aggregate else definitions.of_stream(stream)
+    program = definitions.program(found)
+    snapshot = None
+    if saved:
+        usable = snapshots.usable(log.store, stream, program, definitions.upcasts, bounds(log, query), ignored)
+        snapshot = next(usable, None)
+    fold = log.store.fold(program)
+    fold.begin(stream, snapshot.values if snapshot else None)
+    if snapshot:
+        query.since_version = snapshot.version + 1
+    return Folding(stream, found, program, fold, snapshot)
+
+
+def bounds(log: EventLog, query: Query) -> snapshots.Bounds:
+    """What a snapshot may hold to serve the end of a query."""
+    position = query.until
+    if query.as_of is not None:
+        position = min(position, log.store.position_at(query.as_of))
+    return snapshots.Bounds(query.until_version, position, query.until_time)
+
+
+def _at(folding: Folding) -> StateAt:
+    (version, position, time, _, text), folded = folding.fold.state(folding.stream)
+    name = folding.aggregate.name if folding.aggregate else None
+    since = folding.snapshot.version if folding.snapshot else None
+    return StateAt(folding.stream, name, version, position, time or None, text, since, folded)
+
+
+def each(log: EventLog, query: Query, aggregate: str | None = None) -> Iterator[StateAt]:
+    """The state of a stream after each of its events."""
+    folding = begin(log, query, aggregate, saved=False)
+    name = folding.aggregate.name if folding.aggregate else None
+    try:
+        for folded, (version, position, time, text) in enumerate(folding.fold.each(query), 1):
+            yield StateAt(folding.stream, name, version, position, time, text, None, folded)
+    finally:
+        folding.fold.close()
+
+
+def states(log: EventLog, aggregate: str, query: Query, where: str | None = None) -> Iterator[StateAt]:
+    """The state of every stream that an aggregate covers, at the end of a query, where a condition on it holds.
+
+    In the order of names; some of them at a time, so that memory does not follow their number.
+    """
+    if where is not None:
+        check_condition(where, STATE_COLUMNS)
+    found = log.definitions.aggregate(aggregate)
+    log.prepared(query)
+    fold = log.store.fold(log.definitions.program(found))
+    hiding, until = query.until_time is None and log.definitions.hides, bounds(log, query).position or 0
+    for streams in _portions(log, found):
+        fold.begin_all(streams)
+        fold.feed_all(query)
+        for stream, version, position, time, text in fold.states(where):
+            if version:  # else it has no event by then
+                state_ = StateAt(stream, aggregate, version, position, time, text, None, version)
+                yield _ended(log, state_, log.store.version_until(stream, until)) if hiding else state_
+        fold.clear()
+    fold.close()
+
+
+def question(log: EventLog, sql: str, *, raw_schema: bool = False) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+    """The columns and rows of a SELECT over the log, its projections, and, where it names them, `states`: a row a
+    stream that an aggregate covers, with `stream`, `aggregate`, `version`, `position`, `time` and `state`.
+    """
+    named = "states" in (word.lower() for word in words_of(sql))
+
+    def everything() -> Iterator[tuple[object, ...]]:
+        for name in log.definitions.model.aggregates:
+            for found in states(log, name, Query()):
+                yield found[:6]
+
+    return log.question(sql, raw_schema=raw_schema, states=everything if named else None)
+
+
+def doubts(log: EventLog, aggregate: Aggregate, definitions: Definitions) -> Iterator[tuple[int, str]]:
+    """Position and type of every stored event that an aggregate's rules, read by definitions, would not accept."""
+    for _, doubted in _tried(log, aggregate, definitions, doubt=True):
+        yield from doubted
+
+
+def misfits(log: EventLog, aggregate: Aggregate, definitions: Definitions) -> Iterator[tuple[int, str]]:
+    """Position and reason of the first event of each stream that an aggregate, read by definitions, could not fold."""
+    for noted, _ in _tried(log, aggregate, definitions, doubt=False):
+        yield from sorted(noted.items())
+
+
+def _tried(
+    log: EventLog, aggregate: Aggregate, definitions: Definitions, *, doubt: bool
+) -> Iterator[tuple[dict[int, str], list[tuple[int, str]]]]:
+    """Fold all streams of an aggregate, some at a time; what cannot be done on events, and what rules do not accept.
+
+    A stream that cannot be folded further has no state from there on, and is asked no more.
+    """
+    noted: dict[int, str] = {}
+
+    def note(position: object, reason: object) -> None:
+        noted.setdefault(int(str(position)), str(reason))
+
+    query = Query()
+    query.upcasting, query.noted = definitions.upcasting, note
+    fold = log.store.fold(compiled(aggregate))
+    for streams in _portions(log, aggregate):
+        fold.begin_all(streams)
+        doubted = fold.feed_all(query, doubt=doubt)
+        yield noted, doubted
+        noted.clear()
+        fold.clear()
+    fold.close()
+
+
+def _portions(log: EventLog, aggregate: Aggregate) -> Iterator[list[str]]:
+    """The streams of an aggregate in portions of not too many events."""
+    portion: list[str] = []
+    events, most = 0, (MOST_STREAMS, MOST_EVENTS)
+    if log.store.archive() is not None:
+        most = MOST_STREAMS_OF_ARCHIVE, MAX_POSITION
+    for stream, version in list(log.store.matching(aggregate.streams)):
+        if portion and (len(portion) == most[0] or events + version > most[1]):
+            yield portion
+            portion, events = [], 0
+        portion.append(stream)
+        events += version
+    if portion:
+        yield portion
+
+
+class Change(NamedTuple):
+    """A path of the state that differs: its values before and after (JSON text; None: not there), and the event that
+    gave it the later one.
+    """
+
+    path: str
+    before: str | None
+    after: str | None
+    position: int | None
+    type: str | None
+
+
+def diff(log: EventLog, since: Query, until: Query, aggregate: str | None = None) -> list[Change]:
+    """What differs between the states at the ends of two queries over one stream, by path."""
+    before, after = state(log, since, aggregate), state(log, until, aggregate)
+    differences = log.store.differences(before.state, after.state)
+    if not differences:
+        return []
+    again = until.since_position(1)
+    again.until, again.until_version, again.as_of = until.until, until.until_version, until.as_of
+    again.since_version = None
+    folding = begin(log, again, aggregate, saved=False)
+    made = folding.fold.turned(again, {path: later for path, _, later in differences})
+    folding.fold.close()
+    return [
+        Change(path.removeprefix("$."), earlier, later, *made.get(path, (None, None)))
+        for path, earlier, later in differences
+    ]
+
+
+class Found(NamedTuple):
+    """The event after which a condition holds, by version, the state after it (JSON text), and how it was found."""
+
+    version: int
+    state: str
+    looked: int
+    folded: int
+
+
+def bisect(log: EventLog, query: Query, when: str, aggregate: str | None = None, *, saved: bool = True) -> Found:
+    """The first event of a stream after which a condition on the state holds.
+
+    Where the stream has snapshots, the search halves them as if the condition, once true, stayed true, and folds what
+    lies between two of them; without, or where that finds none, it folds event by event from the beginning. Raises
+    DifferenceError where it holds nowhere.
+    """
+    check_condition(when, STATE_COLUMNS, option="--when")
+    folding = begin(log, query, aggregate, saved=False)
+    try:
+        found = _between(log, folding, query, when) if saved else None
+        found = found or _first(folding, query, when, None, None, 0)
+    finally:
+        folding.fold.close()
+    if found is None:
+        raise DifferenceError(
+            f"the condition holds after no event of {folding.stream}",
+            why=f"--when {when}",
+            fix=f"esctl state {word(folding.stream)} --each",
+        )
+    return found
+
+
+def _between(log: EventLog, folding: Folding, query: Query, when: str) -> Found | None:
+    """The event, searched between two snapshots; None where there are none, or it is not there."""
+    low, high, looked = _halve(log, folding, query, when)
+    return _first(folding, query, when, low, high, looked) if looked else None
+
+
+def _first(
+    folding: Folding, query: Query, when: str, low: Snapshot | None, high: Snapshot | None, looked: int
+) -> Found | None:
+    """The first event after which a condition holds, from one snapshot (None: the beginning) to another."""
+    folding.fold.begin(folding.stream, low.values if low else None)
+    since, until = query.since_version, query.until_version
+    query.since_version = first = low.version + 1 if low else 1
+    query.until_version = high.version if high else until
+    try:
+        for version, _, _, text in folding.fold.each(query, when):
+            return Found(version, text, looked, version - first + 1)
+        return None
+    finally:
+        query.since_version, query.until_version = since, until
+
+
+def _halve(log: EventLog, folding: Folding, query: Query, when: str) -> tuple[Snapshot | None, Snapshot | None, int]:
+    """The last snapshot before the condition holds and the first where it does; and how many were looked at."""
+    definitions = log.definitions
+    usable = list(
+        snapshots.usable(log.store, folding.stream, folding.program, definitions.upcasts, bounds(log, query))
+    )[::-1]
+    low, high, looked = -1, len(usable), 0
+    while high - low > 1:
+        middle, looked = (low + high) // 2, looked + 1
+        folding.fold.begin(folding.stream, usable[middle].values)
+        holds = any(True for _ in folding.fold.states(when))
+        low, high = (low, middle) if holds else (middle, high)
+    return usable[low] if low >= 0 else None, usable[high] if high < len(usable) else None, looked
+
+
+Reducer = Callable[[Any, Any], Any]
+
+
+def reducer(name: str) -> Reducer:
+    """The Python function that `module:function` names, from this folder or whatever is installed.
+
+    Raises UsageError, NotFoundError.
+    """
+    module, colon, function = name.partition(":")
+    if not colon or not module or not function:
+        raise UsageError(
+            f"--reducer {name!r}", why="it is MODULE:FUNCTION, such as shop.states:order", fix="esctl help model"
+        )
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except AttributeError as error:
+        raise NotFoundError(
+            f"there is no reducer {name}", why=f"{error}; it is MODULE:FUNCTION", fix="esctl help model"
+        ) from error
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and module.startswith(error.name or "\0"):
+            raise NotFoundError(
+                f"there is no reducer {name}", why=f"{error}; it is MODULE:FUNCTION", fix="esctl help model"
+            ) from error
+        raise HandlerError(f"the module {module} failed", why=f"{type(error).__name__}: {error}") from error
+    if not callable(found):
+        raise UsageError(f"--reducer {name!r}", why="it names no function")
+    made: Reducer = found
+    return made
+
+
+def reduced(log: EventLog, query: Query, name: str) -> Iterator[StateAt]:
+    """The states of a stream after each of its events, as a Python function folds them; the first comes before any.
+
+    It gets the state, `{}` at first, and an `esctl.Event`; what it returns is the next state, any value that JSON has.
+    """
+    import msgspec  # noqa: PLC0415 - states that the model folds do without
+
+    from esctl.events.decoded import decoded  # noqa: PLC0415
+
+    function = reducer(name)
+    value: Any = {}
+    yield StateAt(query.stream or "", name, 0, 0, None, "{}", None, 0)
+    for folded, (event, _, _) in enumerate(log.read(query), 1):
+        try:
+            value = function(value, decoded(event))
+            text = msgspec.json.encode(value).decode()
+        except (Exception, SystemExit) as error:
+            raise HandlerError(
+                f"the reducer {name} failed on the event at position {event[0]}", why=f"{type(error).__name__}: {error}"
+            ) from error
+        yield StateAt(event[1], name, event[2], event[0], event[6], text, None, folded)

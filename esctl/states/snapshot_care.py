@@ -1,0 +1,212 @@
+"""Snapshots of a whole log: taken by policy, listed, verified against folds from the beginning, pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from esctl.errors import EsctlError, MisfitError
+from esctl.events.json import Json
+from esctl.events.query import Query
+from esctl.log import EventLog
+from esctl.model.declared import Aggregate
+from esctl.model.operations import Program
+from esctl.states.snapshots import problem, save, usable
+from esctl.store.base import Fold, Snapshot
+
+AT_ONCE = 500  # snapshots that are saved in one transaction
+
+
+def record(snapshot: Snapshot, wrong: str = "") -> dict[str, object]:
+    """A snapshot as it is listed; `problem` says why it is not used."""
+    return {
+        "stream": snapshot.stream,
+        "aggregate": snapshot.aggregate or None,
+        "version": snapshot.version,
+        "position": snapshot.position,
+        "time": snapshot.time,
+        "bytes": len(snapshot.state.encode()),
+        "taken": snapshot.taken,
+        "problem": wrong or None,
+    }
+
+
+def take(log: EventLog, stream: str, aggregate: str | None = None) -> Snapshot | None:
+    """Save the state of a stream as it is now."""
+    log.prepared(Query(stream=stream))
+    with log.transaction():  # the model that folds is the one that is named beside the state
+        definitions = log.definitions
+        found = definitions.aggregate(aggregate) if aggregate else definitions.of_stream(stream)
+        program = definitions.program(found)
+        fold = log.store.fold(program)
+        made = _saved(log, fold, program, stream)
+    fold.close()
+    return made
+
+
+def take_many(log: EventLog, aggregate: str | None, *, due: bool) -> Iterator[Snapshot]:
+    """Save the states of all streams of an aggregate (None: of each), or of those that its policy asks for.
+
+    Raises MisfitError at the end if there were streams that cannot be folded.
+    """
+    definitions, unfit = log.definitions, list[MisfitError]()
+    for name in [aggregate] if aggregate else list(definitions.model.aggregates):
+        streams = [stream for stream, _ in log.store.matching(definitions.aggregate(name).streams)]
+        for start in range(0, len(streams), AT_ONCE):
+            yield from _portion(log, name, streams[start : start + AT_ONCE], unfit, due=due)
+    if unfit:
+        unfit[0].what = f"{len(unfit)} streams cannot be folded; of the first, {unfit[0].what}"
+        raise unfit[0]
+
+
+def _portion(log: EventLog, name: str, streams: list[str], unfit: list[MisfitError], *, due: bool) -> list[Snapshot]:
+    """Save the states of some streams of an aggregate in one transaction, as the model has it by then.
+
+    Streams that cannot be folded are passed over, and the reasons kept.
+    """
+    with log.transaction():
+        aggregate = log.definitions.aggregate(name)
+        program = log.definitions.program(aggregate)
+        fold = log.store.fold(program)
+        wanted = (stream for stream in streams if not due or _due(log, aggregate, program, stream))
+        made: list[Snapshot | None] = []
+        for stream in wanted:
+            try:
+                made.append(_saved(log, fold, program, stream))
+            except MisfitError as error:
+                unfit.append(error)
+    fold.close()
+    return [snapshot for snapshot in made if snapshot is not None]
+
+
+def _saved(log: EventLog, fold: Fold, program: Program, stream: str) -> Snapshot | None:
+    """Fold a stream from its newest snapshot on, and save its state, within a transaction."""
+    definitions = log.definitions
+    newest = next(usable(log.store, stream, program, definitions.upcasts), None)
+    fold.begin(stream, newest.values if newest else None)
+    query = Query(stream=stream, since_version=newest.version + 1 if newest else 1)
+    query.upcasting = definitions.upcasting
+    for _ in fold.feed(query):
+        pass
+    state, _ = fold.state(stream)
+    if newest is not None and state[0] == newest.version:
+        return newest  # there is nothing new but what upcasts hide
+    return save(log.store, stream, program, definitions.upcasts, state)
+
+
+def _due(log: EventLog, aggregate: Aggregate, program: Program, stream: str) -> bool:
+    """Whether a snapshot policy asks for a new snapshot of a stream."""
+    if aggregate.every is None and not aggregate.when_types:
+        return False
+    newest = next(usable(log.store, stream, program, log.definitions.upcasts), None)
+    since, version = newest.version if newest else 0, log.store.stream_version(stream)
+    if aggregate.every is not None and version - since >= aggregate.every:
+        return True
+    if not aggregate.when_types or since >= version:
+        return False
+    query = log.prepared(Query(stream=stream, since_version=since + 1, types=aggregate.when_types, limit=1))
+    return any(True for _ in log.store.read(query))
+
+
+def listed(log: EventLog, stream: str | None = None) -> Iterator[dict[str, object]]:
+    """Every snapshot, with what keeps it from being used."""
+    for snapshot in _all(log, None if stream is None else [stream]):
+        yield record(snapshot, _problem(log, snapshot))
+
+
+def _all(log: EventLog, streams: Sequence[str] | None) -> Iterator[Snapshot]:
+    for stream in streams or (None,):
+        if stream is not None:
+            log.prepared(Query(stream=stream))
+        for row in list(log.store.snapshots(stream)):
+            yield Snapshot(*row)
+
+
+def _program(log: EventLog, snapshot: Snapshot) -> Program | None:
+    """How a snapshot's aggregate folds now; None where the model has it no more."""
+    definitions = log.definitions
+    if not snapshot.aggregate:
+        return definitions.program(None)
+    aggregate = definitions.model.aggregates.get(snapshot.aggregate)
+    return definitions.program(aggregate) if aggregate else None
+
+
+def _problem(log: EventLog, snapshot: Snapshot) -> str:
+    program = _program(log, snapshot)
+    if program is None:
+        return f"the model has no aggregate {snapshot.aggregate}"
+    return problem(log.store, snapshot, program, log.definitions.upcasts)
+
+
+class Report(NamedTuple):
+    """What `verify` found: how many snapshots were compared, how many are stale and were not, how many are wrong, and
+    where the states differ, path by path (`before`: the snapshot's, `after`: folded from the beginning).
+    """
+
+    checked: int
+    stale: int
+    wrong: int
+    differences: list[dict[str, object]]
+
+
+def verify(log: EventLog, streams: Sequence[str] | None = None, sample: int | None = None) -> Report:
+    """Fold every snapshot's stream again from the beginning, up to where it was taken, and compare."""
+    snapshots = list(_all(log, streams))
+    step = 1 if sample is None else max(1, len(snapshots) // sample)
+    checked = stale = wrong = 0
+    differences: list[dict[str, object]] = []
+    folds: dict[str, Fold] = {}
+    for snapshot in snapshots[::step]:
+        program = _program(log, snapshot)
+        why = _problem(log, snapshot)
+        if program is None or (why and why != "it is damaged"):
+            stale += 1
+            continue
+        checked += 1
+        fold = folds[program.fold] = folds.get(program.fold) or log.store.fold(program)
+        found = _compared(log, snapshot, fold, why)
+        wrong += bool(found)
+        differences += found
+    return Report(checked, stale, wrong, differences)
+
+
+def _compared(log: EventLog, snapshot: Snapshot, fold: Fold, why: str) -> list[dict[str, object]]:
+    """Where a snapshot differs from what its stream adds up to."""
+    names: dict[str, object] = {
+        "stream": snapshot.stream,
+        "aggregate": snapshot.aggregate or None,
+        "version": snapshot.version,
+    }
+    fold.clear()
+    fold.begin(snapshot.stream)
+    query = log.prepared(Query(stream=snapshot.stream, until_version=snapshot.version))
+    for _ in fold.feed(query):
+        pass
+    (version, position, time, latest, state), _ = fold.state(snapshot.stream)
+    kept = (snapshot.version, snapshot.position, snapshot.time, snapshot.latest)
+    found: list[dict[str, object]] = []
+    try:
+        for path, before, after in log.store.differences(snapshot.state, state):
+            values = {"before": before and Json(before), "after": after and Json(after)}
+            found.append({**names, "path": path.removeprefix("$."), **values})
+    except EsctlError as error:
+        found.append({**names, "path": "", "before": None, "after": error.why or error.what})
+    if not found and (kept != (version, position, time, latest) or why):
+        found.append({**names, "path": "", "before": str(kept), "after": str((version, position, time, latest))})
+    return found
+
+
+def prune(log: EventLog, streams: Sequence[str] | None, keep: int) -> int:
+    """Take away all but the newest `keep` usable snapshots of each stream and aggregate; return how many went."""
+    kept: dict[tuple[str, str], int] = {}
+    with log.transaction():
+        gone = []
+        for snapshot in _all(log, streams):
+            key = snapshot.stream, snapshot.aggregate
+            if _problem(log, snapshot) or kept.get(key, 0) >= keep:
+                gone.append(snapshot)
+            else:
+                kept[key] = kept.get(key, 0) + 1
+        for snapshot in gone:
+            log.store.drop_snapshot(snapshot.stream, snapshot.aggregate, snapshot.version)
+    return len(gone)

@@ -1,0 +1,87 @@
+"""States that were saved: found, checked and kept, so that a fold need not begin at the beginning.
+
+A snapshot is never trusted: its hash has to cover what it says, the fold and the upcasts that made it have to be those
+of the present model, and the event that it ends at has to stand in the log with the chain's hash that it had then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from esctl.events.event import now
+from esctl.model.operations import Program
+from esctl.store.base import Snapshot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.store.base import State, Store
+
+
+def digest(snapshot: Snapshot) -> bytes:
+    """What a snapshot's `hash` has to be: SHA-256 over everything else but `taken`, which changes no answer."""
+    said = "\n".join(map(str, (*snapshot[:8], snapshot.anchor.hex(), snapshot.state)))
+    return hashlib.sha256(said.encode()).digest()
+
+
+def problem(store: Store, snapshot: Snapshot, program: Program, upcasts: str) -> str:
+    """Why a snapshot cannot be used; empty where it can."""
+    if snapshot.hash != digest(snapshot):
+        return "it is damaged"
+    if snapshot.fold != program.fold:
+        return "the aggregate folds in another way now"
+    if snapshot.upcasts != upcasts:
+        return "the upcasts are others now"
+    if store.event_at(snapshot.stream, snapshot.version) != (snapshot.position, snapshot.anchor):
+        return "it was taken of another history"
+    return ""
+
+
+class Bounds(NamedTuple):
+    """What a snapshot may hold at most, to serve a point: version, position, and the time of its latest event."""
+
+    version: int | None = None
+    position: int | None = None
+    time: str | None = None
+
+    def holds(self, snapshot: Snapshot) -> bool:
+        """Whether every event of a snapshot lies within."""
+        return (
+            (self.version is None or snapshot.version <= self.version)
+            and (self.position is None or snapshot.position <= self.position)
+            and (self.time is None or snapshot.latest <= self.time)
+        )
+
+
+def usable(
+    store: Store,
+    stream: str,
+    program: Program,
+    upcasts: str,
+    bounds: Bounds = Bounds(),  # noqa: B008 - a tuple
+    ignored: Callable[[str], None] = lambda _: None,
+) -> Iterator[Snapshot]:
+    """The snapshots of a stream that hold nothing beyond the bounds and can be used, newest first; others are told."""
+    for row in store.snapshots(stream, program.aggregate):
+        snapshot = Snapshot(*row)
+        if not bounds.holds(snapshot):
+            continue
+        if why := problem(store, snapshot, program, upcasts):
+            ignored(f"the snapshot of {stream} at version {snapshot.version} is ignored: {why}")
+            continue
+        yield snapshot
+
+
+def save(store: Store, stream: str, program: Program, upcasts: str, state: State) -> Snapshot | None:
+    """Keep a state within the open transaction; None, and nothing done, where it holds no event."""
+    version, position, time, latest, text = state
+    found = store.event_at(stream, version)
+    if found is None:
+        return None
+    made = Snapshot(
+        stream, program.aggregate, version, position, time, latest, program.fold, upcasts, found[1], text, b"", now()
+    )
+    made = made._replace(hash=digest(made))
+    store.save_snapshot(made)
+    return made

@@ -1,0 +1,1 @@
+"""One SQLite file: events, and all that is kept of them."""

@@ -1,0 +1,328 @@
+"""Appending to one SQLite file: transactions, and the hot loop that numbers, chains and inserts events."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+
+import apsw
+
+from esctl.errors import ConflictError
+from esctl.events import chain
+from esctl.events.event import MODEL_APPLIED, SYSTEM_PREFIX, SYSTEM_STREAM, Expect, NewEvent, check_expected, now
+from esctl.store import reads
+from esctl.store.errors import Translated
+from esctl.store.windows import Reading
+
+TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold start
+if TYPE_CHECKING:
+    from typing import Any
+
+    from esctl.events.event import Head, Receipt
+    from esctl.store.base import Original, RunExpectation
+
+PATIENCE_MS = 50
+MAX_CACHED_STREAMS = 65_536  # about 200 bytes each
+
+HEAD = "select position, hash, recorded from head"
+_INSERT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ORIGINALS = """
+select e.id, e.position, s.name, e.version, t.name, e.data, e.meta
+from carray(?1) c cross join {events} e on e.id = c.value
+join streams s on s.stream_id = e.stream_id join types t on t.type_id = e.type_id"""
+_LAST = """
+select position, hash, recorded from (
+  select * from (select position, hash, recorded from events order by position desc limit 1)
+  union all select * from (select last, after, last_recorded from segments order by last desc limit 1)
+) order by position desc limit 1"""
+_MODELS = """
+select e.position, json_array(e.time, e.data, e.meta) from streams s cross join {events} e on e.stream_id = s.stream_id
+cross join types t on t.type_id = e.type_id where s.name = ?1 and t.name = ?2"""
+
+
+class Appender:
+    """The writing half of a store, on its connection."""
+
+    def __init__(self, reading: Reading, timeout: float) -> None:
+        self._reading = reading
+        self._connection, self._execute = reading.connection, reading.connection.execute
+        self.path, self.timeout = reading.path, timeout
+        self._archived = False  # whether ids may be in the archive, which no index of the hot table knows
+        self.head: Head | None = None  # set within a transaction; _start is what it began from
+        self.newest: Mapping[str, int] = {}  # the schema version of events that come without one, by type
+        self._start: Head | None = None
+        self._streams: dict[str, list[int]] = {}  # name -> [stream_id, version]; as of _seen_version
+        self._types: dict[str, int] = {}
+        self._seen_version = -1
+        self._expect_duplicates = False
+        self._recorded = ""
+        self._largest = 0  # bytes of the largest payload of the transaction
+        self._quoting = False  # whether one of its names has to be escaped in JSON
+
+    def begin(self, waiting: Callable[[], None]) -> None:
+        """Take the write lock, and know where the log stands."""
+        with Translated(self.path):
+            self._take_lock(waiting)
+            if (seen := self._execute("pragma data_version").get) != self._seen_version:
+                self._streams.clear()  # somebody else wrote
+                self._types.clear()
+                self._seen_version = seen
+            self.head = self._execute(HEAD).get
+            assert self.head is not None
+            self._archived = self._reading.known(self._execute("select archived from head").get)
+            self._start, self._largest, self._quoting = self.head, 0, False
+            self._recorded = max(now(), self.head[2])
+
+    def _take_lock(self, waiting: Callable[[], None]) -> None:
+        """BEGIN IMMEDIATE, tried again until the time is up.
+
+        In short tries, so that signals are heard; and SQLite itself gives up at once, whatever its time-out, where
+        waiting could not help *it* (WAL recovery).
+        """
+        deadline = time.monotonic() + self.timeout
+        self._connection.set_busy_timeout(min(PATIENCE_MS, int(self.timeout * 1000)))
+        try:
+            while True:
+                try:
+                    self._execute("begin immediate")
+                except apsw.BusyError:
+                    waiting()
+                    if time.monotonic() >= deadline:
+                        raise
+                    time.sleep(0.001)
+                else:
+                    return
+        finally:
+            self._connection.set_busy_timeout(int(self.timeout * 1000))
+
+    def end(self, *, commit: bool) -> None:
+        """Commit, durably, or take everything back."""
+        committed = False
+        with Translated(self.path):
+            try:
+                if commit and self.head:
+                    self._commit(self.head)
+                    committed = True
+            finally:
+                self.head = None
+                if not committed:  # whoever rolled back: after some errors SQLite has done it by itself
+                    self._streams.clear()
+                    self._types.clear()
+                    if self._connection.in_transaction:
+                        self._execute("rollback")
+
+    def _commit(self, head: Head) -> None:
+        if head is not self._start:
+            self._execute(
+                "update head set position = ?, hash = ?, recorded = ?,"
+                " largest = max(largest, ?), quoting = max(quoting, ?)",
+                (*head, self._largest, self._quoting),
+            )
+        self._execute("commit")
+
+    def append(
+        self, events: Sequence[NewEvent], run: RunExpectation | None = None, recorded: str | None = None
+    ) -> list[Receipt]:
+        """See Store. The first attempt trusts that every id is new; only a batch that is not looks ids up."""
+        assert self.head is not None, "append belongs in a transaction"
+        with Translated(self.path):
+            start, self._recorded = self.head, recorded or self._recorded
+            ids = [event[2] for event in events]
+            if not self._expect_duplicates and run is None and not self._may_be_archived(ids):
+                try:
+                    return self._insert(events, None, None)
+                except (apsw.ConstraintError, ConflictError):  # an event that is a duplicate may expect what has passed
+                    self._undo(start)
+            known = self._originals(ids)
+            receipts = self._insert(events, known, run)
+            self._expect_duplicates = any(receipt[4] for receipt in receipts)
+            return receipts
+
+    def cut(self, position: int) -> None:
+        """Within a transaction: have the log end at a position."""
+        assert self.head is not None, "it belongs in a transaction"
+        for table in ("snapshots", "events", "erased"):
+            self._execute(f"delete from {table} where position > ?", (position,))
+        newest = self._execute(_LAST).get
+        log_id, created = self._execute("select log_id, created from head").get
+        self.head = newest or (0, chain.genesis(log_id), created)
+        self._recorded = max(now(), self.head[2])
+        self._execute(
+            "update head set model = ?, definitions = ?",
+            self._model_of(self._reading.everywhere(_MODELS)),
+        )
+        self._streams.clear()
+
+    def _model_of(self, sql: str) -> tuple[int, str | None]:
+        """Where the newest model stands, and its payload where that is archived."""
+        newest = f"select * from ({sql}) order by position desc limit 1"
+        position, text = self._execute(newest, (SYSTEM_STREAM, MODEL_APPLIED)).get or (0, None)
+        hot = self._execute("select exists(select 1 from events where position = ?)", (position,)).get
+        return position, None if hot else text
+
+    def _undo(self, start: Head) -> None:
+        """Take back what the open transaction inserted after `start` (a savepoint would copy every touched page)."""
+        self._execute("delete from events where position > ?", (start[0],))
+        self._streams.clear()
+        self.head = start
+
+    def _originals(self, ids: list[str]) -> dict[str, Original]:
+        """Id -> (position, stream, version, type, data, meta) of those that the log has."""
+        if not ids:
+            return {}
+        asked = (apsw.carray(tuple(ids)),)
+        found: list[Any] = self._execute(_ORIGINALS.format(events="events"), asked).fetchall()
+        if self._may_be_archived(ids):
+            found += self._execute(_ORIGINALS.format(events="archived"), asked).fetchall()
+        return {row[0]: row[1:] for row in found}
+
+    def _may_be_archived(self, ids: list[str]) -> bool:
+        """Whether an event with one of these ids may be in the archive."""
+        return self._archived and self._reading.archive is not None and bool(self._reading.archive.candidates(ids))
+
+    def _insert(
+        self,
+        events: Sequence[NewEvent],
+        known: dict[str, Original] | None,
+        run: RunExpectation | None,
+    ) -> list[Receipt]:
+        """Insert what `known` does not have, adding to it; None: trust that all is new.
+
+        SQLite pulls the rows one by one, so memory stays flat.
+        """
+        receipts: list[Receipt] = []
+        self._intern(events)
+        self._connection.executemany(_INSERT, self._rows(events, known, run, receipts))
+        return receipts
+
+    def _rows(
+        self,
+        events: Sequence[NewEvent],
+        known: dict[str, Original] | None,
+        run: RunExpectation | None,
+        receipts: list[Receipt],
+    ) -> Iterator[tuple[object, ...]]:
+        """The rows of the events that are new, chained; what became of each goes to `receipts` as it is known.
+
+        The hottest loop of the program: everything is a local, and nothing is called that need not be.
+        """
+        assert self.head is not None
+        position, previous, _ = self.head
+        largest, quoting = self._largest, self._quoting
+        recorded, streams, types = self._recorded, self._streams, self._types
+        digest_of, hash_of, header_of, size = chain.payload_digest, chain.event_hash, chain.header, chain.SALT_BYTES
+        salts, newest = os.urandom(size * len(events)), self.newest
+        for index, (stream, type_, event_id, happened, claimed, data, meta, expect) in enumerate(events):
+            if known is not None and (original := known.get(event_id)):
+                self._duplicate(index, event_id, original, (stream, type_, data, meta), run)
+                receipts.append((original[0], original[1], original[2], event_id, True))
+                continue
+            entry = streams[stream]
+            if expect is not None or run is not None:
+                self._check(index, stream, entry[1], expect, run)
+            position += 1
+            entry[1] = version = entry[1] + 1
+            time_ = happened or recorded
+            schema = claimed or newest.get(type_, 1)
+            if '"' in event_id or "\\" in event_id:
+                quoting = True
+            data_bytes, meta_bytes = data.encode(), meta.encode()
+            largest = max(largest, len(data_bytes) + len(meta_bytes))
+            salt = salts[size * index : size * index + size]
+            header = header_of(position, stream, version, event_id, type_, schema, time_, recorded)
+            previous = hash_of(previous, digest_of(salt, data_bytes, meta_bytes), header)
+            if known is not None:
+                known[event_id] = (position, stream, version, type_, data, meta)
+            receipts.append((position, stream, version, event_id, False))
+            yield (
+                position, entry[0], version, event_id, types[type_], schema, time_, recorded, data, meta, salt, previous
+            )  # fmt: skip
+        self._largest, self._quoting = largest, quoting
+        if position != self.head[0]:
+            self.head = (position, previous, recorded)
+
+    @staticmethod
+    def _check(index: int, stream: str, actual: int, expect: Expect | None, run: RunExpectation | None) -> None:
+        wanted = run.wanted(stream) if run is not None and expect is None else expect
+        if wanted is not None:
+            try:
+                check_expected(wanted, stream, actual)
+            except ConflictError as error:
+                error.details["index"] = index
+                raise
+        if run is not None:
+            run.met(stream)
+
+    def _duplicate(
+        self,
+        index: int,
+        event_id: str,
+        original: Original,
+        content: tuple[str, str, str, str],
+        run: RunExpectation | None,
+    ) -> None:
+        position, stream, version, *rest = original
+        erased = rest[1] is None  # then nobody can know what it was
+        if (stream, *rest) != content and not (erased and (stream, rest[0]) == content[:2]):
+            names = ("stream", "type", "data", "meta")
+            known = self._start is not None and position <= self._start[0]  # else it came in this transaction
+            differs = [n for n, old, new in zip(names, (stream, *rest), content, strict=True) if old != new]
+            raise ConflictError(
+                f"the id {event_id} is taken by the event at position {position}",
+                why=f"that event has other content ({', '.join(differs)}); a new event needs a new id",
+                fix=f"esctl show {position:d}" if known else "",
+                index=index,
+                id=event_id,
+                position=position,
+                differs=differs,
+            )
+        if run is not None:
+            run.seen(stream, version)
+
+    def _intern(self, events: Sequence[NewEvent]) -> None:
+        """Have a number for every stream and type of a batch."""
+        streams, types = self._streams, self._types
+        if len(streams) > MAX_CACHED_STREAMS:
+            streams.clear()
+        missing = tuple({event[0] for event in events if event[0] not in streams})
+        if missing:
+            found = self._execute(
+                f"select s.name, s.stream_id, {reads.VERSION}"
+                " from carray(?) c cross join streams s on s.name = c.value",
+                (apsw.carray(missing),),
+            )
+            for name, *numbers in found:
+                streams[name] = numbers
+            if new := sorted(name for name in missing if name not in streams):
+                lowest, highest = self._execute(
+                    "select ifnull(min(min(stream_id), 0), 0), ifnull(max(max(stream_id), 0), 0) from streams"
+                ).get
+                for name in new:
+                    if name.startswith(SYSTEM_PREFIX):
+                        lowest -= 1
+                    else:
+                        highest += 1
+                    streams[name] = [lowest if name.startswith(SYSTEM_PREFIX) else highest, 0]
+                self._connection.executemany(
+                    "insert into streams (stream_id, name) values (?, ?)", [(streams[name][0], name) for name in new]
+                )
+        new_types = {event[1] for event in events if event[1] not in types}
+        self._quoting = self._quoting or any('"' in name or "\\" in name for name in (*missing, *new_types))
+        for name in new_types:
+            self._execute("insert into types (name) values (?) on conflict do nothing", (name,))
+            types[name] = self._execute("select type_id from types where name = ?", (name,)).get
+
+
+class Transaction:
+    """See `Store.transaction`."""
+
+    def __init__(self, appender: Appender, *, keep: bool, waiting: Callable[[], None]) -> None:
+        self.appender, self.keep, self.waiting = appender, keep, waiting
+
+    def __enter__(self) -> None:
+        self.appender.begin(self.waiting)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.appender.end(commit=self.keep and kind is None)

@@ -1,0 +1,327 @@
+"""The archived part of a log, read: its segments, its frames, and rows of events unpacked from them.
+
+A few unpacked frames are kept, since the next question is mostly about the same.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+
+import apsw
+
+from esctl.events import chain
+from esctl.store import archive_table
+from esctl.store.errors import Translated, translating
+from esctl.store.files import read_part
+from esctl.store.format import absolute
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from esctl.store.segments import Frame, Line, Segment
+
+VERSION, ID = 2, 3  # columns of a row
+_SEGMENTS = """select first, last, before, after, bytes, raw_bytes, sha256, first_recorded, last_recorded,
+location, shared from segments order by first"""
+_VERSIONS = """select first_version, first_version + versions_on
+from segments g cross join archived_streams a on a.segment = g.first and a.stream_id = ? order by g.first"""
+_PLACES = """select a.segment, first_position, first_position + positions_on, frames
+from segments g cross join archived_streams a on a.segment = g.first and a.stream_id = ?
+where first_version + versions_on >= ? and first_version <= ?
+and first_position + positions_on >= ? and first_position <= ? order by g.first"""
+_FRAME = "first, last, segment, number, before, offset, bytes, raw_bytes, sha256, own"
+_TOLD_STREAMS = """
+select s.name, first_version, first_position, first_time, versions_on, positions_on, times_on, bytes, frames
+from archived_streams join streams s using (stream_id) where segment = ?"""
+_TOLD_TYPES = """
+select own, t.name, schema, events, first_position, last_position, first_time, last_time, least_time, greatest_time,
+       first_recorded, last_recorded, bytes
+from archived_types join types t using (type_id) where segment = ?"""
+KEPT_BYTES = 4 * 1024 * 1024  # of lines that are kept unpacked; the rows made of them take three times as much
+MAX_CACHED_NAMES = 65_536
+
+Row = tuple["Any", ...]
+
+
+@translating
+class Archive:
+    """The archive of one connection, as of the last time that it was told how often it has changed."""
+
+    def __init__(self, connection: apsw.Connection, path: str) -> None:
+        self._connection, self.path = connection, path
+        self.generation = -1
+        self._segments: list[Segment] | None = None
+        self._unpacked: OrderedDict[tuple[int, bytes], Unpacked] = OrderedDict()
+        self._numbers: dict[str, dict[str, int]] = {"stream": {}, "type": {}}
+        archive_table.register(connection, self)
+
+    def as_of(self, generation: int) -> None:
+        """Look again at what there is, if it may be something else."""
+        if generation != self.generation:
+            self.generation, self._segments = generation, None
+            self._unpacked.clear()  # they know where their segments lay
+
+    @property
+    def segments(self) -> list[Segment]:
+        """The segments, in order; loaded when they are asked for, since a cold append needs none of them."""
+        if self._segments is None:
+            from esctl.store.segments import Segment  # noqa: PLC0415 - needs zstandard and msgspec
+
+            with Translated(self.path):
+                self._segments = [Segment(*row) for row in self._connection.execute(_SEGMENTS)]
+        return self._segments
+
+    def ranges(self, stream_id: object = None) -> list[tuple[int, int]]:
+        """Which positions (of one stream: which versions) are archived; neighbours joined."""
+        if stream_id is None:
+            found: Any = self._connection.execute("select first, last from segments order by first")
+        else:
+            found = self._connection.execute(_VERSIONS, (stream_id,))
+        joined: list[tuple[int, int]] = []
+        for low, high in found:
+            if joined and joined[-1][1] + 1 == low:
+                joined[-1] = joined[-1][0], high
+            else:
+                joined.append((low, high))
+        return joined
+
+    def segment_of(self, position: int) -> Segment | None:
+        """The segment that holds a position."""
+        at = bisect_right(self.segments, position, key=lambda segment: segment.first) - 1
+        return self.segments[at] if at >= 0 and position <= self.segments[at].last else None
+
+    def frame_of(self, position: int) -> tuple[int, int]:
+        """The first and last position of the frame that holds an archived one."""
+        frame = self._frame(position)
+        return frame.first, frame.last
+
+    def _frame(self, position: int) -> Frame:
+        from esctl.store.segments import Frame, damaged  # noqa: PLC0415
+
+        sql = f"select {_FRAME} from frames where first <= ? order by first desc limit 1"
+        row = self._connection.execute(sql, (position,)).get
+        segment = self.segment_of(position)
+        if row is None or not row[0] <= position <= row[1] or segment is None or row[2] != segment.first:
+            raise damaged(segment.name if segment else "?", f"no frame holds position {position}")
+        return Frame(*row)
+
+    def frames(self, segment: Segment) -> list[Frame]:
+        """The frames of a segment, in order."""
+        from esctl.store.segments import Frame  # noqa: PLC0415
+
+        sql = f"select {_FRAME} from frames where first between ? and ? and segment = ? order by first"
+        rows = self._connection.execute(sql, (segment.first, segment.last, segment.first))
+        return [Frame(*row) for row in rows]
+
+    def place(self, segment: Segment) -> Path | None:
+        """Where a segment's file lies; None where it is in the log's own. A folder beside the log moves with it."""
+        if segment.location is None:
+            return None
+        from pathlib import Path  # noqa: PLC0415 - only an archive outside the log needs it
+
+        return Path(absolute(self.path)).parent / segment.location / segment.file
+
+    def packed(self, frame: Frame, segment: Segment) -> bytes:
+        """See `esctl.store.base.Archive`."""
+        if (path := self.place(segment)) is not None:
+            return read_part(path, frame.offset, frame.size, segment)
+        found: bytes | None = self._connection.execute("select packed from frames where first = ?", (frame.first,)).get
+        return found or b""
+
+    def salts(self, frame: Frame, segment: Segment) -> bytes:
+        """The salts of a frame's events, 16 bytes each."""
+        path = self.place(segment)
+        if path is None:
+            found: bytes | None = self._connection.execute(
+                "select salts from frames where first = ?", (frame.first,)
+            ).get
+            return found or b""
+        from esctl.store.segments import salts_in  # noqa: PLC0415
+
+        frames = self.frames(segment)
+        end = frames[-1].offset + frames[-1].size
+        trailer = read_part(path, end, segment.size - end, segment)
+        return salts_in(trailer, frames, segment.name)[frame.number]
+
+    def digests(self, low: int, high: int) -> dict[int, bytes]:
+        """The digests of erased payloads, by position."""
+        sql = "select position, digest from erased where position between ? and ?"
+        return dict(self._connection.execute(sql, (low, high)))
+
+    def after(self, frame: Frame, segment: Segment) -> bytes:
+        """The chain's hash that is written down for the end of a frame."""
+        if frame.last == segment.last:
+            return segment.after
+        following: bytes = self._connection.execute("select before from frames where first = ?", (frame.last + 1,)).get
+        return following
+
+    def told(self, segment: Segment) -> tuple[set[tuple[object, ...]], set[tuple[object, ...]]]:
+        """See `esctl.store.base.Archive`."""
+        asked = (segment.first,)
+        return set(self._connection.execute(_TOLD_STREAMS, asked)), set(self._connection.execute(_TOLD_TYPES, asked))
+
+    def unpacked(self, position: int) -> Unpacked:
+        """The frame that holds a position, unpacked."""
+        frame, segment = self._frame(position), self.segment_of(position)
+        assert segment is not None
+        key = frame.first, frame.sha256
+        if key not in self._unpacked:
+            from esctl.store.segments import decompress  # noqa: PLC0415
+
+            lines = decompress(frame, self.packed(frame, segment), segment.name)
+            self._unpacked[key] = Unpacked(self, frame, segment, lines)
+            while len(self._unpacked) > 1 and sum(len(u.lines) for u in self._unpacked.values()) > KEPT_BYTES:
+                self._unpacked.popitem(last=False)
+        self._unpacked.move_to_end(key)
+        return self._unpacked[key]
+
+    def lines(self, low: int, high: int, *, own: bool, limit: int, reverse: bool) -> bytes:
+        """Lines as they stand in the frame that holds all these positions; `own`: with those of the log's streams."""
+        from esctl.store.segments import without_own  # noqa: PLC0415
+
+        unpacked = self.unpacked(low)
+        frame, lines = unpacked.frame, unpacked.lines
+        if (low, high) != (frame.first, frame.last):
+            each = lines.splitlines(keepends=True)
+            lines = b"".join(each[low - frame.first : high - frame.first + 1])
+        if frame.own and not own:
+            lines = without_own(lines)
+        if reverse or limit < high - low + 1:
+            each = lines.splitlines(keepends=True)
+            lines = b"".join((each[::-1] if reverse else each)[:limit])
+        return lines
+
+    def numbers(self, kind: str, names: set[str]) -> dict[str, int]:
+        """The numbers by which the tables know streams or types; 0 for what they do not know."""
+        known = self._numbers[kind]
+        if missing := tuple(name for name in names if name not in known):
+            if len(known) > MAX_CACHED_NAMES:
+                known.clear()
+                missing = tuple(names)
+            sql = f"select name, {kind}_id from carray(?) c cross join {kind}s on name = c.value"
+            known.update(dict.fromkeys(missing, 0))
+            known.update(self._connection.execute(sql, (apsw.carray(missing),)))
+        return known
+
+    def missing_ids(self, lines: Sequence[Line]) -> bool:
+        """Whether one of these events would not be found by its id."""
+        found = set(self.candidates([line.id for line in lines]))
+        return not {line.position for line in lines} <= found
+
+    # What the virtual table asks
+
+    def by_position(self, low: int, high: int, *, reverse: bool) -> Iterator[tuple[Unpacked, Sequence[Row]]]:
+        """Frames with their rows in a range of positions."""
+        for first, last in reversed(self.ranges()) if reverse else self.ranges():
+            at, end = max(first, low), min(last, high)
+            while at <= end:
+                unpacked = self.unpacked(end if reverse else at)
+                frame = unpacked.frame
+                since, until = max(at, frame.first), min(end, frame.last)
+                rows = unpacked.rows
+                if (since, until) != (frame.first, frame.last):
+                    rows = rows[since - frame.first : until - frame.first + 1]
+                yield unpacked, rows[::-1] if reverse else rows
+                if reverse:
+                    end = since - 1
+                else:
+                    at = until + 1
+
+    def by_stream(
+        self, stream_id: int, bounds: tuple[int, int, int, int], *, reverse: bool
+    ) -> Iterator[tuple[Unpacked, Sequence[Row]]]:
+        """Frames with the rows of one stream, in ranges of versions and positions."""
+        low, high, _, _ = bounds
+        stream = self._connection.execute("select name from streams where stream_id = ?", (stream_id,)).get
+        found = self._connection.execute(_PLACES, (stream_id, *bounds)).fetchall()
+        for place in reversed(found) if reverse else found:
+            places = self._places(*place)
+            for position in reversed(places) if reverse else places:
+                unpacked = self.unpacked(position)
+                rows = [row for row in unpacked.of_stream(stream) if low <= row[VERSION] <= high]
+                yield unpacked, rows[::-1] if reverse else rows
+
+    def _places(self, segment: Any, first: Any, last: Any, numbers: Any) -> list[int]:
+        """A position in each of the frames of a segment that hold events of a stream."""
+        if numbers is None:
+            return [first] if self.frame_of(first) == self.frame_of(last) else [first, last]
+        frames = "select first from frames where first >= ? and segment = ? order by first"
+        firsts = [row[0] for row in self._connection.execute(frames, (segment, segment))]
+        return [firsts[int(number)] for number in str(numbers).split(",")]
+
+    def by_id(self, event_id: str) -> Iterator[tuple[Unpacked, Sequence[Row]]]:
+        """The row that has an id."""
+        for position in self.candidates([event_id]):
+            unpacked = self.unpacked(position)
+            row = unpacked.rows[position - unpacked.frame.first]
+            if row[ID] == event_id:
+                yield unpacked, [row]
+
+    def candidates(self, ids: Sequence[str]) -> list[int]:
+        """Positions of archived events that may have one of these ids."""
+        hashes = array("q", map(chain.id_hash, ids))
+        sql = "select position from carray(?) c cross join archived_ids on hash = c.value"
+        return [position for (position,) in self._connection.execute(sql, (whole_numbers(hashes),))]
+
+
+class Unpacked:
+    """A frame's lines, and what is made of them when it is asked for."""
+
+    def __init__(self, archive: Archive, frame: Frame, segment: Segment, lines: bytes) -> None:
+        self._archive, self.frame, self.segment, self.lines = archive, frame, segment, lines
+        self._rows: list[Row] | None = None
+        self._sealed: list[tuple[bytes | None, bytes]] = []
+
+    @property
+    def rows(self) -> list[Row]:
+        """A row an event."""
+        if self._rows is None:
+            from esctl.store.segments import decoded  # noqa: PLC0415
+
+            self._rows = self._made(decoded(self.lines, self.segment.name))
+        return self._rows
+
+    def of_stream(self, stream: str) -> list[Row]:
+        """The rows of one stream."""
+        from esctl.store.segments import of_stream  # noqa: PLC0415
+
+        return self._made(of_stream(self.lines, stream, self.segment.name))
+
+    def _made(self, lines: list[Line]) -> list[Row]:
+        streams = self._archive.numbers("stream", {line.stream for line in lines})
+        types = self._archive.numbers("type", {line.type for line in lines})
+        return [
+            (
+                line.position, streams[line.stream], line.version, line.id, types[line.type], line.schema, line.time,
+                line.recorded, *((None, None) if line.erased else (str(line.data, "utf-8"), str(line.meta, "utf-8"))),
+            )
+            for line in lines
+        ]  # fmt: skip
+
+    def sealed(self, position: int) -> tuple[bytes | None, bytes]:
+        """The salt (None: erased) and the hash of an event; of the last one the hash that is written down."""
+        if not self._sealed:
+            from esctl.store.segments import decoded, hashes  # noqa: PLC0415
+
+            frame, size = self.frame, chain.SALT_BYTES
+            lines = decoded(self.lines, self.segment.name)
+            salts = self._archive.salts(frame, self.segment)
+            digests = self._archive.digests(frame.first, frame.last)
+            none = dict.fromkeys((line.position for line in lines if line.erased), bytes(32))
+            made = hashes(lines, salts, none | digests, frame.before)
+            made[-1] = self._archive.after(frame, self.segment)
+            each = [salts[size * n : size * n + size] for n in range(len(lines))]
+            self._sealed = [
+                (None if line.erased else salt, hash_) for line, salt, hash_ in zip(lines, each, made, strict=True)
+            ]
+        return self._sealed[position - self.frame.first]
+
+
+def whole_numbers(numbers: array[int]) -> Any:
+    """64-bit integers as an array that SQL reads with carray()."""
+    return apsw.carray(numbers, flags=apsw.SQLITE_CARRAY_INT64)

@@ -1,0 +1,238 @@
+"""The archived part of a log, written: each change in a transaction that its caller holds."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+
+import apsw
+
+from esctl.errors import ConflictError
+from esctl.events import chain
+from esctl.store.errors import translating
+from esctl.store.windows import NOT_ARCHIVED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from esctl.store.segments import Facts, Frame, Packed, Segment
+
+CACHE_KIB = 16 * 1024  # of what is written at once most is in order: measured as fast with this as with 24
+_FRAMES = "insert or replace into frames values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SEGMENTS = "insert or replace into segments values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_STREAMS = """insert into archived_streams
+select ?1, stream_id, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 from streams where name = ?2"""
+_REACHED = """update streams as s set archived = max(archived, a.first_version + a.versions_on) from archived_streams a
+where a.segment = ? and a.stream_id = s.stream_id"""
+_UNREACHED = """update streams set archived = 0
+where stream_id in (select stream_id from archived_streams where segment = ?)"""
+_REACHED_ANEW = """update streams as s set archived = r.reached
+from (select stream_id, max(first_version + versions_on) as reached from archived_streams group by stream_id) r
+where r.stream_id = s.stream_id and s.archived <> r.reached"""
+_TYPES = """insert into archived_types
+select ?1, ?2, type_id, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 from types where name = ?3"""
+_GAPS = """select low, high from (
+  select lag(last, 1, 0) over (order by first) + 1 as low, first - 1 as high from segments
+  union all select ifnull(max(last), 0) + 1, 9223372036854775807 from segments
+) where low <= high"""
+_DEFINITIONS = (
+    """update head set archived = archived + 1, definitions = iif(model between ?1 and ?2, ({text}), definitions)"""
+)
+
+
+@translating
+class Archiving:
+    """Changes to the archive, on a connection that writes."""
+
+    def __init__(self, connection: apsw.Connection, path: str) -> None:
+        self._connection, self._execute, self.path = connection, connection.execute, path
+        self._execute(f"pragma cache_size = -{CACHE_KIB}")
+
+    # Frames of no segment yet, which no reader sees
+
+    def pend(self, frames: Iterable[Packed]) -> None:
+        """See `esctl.store.base.Archiving`."""
+        for made in frames:
+            self._refuse_taken(made.frame.first, made.frame.last)
+            self._drop_between(made.frame.first, made.frame.last)
+            self._execute(_FRAMES, (*made.frame, made.packed, made.salts))
+
+    def _refuse_taken(self, first: int, last: int) -> None:
+        if self._execute("select exists(select 1 from segments where first <= ? and last >= ?)", (last, first)).get:
+            raise _changed(first, last)
+
+    def _drop_between(self, first: int, last: int) -> None:
+        """Let go of frames that another run has kept for some of these positions, and will not find any more."""
+        before = "select max(first) from frames where first < ?2"
+        self._execute(
+            f"delete from frames where first <= ?1 and first >= ifnull(({before}), 0) and last >= ?2", (last, first)
+        )
+
+    def drop_pending(self) -> None:
+        """Let go of frames that were kept for a segment that did not come to be."""
+        self._execute(
+            "delete from frames where not exists("
+            "select 1 from segments g where g.first = segment and frames.first between g.first and g.last)"
+        )
+
+    # Segments
+
+    def settle(self, segment: Segment, frames: Sequence[Frame], facts: Facts) -> None:
+        """Have a segment hold its events, and the hot table hold them no more.
+
+        Raises ConflictError where the hot rows, or the frames that were kept, are not those that it was made of.
+        """
+        span = segment.first, segment.last
+        hot = self._execute("select count(*) from events where position between ? and ?", span).get
+        erased = self._execute("select position from erased where position between ? and ?", span).fetchall()
+        kept = self._execute(
+            "select first, sha256 from frames where segment = ? and first between ? and ? and packed is not null",
+            (segment.first, *span),
+        ).fetchall()
+        wanted = [] if segment.location is not None else [(frame.first, frame.sha256) for frame in frames]
+        if hot != segment.events or [position for (position,) in erased] != facts.erased or kept != wanted:
+            raise _changed(segment.first, segment.last)
+        if segment.location is not None:
+            self._drop_between(*span)
+            self._connection.executemany(_FRAMES, [(*frame, None, None) for frame in frames])
+        self._execute(_SEGMENTS, segment)
+        self._add(segment, facts)
+        text = "select json_array(time, data, meta) from events where position = model"
+        self._execute(_DEFINITIONS.format(text=text), span)
+
+    def _add(self, segment: Segment, facts: Facts) -> None:
+        """Note what a segment holds."""
+        self._connection.executemany(_STREAMS, ((segment.first, *row) for row in facts.by_stream()))
+        self._execute(_REACHED, (segment.first,))
+        self._connection.executemany(_TYPES, ((segment.first, *row) for row in facts.by_type()))
+        # A row of carray() is numbered from 1; in the table's own order neighbours share pages.
+        self._execute(
+            "insert into archived_ids select value, ?1 + rowid - 1 from carray(?2) order by value",
+            (segment.first, apsw.carray(facts.ids, flags=apsw.SQLITE_CARRAY_INT64)),
+        )
+
+    def left(self) -> tuple[list[tuple[int, int]], int]:
+        """See `esctl.store.base.Archiving`."""
+        spans: Any = self._execute(
+            "select first, last from segments g where exists(select 1 from events e"
+            " where e.position between g.first and g.last) order by first"
+        ).fetchall()
+        remaining = "select position - (select ifnull(sum(last - first + 1), 0) from segments) from head"
+        return spans, self._execute(remaining).get
+
+    def let_go(self, first: int, last: int) -> None:
+        """See `esctl.store.base.Archiving`."""
+        self._execute(f"delete from events as h where position between ? and ? and not {NOT_ARCHIVED}", (first, last))
+        self._execute("update head set archived = archived + 1")
+
+    def let_go_at_once(self, transaction: Callable[[], AbstractContextManager[None]]) -> None:
+        """See `esctl.store.base.Archiving`.
+
+        Without a condition SQLite frees pages, and not rows one by one: if nothing refers to the table, nor it to any.
+        """
+        self._execute("pragma foreign_keys = off")
+        self._execute("pragma secure_delete = fast")  # what goes is in the archive all the same
+        try:
+            with transaction():
+                self._execute("create temp table remaining as select * from events limit 0")
+                for gap in self._execute(_GAPS).fetchall():
+                    self._execute("insert into temp.remaining select * from events where position between ? and ?", gap)
+                self._execute("delete from events")
+                self._execute("insert into events select * from temp.remaining order by position")
+                self._execute("drop table temp.remaining")
+                self._execute("update head set archived = archived + 1")
+        finally:
+            self._execute("pragma secure_delete = on")
+            self._execute("pragma foreign_keys = on")
+
+    def bring_back(self, segment: Segment, ids: Iterable[str]) -> None:
+        """Have the hot table hold a segment's events, and the archive hold them no more."""
+        span = segment.first, segment.last
+        self._execute("delete from events where position between ? and ?", span)  # what is left of them there
+        self._execute("insert into events select * from archived where position between ? and ?", span)
+        self._connection.executemany(
+            "delete from archived_ids where hash = ? and position = ?",
+            [(chain.id_hash(event_id), position) for position, event_id in enumerate(ids, segment.first)],
+        )
+        self._forget(segment)
+        self._execute(_DEFINITIONS.format(text="null"), span)
+
+    def _forget(self, segment: Segment) -> None:
+        """Take a segment and what is known of it out of the tables; its ids apart."""
+        self._execute(_UNREACHED, (segment.first,))
+        for table in ("archived_streams", "archived_types"):
+            self._execute(f"delete from {table} where segment = ?", (segment.first,))
+        self._execute("delete from frames where segment = ?", (segment.first,))
+        self._execute("delete from segments where first = ?", (segment.first,))
+        self._execute(_REACHED_ANEW)
+
+    def cut(self, segment: Segment) -> None:
+        """Let go of a segment whose events are to be no more."""
+        self._execute("delete from archived_ids where position between ? and ?", (segment.first, segment.last))
+        self._forget(segment)
+        self._execute("update head set archived = archived + 1")
+
+    def place(self, segment: Segment, frames: Iterable[Packed], facts: Facts | None = None) -> None:
+        """Have a segment lie where it now says, or hold what it now does: in the log's file with the frames that come
+        with bytes, else without. `facts`: what it holds is something else than it was.
+        """
+        self._execute("delete from frames where segment = ?", (segment.first,))
+        outside = segment.location is not None
+        self._connection.executemany(
+            _FRAMES, ((*f.frame, None, None) if outside else (*f.frame, f.packed, f.salts) for f in frames)
+        )
+        self._execute(_SEGMENTS, segment)
+        if facts is not None:
+            for table in ("archived_streams", "archived_types"):
+                self._execute(f"delete from {table} where segment = ?", (segment.first,))
+            self._connection.executemany(_STREAMS, [(segment.first, *row) for row in facts.by_stream()])
+            self._connection.executemany(_TYPES, [(segment.first, *row) for row in facts.by_type()])
+        self._execute("update head set archived = archived + 1")
+
+    # Files that nothing needs any more
+
+    def leave(self, path: str) -> None:
+        """Note that a file outside is to be removed once this is committed."""
+        self._execute("insert or ignore into leftovers values (?)", (path,))
+
+    def leftovers(self) -> list[str]:
+        """Files that are to be removed."""
+        return [path for (path,) in self._execute("select path from leftovers")]
+
+    def removed(self, path: str) -> None:
+        """A file is gone."""
+        self._execute("delete from leftovers where path = ?", (path,))
+
+    # Erasure
+
+    def erase(self, positions: Sequence[int], digests: Sequence[bytes], event: int) -> int:
+        """See `esctl.store.base.Archiving`."""
+        rows = [(position, digest, event) for position, digest in zip(positions, digests, strict=True)]
+        self._connection.executemany("insert into erased values (?, ?, ?)", rows)
+        self._execute(
+            "update events set data = null, meta = null, salt = null where position in (select value from carray(?))",
+            (apsw.carray(array("q", positions), flags=apsw.SQLITE_CARRAY_INT64),),
+        )
+        return self._connection.changes()
+
+    def note_erased(self, positions: Sequence[int], event: int) -> None:
+        """See `esctl.store.base.Archiving`."""
+        self._connection.executemany(
+            "update erased set event = ? where position = ?", [(event, position) for position in positions]
+        )
+
+    def drop_snapshots(self, stream: str) -> None:
+        """Let go of the snapshots of a stream."""
+        self._execute(
+            "delete from snapshots where stream_id = (select stream_id from streams where name = ?)", (stream,)
+        )
+
+
+def _changed(first: int, last: int) -> ConflictError:
+    return ConflictError(
+        f"positions {first} to {last} changed while they were archived",
+        why="somebody else archived them or erased payloads",
+        again="",
+    )

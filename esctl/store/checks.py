@@ -1,0 +1,210 @@
+"""What SQLite can say of a log without the chain: medium, contiguity, versions, heads, texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import apsw
+
+from esctl.events import chain
+from esctl.store.base import Finding
+from esctl.store.format import HOT
+from esctl.store.windows import Reading
+
+# {events} is the hot table; {versions}, {rows} and {archived} are filled in: where there is an archive, it counts.
+_QUICK: tuple[tuple[str, str], ...] = (
+    (
+        "contiguity",
+        """select null, printf('%d events stand between positions %s and %s, the head is at %d', n, low, high, position)
+           from head, (select sum(n) as n, min(low) as low, max(high) as high from (
+             select count(*) as n, min(position) as low, max(position) as high from {events}
+             union all select last - first + 1, first, last from segments))
+           where n <> position or ifnull(low, 1) <> 1 or ifnull(high, 0) <> position""",
+    ),
+    (
+        "archive",
+        """select first, printf('the segments %d-%d and %d-%d overlap', before, ended, first, last)
+           from (select first, last, lag(first) over w as before, lag(last) over w as ended
+                 from segments window w as (order by first)) where ended >= first or last < first""",
+    ),
+    (
+        "archive",
+        """select g.first,
+                  printf('the segment %d-%d begins with another hash than the one before it ends with', g.first, g.last)
+           from segments g left join segments b on b.last = g.first - 1 left join {events} e on e.position = g.first - 1
+           where ifnull(b.after, e.hash) <> g.before""",
+    ),
+    (
+        "archive",
+        """select first, printf('the segment %d-%d has frames for %d events', first, last, n) from (
+             select g.first, g.last, (select ifnull(sum(f.last - f.first + 1), 0) from frames f
+                                      where f.segment = g.first and f.first between g.first and g.last) as n
+             from segments g) where n <> last - first + 1""",
+    ),
+    (
+        "archive",
+        """select null, 'the head says that nothing was ever archived' from head
+           where archived <= 0 and (archived < 0 or exists(select 1 from segments))""",
+    ),
+    (
+        "archive",
+        """select null, printf('%d ids are noted of %d archived events', n, events)
+           from (select count(*) as n from archived_ids),
+                (select ifnull(sum(last - first + 1), 0) as events from segments) where n <> events""",
+    ),
+    (
+        "head",
+        """select position, 'the head names another hash or recorded time than its event'
+           from head join (select position, hash, recorded from {events}
+                           union all select last, after, last_recorded from segments) e using (position)
+           where e.hash <> head.hash or e.recorded <> head.recorded""",
+    ),
+    (
+        "versions",
+        """select null, printf('stream %s has %d events, versions %d to %d', s.name, n, low, high)
+           from ({versions}) join streams s using (stream_id) where low <> 1 or high <> n""",
+    ),
+    (
+        "versions",
+        """select null, printf('stream %s is archived up to version %d, noted is %d', s.name, ifnull(reached, 0),
+                               archived)
+           from streams s left join (
+             select stream_id, max(first_version + versions_on) as reached from archived_streams group by stream_id
+           ) using (stream_id) where ifnull(reached, 0) <> archived""",
+    ),
+    (
+        "versions",
+        """select e.position, printf('version %d of stream %s stands before version %d', e.version, name, e.version - 1)
+           from (select position, version, stream_id,
+                        lag(position, 1, 0) over (partition by stream_id order by version) as before from {events}) e
+           join streams using (stream_id) where e.position <= before""",
+    ),
+    (
+        "references",
+        """select position, 'the event names a stream or a type that is not there' from {events}
+           where stream_id not in (select stream_id from streams) or type_id not in (select type_id from types)""",
+    ),
+    (
+        "model",
+        """select null, printf('the head says that the model is at position %d, the newest is at %d', model, newest)
+           from head, (select ifnull(max(e.position), 0) as newest from streams s
+                       cross join ({rows}) e on e.stream_id = s.stream_id
+                       cross join types t on t.type_id = e.type_id
+                       where s.name = '$esctl' and t.name = 'ModelApplied') where model <> newest""",
+    ),
+    (
+        "model",
+        """select model, 'the model that the head holds is not the one of its event' from head
+           where definitions is not (select said from ({archived}) where position = model)""",
+    ),
+    (
+        "erased",
+        """select position, 'the payload is gone, and nothing says why' from {events}
+           where (data is null or meta is null or salt is null) and position not in (select position from erased)""",
+    ),
+    (
+        "erased",
+        """select position, 'the payload is noted as erased, and is there' from {events} join erased using (position)
+           where data is not null or meta is not null or salt is not null""",
+    ),
+    (
+        "names",
+        """select null, printf('stream %s is numbered %d: only the log''s own streams are below zero', name, stream_id)
+           from streams where stream_id = 0 or (stream_id < 0) <> (substr(name, 1, 1) = '$')""",
+    ),
+)
+_FULL: tuple[tuple[str, str], ...] = (
+    (
+        "json",
+        """select position, iif(json_valid(data), 'meta is not a JSON object', 'data is not JSON') from {events}
+           where (data is not null and not json_valid(data))
+              or (meta is not null and (not json_valid(meta) or json_type(meta) <> 'object'))""",
+    ),
+    (
+        "head",
+        r"""select null, 'the head says that no name holds a quote or a backslash, and one does' from head
+           where not quoting and (
+             exists(select 1 from streams where name glob '*["\]*')
+             or exists(select 1 from types where name glob '*["\]*')
+             or exists(select 1 from {events} where id glob '*["\]*'))""",
+    ),
+    (
+        "head",
+        """select null, printf('the head says that the largest payload has %d bytes, one has %d', largest, most)
+           from head, (select max(octet_length(data) + octet_length(meta)) as most from {events})
+           where most > largest""",
+    ),
+    (
+        "recorded",
+        """select position, 'it was recorded before the event that stands before it' from (
+             select position, recorded, lag(recorded, 1, '') over (order by position) as before from {events})
+           where recorded < before""",
+    ),
+)
+
+
+_COMPARED = ["stream_id", "version", "id", "type_id", "schema", "time", "recorded", "data", "meta", "salt", "hash"]
+# Rows that are to go at the end of a run that archives: nobody reads them, but they have to be what a segment holds.
+_LEFT = (
+    (
+        "archive",
+        f"""select e.position, 'what is left of the event in the hot table is not what the archive holds'
+            from segments g join main.events e on e.position between g.first and g.last
+            join archived a on a.position = e.position
+            where ({", ".join(f"e.{name}" for name in _COMPARED)}) is not ({", ".join(f"a.{n}" for n in _COMPARED)})""",
+    ),
+)
+_VERSIONS = """select stream_id, count(*) as n, min(version) as low, max(version) as high from {events}
+group by stream_id"""
+_VERSIONS_EVERYWHERE = f"""select stream_id, sum(n) as n, min(low) as low, max(high) as high from (
+{_VERSIONS} union all
+select stream_id, versions_on + 1, first_version, first_version + versions_on from archived_streams)
+group by stream_id"""
+_SAID = "select position, json_array(time, data, meta) as said from archived"
+_ROWS = "select position, stream_id, type_id from {events}"
+
+
+def findings(reading: Reading, *, full: bool) -> Iterator[Finding]:
+    """Everything found, in one read transaction."""
+    connection = reading.connection
+    connection.execute("begin")
+    try:
+        archived = reading.known(connection.execute("select archived from head").get)
+        pragma = "integrity_check" if full else "quick_check"
+        for (text,) in connection.execute(f"pragma {pragma}"):
+            if text != "ok":
+                yield ("sqlite", None, str(text))
+        parts = {
+            "versions": _VERSIONS_EVERYWHERE if archived else _VERSIONS,
+            "rows": reading.everywhere(_ROWS),
+            "events": reading.hot,
+            "archived": _SAID if archived else "select 0 as position, null as said",
+        }
+        log_id, created, digest = connection.execute("select log_id, created, created_digest from head").get
+        if chain.created_digest(str(log_id), str(created)) != digest:
+            yield ("head", None, f"the head says that the log was made at {created}, and its digest says another time")
+        if full:
+            yield from _schema(connection)
+        left = reading.hot != HOT
+        for check, sql in _QUICK + (_FULL if full else ()) + (_LEFT if left and full else ()):
+            for position, problem in connection.execute(_filled(sql, parts)):
+                yield (check, position, problem)
+    finally:
+        connection.execute("rollback")
+
+
+def _schema(connection: apsw.Connection) -> Iterator[Finding]:
+    """Whether tables and views are those of every log; others may be beside them."""
+    from esctl.store import migrations  # noqa: PLC0415 - sqlite-utils, for this alone
+
+    sql = "select name, type, tbl_name, cast(sql as blob) from sqlite_schema where name not like 'sqlite_stat%'"
+    found = {name: rest for name, *rest in connection.execute(sql)}
+    for name, *rest in migrations.schema():
+        if found.get(name) != rest:
+            yield ("schema", None, f"the {rest[0]} {name} is not what it is in every log")
+
+
+def _filled(sql: str, parts: dict[str, str]) -> str:
+    for name, text in parts.items():
+        sql = sql.replace(f"{{{name}}}", text)
+    return sql

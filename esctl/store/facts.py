@@ -1,0 +1,273 @@
+"""What a log holds, counted: its streams, its types, its sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import apsw
+
+from esctl.store.format import STORAGE_VERSION
+from esctl.store.reads import VERSION
+from esctl.store.windows import Reading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# Outermost the names in order, so that nothing is sorted and memory does not follow the number of streams.
+_COMMENTS = r"(?s)--[^\n]*|/\*.*?\*/"
+_STREAMS = """
+select s.name as stream,
+  (select count(*) from events e where e.stream_id = s.stream_id) as events,
+  (select position from events e where e.stream_id = s.stream_id order by version limit 1) as first_position,
+  (select position from events e where e.stream_id = s.stream_id order by version desc limit 1) as last_position,
+  (select time from events e where e.stream_id = s.stream_id order by version limit 1) as first_time,
+  (select time from events e where e.stream_id = s.stream_id order by version desc limit 1) as last_time,
+  (select ifnull(sum(octet_length(data) + octet_length(meta)), 0)
+   from events e where e.stream_id = s.stream_id) as bytes
+from streams s
+where s.name glob ifnull(?, '*') and (?2 or s.stream_id > 0)
+  and exists(select 1 from events e where e.stream_id = s.stream_id)
+order by s.name"""
+# The same where some are archived. A bare column beside a single min() or max() is of the row that has it (SQLite).
+_TIME = "strftime('%Y-%m-%dT%H:%M:%S', {0} / 1000000 - 62135596800, 'unixepoch') || printf('.%06dZ', {0} % 1000000)"
+_STREAMS_EVERYWHERE = f"""
+with firsts as materialized (
+  select stream_id, min(first_position) as position, first_time as time from archived_streams group by stream_id
+), lasts as materialized (
+  select stream_id, max(first_position + positions_on) as position, first_time + times_on as time,
+         sum(bytes) as bytes, sum(versions_on + 1) as n
+  from archived_streams group by stream_id
+), hot as (
+  select s.stream_id, s.name,
+    (select count(*) from {{events}} e where e.stream_id = s.stream_id) as n,
+    (select position from {{events}} e where e.stream_id = s.stream_id order by version limit 1) as first_position,
+    (select position from {{events}} e where e.stream_id = s.stream_id order by version desc limit 1) as last_position,
+    (select sum(octet_length(data) + octet_length(meta)) from {{events}} e where e.stream_id = s.stream_id) as bytes
+  from streams s where s.name glob ifnull(?, '*') and (?2 or s.stream_id > 0)
+), both as (
+  select hot.*, f.position as f_position, f.time as f_time, l.position as l_position, l.time as l_time,
+         l.n as l_n, l.bytes as l_bytes
+  from hot left join firsts f on f.stream_id = hot.stream_id left join lasts l on l.stream_id = hot.stream_id
+)
+select name as stream, n + ifnull(l_n, 0) as events,
+  min(ifnull(first_position, f_position), ifnull(f_position, first_position)) as first_position,
+  max(ifnull(last_position, l_position), ifnull(l_position, last_position)) as last_position,
+  iif(f_position < ifnull(first_position, f_position + 1), {_TIME.format("f_time")},
+      (select time from main.events where position = first_position)) as first_time,
+  iif(l_position > ifnull(last_position, l_position - 1), {_TIME.format("l_time")},
+      (select time from main.events where position = last_position)) as last_time,
+  ifnull(bytes, 0) + ifnull(l_bytes, 0) as bytes
+from both where n + ifnull(l_n, 0) > 0 order by name"""
+_ARCHIVED_TYPES = """
+select t.name, a.schema, a.events, a.first_position, a.last_position, a.first_time, a.last_time, a.bytes
+from archived_types a join types t using (type_id) where ?1 or not own"""
+_TYPES = """
+select t.name as type, n as events, schemas, first_position, last_position,
+       (select time from main.events where position = first_position) as first_time,
+       (select time from main.events where position = last_position) as last_time, bytes
+from (
+  select type_id, count(*) as n, min(position) as first_position, max(position) as last_position,
+         ifnull(sum(octet_length(data) + octet_length(meta)), 0) as bytes
+  from {events} where ?1 or stream_id > 0 group by type_id
+) join (
+  select type_id, group_concat(schema order by schema) as schemas
+  from (select distinct type_id, schema from {events} where ?1 or stream_id > 0) group by type_id
+) using (type_id) join types t using (type_id) order by t.name"""
+_SCHEMAS = """
+select t.name, schema, n from (
+  select type_id, schema, count(*) as n from {events} where stream_id > 0 group by type_id, schema
+  union all select type_id, schema, events from archived_types where not own
+) join types t using (type_id)"""
+_INFO = """
+select log_id, created, (select count(*) from streams where stream_id > 0) as streams,
+       position || ':' || lower(hex(hash)) as head from head"""
+_COUNTED = """
+select count(*) as events, min(time) as first_time, max(time) as last_time, min(recorded) as first_recorded,
+       max(recorded) as last_recorded, ifnull(sum(octet_length(data) + octet_length(meta)), 0) as payload_bytes
+from {events} where stream_id > 0"""
+_ARCHIVED_COUNTED = """
+select ifnull(sum(events), 0), min(least_time), max(greatest_time), min(first_recorded), max(last_recorded),
+       ifnull(sum(bytes), 0) from archived_types where not own"""
+_USED = "select type_id from {events} where stream_id > 0 union select type_id from archived_types where not own"
+# Leaves are plain values and empty objects and arrays. Where a value gives way to an object, both sides are leaves.
+_DIFFERENCES = """
+with a as (select fullkey, type, atom from json_tree(?1)
+           where type not in ('object', 'array') or value in ('{}', '[]')),
+     b as (select fullkey, type, atom from json_tree(?2)
+           where type not in ('object', 'array') or value in ('{}', '[]'))
+select ifnull(b.fullkey, a.fullkey) as path, ?1 -> ifnull(b.fullkey, a.fullkey), ?2 -> ifnull(b.fullkey, a.fullkey)
+from a full join b on a.fullkey = b.fullkey
+where case
+  when a.fullkey is null then b.type not in ('object', 'array') or json_type(?1, b.fullkey) is not b.type
+  when b.fullkey is null then a.type not in ('object', 'array') or json_type(?2, a.fullkey) is not a.type
+  else a.atom is not b.atom or (a.type <> b.type
+       and not (a.type in ('integer', 'real') and b.type in ('integer', 'real')))
+end
+order by path"""
+_BUCKETS = """
+select min(:buckets - 1, cast((julianday(time) - :low) / :width as integer)) as bucket, {group} as name, count(*)
+from ({events}) e join {kind}s g on g.{kind}_id = e.{kind}_id group by bucket, name"""
+_BUCKETED = "select time, stream_id, type_id from {events} where stream_id > 0"
+
+
+def streams(reading: Reading, pattern: str | None, *, system: bool) -> Iterator[dict[str, Any]]:
+    """A row a stream whose name matches the GLOB pattern, in the order of names."""
+    with reading.held() as archived:
+        sql = _STREAMS_EVERYWHERE.format(events=reading.hot) if archived else _STREAMS
+        yield from _rows(reading.connection, sql, (pattern, system))
+
+
+def types(reading: Reading, *, system: bool) -> Iterator[dict[str, Any]]:
+    """A row a type, in the order of names; `schemas` lists the versions that were stored."""
+    with reading.held() as archived:
+        found = {row["type"]: row for row in _rows(reading.connection, _TYPES.format(events=reading.hot), (system,))}
+        for name, *row in reading.connection.execute(_ARCHIVED_TYPES, (system,)) if archived else ():
+            _merge(found, name, row)
+    yield from (found[name] for name in sorted(found, key=str.encode))
+
+
+def _merge(found: dict[str, dict[str, Any]], name: str, archived: list[Any]) -> None:
+    """Add what is archived of a type to what is known of it."""
+    schema, events, first, last, first_time, last_time, size = archived
+    known = found.setdefault(
+        name,
+        {
+            "type": name,
+            "events": 0,
+            "schemas": "",
+            "first_position": first,
+            "last_position": last,
+            "first_time": first_time,
+            "last_time": last_time,
+            "bytes": 0,
+        },
+    )
+    known["events"] += events
+    known["bytes"] += size
+    versions = {int(version) for version in known["schemas"].split(",") if version} | {schema}
+    known["schemas"] = ",".join(map(str, sorted(versions)))
+    if first < known["first_position"]:
+        known["first_position"], known["first_time"] = first, first_time
+    if last > known["last_position"]:
+        known["last_position"], known["last_time"] = last, last_time
+
+
+def info(reading: Reading) -> dict[str, Any]:
+    """The facts of a log; times are null where it is empty."""
+    connection = reading.connection
+    with reading.held():
+        log_id, created, number, head = connection.execute(_INFO).get
+        hot, archived = (
+            connection.execute(_COUNTED.format(events=reading.hot)).get,
+            connection.execute(_ARCHIVED_COUNTED).get,
+        )
+        types_ = connection.execute(f"select count(*) from ({_USED.format(events=reading.hot)})").get
+        pages = connection.execute("select page_count * page_size from pragma_page_count, pragma_page_size").get
+    pairs = [[value for value in pair if value is not None] for pair in zip(hot, archived, strict=True)]
+    least, greatest, first, last = (
+        how(pair) if pair else None for how, pair in zip((min, max, min, max), pairs[1:5], strict=True)
+    )
+    return {
+        "log_id": log_id,
+        "created": created,
+        "events": sum(pairs[0]),
+        "streams": number,
+        "types": types_,
+        "first_time": least,
+        "last_time": greatest,
+        "first_recorded": first,
+        "last_recorded": last,
+        "payload_bytes": sum(pairs[5]),
+        "head": head,
+        "file_bytes": pages,
+        "storage_version": STORAGE_VERSION,
+    }
+
+
+def over_time(reading: Reading, buckets: int, group: str) -> Iterator[tuple[int, str, int]]:
+    """Events counted by bucket of time (of `buckets` equal ones from the first to the last) and stream or type."""
+
+    def ask(_: bool) -> list[tuple[int, str, int]]:
+        low, high = reading.connection.execute(
+            "select julianday(min(low)), julianday(max(high)) from ("
+            f" select min(time) as low, max(time) as high from {reading.hot} where stream_id > 0 union all"
+            " select min(least_time), max(greatest_time) from archived_types where not own)"
+        ).get
+        if low is None:
+            return []
+        sql = _BUCKETS.format(events=reading.everywhere(_BUCKETED), group="g.name", kind=group)
+        width = max((high - low) / buckets, 1e-9)
+        bounds = {"buckets": buckets, "low": low, "width": width}
+        return reading.connection.execute(sql, bounds).fetchall()  # type: ignore[return-value]  # as they are selected
+
+    yield from reading.steady(ask)
+
+
+def matching(connection: apsw.Connection, pattern: str) -> Iterator[tuple[str, int]]:
+    """Streams whose names match a GLOB and their versions, in the order of names."""
+    own = "s.stream_id > 0 and" if not pattern.startswith("$") else ""
+    sql = f"select s.name, {VERSION} as version from streams s where {own} s.name glob ? order by s.name"
+    yield from connection.execute(sql, (pattern,))
+
+
+def schemas(reading: Reading) -> list[tuple[str, int, int]]:
+    """Type, schema version and number of the events that are stored so."""
+    counted: dict[tuple[str, int], int] = {}
+    with reading.held():
+        found: Any = reading.connection.execute(_SCHEMAS.format(events=reading.hot))
+        for type_, schema, events in found:
+            counted[type_, schema] = counted.get((type_, schema), 0) + events
+    return [(*key, counted[key]) for key in sorted(counted, key=lambda key: (key[0].encode(), key[1]))]
+
+
+def differences(connection: apsw.Connection, before: str, after: str) -> list[tuple[str, str | None, str | None]]:
+    """Paths of the leaves in which two JSON texts differ, with both values as JSON text; numbers by their value."""
+    return connection.execute(_DIFFERENCES, (before, after)).fetchall()  # type: ignore[return-value]
+
+
+def question(connection: apsw.Connection, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+    """The columns and rows of one SELECT; who may ask what is the caller's to see to.
+
+    Raises ValueError for what is more than one statement, none, or takes parameters.
+    """
+    import re  # noqa: PLC0415 - only a question needs it
+
+    text, asked = sql.strip(), _Asked()
+    cursor = connection.cursor()
+    cursor.exec_trace = asked.trace
+    try:
+        cursor.execute(text, can_cache=False)
+    except apsw.BindingsError as error:
+        raise ValueError("it takes parameters") from error
+    except apsw.ExecTraceAbort:
+        pass
+    if re.sub(_COMMENTS, "", text[len(asked.first) :]).strip() or asked.explains or not asked.names:
+        raise ValueError("it is not one SELECT without parameters")
+    if len(set(asked.names)) < len(asked.names):
+        raise ValueError("two of its columns have one name; name them with AS")
+    return asked.names, iter(connection.execute(asked.first))
+
+
+class _Asked:
+    """What SQLite makes of a question before it runs: its first statement, its columns, whether it explains another.
+
+    `apsw.ext.query_info` tells the same, and takes three cold starts to load.
+    """
+
+    def __init__(self) -> None:
+        self.first, self.explains, self.names = "", 0, list[str]()
+
+    def trace(self, cursor: apsw.Cursor, first: str, _: object) -> bool:
+        """Note it, and do not run it."""
+        self.first, self.explains = first, cursor.is_explain
+        self.names = [name for name, *_ in cursor.get_description()]
+        return False
+
+
+def _rows(connection: apsw.Connection, sql: str, parameters: tuple[object, ...]) -> Iterator[dict[str, Any]]:
+    cursor = connection.execute(sql, parameters)
+    names: list[str] = []
+    for row in cursor:
+        names = names or [name for name, *_ in cursor.get_description()]
+        yield dict(zip(names, row, strict=True))

@@ -1,0 +1,110 @@
+"""New files that appear whole, under their final name, or not at all; and files of segments, read."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from esctl.errors import SegmentError, UnavailableError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.store.segments import Segment
+
+AT_ONCE = 1024 * 1024
+
+
+@contextmanager
+def draft_of(target: Path, draft: Path | None = None) -> Iterator[Path]:
+    """An empty file (mode 0600) beside `target` to write and close; it takes that name when the block ends well.
+
+    `draft` is what it is called until then, for who has to find it after a kill. A file that has the name already is
+    kept, whoever made it and when. Raises UsageError then, and UnavailableError where the folder cannot be written.
+    """
+    draft = draft or target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.new")
+    try:
+        os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+        try:
+            if os.path.lexists(target):  # known before the work is done; the link below decides
+                raise FileExistsError
+            yield draft
+            _sync(draft)
+            os.link(draft, target, follow_symlinks=False)
+            _sync(target.parent)
+        finally:
+            for leftover in (draft, Path(f"{draft}-wal"), Path(f"{draft}-shm"), Path(f"{draft}-journal")):
+                leftover.unlink(missing_ok=True)
+    except FileExistsError as error:
+        raise UsageError(f"{target} is there already", why="name a file that does not exist") from error
+    except OSError as error:
+        raise UnavailableError(f"cannot write {target}", why=error.strerror or str(error)) from error
+
+
+def _sync(path: Path) -> None:
+    """Make a file's bytes, or a folder's names, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, durably; one that is gone already is fine, but not one whose folder is out of reach."""
+    try:
+        if not path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "its folder is not there")
+        path.unlink(missing_ok=True)
+        _sync(path.parent)
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot remove {path}",
+            why=f"{error.strerror or error}; bring its folder back, or make it anew if it is gone for good",
+        ) from error
+
+
+def read_part(path: Path, offset: int, size: int, segment: Segment) -> bytes:
+    """Bytes of a segment's file. Raises SegmentError where it cannot be reached or has another size."""
+    with _opened(path, segment) as descriptor:
+        return os.pread(descriptor, size, offset)
+
+
+def read_whole(path: Path, segment: Segment) -> Iterator[bytes]:
+    """All bytes of a segment's file, in parts."""
+    with _opened(path, segment) as descriptor:
+        for offset in range(0, segment.size, AT_ONCE):
+            yield os.pread(descriptor, AT_ONCE, offset)
+
+
+@contextmanager
+def _opened(path: Path, segment: Segment) -> Iterator[int]:
+    """A segment's file, which is a regular file and no link to one."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_size != segment.size:
+                raise _unreadable(segment, path, f"it has {status.st_size} bytes, and not {segment.size}")
+            yield descriptor
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _unreadable(segment, path, error.strerror or str(error)) from error
+
+
+def _unreadable(segment: Segment, path: Path, why: str) -> SegmentError:
+    """The error of a segment that cannot be read, which says what still can be."""
+    return SegmentError(
+        f"the segment {segment.name} cannot be read from {path}",
+        why=f"{why}; all but positions {segment.first} to {segment.last} can still be read; bring the file back",
+        fix="esctl replay --hot-only",
+        segment=segment.name,
+        path=str(path),
+        first=segment.first,
+        last=segment.last,
+    )

@@ -1,0 +1,304 @@
+"""Folds run by SQLite: events fed through a trigger that keeps each stream's state in a temporary table.
+
+A view with an INSTEAD OF trigger is the one place where a statement sees an event as `new` and a state beside it, and
+where a step may name the state as often as it likes. SQLite puts the rows aside before it feeds them, so they come in
+windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import apsw
+
+from esctl.errors import MisfitError, UsageError, word
+from esctl.events.query import Query
+from esctl.store import reads
+from esctl.store.base import Refused
+from esctl.store.errors import Translated
+from esctl.store.format import ARCHIVED
+from esctl.store.windows import Reading, Windows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from esctl.model.operations import Program
+    from esctl.store.base import State
+    from esctl.store.errors import Patience
+
+WINDOW = 256  # events that are fed at once: what SQLite puts aside then stays in the processor's caches (1.1 times)
+MOST_EVENTS = 20_000  # that are fed at once when many streams are folded
+_KEPT = ("stream_id", "position", "version", "time")  # what the fold itself needs of an event, beside the type
+
+
+class Fold:
+    """One aggregate's states on one connection; see `esctl.store.base.Fold`."""
+
+    def __init__(
+        self,
+        reading: Reading,
+        program: Program,
+        name: str,
+        bounded: Callable[[Query], reads.Bounded],
+        patience: Patience,
+    ) -> None:
+        self._reading, self._connection, self._path = reading, reading.connection, reading.path
+        self._program, self._bounded, self._patience = program, bounded, patience
+        self._fold, self._name = f"esctl_fold_{name}", name
+        # Only the columns that are named are fed: each costs a copy.
+        # `data` tells an event whose payload was erased.
+        self._columns = tuple(dict.fromkeys((*_KEPT, "type", "data", *program.columns)))
+        self._kinds: set[str] = set()
+        self._run(f"""create temp table {self._fold} (
+            stream_id integer primary key, version integer, position integer, time text, latest text, folded integer,
+            state blob)""")
+
+    def _run(self, sql: str, parameters: Sequence[object] | dict[str, Any] = ()) -> None:
+        self._connection.execute(sql, parameters).fetchall()
+
+    def begin(self, stream: str, state: State | None = None) -> None:
+        """See Fold."""
+        version, position, time, latest, text = state[:5] if state else (0, 0, "", "", self._program.initial)
+        self._run(
+            f"insert or replace into {self._fold}"
+            " select stream_id, ?, ?, ?, ?, 0, jsonb(?) from streams where name = ?",
+            (version, position, time, latest, text, stream),
+        )
+
+    def begin_all(self, streams: Sequence[str]) -> None:
+        """See Fold."""
+        self._connection.executemany(
+            f"insert or replace into {self._fold}"
+            " select stream_id, 0, 0, '', '', 0, jsonb(?) from streams where name = ?",
+            [(self._program.initial, stream) for stream in streams],
+        )
+
+    def size(self) -> int:
+        """See Fold."""
+        found: int = self._connection.execute(
+            f"select ifnull(sum(octet_length(state)), 0) + 100 * count(*) from {self._fold}"
+        ).get
+        return found
+
+    def survive(self) -> bool:
+        """See Fold. Temporary tables are part of a transaction, too."""
+        made = "select name from sqlite_temp_schema where name glob ?"
+        there = {name for (name,) in self._connection.execute(made, (f"esctl_*_{self._name}",))}
+        self._kinds = {kind for kind in self._kinds if f"esctl_{kind}_{self._name}" in there}
+        if self._fold in there:
+            self.clear()
+        return self._fold in there
+
+    def state(self, stream: str) -> tuple[State, int]:
+        """See Fold."""
+        *state, folded = self._connection.execute(
+            f"select version, position, time, latest, json(state), folded from {self._fold}"
+            " join streams using (stream_id) where name = ?",
+            (stream,),
+        ).get
+        return tuple(state), folded
+
+    def feed(self, query: Query) -> Iterator[int]:
+        """See Fold."""
+        for _ in self._windows(query, "feed"):
+            yield self._connection.changes()
+
+    def each(self, query: Query, where: str | None = None) -> Iterator[tuple[int, int, str, str]]:
+        """See Fold."""
+        after = f"select ? as stream, version, position, time, json(state) as state, n from esctl_after_{self._name}"
+        condition = f"where ({where}\n)" if where else ""
+        asked = f"select version, position, time, state from ({after}) {condition} order by n"
+        for _ in self._windows(query, "each"):
+            found = self._asked(asked, (query.stream,), where)
+            yield from found
+            self._run(f"delete from esctl_after_{self._name}")
+
+    def turned(self, query: Query, paths: Mapping[str, str | None]) -> dict[str, tuple[int, str]]:
+        """See Fold."""
+        after = f"esctl_after_{self._name}"
+        other = "(state -> ?) is not ?"
+        found: dict[str, tuple[int, str]] = {}
+        beginning = f"select {other} from {self._fold}"
+        open_ = {path for path, final in paths.items() if self._connection.execute(beginning, (path, final)).get}
+        for _ in self._windows(query, "each"):
+            last = self._connection.execute(f"select max(n) from {after}").get or 0
+            for path, final in paths.items():
+                at = self._connection.execute(f"select max(n) from {after} where {other}", (path, final)).get
+                if at:
+                    open_.add(path)
+                if path in open_ and (at or 0) < last:
+                    row = f"select position, type from {after} where n = ?"
+                    found[path] = self._connection.execute(row, ((at or 0) + 1,)).get
+                    open_.discard(path)
+            self._run(f"delete from {after}")
+        return {path: event for path, event in found.items() if path not in open_}
+
+    def _windows(self, query: Query, kind: str) -> Iterator[None]:
+        bounded, into = self._bounded(query), self._into(kind)
+        for window in Windows(self._reading, bounded, self._window()):
+            with window as (table, bounds):
+                statement = f"{into} {bounded.sql(', '.join(self._columns), reverse=False, table=table)}"
+                self._run_feed(statement, {**bounded.parameters, **bounds, "most": bounded.limit}, query.stream)
+            yield
+
+    def _window(self) -> int:
+        """How many positions or versions to feed at once, so that what SQLite puts aside stays small."""
+        largest: int = self._connection.execute("select largest from head").get
+        return max(1, min(WINDOW, reads.SAFE_BYTES // max(1, largest)))
+
+    def judge(self, query: Query, streams: str) -> None:
+        """See Fold."""
+        bounded = self._bounded(query)
+        bounded.conditions.append("s.name glob :streams")
+        bounded.parameters["streams"] = streams
+        into = self._into("judge")
+        for window in Windows(self._reading, bounded, self._window()):
+            try:
+                with window as (table, bounds), self._patience:
+                    statement = f"{into} {bounded.sql(', '.join(self._columns), reverse=False, table=table)}"
+                    self._run(statement, {**bounded.parameters, **bounds, "most": bounded.limit})
+            except apsw.ConstraintError as error:
+                position, type_, unsure, state = str(error).split("\n", 3)
+                raise Refused(int(position), type_, state, unsure=bool(unsure)) from error
+
+    def feed_all(self, query: Query, *, doubt: bool = False) -> list[tuple[int, str]]:
+        """See Fold."""
+        bounded, kind = self._bounded(query), "doubt" if doubt else "feed"
+        with self._reading.held() as archived:
+            low = bounded.low
+            for first, last in bounded.ranges(self._reading, self._generation()) if archived else ():
+                if first <= bounded.high:
+                    self._feed_hot(bounded, kind, low, first - 1)
+                    self._feed_archived(bounded, kind, first, min(last, bounded.high))
+                    low = last + 1
+            self._feed_hot(bounded, kind, low, bounded.high)
+        if not doubt:
+            return []
+        doubted = self._connection.execute(f"select position, type from esctl_after_{self._name} order by position")
+        found = doubted.fetchall()
+        self._run(f"delete from esctl_after_{self._name}")
+        return found  # type: ignore[return-value]  # the columns are what they are
+
+    def _generation(self) -> int:
+        return self._reading.archive.generation if self._reading.archive else 0
+
+    def _feed_hot(self, bounded: reads.Bounded, kind: str, low: int, high: int) -> None:
+        """Feed every stream's events from the hot table, in ranges of versions: by the index on them."""
+        if low > high:
+            return
+        conditions = (
+            "e.stream_id = f.stream_id",
+            "e.version > f.version",
+            "e.version between :since and :last",
+            "e.position between :low and :high",
+            *bounded.conditions,
+        )
+        source = reads.source("", bounded.woven, lead=f"{self._fold} f cross join ")
+        inner = f"{source} where {' and '.join(conditions)}"
+        columns = ", ".join(self._columns)
+        statement = f"{self._into(kind)} select {columns} from ({inner}) order by stream_id, version, part"
+        for since, last in self._spans():
+            bounds = {"low": low, "high": high, "since": since, "last": last}
+            self._run_feed(statement, {**bounded.parameters, **bounds})
+
+    def _feed_archived(self, bounded: reads.Bounded, kind: str, low: int, high: int) -> None:
+        """Feed every stream's events from the archive, a frame at a time: each is unpacked once."""
+        begun = f"exists(select 1 from {self._fold} f where f.stream_id = e.stream_id and e.version > f.version)"
+        inner = reads.source("", bounded.woven, table=ARCHIVED)
+        conditions = " and ".join(["e.position between :low and :high", begun, *bounded.conditions])
+        columns, archive = ", ".join(self._columns), self._reading.archive
+        statement = f"{self._into(kind)} select {columns} from ({inner} where {conditions}) order by position, part"
+        while archive is not None and low <= high:
+            last = min(archive.frame_of(low)[1], high)
+            self._run_feed(statement, {**bounded.parameters, "low": low, "high": last})
+            low = last + 1
+
+    def _spans(self) -> Iterator[tuple[int, int]]:
+        """Versions cut so that all streams that have begun have not too many events in each span."""
+        newest = "(select max(version) from events e where e.stream_id = f.stream_id)"
+        streams, since, last = self._connection.execute(
+            f"select count(*), ifnull(min(version), 0) + 1, ifnull(max({newest}), 0) from {self._fold} f"
+            f" where {newest} > version"
+        ).get
+        size = max(WINDOW, MOST_EVENTS // max(1, streams))
+        for low in range(since, last + 1, size):
+            yield low, low + size - 1
+
+    def states(self, where: str | None = None) -> Iterator[tuple[str, int, int, str, str]]:
+        """See Fold."""
+        kept = (
+            f"select name as stream, version, position, time, json(state) as state"
+            f" from {self._fold} join streams using (stream_id)"
+        )
+        condition = f"where ({where}\n)" if where else ""
+        found = self._asked(f"select * from ({kept}) {condition} order by stream", (), where)
+        yield from found
+
+    def _asked(self, sql: str, parameters: Sequence[object], where: str | None) -> list[tuple[Any, ...]]:
+        """The rows of a question with a condition in it, whose failure is the user's."""
+        try:
+            with Translated(self._path), self._patience:
+                return self._connection.execute(sql, parameters).fetchall()
+        except MisfitError as error:
+            if where is None:
+                raise
+            raise UsageError(f"the condition {where[:80]!r} fails on a state: {error.__cause__}") from error
+
+    def clear(self) -> None:
+        """See Fold."""
+        self._run(f"delete from {self._fold}")
+
+    def close(self) -> None:
+        """See Fold."""
+        for kind in self._kinds:
+            self._run(f"drop view esctl_{kind}_{self._name}")
+        for table in (self._fold, f"esctl_after_{self._name}"):
+            self._run(f"drop table if exists temp.{table}")
+
+    def _run_feed(self, statement: str, parameters: dict[str, Any], stream: str | None = None) -> None:
+        try:
+            with Translated(self._path), self._patience:
+                self._connection.execute(statement, parameters).fetchall()
+        except MisfitError as error:
+            if "position" not in error.details:  # shown state by state, one sees how far the stream can be folded
+                error.fix = "esctl state --help" if stream is None else f"esctl state {word(stream)} --each"
+            raise
+
+    def _into(self, kind: str) -> str:
+        """The beginning of a statement that feeds; the view and its trigger are made when first needed."""
+        view = f"esctl_{kind}_{self._name}"
+        if kind not in self._kinds:
+            self._kinds.add(kind)
+            columns = ", ".join(f"null as {name}" for name in self._columns)
+            self._run(f"create temp view {view} as select {columns}")
+            if kind in ("each", "doubt"):
+                after = "(n integer primary key, version, position, time, type, state)"
+                self._run(f"create temp table if not exists esctl_after_{self._name} {after}")
+            self._run(f"create temp trigger {view}_trigger instead of insert on {view} begin {self._body(kind)} end")
+        return f"insert into {view} ({', '.join(self._columns)})"
+
+    def _body(self, kind: str) -> str:
+        """What is done for an event."""
+        program, mine = self._program, f"from {self._fold} where stream_id = new.stream_id"
+        refused = f"{mine} and not ifnull(({program.accepts}\n), 0);"
+        unsure = f"iif(({program.accepts}\n) is null, 'null', '')"
+        seen = f"new.position || char(10) || new.type || char(10) || {unsure} || char(10) || json(state)"
+        update = (
+            f"update {self._fold} set state = iif(new.data is null, state, {program.state}),"
+            " version = new.version, position = new.position,"
+            " time = new.time, latest = max(latest, new.time), folded = folded + 1 where stream_id = new.stream_id;"
+        )
+        note = (
+            f"insert into esctl_after_{self._name} (version, position, time, type, state)"
+            " select new.version, new.position, new.time, new.type, state"
+        )
+        return {
+            "feed": update,
+            "judge": f"select raise(fail, {seen}) {refused} {update}",
+            "doubt": (
+                f"{note} {mine} and new.data is not null and state is not null"
+                f" and not ifnull(({program.accepts}\n), 0); {update}"
+            ),
+            "each": f"{update} {note} {mine};",
+        }[kind]

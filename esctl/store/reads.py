@@ -1,0 +1,376 @@
+"""A query as SQL over the tables of a log: rows, or whole lines that SQLite puts together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain, islice
+
+import apsw
+
+from esctl.errors import EsctlError
+from esctl.events.query import Query
+from esctl.store.format import ARCHIVED, HOT
+from esctl.store.windows import WINDOW, Reading, Windows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from esctl.events.event import Form
+    from esctl.store.errors import Patience
+    from esctl.store.upcasts import Weaver, Woven
+
+    Row = tuple[Any, ...]
+
+# A stream's version is a seek in the index. Kept in a column it would be one more random page to write for nearly
+# every event of a log with many streams: measured 2.4 of 14 microseconds an event.
+VERSION = "max(s.archived, ifnull((select max(version) from events e where e.stream_id = s.stream_id), 0))"
+COLUMNS = "position, stream, version, id, type, schema, time, recorded, data, meta, salt, hash"
+# CROSS JOIN keeps the events outermost: a plan that starts from streams or types would sort all it found.
+# Which way in is said as well (NOT INDEXED: by position), since statistics from an ANALYZE could suggest another.
+_SOURCE = """
+select e.position, {stream} as stream, e.version, e.id, {type} as type, {schema} as schema, e.time, e.recorded,
+       {data} as data, e.meta, e.salt, e.hash, {part} as part, e.stream_id,
+       e.type_id
+from {lead}{table} e {way_in}{names}{join}"""
+_JOINED = """ cross join streams s on s.stream_id = e.stream_id
+     cross join types t on t.type_id = e.type_id"""
+_NOT_OWN = "e.stream_id > 0"  # the log's own streams have negative numbers
+# printf is the fastest way to put text together in SQL. Times need no quoting, and names rarely do: it costs a tenth.
+_NAMES = {
+    True: ('"stream":%s', '"id":%s', '"type":%s', "json_quote(stream)", "json_quote(id)", "json_quote(type)"),
+    False: ('"stream":"%s"', '"id":"%s"', '"type":"%s"', "stream", "id", "type"),
+}
+
+
+def source(
+    way_in: str,
+    woven: Woven | None,
+    *,
+    reverse: bool = False,
+    lead: str = "",
+    table: str = HOT,
+    names: bool = True,
+) -> str:
+    """The SELECT that every read of events goes through, upcasts woven in.
+
+    `way_in` says which index it takes, `lead` what stands before the events in its joins, `table` what has them.
+    Without `names` those of stream and type are not looked up, and come as null.
+    """
+    parts = {"lead": lead, "table": table, "way_in": way_in, "stream": "s.name", "names": _JOINED}
+    if not names:
+        parts |= {"stream": "null", "names": ""}
+    if woven is None:
+        return _SOURCE.format(
+            **parts, type="t.name" if names else "null", schema="e.schema", data="e.data", part="0", join=""
+        )
+    join = woven.join(reverse=reverse)
+    return _SOURCE.format(**parts, type=woven.type, schema=woven.schema, data=woven.data, part=woven.part, join=join)
+
+
+def _line(form: Form, *, quoting: bool, parts: bool = False, erased: bool = False) -> str:
+    """The SQL expression of a line; with `quoting`, of one whose names may hold quotes and backslashes; with `parts`,
+    of one that may be of a split event; with `erased`, of one whose payload may be gone.
+    """
+    data, meta = ("ifnull(data, 'null')", "ifnull(meta, 'null,\"erased\":true')") if erased else ("data", "meta")
+    if form == "data":
+        return f"cast(printf('%s\n', {data}) as blob)"
+    stream, id_, type_, stream_value, id_value, type_value = _NAMES[quoting]
+    number, version = (
+        ('"version":%s', "version || iif(part, ',\"part\":' || part, '')") if parts else ('"version":%d', "version")
+    )
+    text = f'''{{"position":%d,{stream},{number},{id_},{type_},"schema":%d,"time":"%s","recorded":"%s"'''
+    text += ',"data":%s,"meta":%s'
+    values = f"position, {stream_value}, {version}, {id_value}, {type_value}, schema, time, recorded, {data}, {meta}"
+    if form == "hash":
+        text += '%s,"hash":"%s"'
+        proof = 'printf(\',"salt":"%s"\', lower(hex(salt)))'
+        if erased:
+            digest = "(select digest from erased g where g.position = lines.position)"
+            proof = f'iif(salt is null, printf(\',"digest":"%s"\', lower(hex({digest}))), {proof})'
+        values += f", {proof}, lower(hex(hash))"
+    return f"cast(printf('{text}}}\n', {values}) as blob)"
+
+
+SAFE_BYTES = 64 * 1024 * 1024  # if a whole window is surely smaller, it is fetched at once, which is the fastest way
+NO_LIMIT = 2**63 - 1
+STEP_BYTES = 4 * 1024 * 1024  # else in steps of about so much
+
+
+class _Endless:
+    """A block in which a statement may run for ever."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+_ENDLESS = _Endless()
+
+
+class Bounded:
+    """A query resolved against the tables: what every chunk of it has in common.
+
+    `key` is the column that orders and bounds the read (the version within one stream, the position otherwise);
+    both bounds are inclusive, and nothing is read where `low > high`.
+    """
+
+    __slots__ = (
+        "conditions", "high", "hot_only", "key", "limit", "low", "outer", "parameters", "patience", "plain", "ranged",
+        "reverse", "skip", "woven"
+    )  # fmt: skip
+
+    def __init__(self, key: str, low: int, high: int, query: Query) -> None:
+        self.key, self.low, self.high = key, low, high
+        self.conditions: list[str] = []
+        self.parameters: dict[str, object] = {}
+        self.reverse = query.reverse
+        # What is asked of the event as it is read. The line feed ends a comment that the condition may end in.
+        self.outer = [f"({query.where}\n)"] if query.where else []
+        self.woven: Woven | None = None
+        self.hot_only = query.hot_only
+        self.plain = False  # whether it asks for all events, or for all but the log's own
+        self.ranged: tuple[int, list[tuple[int, int]]] = (-1, [])
+        self.patience: Patience | _Endless = _ENDLESS
+        self.skip = 0  # of the events at `low`, so many parts that come first are not asked for
+        self.limit = NO_LIMIT if query.limit is None else query.limit
+
+    def nothing(self) -> None:
+        """No event can match."""
+        self.low, self.high = 1, 0
+
+    def ranges(self, reading: Reading, generation: int) -> list[tuple[int, int]]:
+        """Which keys are archived, as ranges in order."""
+        if self.ranged[0] != generation and reading.archive is not None:
+            stream_id = self.parameters.get("stream_id") if self.key == "version" else None
+            self.ranged = generation, reading.archive.ranges(stream_id)
+        return self.ranged[1]
+
+    def sql(self, columns: str, *, reverse: bool, table: str = HOT, names: bool = True) -> str:
+        """The statement, with the parameters :low, :high and :most beside `parameters`."""
+        way_in = "" if self.key == "version" else "not indexed"
+        conditions = " and ".join([f"e.{self.key} between :low and :high", *self.conditions])
+        order = f"{self.key} desc" if reverse else self.key
+        where = f"where {' and '.join(self.outer)} " if self.outer else ""
+        inner = source(way_in, self.woven, reverse=reverse, table=table, names=names)
+        offset = f" offset iif(:low = {self.low}, {self.skip}, 0)" if self.skip else ""
+        return f"select {columns} from ({inner} where {conditions}) lines {where}order by {order} limit :most{offset}"
+
+
+def resolve(reading: Reading, query: Query, until: int, weaver: Weaver | None = None) -> Bounded:
+    """Bind a query that ends at position `until` to the tables as they are; with a weaver, upcast."""
+    connection = reading.connection
+    if query.stream is None:
+        bounded = Bounded("position", query.since, until, query)
+        _by_category(bounded, query)
+        bounded.plain = query.category is None
+    else:
+        bounded = Bounded("version", query.since_version or 1, query.until_version or 2**63 - 1, query)
+        _by_stream(connection, bounded, query, until)
+    if weaver is not None:
+        bounded.woven = weaver.woven(
+            query.upcasting, system=query.system or query.stream is not None or query.category is not None
+        )
+        bounded.conditions += bounded.woven.conditions if bounded.woven else ()
+    _by_type(connection, bounded, query)
+    for name, operator, value in (("since_time", ">=", query.since_time), ("until_time", "<=", query.until_time)):
+        if value is not None:
+            bounded.conditions.append(f"e.time {operator} :{name}")
+            bounded.parameters[name] = value
+    bounded.plain = bounded.plain and bounded.woven is None and not bounded.outer and len(bounded.conditions) <= 1
+    if bounded.plain and bounded.conditions:
+        bounded.plain = bounded.conditions == [_NOT_OWN]
+    if query.last is not None:
+        _keep_last(reading, bounded, query.last)
+    return bounded
+
+
+def _by_stream(connection: apsw.Connection, bounded: Bounded, query: Query, until: int) -> None:
+    """Versions and positions of a stream grow together, so bounds on the position become bounds on the version."""
+    stream_id, version = connection.execute(
+        f"select s.stream_id, {VERSION} from streams s where s.name = ?", (query.stream,)
+    ).get or (0, 0)
+    bounded.conditions.insert(0, "e.stream_id = :stream_id")
+    bounded.parameters["stream_id"] = stream_id
+    bounded.high = min(bounded.high, version)
+    if query.until_version == 0:
+        bounded.nothing()
+    for bound, name, operator in ((query.since, "since", ">="), (until, "until", "<=")):
+        bounded.conditions.append(f"+e.position {operator} :{name}")  # +: not a way in
+        bounded.parameters[name] = bound
+
+
+def _by_category(bounded: Bounded, query: Query) -> None:
+    if query.category is not None:
+        # Names in `<category>-…` are those from `<category>-` up to `<category>.`, the character after the dash.
+        bounded.conditions.append("(s.name = :category or s.name >= :category || '-' and s.name < :category || '.')")
+        bounded.parameters["category"] = query.category
+    elif not query.system:
+        bounded.conditions.append(_NOT_OWN)
+
+
+def _by_type(connection: apsw.Connection, bounded: Bounded, query: Query) -> None:
+    if not query.types:
+        return
+    asked = query.types
+    if bounded.woven is not None:  # events may be stored under an old name of the type, or be read as another
+        old = (n for n, schemas in query.upcasting.items() for s in schemas.values() if any(p.type in asked for p in s))
+        asked = tuple(dict.fromkeys((*asked, *old)))
+        bounded.outer.append(f"type in ({', '.join(f':type{n}' for n in range(len(query.types)))})")
+        bounded.parameters.update({f"type{n}": name for n, name in enumerate(query.types)})
+    numbers = [
+        number
+        for name in asked
+        for (number,) in connection.execute("select type_id from types where name = ?", (name,))
+    ]
+    if numbers:
+        bounded.conditions.append(f"e.type_id in ({', '.join(map(str, numbers))})")
+    else:
+        bounded.nothing()
+
+
+def _keep_last(reading: Reading, bounded: Bounded, last: int) -> None:
+    """Raise the lower bound to the oldest of the newest `last` events that match."""
+    if last == 0:
+        bounded.nothing()
+        return
+    found, oldest, there = 0, None, 0
+    parameters = {**bounded.parameters, "most": NO_LIMIT}
+    for window in Windows(reading, bounded, NO_LIMIT, reverse=True):
+        with window as (table, bounds):
+            newest = bounded.sql(f"{bounded.key} as key", reverse=True, table=table)
+            asked = {**parameters, **bounds, "most": last - found}
+            least, count = reading.connection.execute(f"select min(key), count(*) from ({newest})", asked).get
+            if count:
+                oldest, there = least, _count(reading, bounded, table, {**parameters, **bounds, "low": least})
+            found += count
+        if found >= last:
+            break
+    if oldest is None:
+        return
+    bounded.low = oldest
+    if bounded.woven is not None and bounded.woven.parts > 1 and found == last:  # it may begin within a split event
+        if bounded.reverse:
+            bounded.limit = min(bounded.limit, last)
+        else:
+            bounded.skip = there - count
+
+
+def _count(reading: Reading, bounded: Bounded, table: str, parameters: dict[str, object]) -> int:
+    """How many events match, where a split one may count more than once."""
+    if bounded.woven is None or bounded.woven.parts == 1:
+        return 0
+    whole = bounded.sql("1", reverse=False, table=table)
+    found: int = reading.connection.execute(f"select count(*) from ({whole})", parameters).get
+    return found
+
+
+def rows(reading: Reading, bounded: Bounded, columns: str) -> Iterator[Row]:
+    """The columns of each event, in order."""
+    connection, step = reading.connection, _step(reading.connection, bounded)
+    left = bounded.limit
+    for window in Windows(reading, bounded):
+        if left <= 0:
+            return
+        block: list[Row] = []
+        with window as (table, bounds), bounded.patience:
+            sql = bounded.sql(columns, reverse=bounded.reverse, table=table)
+            cursor = connection.execute(sql, {**bounded.parameters, **bounds, "most": left})
+            block = list(islice(cursor, step)) if step else cursor.fetchall()
+        while block:
+            left -= len(block)
+            yield from block
+            with bounded.patience:
+                block = list(islice(cursor, step))
+
+
+def chunks(reading: Reading, bounded: Bounded, form: Form) -> Iterator[bytes]:
+    """The line of each event, in order, joined to chunks."""
+    connection, woven = reading.connection, bounded.woven
+    quoting, erased = connection.execute("select quoting, exists(select 1 from erased) from head").get
+    quoting = bool(quoting or (woven and woven.quoting))
+    line = _line(form, quoting=quoting, parts=bool(woven and woven.split), erased=bool(erased))
+    step, left = _step(connection, bounded), bounded.limit
+    for window in Windows(reading, bounded):
+        if left <= 0:
+            return
+        chunk = b""
+        with window as (table, bounds), bounded.patience:
+            if table == ARCHIVED and bounded.plain and form == "line" and reading.archive is not None:
+                own = not bounded.conditions
+                chunk = reading.archive.lines(**bounds, own=own, limit=left, reverse=bounded.reverse)
+                cursor = iter(())
+            else:
+                sql = bounded.sql(line, reverse=bounded.reverse, table=table)
+                cursor = connection.execute(sql, {**bounded.parameters, **bounds, "most": left})
+                chunk = b"".join(chain.from_iterable(islice(cursor, step))) if step else _at_once(cursor)
+        while chunk:
+            yield chunk
+            if left < NO_LIMIT:
+                left -= chunk.count(b"\n")
+            with bounded.patience:
+                chunk = b"".join(chain.from_iterable(islice(cursor, step)))
+
+
+def sealed_lines(connection: apsw.Connection, low: int, high: int) -> tuple[int, bytes, bytes, bytes]:
+    """See `esctl.store.base.Store`. In one row: for each row apsw gives up the interpreter, and another thread that
+    has it keeps it for a while.
+    """
+    quoting, erased = connection.execute("select quoting, exists(select 1 from erased) from head").get
+    line = _line("line", quoting=bool(quoting), erased=bool(erased))
+    inner = f"{source('not indexed', None)} where e.position between ? and ?"
+    proof = "hex(ifnull(salt, zeroblob(16))) || hex(hash)"
+    found: Any = connection.execute(
+        f"select count(*), group_concat(line, '' order by position), group_concat(proof, '' order by position) from"
+        f" (select position, cast({line} as text) as line, {proof} as proof from ({inner}) lines)",
+        (low, high),
+    ).get
+    count, lines, proofs = found
+    each = bytes.fromhex(proofs or "")
+    salts = b"".join(each[at : at + 16] for at in range(0, len(each), 48))
+    return count, (lines or "").encode(), salts, b"".join(each[at + 16 : at + 48] for at in range(0, len(each), 48))
+
+
+def failing(reading: Reading, bounded: Bounded) -> int | None:
+    """The position of the first event of a query that cannot be read; None where each can by itself."""
+    columns = "position, stream, version, type, schema, data, part"
+
+    def read(table: str, bounds: dict[str, int]) -> None:
+        statement = bounded.sql(columns, reverse=False, table=table)
+        with bounded.patience:
+            reading.connection.execute(statement, {**bounded.parameters, **bounds, "most": NO_LIMIT}).fetchall()
+
+    for window in Windows(reading, bounded):
+        with window as (table, bounds):
+            try:
+                read(table, bounds)
+            except (apsw.Error, EsctlError):
+                for key in range(bounds["low"], bounds["high"] + 1):
+                    alone = {"low": key, "high": key}
+                    try:
+                        read(table, alone)
+                    except (apsw.Error, EsctlError):
+                        return _position(reading, bounded, table, key)
+    return None
+
+
+def _position(reading: Reading, bounded: Bounded, table: str, key: int) -> int | None:
+    """The position of the event that has a key."""
+    raw = Bounded(bounded.key, key, key, Query())
+    raw.conditions = bounded.conditions[: 1 if bounded.key == "version" else 0]
+    asked = {**bounded.parameters, "low": key, "high": key, "most": 1}
+    found: int | None = reading.connection.execute(raw.sql("position", reverse=False, table=table), asked).get
+    return found
+
+
+def _step(connection: apsw.Connection, bounded: Bounded) -> int:
+    """How many rows to take at a time; 0: all of a window, since none of the log's events is large."""
+    largest = connection.execute("select largest from head").get * (bounded.woven.parts if bounded.woven else 1)
+    return 0 if largest * WINDOW <= SAFE_BYTES else max(1, min(64, STEP_BYTES // largest))
+
+
+def _at_once(cursor: apsw.Cursor) -> bytes:
+    lines = cursor.get  # a list of the only column; but of one row the value, and of none nothing
+    return lines if isinstance(lines, bytes) else b"".join(lines or ())

@@ -1,0 +1,178 @@
+"""Reading in windows: each within one snapshot of the file, from the hot table or from the archive, whichever holds it.
+
+Events may move from one to the other at any moment, by another process's hand. So a reader asks, in the same snapshot
+as it reads a window, how often the archive has changed; and looks anew where things are when that number is another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import TracebackType
+
+import apsw
+
+from esctl.errors import SegmentError
+from esctl.store.format import ARCHIVED, HOT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    from esctl.store.archive import Archive
+    from esctl.store.reads import Bounded
+
+    T = TypeVar("T")
+
+WINDOW = 1000  # a statement reads so many positions (or versions) and then lets go of its read transaction
+_GENERATION = "select archived from head union all select 0"
+# Rows that a segment holds already stay in the hot table until the end of the run that made it. Reads by position or
+# version never look for them there; all else that counts rows leaves them out.
+NOT_ARCHIVED = """ifnull((select last from main.segments where first <= h.position order by first desc limit 1), 0)
+< h.position"""
+_REMAINING = f"(select * from main.events as h where {NOT_ARCHIVED})"
+_LEFT = "select exists(select 1 from segments g join events e on e.position between g.first and g.last)"
+
+
+class Reading:
+    """A connection, and what it knows of the archive (None: there never was one)."""
+
+    def __init__(self, connection: apsw.Connection, path: str) -> None:
+        self.connection, self.path = connection, path
+        self.archive: Archive | None = None
+        self.hot = HOT  # the table, or what is left of it without rows that are archived already
+
+    def held(self) -> Held:
+        """A block that sees one state of the file, whoever writes meanwhile; in it, whether there is an archive."""
+        return Held(self)
+
+    def steady(self, ask: Callable[[bool], T]) -> T:
+        """What a question gives of one state of the file; it is told whether there is an archive.
+
+        It is asked again where a segment that it needs was moved between our look and our reach.
+        """
+        while True:
+            held = self.held()
+            try:
+                with held as archived:
+                    return ask(archived)
+            except SegmentError:
+                if not self.moved_since(held.generation):
+                    raise
+
+    def moved_since(self, generation: int) -> bool:
+        """Whether the archive is another than it was."""
+        with self.held():
+            return self.archive is not None and self.archive.generation != generation
+
+    def known(self, generation: int) -> bool:
+        """Learn how often the archive has changed; whether there is one."""
+        if generation and self.archive is None:
+            from esctl.store.archive import Archive  # noqa: PLC0415 - only an archive needs it
+
+            self.archive = Archive(self.connection, self.path)
+        if self.archive is not None and self.archive.generation != generation:
+            self.archive.as_of(generation)
+            self.hot = _REMAINING if self.connection.execute(_LEFT).get else HOT
+        return generation > 0
+
+    def everywhere(self, sql: str) -> str:
+        """A SELECT from `{events}`, asked of the hot table and, where there is one, of the archive."""
+        hot = sql.format(events=self.hot)
+        archived = self.archive is not None and self.archive.generation > 0
+        return f"{hot} union all {sql.format(events=ARCHIVED)}" if archived else hot
+
+
+class Held:
+    """See `Reading.held`. A statement that is not at its end keeps what it began to read."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
+        self.generation = 0
+        self._cursor: apsw.Cursor | None = None
+
+    def __enter__(self) -> bool:
+        self._cursor = self.reading.connection.execute(_GENERATION)
+        self.generation = next(self._cursor)[0]
+        return self.reading.known(self.generation)
+
+    def __exit__(self, *_: object) -> None:
+        if self._cursor is not None:
+            self._cursor.close()
+            self._cursor = None
+
+
+class Windows:
+    """A query's keys cut into windows, in reading order. Each time around, use it in a `with` block: which gives the
+    table to read and the parameters `low` and `high`, and holds the snapshot until the block ends.
+    """
+
+    def __init__(self, reading: Reading, bounded: Bounded, size: int = WINDOW, *, reverse: bool | None = None) -> None:
+        self._held = reading.held()
+        self._reading, self._bounded, self._size = reading, bounded, size
+        self._reverse = bounded.reverse if reverse is None else reverse
+        self._low, self._high = bounded.low, bounded.high
+        self.low = self.high = 0
+
+    def __iter__(self) -> Iterator[Windows]:
+        while self._low <= self._high:
+            yield self
+
+    def __enter__(self) -> tuple[str, dict[str, int]]:
+        archived = self._held.__enter__()
+        try:
+            table = self._next() if archived else self._cut(HOT, self._low, self._high)
+        except BaseException:
+            self._held.__exit__(None, None, None)
+            raise
+        return table, {"low": self.low, "high": self.high}
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        self._held.__exit__(None, None, None)
+        if error is None:
+            if self._reverse:
+                self._high = self.low - 1
+            else:
+                self._low = self.high + 1
+            return False
+        if isinstance(error, SegmentError):  # somebody may have moved it between our look and our reach: then once more
+            return self._reading.moved_since(self._held.generation)
+        return False
+
+    def _next(self) -> str:
+        """Take the next window from the table that holds its first key (in reverse: its last)."""
+        low, high = self._low, self._high
+        ranges = self._bounded.ranges(self._reading, self._held.generation)
+        at = high if self._reverse else low
+        for first, last in reversed(ranges) if self._reverse else ranges:
+            if first <= at <= last:
+                if self._bounded.hot_only:
+                    return self._pass(first, last)
+                return self._cut(ARCHIVED, max(low, first), min(high, last))
+            if not self._reverse and first > at:
+                return self._cut(HOT, low, min(high, first - 1))
+            if self._reverse and last < at:
+                return self._cut(HOT, max(low, last + 1), high)
+        return self._cut(HOT, low, high)
+
+    def _pass(self, first: int, last: int) -> str:
+        """Leave an archived range out."""
+        if self._reverse:
+            self._high = first - 1
+        else:
+            self._low = last + 1
+        if self._low > self._high:
+            self.low, self.high = self._low, self._high
+            return HOT
+        return self._next()
+
+    def _cut(self, table: str, low: int, high: int) -> str:
+        """The window within these bounds; of an archived one by position, a frame of it."""
+        size, archive = self._size, self._reading.archive
+        if table == ARCHIVED and self._bounded.key == "position" and archive is not None:
+            first, last = archive.frame_of(high if self._reverse else low)
+            low, high = max(low, first), min(high, last)
+        if self._reverse:
+            self.low, self.high = max(low, high - size + 1), high
+        else:
+            self.low, self.high = low, min(high, low + size - 1)
+        return table

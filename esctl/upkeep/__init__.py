@@ -1,0 +1,1 @@
+"""A log checked, copied, and rid of what has to go."""

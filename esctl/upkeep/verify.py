@@ -1,0 +1,203 @@
+"""Every check of a log, as one report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from esctl.errors import EsctlError, RefusedError, UsageError, VerificationError
+from esctl.events import chain
+from esctl.events.event import Event, Head, SealedEvent, check_name, check_schema, whole_number
+from esctl.events.query import Query
+from esctl.events.times import canonical
+from esctl.log import EventLog
+from esctl.projections import status
+from esctl.states.snapshots import digest
+from esctl.store.base import Finding, Snapshot
+
+ERASED = "PayloadErased"  # the log's own events that say whose payloads were erased
+MAX_FINDINGS = 1000  # a log that is wrong in more places is told so, and is not listed whole
+
+
+class Report(NamedTuple):
+    """What a verification found; `head` is `<position>:<hash>`."""
+
+    ok: bool
+    mode: str
+    events: int
+    erased: int
+    head: str
+    findings: list[dict[str, object]]
+
+    def record(self) -> dict[str, object]:
+        """The report as a record."""
+        return self._asdict()
+
+
+Watch = Callable[[Iterator[SealedEvent], int], Iterator[SealedEvent]]
+"""Passes events through while somebody watches how far it is: a source, and how many it will give."""
+
+
+def verify(
+    log: EventLog, *, full: bool, expect_head: str | None = None, watch: Watch = lambda events, _: events
+) -> Report:
+    """Check the store, and with `full` every event: its hash, its names, its times; and that a head known from
+    elsewhere (`<position>:<hash>`) is still in the log.
+    """
+    if full:
+        chain.for_many()
+    try:
+        head, erased = log.head(), sum(1 for _ in log.store.erasures())
+        found = list(islice(_findings(log, head, watch, full=full, expect_head=expect_head), MAX_FINDINGS))
+    except VerificationError as error:
+        error.fix = ""  # which may be to verify
+        raise
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:  # damaged rows hold anything
+        raise VerificationError(f"{log.path} is damaged", why=f"{error}; restore a backup") from error
+    return Report(
+        ok=not found,
+        mode="full" if full else "quick",
+        events=head[0],
+        erased=erased,
+        head=f"{head[0]}:{head[1].hex()}",
+        findings=[{"check": check, "position": position, "problem": problem} for check, position, problem in found],
+    )
+
+
+def _findings(log: EventLog, head: Head, watch: Watch, *, full: bool, expect_head: str | None) -> Iterator[Finding]:
+    if expect_head is not None:
+        yield from _expected(log, expect_head)
+    if head[0] == 0 and head[1] != chain.genesis(log.log_id):
+        yield ("head", None, "the log is empty, and its hash is not the genesis hash of its id")
+    yield from log.check(full=full)
+    if log.store.archive() is not None:
+        from esctl.archive import moving  # noqa: PLC0415 - zstandard, for logs that need it
+
+        yield from moving.findings(log, full=full)
+    yield from _erasures(log)
+    for problem in status.problems(log):
+        yield ("projection", None, problem)
+    if full:
+        yield from _events(log, head, watch)
+        yield from _snapshots(log)
+
+
+def _snapshots(log: EventLog) -> Iterator[Finding]:
+    """Whether saved states are as they were saved; `esctl snapshot verify` asks whether they are right."""
+    for row in log.store.snapshots():
+        snapshot = Snapshot(*row)
+        if digest(snapshot) != snapshot.hash:
+            yield ("snapshot", None, f"the snapshot of {snapshot.stream} at version {snapshot.version} is damaged")
+
+
+def _erasures(log: EventLog) -> Iterator[Finding]:
+    """Whether every erased payload is one that an event of the log's own names, and the reverse."""
+    said = {event[0]: _ranges(event) for event in log.system_events(ERASED)}
+    left = {number: sum(high - low + 1 for low, high in ranges) for number, ranges in said.items()}
+    for position, _, number in log.store.erasures():
+        if not any(low <= position <= high for low, high in said.get(number, ())):
+            yield ("erased", position, f"the payload is gone, and no event at position {number} says so")
+        else:
+            left[number] -= 1
+    for number, count in left.items():
+        if count:
+            yield ("erased", number, f"{count} of the payloads that this event says were erased are not noted so")
+
+
+def _ranges(event: Event) -> list[tuple[int, int]]:
+    try:
+        import msgspec  # noqa: PLC0415 - a log without erasures does without
+
+        return [(int(low), int(high)) for low, high in msgspec.json.decode(event[8])["positions"]]
+    except (ValueError, TypeError, KeyError):
+        return []
+
+
+def _expected(log: EventLog, expect_head: str) -> Iterator[Finding]:
+    """Whether the event at a position known from elsewhere still has the hash it had."""
+    position, _, hash_ = expect_head.partition(":")
+    number = whole_number(position)
+    if number is None or len(hash_) != 64 or not set(hash_) <= set("0123456789abcdef"):
+        raise UsageError(f"{expect_head!r} is not a head", why="a head is POSITION:HASH", fix="esctl head")
+    if number == 0:
+        there = [chain.genesis(log.log_id)]
+    else:
+        there = [sealed[2] for sealed in log.read(Query(since=number, until=number, system=True, raw_schema=True))]
+    if not there:
+        yield ("expect-head", number, f"the log ends at position {log.head()[0]}")
+    elif there[0].hex() != hash_:
+        yield ("expect-head", number, f"the hash is {there[0].hex()}, expected {hash_}")
+
+
+def _events(log: EventLog, head: Head, watch: Watch) -> Iterator[Finding]:
+    """Walk the chain from its genesis to the head.
+
+    After an event whose hash does not follow, the walk goes on from the hash that is stored, so that one altered
+    event is one finding and not all that come after it.
+    """
+    previous, expected, before = chain.genesis(log.log_id), 1, ""
+    gone = {position: digest for position, digest, _ in log.store.erasures()}
+    try:
+        for event, salt, stored in watch(log.read(Query(until=head[0], system=True, raw_schema=True)), head[0]):
+            if event[0] != expected:
+                yield ("contiguity", event[0], f"position {expected} is missing")
+            expected = event[0] + 1
+            yield from _linked(event, salt, previous, stored, gone.get(event[0]))
+            if event[7] < before:
+                yield ("recorded", event[0], "it was recorded before the event that stands before it")
+            before = event[7]
+            yield from _formed(event)
+            previous = stored
+    except UnicodeDecodeError as error:
+        yield ("text", _undecodable(log, expected, head[0]), f"a text of the event is not UTF-8: {error.reason}")
+        return
+    except EsctlError as error:
+        if "segment" not in error.details:  # else it is known to be damaged
+            raise
+        return
+    if expected <= head[0]:
+        yield ("contiguity", expected, f"the log ends at position {expected - 1}, its head says {head[0]}")
+
+
+def _undecodable(log: EventLog, since: int, until: int) -> int | None:
+    """The first position from `since` on whose event cannot be read as text."""
+    for position in range(since, until + 1):
+        try:
+            list(log.read(Query(since=position, until=position, system=True, raw_schema=True)))
+        except UnicodeDecodeError:
+            return position
+    return None
+
+
+def _linked(
+    event: Event, salt: bytes | None, previous: bytes, stored: bytes, erased: bytes | None
+) -> Iterator[Finding]:
+    """Whether an event's hash follows from the one before it; `erased`: the digest that stands for a payload."""
+    position, stream, version, event_id, type_, schema, time, recorded, data, meta = event
+    if data is None or meta is None or salt is None:
+        if erased is None:
+            return  # said already
+        digest = erased
+    else:
+        if len(salt) != chain.SALT_BYTES:  # of any other length, the border between salt and data could have moved
+            yield ("chain", position, f"the salt has {len(salt)} bytes")
+        digest = chain.payload_digest(salt, data.encode(), meta.encode())
+    header = chain.header(position, stream, version, event_id, type_, schema, time, recorded)
+    computed = chain.event_hash(previous, digest, header)
+    if computed != stored:
+        yield ("chain", event[0], f"the hash of the event is {computed.hex()}, stored is {stored.hex()}")
+
+
+def _formed(event: Event) -> Iterator[Finding]:
+    """Whether names, schema and times are of the log's form."""
+    position, stream, _, event_id, type_, schema, time, recorded, _, _ = event
+    try:
+        for kind, name in (("stream", stream), ("type", type_), ("id", event_id)):
+            check_name(kind, name)
+        check_schema(schema)
+        for moment in (time, recorded):
+            if canonical(moment) != moment:
+                yield ("time", position, f"the time {moment} is not in the log's form")
+    except RefusedError as error:
+        yield ("names", position, error.what)

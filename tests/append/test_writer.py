@@ -1,0 +1,83 @@
+"""A writer appends as the log's model wants it, now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from esctl.append.writer import Writer
+from esctl.errors import RefusedError
+from esctl.events.event import NewEvent
+from esctl.events.query import Query
+from esctl.evolution.plan import Draft, apply, drafted
+from esctl.log import EventLog
+from esctl.model.definitions import checked, record
+
+NEWER = """
+[event.Placed]
+schema = 2
+[[event.Placed.upcast]]
+from = 1
+default = { total = 0 }
+"""
+RULED = """
+[aggregate.order]
+streams = "order-*"
+initial = { paid = false }
+accept.Paid = "state ->> 'paid' = 0"
+on.Paid = [{ set = { paid = true } }]
+"""
+PAID: NewEvent = ("order-1", "Paid", "p", None, 0, "{}", "{}", None)
+AGAIN: NewEvent = ("order-1", "Paid", "q", None, 0, "{}", "{}", None)
+
+
+@pytest.fixture
+def log(log_path: Path) -> Iterator[EventLog]:
+    with EventLog(log_path, write=True) as opened:
+        yield opened
+
+
+def hold(log: EventLog, text: str) -> None:
+    """Have a model hold."""
+    model, problems = checked(text, {})
+    assert problems == []
+    apply(log, Draft(text, {}, model), log.definitions.position)
+
+
+def test_what_no_schema_is_given_for_is_stamped_with_the_models_newest(log: EventLog) -> None:
+    hold(log, NEWER)
+    with log.transaction():
+        Writer(log).append([("s", "Placed", "a", None, 0, "{}", "{}", None)])
+    assert [event[5] for event, _, _ in log.read(Query(raw_schema=True))] == [2]
+
+
+def test_a_model_that_was_rolled_back_stamps_nothing(log: EventLog) -> None:
+    writer = Writer(log)
+    model, _ = checked(NEWER, {})
+    with log.transaction(keep=False):
+        log.apply(record(drafted(log, Draft(NEWER, {}, model))), "{}")
+        writer.append([("s", "Placed", "a", None, 0, "{}", "{}", None)])
+    with log.transaction():
+        writer.append([("s", "Placed", "a", None, 0, "{}", "{}", None)])
+    assert [event[5] for event, _, _ in log.read(Query(raw_schema=True))] == [1]
+
+
+def test_states_that_were_rolled_back_judge_nothing(log: EventLog) -> None:
+    hold(log, RULED)
+    writer = Writer(log)
+    with log.transaction(keep=False):
+        writer.append([PAID])
+    with log.transaction():
+        writer.append([AGAIN])
+    with pytest.raises(RefusedError), log.transaction():
+        writer.append([PAID])
+
+
+def test_rules_may_be_left_unasked(log: EventLog) -> None:
+    hold(log, RULED)
+    writer = Writer(log, rules=False)
+    with log.transaction():
+        writer.append([PAID, AGAIN])
+    assert log.store.stream_version("order-1") == 2

@@ -1,0 +1,54 @@
+"""What a query refuses, and what it means if nothing is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from esctl.errors import UsageError
+from esctl.events.query import MAX_POSITION, Query
+
+
+@pytest.mark.parametrize(
+    "bounds", [{"since_version": 1}, {"until_version": 7}, {"since_version": 0, "until_version": 0}]
+)
+@pytest.mark.parametrize("filters", [{}, {"category": "order"}, {"types": ("T",)}])
+def test_a_version_is_refused_where_no_stream_is_named(bounds: dict[str, Any], filters: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="a point in one stream"):
+        Query(**bounds, **filters)
+
+
+def test_a_stream_and_a_category_are_refused_together() -> None:
+    with pytest.raises(UsageError, match="exclude each other"):
+        Query(stream="order-1", category="order")
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"stream": "order-1", "since_version": 2, "until_version": 3},
+        {"stream": "order-1", "until_version": 0},
+        {"stream": "order-1", "since": 5, "until": 9},
+        {"category": "order", "types": ("A", "B")},
+        {"stream": "", "since_version": 1},
+        {"limit": 0, "last": 0, "reverse": True, "system": True},
+        {"as_of": "2026-01-31T09:30:00.000000Z", "since_time": "a", "until_time": "b"},
+    ],
+)
+def test_a_query_keeps_what_it_is_given(filters: dict[str, Any]) -> None:
+    query = Query(**filters)
+    assert {name: getattr(query, name) for name in filters} == filters
+
+
+def test_a_query_of_nothing_asks_for_the_whole_log() -> None:
+    query = Query()
+    said = {name: getattr(query, name) for name in Query.__slots__}
+    whole = {"since": 1, "until": MAX_POSITION, "types": (), "upcasting": {}}
+    plain = dict.fromkeys(("reverse", "system", "raw_schema", "hot_only"), False)
+    assert said == {**dict.fromkeys(said), **whole, **plain}
+
+
+def test_a_query_knows_no_other_filter() -> None:
+    with pytest.raises(AttributeError):
+        Query().offset = 1  # type: ignore[attr-defined]

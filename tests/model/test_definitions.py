@@ -1,0 +1,217 @@
+"""The model that a log holds: applied as an event of its own, the newest of which counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from esctl.errors import ConflictError, NotFoundError, RefusedError, VerificationError
+from esctl.events.event import MODEL_APPLIED, SYSTEM_STREAM, new_ids
+from esctl.events.query import Query
+from esctl.evolution.plan import Draft, apply, sound
+from esctl.log import EventLog
+from esctl.model import definitions
+from esctl.model.definitions import checked, shared
+from tests.conftest import writer_of
+
+COUNT = '[aggregate.c]\nstreams = "c-*"\non."*".add = { n = 1 }\n'
+UPCAST = "[event.T]\nschema = 3\n[[event.T.upcast]]\nfrom = 2\nset = { a = 1 }\n"
+
+
+@pytest.fixture
+def log(log_path: Path) -> Iterator[EventLog]:
+    with EventLog(log_path, write=True) as log:
+        yield log
+
+
+def draft(text: str) -> Draft:
+    model, problems = checked(text, {})
+    assert problems == []
+    return Draft(text, {}, model)
+
+
+def hold(log: EventLog, text: str) -> None:
+    """Apply a model."""
+    apply(log, draft(text), log.definitions.position)
+
+
+def append(log: EventLog, type_: str, schema: int = 0) -> int:
+    """Append an event; the schema version that is stored."""
+    with log.transaction():
+        position = writer_of(log).append([("c-1", type_, next(new_ids()), None, schema, "{}", "{}", None)])[0][0]
+    return next(log.read(Query(since=position, raw_schema=True)))[0][5]
+
+
+# A log with and without
+
+
+def test_a_log_without_a_model_says_nothing_of_its_events(log: EventLog) -> None:
+    held = log.definitions
+    assert (held.position, held.applied, held.upcasting, held.newest, held.schemas) == (0, None, {}, {}, {})
+    assert held.of_stream("c-1") is None
+
+
+def test_an_applied_model_is_an_event_of_the_log_with_its_actor(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USER", "alice")
+    hold(log, COUNT)
+    event, _, _ = next(log.read(Query(stream=SYSTEM_STREAM, system=True)))
+    assert (event[1], event[4], json.loads(event[9])) == (SYSTEM_STREAM, MODEL_APPLIED, {"actor": "alice"})
+    applied = log.definitions.applied
+    assert applied is not None
+    assert (applied.number, applied.position, applied.actor, applied.text) == (1, 1, "alice", COUNT)
+
+
+def test_the_newest_model_holds_and_every_earlier_one_is_kept(log: EventLog) -> None:
+    for text in (COUNT, UPCAST, COUNT):
+        hold(log, text)
+    assert [(one.number, one.text) for one in log.models()] == [
+        (1, COUNT),
+        (2, UPCAST),
+        (3, COUNT),
+    ]
+    assert list(log.definitions.model.aggregates) == ["c"]
+
+
+def test_the_model_that_holds_already_is_not_applied_again(log: EventLog) -> None:
+    hold(log, COUNT)
+    assert apply(log, draft(COUNT), log.definitions.position) is None
+    assert log.head()[0] == 1
+
+
+def test_a_model_planned_against_another_is_a_conflict(log: EventLog) -> None:
+    hold(log, COUNT)
+    with pytest.raises(ConflictError, match="another model"):
+        apply(log, draft(UPCAST), 0)
+
+
+def test_a_log_that_is_open_takes_up_the_model_that_another_applies(log: EventLog, log_path: Path) -> None:
+    assert log.definitions.position == 0
+    with EventLog(log_path, write=True) as other:
+        hold(other, COUNT)
+    assert list(log.definitions.model.aggregates) == ["c"]
+    with EventLog(log_path, write=True) as other:
+        hold(other, UPCAST)
+    assert list(log.definitions.model.aggregates) == []
+
+
+def test_a_model_that_was_rolled_back_holds_nowhere(log: EventLog) -> None:
+    applied = definitions.Applied(1, "", 0, "", None, COUNT, {}, {})
+    with log.transaction(keep=False):
+        log.apply(definitions.record(applied), "{}")
+        assert log.definitions.applied is not None
+    assert log.definitions.applied is None
+
+
+def test_a_model_at_the_place_of_one_that_was_rolled_back_is_read_anew(log: EventLog, log_path: Path) -> None:
+    applied = definitions.Applied(1, "", 0, "", None, COUNT, {}, {})
+    with log.transaction(keep=False):
+        log.apply(definitions.record(applied), "{}")
+        assert log.definitions.model.aggregates
+    with EventLog(log_path, write=True) as other:
+        hold(other, UPCAST)
+    assert (list(log.definitions.model.events), list(log.definitions.model.aggregates)) == (["T"], [])
+    assert append(log, "T") == 3
+
+
+def test_what_is_kept_is_what_is_read(log: EventLog) -> None:
+    applied = definitions.Applied(
+        7, "f", 1, "", None, COUNT, {"a.json": '{"x": [1, 1.5]}'}, {"T": {1: "true", 2: '{"type": "object"}'}}
+    )
+    with log.transaction():
+        log.apply(definitions.record(applied), '{"actor":"bob"}')
+    found = log.definitions.applied
+    assert found is not None
+    assert found._replace(time="") == applied._replace(actor="bob")
+
+
+@pytest.mark.parametrize("record", ["{}", "[]", '{"number":1}', "null", '{"json_schemas":[]}'])
+def test_an_event_that_holds_no_model_is_named(log: EventLog, record: str) -> None:
+    with log.transaction():
+        log.apply(record, "{}")
+    with pytest.raises(VerificationError, match="position 1"):
+        _ = log.definitions
+
+
+def test_a_model_that_this_esctl_does_not_take_is_named(log: EventLog) -> None:
+    applied = definitions.Applied(1, "", 0, "", None, "[later]\n", {}, {})
+    with log.transaction():
+        log.apply(definitions.record(applied), "{}")
+    with pytest.raises(VerificationError, match="model"):
+        _ = log.definitions
+
+
+# What is said of events and streams
+
+
+def test_a_stream_has_the_aggregate_whose_pattern_it_matches(log: EventLog) -> None:
+    hold(log, COUNT + '[aggregate.d]\nstreams = "[de]-?"\n')
+    found = {name: log.definitions.of_stream(name) for name in ("c-1", "d-1", "e-2", "d-11", "cc-1", "C-1")}
+    assert {name: one.name if one else None for name, one in found.items()} == {
+        "c-1": "c", "d-1": "d", "e-2": "d", "d-11": None, "cc-1": None, "C-1": None
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("other", ["c-*", "*", "c-1", "*-1", "[a-c]-?"])
+def test_two_aggregates_that_can_cover_one_stream_are_a_problem(other: str) -> None:
+    model, problems = checked(COUNT + f'[aggregate.d]\nstreams = "{other}"\n', {})
+    assert problems == []
+    assert ["one aggregate" in problem.hint for problem in shared(model)] == [True]
+
+
+def test_an_unknown_aggregate_is_told_with_those_there_are(log: EventLog) -> None:
+    hold(log, COUNT)
+    with pytest.raises(NotFoundError) as caught:
+        log.definitions.aggregate("d")
+    assert "c" in caught.value.why
+
+
+# Fingerprints
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        (UPCAST, True),
+        (UPCAST + COUNT, True),
+        ("# said\n" + UPCAST, True),
+        (UPCAST.replace("a = 1", "a = 2"), False),
+        (UPCAST + '[[event.U.upcast]]\nfrom = 1\ntype = "T"\nschema = 3\n', False),
+        (COUNT, False),
+    ],
+)
+def test_the_fingerprint_of_the_upcasts_changes_with_them_alone(log: EventLog, text: str, same: bool) -> None:
+    hold(log, UPCAST)
+    before = log.definitions.upcasts
+    apply(log, draft(text), log.definitions.position)
+    assert (log.definitions.upcasts == before) == same
+
+
+# What a model may not say
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["random()", "datetime('now')", "load_extension('x')", "readfile('/etc/passwd')", "(select 1 from streams)",
+     "(select data from events)", "writefile('x', 'y')", "1; drop table events", "1) or (1", "new.nothing", "?1", ""],
+)  # fmt: skip
+@pytest.mark.parametrize("place", ["on.T.when", "accept.T", "on.T.compute.a"])
+def test_expressions_that_may_do_more_than_compute_are_problems(place: str, expression: str) -> None:
+    _, problems = checked(f'[aggregate.a]\nstreams = "a-*"\n{place} = {json.dumps(expression)}\n', {})
+    assert len(problems) == 1
+    assert problems[0].place.startswith("aggregate.a")
+
+
+def test_the_state_stands_in_no_upcast() -> None:
+    _, problems = checked("[[event.T.upcast]]\nfrom = 1\ncompute = { a = \"state ->> 'x'\" }\n", {})
+    assert [problem.place for problem in problems] == ["event.T.upcast[1].compute.a"]
+
+
+def test_a_model_file_with_problems_is_refused_with_all_of_them(tmp_path: Path) -> None:
+    file = tmp_path / "model.toml"
+    file.write_text('[aggregate.a]\nstreams = "a-*"\nunknown = 1\naccept.T = "random()"\n')
+    with pytest.raises(RefusedError) as caught:
+        sound(file)
+    assert caught.value.details["problems"]

@@ -1,0 +1,449 @@
+"""What is printed, and that nothing printed acts on a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from esctl.errors import ConflictError, EsctlError, NotFoundError, RefusedError
+from esctl.events.event import FIELDS, SealedEvent
+from esctl.events.json import clean
+from esctl.output import render
+
+Esctl = Callable[..., "subprocess.CompletedProcess[str]"]
+
+BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+MARKS = {"\u061c", "\u200e", "\u200f"}  # of Unicode's Bidi_Control those that have no class of their own
+UNICODE = "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
+
+
+def acts(character: str) -> bool:
+    """Whether a terminal may act on a character, as the Unicode database tells."""
+    return (
+        unicodedata.category(character) in ("Cc", "Zl", "Zp")
+        or unicodedata.bidirectional(character) in BIDIRECTIONAL
+        or character in MARKS
+    )
+
+
+def printed(function: Callable[..., None], *arguments: Any, **options: Any) -> bytes:
+    """What a call prints on stdout."""
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
+    with redirect_stdout(out):
+        function(*arguments, **options)
+    out.flush()
+    raw = out.buffer
+    assert isinstance(raw, io.BytesIO)
+    return raw.getvalue()
+
+
+def told(function: Callable[..., None], *arguments: Any) -> str:
+    """What a call prints on stderr."""
+    err = io.StringIO()
+    with redirect_stderr(err):
+        function(*arguments)
+    return err.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "ESCTL_FORMAT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(render.Settings, "color", "auto")
+    monkeypatch.setattr(render.Settings, "utc", True)
+
+
+# What acts
+
+
+def test_no_character_of_unicode_acts_once_it_is_clean() -> None:
+    assert [hex(ord(c)) for c in set(clean(UNICODE)) if acts(c)] == []
+
+
+def test_every_character_that_does_not_act_stays() -> None:
+    harmless = "".join(c for c in UNICODE if not acts(c))
+    assert clean(harmless) == harmless
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\nb\rc\td", "a\\nb\\rc\\td"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("\0\x7f\x9b", "\\x00\\x7f\\x9b"),
+        ("\u202egpj.exe", "\\u202egpj.exe"),
+        ("\u2028\u2069\u200f\u061c", "\\u2028\\u2069\\u200f\\u061c"),
+        ("é 😀 \u200d [b]", "é 😀 \u200d [b]"),
+    ],
+)
+def test_what_acts_is_spelled_out(text: str, shown: str) -> None:
+    assert clean(text) == shown
+
+
+# Notes and errors
+
+
+@given(st.text())
+def test_a_note_acts_on_nothing_but_its_own_lines(text: str) -> None:
+    shown = told(render.say, text)
+    assert shown.count("\n") == text.count("\n") + 1
+    assert not any(acts(c) for c in shown if c != "\n")
+
+
+ERRORS = [
+    (EsctlError("what"), "error: what\n"),
+    (EsctlError("what", why="why"), "error: what\n  why\n"),
+    (EsctlError("what", fix="do this"), "error: what\nfix: do this\n"),
+    (RefusedError("what", why="why", fix="do this"), "error: what\n  why\nfix: do this\n"),
+    (RefusedError("what", line=3), "error: what, line 3\n"),
+    (RefusedError("what", byte=14, line=3, other=5), "error: what, line 3, byte 14\n"),
+    (RefusedError("a\nfix: rm -rf \x1b[2J", why="b\rc"), "error: a\\nfix: rm -rf \\x1b[2J\n  b\\rc\n"),
+]
+
+
+@pytest.mark.parametrize(("error", "text"), ERRORS)
+def test_an_error_is_told_as_what_why_and_fix(error: EsctlError, text: str) -> None:
+    assert told(render.report, error) == text
+
+
+@pytest.mark.parametrize("error", [error for error, _ in ERRORS])
+def test_an_error_is_told_as_one_json_object_on_one_line(error: EsctlError) -> None:
+    shown = told(render.report, error, "json")
+    assert shown.count("\n") == 1
+    assert json.loads(shown) == {
+        "error": error.kind,
+        "exit": error.exit_code,
+        "what": error.what,
+        "why": error.why,
+        "fix": error.fix,
+        **error.details,
+    }
+
+
+def test_the_details_of_an_error_may_be_lists() -> None:
+    shown = told(render.report, ConflictError("what", differs=["data", "meta"], actual=None), "json")
+    assert json.loads(shown)["differs"] == ["data", "meta"]
+
+
+@given(st.text(), st.text(), st.text(), st.dictionaries(st.sampled_from(["stream", "line"]), st.text() | st.integers()))
+def test_any_text_in_an_error_comes_through_as_json(what: str, why: str, fix: str, details: dict[str, object]) -> None:
+    error = NotFoundError(what, why=why, fix=fix)
+    error.details = details
+    shown = json.loads(told(render.report, error, "json"))
+    assert shown == {"error": "not-found", "exit": 3, "what": what, "why": why, "fix": fix, **details}
+
+
+@pytest.mark.parametrize("format_", ["text", "json"])
+def test_an_error_about_what_is_not_unicode_is_told(format_: str, esctl: Esctl) -> None:
+    done = esctl("head", "--error-format", format_, "--log", "nothing-\udcff.db")
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert "there is no log at nothing-" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (RefusedError("what", line=3, byte=4), "skipped: what, line 3, byte 4\n"),
+        (RefusedError("wh\x1bat", why="why", line=3), "skipped: wh\\x1bat, line 3 (why)\n"),
+    ],
+)
+def test_a_line_that_is_left_out_is_told_in_a_line(error: EsctlError, text: str) -> None:
+    assert told(render.skipped, error) == text
+
+
+# Records
+
+WORDS = st.text(st.sampled_from('"\\/\n\r\t\0\x1b\x7fa b\u2028é😀[]'), max_size=8) | st.text(max_size=8)
+RECORDS = st.dictionaries(
+    st.sampled_from(["log", "log_id", "first_position", "position", "id", "stream", "duplicate"]),
+    st.none() | st.booleans() | st.integers() | WORDS,
+    max_size=5,
+)
+
+
+def plainly(value: object) -> str:
+    """A value with its types and its order, which == alone would not tell apart."""
+    return json.dumps(value)
+
+
+@given(RECORDS)
+@example({"log": '"\\'})
+@example({"log": "\x7f\u2028"})
+def test_a_record_is_the_json_that_it_says(record: dict[str, object]) -> None:
+    shown = render._json(record)
+    assert plainly(json.loads(shown)) == plainly(record)
+    assert b"\n" not in shown
+
+
+@pytest.mark.parametrize("value", [1.5, ["a", {"b": None}], {"c": "d"}])
+def test_a_record_may_hold_more_than_plain_values(value: object) -> None:
+    assert json.loads(render._json({"a": 1, "b": value})) == {"a": 1, "b": value}
+
+
+TWO: list[dict[str, object]] = [
+    {"position": 1, "stream": 'o"1\x1b', "duplicate": False, "id": None},
+    {"position": 22, "stream": "é,\t", "duplicate": True, "id": "x"},
+]
+
+
+ONE_LINE = '{"position":1,"stream":"o\\"1\\u001b","duplicate":false,"id":null}'
+OTHER_LINE = '{"position":22,"stream":"é,\\t","duplicate":true,"id":"x"}'
+RENDERED = {
+    "ndjson": f"{ONE_LINE}\n{OTHER_LINE}\n",
+    "raw": f"{ONE_LINE}\n{OTHER_LINE}\n",
+    "json": f"[\n{ONE_LINE},\n{OTHER_LINE}\n]\n",
+    "table": """position 1 · stream o"1\\x1b · duplicate no · id -
+position 22 · stream é,\\t · duplicate yes · id x
+""",
+    "csv": 'position,stream,duplicate,id\n1,"o""1\x1b",false,\n22,"é,\t",true,x\n',
+    "tsv": 'position\tstream\tduplicate\tid\n1\t"o""1\x1b"\tfalse\t\n22\t"é,\t"\ttrue\tx\n',
+}
+
+
+@pytest.mark.parametrize(("format_", "expected"), RENDERED.items())
+def test_records_are_printed_in_every_format(format_: str, expected: str) -> None:
+    assert printed(render.records, iter(TWO), format_).decode() == expected
+
+
+@pytest.mark.parametrize(
+    ("format_", "expected"),
+    [("ndjson", b""), ("raw", b""), ("table", b""), ("csv", b""), ("tsv", b""), ("json", b"[]\n")],
+)
+def test_no_records_are_printed_as_nothing(format_: str, expected: bytes) -> None:
+    assert printed(render.records, [], format_) == expected
+
+
+@given(st.lists(RECORDS, max_size=4))
+def test_records_as_json_are_one_array(records: list[dict[str, object]]) -> None:
+    assert json.loads(printed(render.records, records, "json")) == records
+
+
+@pytest.mark.parametrize("format_", ["ndjson", "table"])
+def test_a_record_is_with_the_reader_before_the_next_is_made(format_: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    arrived = []
+
+    def made() -> Iterator[dict[str, object]]:
+        for n in range(3):
+            yield {"position": n}
+            arrived.append(os.read(reading, 1000))
+
+    with os.fdopen(writing, "w") as out, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", out)
+        render.records(made(), format_)
+    os.close(reading)
+    assert [str(n).encode() in chunk for n, chunk in enumerate(arrived)] == [True, True, True]
+
+
+def test_a_receipt_names_what_became_of_an_event() -> None:
+    made = render.receipt((7, "order-1", 2, "e", True))
+    assert list(made.items()) == [
+        ("position", 7), ("stream", "order-1"), ("version", 2), ("id", "e"), ("duplicate", True)
+    ]  # fmt: skip
+
+
+def test_a_head_is_its_position_and_its_hash() -> None:
+    assert printed(render.head, (12, bytes(31) + b"\xab", "then")) == b"12:" + b"00" * 31 + b"ab\n"
+
+
+REPORT: dict[str, object] = {
+    "ok": False,
+    "mode": "full",
+    "events": 3,
+    "head": "3:ab",
+    "findings": [
+        {"check": "chain", "position": 2, "problem": "the hash \x1b"},
+        {"check": "sqlite", "position": None, "problem": "torn"},
+    ],
+}
+
+
+@pytest.mark.parametrize("format_", ["ndjson", "raw"])
+def test_a_verification_is_one_record(format_: str) -> None:
+    assert json.loads(printed(render.verification, REPORT, format_)) == REPORT
+
+
+def test_a_verification_on_a_terminal_is_a_line_and_a_table_of_findings() -> None:
+    first, header, *rows = printed(render.verification, REPORT, "table").decode().splitlines()
+    assert first == "ok no · mode full · events 3 · head 3:ab"
+    assert header.split() == ["check", "position", "problem"]
+    assert [row.split()[0] for row in rows] == ["chain", "sqlite"]
+    assert "the hash \\x1b" in rows[0]
+
+
+def test_a_verification_that_found_nothing_has_no_table() -> None:
+    shown = printed(render.verification, {"ok": True, "findings": []}, "table")
+    assert shown == b"ok yes\n"
+
+
+# Events
+
+
+def sealed(*names: str, data: str = "{}") -> list[SealedEvent]:
+    moment = "2026-01-31T09:30:00.123456Z"
+    return [
+        ((n, name, 1, f"e{n}", name, 1, moment, moment, data, "{}"), bytes([n]) * 16, bytes([n]) * 32)
+        for n, name in enumerate(names, 1)
+    ]
+
+
+@given(st.lists(st.lists(WORDS.map(json.dumps), min_size=1, max_size=4), max_size=4))
+def test_lines_as_json_are_one_array(chunks: list[list[str]]) -> None:
+    joined = ["".join(f"{line}\n" for line in chunk).encode() for chunk in chunks]
+    shown = printed(render.lines, joined, "json")
+    assert json.loads(shown) == [json.loads(line) for chunk in chunks for line in chunk]
+    assert shown.endswith(b"]\n")
+
+
+@pytest.mark.parametrize("format_", ["ndjson", "raw"])
+def test_lines_are_printed_as_they_are(format_: str) -> None:
+    assert printed(render.lines, [b'{"a": 1}\n{}\n', b"\xff\n"], format_) == b'{"a": 1}\n{}\n\xff\n'
+
+
+@pytest.mark.parametrize(("format_", "delimiter"), [("csv", ","), ("tsv", "\t")])
+@pytest.mark.parametrize("hashes", [False, True])
+def test_separated_events_have_the_fields_and_what_they_hold(format_: str, delimiter: str, hashes: bool) -> None:
+    events = sealed('a"b', "c,d\te", "f\\é", data='{"x": "y,\t"}')
+    shown = printed(render.events, iter(events), format_, hashes=hashes).decode()
+    header, *rows = csv.reader(io.StringIO(shown, newline=""), delimiter=delimiter)
+    assert header == [*FIELDS, *(("salt", "hash") if hashes else ())]
+    assert rows == [[*map(str, event), *((salt.hex(), hash_.hex()) if hashes else ())] for event, salt, hash_ in events]
+    assert "\r" not in shown
+
+
+NAMES = st.text(st.sampled_from("\"\\,;' é😀\u2028[") | st.characters(exclude_categories=("Cs", "Cc")), max_size=8)
+
+
+@pytest.mark.parametrize(("format_", "delimiter"), [("csv", ","), ("tsv", "\t")])
+@given(names=st.lists(NAMES, min_size=1, max_size=3), data=NAMES.map(lambda name: f'{{"a":\t"{name}"\t,}}'))
+def test_any_text_comes_back_from_what_is_separated(format_: str, delimiter: str, names: list[str], data: str) -> None:
+    shown = printed(render.events, sealed(*names, data=data), format_, hashes=False).decode()
+    _, *rows = csv.reader(io.StringIO(shown, newline=""), delimiter=delimiter)
+    assert [(row[1], row[8]) for row in rows] == [(name, data) for name in names]
+
+
+def test_a_table_of_events_shows_what_people_look_for() -> None:
+    header, row = printed(render.events, sealed("order-1", data='{"a":1}'), "table", hashes=False).decode().splitlines()
+    assert header.split() == ["position", "time", "stream", "version", "type", "data"]
+    assert row.split() == ["1", "2026-01-31", "09:30:00Z", "order-1", "1", "order-1", '{"a":1}']
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "  =1", "\u00a0=1"])
+def test_what_a_spreadsheet_would_run_is_defused_where_it_is_asked_for(
+    cell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert printed(render.rows, ["a"], [(cell,), ("b",), (-1,)], "tsv").decode() == f"a\n{cell}\nb\n-1\n"
+    monkeypatch.setattr(render.Settings, "safe_csv", True)
+    assert printed(render.rows, ["a"], [(cell,), ("b",), (-1,)], "tsv").decode() == f"a\n'{cell}\nb\n-1\n"
+
+
+# Tables
+
+
+@given(st.lists(st.tuples(WORDS, st.text(max_size=300)), max_size=4))
+@example([("\x1b[2J", "\u202e")])
+@example([("[bold]", "[/] [link=http://x]y[/link] :smile:")])
+@example([("[", "\\[")])
+def test_a_table_never_acts_and_never_wraps(rows: list[tuple[str, str]]) -> None:
+    shown = printed(render.rows, ["name", "data"], rows, "table").decode()
+    assert shown.endswith("\n")
+    assert shown.count("\n") == len(rows) + 1
+    assert [c for c in shown if acts(c) and c != "\n"] == []
+
+
+@pytest.mark.parametrize("cell", ["[bold]x[/bold]", "[/]", "[link=http://x]y[/link]", ":smile:", "\\[a]", "[red"])
+def test_a_cell_is_never_markup(cell: str) -> None:
+    assert cell in printed(render.rows, ["a", "b"], [(cell, cell)], "table").decode()
+
+
+@pytest.mark.parametrize("width", [20, 40, 120])
+def test_a_table_fits_the_terminal_and_says_where_it_cut(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = printed(render.rows, ["id", "data"], [("a", "x" * 500), ("b", "😀" * 100)], "table").decode().splitlines()
+    assert len(lines) == 3
+    assert all(len(line) <= width for line in lines)
+    assert [line.rstrip().endswith("…") for line in lines] == [False, True, True]
+    assert [line[0] for line in lines[1:]] == ["a", "b"]
+
+
+def test_numbers_of_a_table_stand_to_the_right() -> None:
+    lines = printed(render.rows, ["position", "data"], [(1, "x"), (1000, "y")], "table").decode().splitlines()
+    assert [line.index(cell) for line, cell in zip(lines[1:], ("1 ", "1000"), strict=True)] == [7, 4]
+
+
+@pytest.mark.parametrize(
+    ("choice", "environment", "coloured"),
+    [
+        ("auto", {}, False),
+        ("always", {}, True),
+        ("never", {}, False),
+        ("auto", {"FORCE_COLOR": "1"}, True),
+        ("never", {"FORCE_COLOR": "1"}, False),
+        ("auto", {"TERM": "dumb"}, False),
+    ],
+)
+def test_a_table_is_coloured_where_it_is_wanted(
+    choice: str, environment: dict[str, str], coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(render.Settings, "color", choice)
+    assert (b"\x1b[" in printed(render.rows, ["a"], [("b",)], "table")) is coloured
+
+
+# Where it goes
+
+
+@pytest.mark.parametrize("format_", [name for name in render.FORMATS if name != "auto"])
+def test_a_format_that_is_named_is_the_format(format_: str) -> None:
+    assert render.resolve(format_) == format_
+
+
+def test_auto_is_lines_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert render.resolve("auto") == "ndjson"
+
+
+def test_auto_is_a_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = os.openpty()
+    with os.fdopen(slave, "w") as terminal, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", terminal)
+        assert render.resolve("auto") == "table"
+    os.close(master)
+
+
+def test_what_is_silenced_is_not_heard() -> None:
+    program = "from esctl.output import render; print('before', flush=True); render.silence(); print('after' * 9999)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"before\n", b"")
+
+
+# Read models
+
+
+def test_a_read_model_is_drawn_with_the_columns_that_its_model_describes_in_whatever_case() -> None:
+    looks = {"Spent": {"label": "Geld", "format": ",.2f"}}
+    drawn = render.read_model(["name", "spent"], [["a", 1.5]], looks, {"spent": 1.5}, ["SPENT"])
+    head, row, _, total = (line.split() for line in drawn.splitlines())
+    assert (head, row, total) == (["name", "Geld"], ["a", "1.50", "█" * 12], ["1.50"])
+
+
+def test_a_repaint_clears_the_terminal_and_shows_what_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINES", "4")
+    assert printed(render.repaint, "1\n2\n") == b"\x1b[H\x1b[J1\n2\n"
+    assert printed(render.repaint, "1\n2\n3\n4\n5\n") == b"\x1b[H\x1b[J1\n2\n3\n"

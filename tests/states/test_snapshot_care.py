@@ -1,0 +1,323 @@
+"""Snapshots of a whole log: which a policy asks for, what is listed, verified and taken away."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esctl.errors import NotFoundError
+from esctl.events.event import NewEvent, new_ids
+from esctl.events.query import Query
+from esctl.evolution.plan import Draft, apply
+from esctl.log import EventLog
+from esctl.model.definitions import checked
+from esctl.states import folding, snapshot_care
+from esctl.states.snapshots import digest
+from esctl.store.base import Snapshot
+from tests.conftest import writer_of
+
+COUNT = '[aggregate.c]\nstreams = "c-*"\n[aggregate.c.on."*"]\nadd = { n = "$.n" }\n'
+EVERY = COUNT.replace("streams", "snapshot = { every = 3 }\nstreams")
+ON = COUNT.replace("streams", 'snapshot = { on = ["Closed"] }\nstreams')
+BOTH = COUNT.replace("streams", 'snapshot = { every = 3, on = ["Closed"] }\nstreams')
+UPCAST = "[event.T]\nschema = 2\n[[event.T.upcast]]\nfrom = 1\nset = { n = 100 }\n"
+_IDS = new_ids()
+
+
+@pytest.fixture
+def log(log_path: Path) -> Iterator[EventLog]:
+    with EventLog(log_path, write=True) as log:
+        yield log
+
+
+def event(stream: str, type_: str = "T", n: int = 1) -> NewEvent:
+    return stream, type_, next(_IDS), None, 0, json.dumps({"n": n}), "{}", None
+
+
+def put(log: EventLog, *events: NewEvent) -> None:
+    with log.transaction():
+        writer_of(log).append(events)
+
+
+def hold(log: EventLog, text: str) -> None:
+    """Apply a model."""
+    model, problems = checked(text, {})
+    assert problems == []
+    apply(log, Draft(text, {}, model), log.definitions.position)
+
+
+def kept(log: EventLog) -> list[tuple[str, int]]:
+    return [(one.stream, one.version) for one in map(lambda row: Snapshot(*row), log.store.snapshots())]  # noqa: C417
+
+
+def damage(path: Path, sql: str, *parameters: object) -> None:
+    """Change a log that nobody has open, as another program would."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(sql, parameters)
+        connection.commit()
+
+
+def forge(path: Path, **changes: Any) -> None:
+    """Have every snapshot say something else, with a hash that covers it."""
+    names = Snapshot._fields
+    with closing(sqlite3.connect(path)) as connection:
+        columns = ", ".join(f"n.{name}" for name in names if name != "stream")
+        rows = connection.execute(f"select s.name, {columns} from snapshots n join streams s using (stream_id)")
+        for row in rows.fetchall():
+            said = Snapshot(*row)._replace(**changes)
+            said = said._replace(hash=digest(said))
+            connection.execute(
+                "update snapshots set state = ?, latest = ?, time = ?, hash = ? where version = ?",
+                (said.state, said.latest, said.time, said.hash, said.version),
+            )
+        connection.commit()
+
+
+# Taking
+
+
+def test_a_snapshot_is_of_the_stream_as_it_is_now(log: EventLog) -> None:
+    put(log, event("c-1"), event("c-1", n=4))
+    made = snapshot_care.take(log, "c-1")
+    assert made is not None
+    assert (made.stream, made.aggregate, made.version, made.position, made.state) == ("c-1", "", 2, 2, '{"n":4}')
+    assert snapshot_care.record(made)["bytes"] == 7
+
+
+def test_a_snapshot_taken_twice_is_kept_once(log: EventLog) -> None:
+    put(log, event("c-1"))
+    snapshot_care.take(log, "c-1")
+    snapshot_care.take(log, "c-1")
+    assert kept(log) == [("c-1", 1)]
+
+
+def test_a_snapshot_continues_from_the_one_before(log: EventLog) -> None:
+    hold(log, COUNT)
+    for n in range(1, 4):
+        put(log, event("c-1"))
+        made = snapshot_care.take(log, "c-1")
+        assert made is not None
+        assert json.loads(made.state) == {"n": n}
+
+
+def test_no_snapshot_is_taken_of_a_stream_that_is_not_there(log: EventLog) -> None:
+    with pytest.raises(NotFoundError):
+        snapshot_care.take(log, "c-9")
+
+
+def test_a_model_that_is_applied_while_a_snapshot_is_taken_does_not_make_it_a_wrong_answer(
+    log: EventLog, log_path: Path
+) -> None:
+    class Overtaken(EventLog):
+        """A log in which another process applies a model just before each transaction."""
+
+        def transaction(self, **options: Any) -> AbstractContextManager[None]:
+            with EventLog(log_path, write=True) as other:
+                hold(other, COUNT + UPCAST)
+            return super().transaction(**options)
+
+    hold(log, COUNT)
+    put(log, ("c-1", "T", "e-1", None, 1, '{"n":1}', "{}", None))
+    with Overtaken(log_path, write=True) as overtaken:
+        snapshot_care.take(overtaken, "c-1")
+    assert json.loads(folding.state(log, Query(stream="c-1")).state) == {"n": 100}
+
+
+def test_a_model_that_is_applied_while_many_are_taken_does_not_make_them_wrong_answers(
+    log: EventLog, log_path: Path
+) -> None:
+    class Overtaken(EventLog):
+        def transaction(self, **options: Any) -> AbstractContextManager[None]:
+            with EventLog(log_path, write=True) as other:
+                hold(other, COUNT + UPCAST)
+            return super().transaction(**options)
+
+    hold(log, COUNT)
+    put(log, ("c-1", "T", "e-1", None, 1, '{"n":1}', "{}", None))
+    with Overtaken(log_path, write=True) as overtaken:
+        list(snapshot_care.take_many(overtaken, None, due=False))
+    assert json.loads(folding.state(log, Query(stream="c-1")).state) == {"n": 100}
+    hold(log, COUNT)
+    assert json.loads(folding.state(log, Query(stream="c-1")).state) == {"n": 1}
+
+
+# Many, and those that are due
+
+
+@pytest.fixture
+def many(log: EventLog) -> EventLog:
+    """Streams with one to four events, of which the second and the last are closed; and one of another kind."""
+    hold(log, COUNT)
+    for n in (1, 2, 3, 4):
+        put(log, *(event(f"c-{n}", "Closed" if n % 2 == 0 and i == n - 1 else "T") for i in range(n)))
+    put(log, event("other"))
+    return log
+
+
+def test_all_are_those_of_every_aggregate(many: EventLog) -> None:
+    made = list(snapshot_care.take_many(many, None, due=False))
+    assert [(one.stream, one.version) for one in made] == [("c-1", 1), ("c-2", 2), ("c-3", 3), ("c-4", 4)]
+    assert kept(many) == [(one.stream, one.version) for one in made]
+
+
+def test_many_are_taken_in_several_transactions(many: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot_care, "AT_ONCE", 3)
+    made = list(snapshot_care.take_many(many, "c", due=False))
+    assert [json.loads(one.state)["n"] for one in made] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("model", "streams"),
+    [(COUNT, []), (EVERY, ["c-3", "c-4"]), (ON, ["c-2", "c-4"]), (BOTH, ["c-2", "c-3", "c-4"])],
+    ids=["no policy", "every", "on", "both"],
+)
+def test_due_are_those_that_the_policy_asks_for(many: EventLog, model: str, streams: list[str]) -> None:
+    hold(many, model)
+    assert [one.stream for one in snapshot_care.take_many(many, None, due=True)] == streams
+    assert list(snapshot_care.take_many(many, None, due=True)) == []
+
+
+def test_a_snapshot_is_due_again_when_as_many_events_have_come(many: EventLog) -> None:
+    hold(many, EVERY)
+    list(snapshot_care.take_many(many, None, due=True))
+    put(many, event("c-3"), event("c-3"), event("c-4"))
+    assert list(snapshot_care.take_many(many, None, due=True)) == []
+    put(many, event("c-3"))
+    assert [(one.stream, one.version) for one in snapshot_care.take_many(many, None, due=True)] == [("c-3", 6)]
+
+
+def test_a_snapshot_that_went_stale_is_due_again(many: EventLog) -> None:
+    hold(many, EVERY)
+    list(snapshot_care.take_many(many, None, due=True))
+    hold(many, EVERY.replace("$.n", "$.m"))
+    assert [one.stream for one in snapshot_care.take_many(many, None, due=True)] == ["c-3", "c-4"]
+
+
+# Listing
+
+
+def test_what_is_listed_says_what_keeps_it_from_being_used(log: EventLog, log_path: Path) -> None:
+    put(log, event("c-1"))
+    snapshot_care.take(log, "c-1")
+    hold(log, COUNT)
+    snapshot_care.take(log, "c-1")
+    hold(log, COUNT.replace("$.n", "$.m"))
+    snapshot_care.take(log, "c-1", "c")
+    listed = {row["aggregate"]: row["problem"] for row in snapshot_care.listed(log)}
+    assert listed == {None: None, "c": None}
+    hold(log, COUNT.replace("aggregate.c", "aggregate.d"))
+    assert [row["problem"] for row in snapshot_care.listed(log)] == [None, "the model has no aggregate c"]
+    log.close()
+    damage(log_path, "update snapshots set state = '{}' where aggregate = ''")
+    with EventLog(log_path) as again:
+        assert next(snapshot_care.listed(again, "c-1"))["problem"] == "it is damaged"
+
+
+def test_snapshots_are_listed_newest_first(log: EventLog) -> None:
+    for _ in range(3):
+        put(log, event("c-1"), event("c-0"))
+        snapshot_care.take(log, "c-1")
+        snapshot_care.take(log, "c-0")
+    listed = [(row["stream"], row["version"]) for row in snapshot_care.listed(log)]
+    assert listed == [("c-0", 3), ("c-0", 2), ("c-0", 1), ("c-1", 3), ("c-1", 2), ("c-1", 1)]
+    assert [row["version"] for row in snapshot_care.listed(log, "c-0")] == [3, 2, 1]
+
+
+# Verifying
+
+
+@pytest.fixture
+def taken(log: EventLog, log_path: Path) -> Path:
+    hold(log, COUNT)
+    for _ in range(3):
+        put(log, event("c-1"))
+        snapshot_care.take(log, "c-1")
+    log.close()
+    return log_path
+
+
+def test_sound_snapshots_pass(taken: Path) -> None:
+    with EventLog(taken) as log:
+        assert snapshot_care.verify(log) == snapshot_care.Report(3, 0, 0, [])
+        assert snapshot_care.verify(log, ["c-1"], sample=1).checked == 1
+
+
+def test_stale_snapshots_are_left_out(taken: Path) -> None:
+    with EventLog(taken, write=True) as log:
+        hold(log, COUNT.replace("$.n", "$.m"))
+        assert snapshot_care.verify(log) == snapshot_care.Report(0, 3, 0, [])
+
+
+def test_a_snapshot_that_was_forged_is_found_with_what_differs(taken: Path) -> None:
+    forge(taken, state='{"n":2,"more":[true]}')
+    with EventLog(taken) as log:
+        report = snapshot_care.verify(log)
+    assert (report.checked, report.stale, report.wrong) == (3, 0, 3)
+    found = [(d["version"], d["path"], d["before"], d["after"]) for d in report.differences]
+    assert found == [
+        (3, "more[0]", "true", None), (3, "n", "2", "3"),
+        (2, "more[0]", "true", None),
+        (1, "more[0]", "true", None), (1, "n", "2", "1"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("field", ["time", "latest"])
+def test_a_snapshot_whose_times_were_forged_is_found(taken: Path, field: str) -> None:
+    forge(taken, **{field: "2000-01-01T00:00:00.000000Z"})
+    with EventLog(taken) as log:
+        assert snapshot_care.verify(log).wrong == 3
+
+
+@pytest.mark.parametrize("state", ["{}", "no json", '{"n":', "null", '{"n":9}', '{"n":3}'])
+def test_a_damaged_snapshot_is_wrong_whatever_it_says(taken: Path, state: str) -> None:
+    damage(taken, "update snapshots set state = ?, hash = x'00' where version = 3", state)
+    with EventLog(taken) as log:
+        report = snapshot_care.verify(log)
+    assert (report.checked, report.wrong, {d["version"] for d in report.differences}) == (3, 1, {3})
+
+
+# Pruning
+
+
+@pytest.mark.parametrize(("keep", "versions"), [(0, []), (1, [3]), (2, [3, 2]), (9, [3, 2, 1])])
+def test_the_newest_stay(taken: Path, keep: int, versions: list[int]) -> None:
+    with EventLog(taken, write=True) as log:
+        assert snapshot_care.prune(log, None, keep) == 3 - len(versions)
+        assert [version for _, version in kept(log)] == versions
+
+
+def test_those_that_are_of_no_use_go_and_do_not_count(taken: Path) -> None:
+    damage(taken, "update snapshots set state = '{}' where version = 3")
+    with EventLog(taken, write=True) as log:
+        assert snapshot_care.prune(log, ["c-1"], 1) == 2
+        assert kept(log) == [("c-1", 2)]
+
+
+def test_only_the_streams_that_are_named_are_pruned(log: EventLog) -> None:
+    put(log, event("c-1"), event("c-2"))
+    snapshot_care.take(log, "c-1")
+    snapshot_care.take(log, "c-2")
+    assert snapshot_care.prune(log, ["c-1"], 0) == 1
+    assert kept(log) == [("c-2", 1)]
+
+
+def test_states_of_a_stream_by_several_aggregates_are_kept_apart(log: EventLog) -> None:
+    hold(log, COUNT + '[aggregate.d]\nstreams = "d-*"\n')
+    put(log, event("c-1"))
+    snapshot_care.take(log, "c-1")
+    snapshot_care.take(log, "c-1", "d")
+    assert snapshot_care.prune(log, None, 1) == 0
+    assert len(kept(log)) == 2
+
+
+def test_a_prune_of_a_stream_that_is_not_there_changes_nothing(taken: Path) -> None:
+    with EventLog(taken, write=True) as log:
+        with pytest.raises(NotFoundError):
+            snapshot_care.prune(log, ["c-1", "c-9"], 0)
+        assert len(kept(log)) == 3

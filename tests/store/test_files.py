@@ -1,0 +1,176 @@
+"""New files appear whole under their final name, or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from esctl.errors import UnavailableError, UsageError
+from esctl.store.files import draft_of
+
+
+def written(target: Path, content: str = "content") -> None:
+    with draft_of(target) as draft:
+        draft.write_text(content)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_a_block_that_ends_well_leaves_the_file_and_nothing_else(tmp_path: Path) -> None:
+    written(tmp_path / "new")
+    assert (tmp_path / "new").read_text() == "content"
+    assert names(tmp_path) == ["new"]
+
+
+def test_the_name_is_not_there_before_the_block_ends(tmp_path: Path) -> None:
+    with draft_of(tmp_path / "new") as draft:
+        draft.write_text("content")
+        assert names(tmp_path) == [draft.name]
+        assert draft.name != "new"
+
+
+def test_a_draft_is_hidden_empty_and_its_owners_alone_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with draft_of(tmp_path / "new") as draft:
+            status = draft.stat()
+            assert (status.st_mode & 0o777, status.st_size, draft.name[0]) == (0o600, 0, ".")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_draft_is_one_file_under_one_name_in_the_end(tmp_path: Path) -> None:
+    written(tmp_path / "new")
+    assert (tmp_path / "new").stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit, UsageError])
+def test_a_block_that_raises_leaves_nothing_and_its_error_comes_through(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    def fail() -> None:
+        with draft_of(tmp_path / "new") as draft:
+            for beside in ("", "-wal", "-shm", "-journal"):
+                Path(f"{draft}{beside}").write_text("half of it")
+            raise error("told")
+
+    with pytest.raises(error, match="told"):
+        fail()
+    assert names(tmp_path) == []
+
+
+def test_what_sqlite_leaves_beside_a_draft_goes(tmp_path: Path) -> None:
+    with draft_of(tmp_path / "new") as draft:
+        for beside in ("-wal", "-shm", "-journal"):
+            Path(f"{draft}{beside}").touch()
+    assert names(tmp_path) == ["new"]
+
+
+def test_a_system_error_in_the_block_is_told_as_unavailable(tmp_path: Path) -> None:
+    def fail() -> None:
+        with draft_of(tmp_path / "new"):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(UnavailableError, match="cannot write") as caught:
+        fail()
+    assert caught.value.why == "No space left on device"
+    assert names(tmp_path) == []
+
+
+def a_file(path: Path) -> None:
+    path.write_text("kept")
+
+
+def an_empty_file(path: Path) -> None:
+    path.touch()
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def a_dangling_link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def a_link_to_a_file(path: Path) -> None:
+    path.with_name("linked").write_text("kept")
+    path.symlink_to("linked")
+
+
+def a_link_to_itself(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+whatever_is_there = pytest.mark.parametrize(
+    "make", [a_file, an_empty_file, a_folder, a_dangling_link, a_link_to_a_file, a_link_to_itself, a_pipe]
+)
+
+
+def state(folder: Path) -> list[tuple[str, int, int, int]]:
+    return sorted((entry.name, *entry.lstat()[:2], entry.lstat().st_size) for entry in folder.iterdir())
+
+
+@whatever_is_there
+def test_whatever_has_the_name_is_kept_and_the_block_does_not_run(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    def attempt() -> None:
+        with draft_of(tmp_path / "new"):
+            pytest.fail("the block ran")
+
+    make(tmp_path / "new")
+    before = state(tmp_path)
+    with pytest.raises(UsageError, match="is there already"):
+        attempt()
+    assert state(tmp_path) == before
+
+
+@whatever_is_there
+def test_whatever_takes_the_name_while_the_block_runs_is_kept(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    def raced() -> list[tuple[str, int, int, int]]:
+        with draft_of(tmp_path / "new") as draft:
+            draft.write_text("content")
+            make(tmp_path / "new")
+            taken = state(tmp_path)
+            overtaken.extend(entry for entry in taken if entry[0] != draft.name)
+        return taken
+
+    overtaken: list[tuple[str, int, int, int]] = []
+    with pytest.raises(UsageError, match="is there already"):
+        raced()
+    assert state(tmp_path) == overtaken
+
+
+def test_a_folder_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="cannot write") as caught:
+        written(tmp_path / "none" / "new")
+    assert caught.value.why == "No such file or directory"
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_is_a_file_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(UnavailableError, match="cannot write"):
+        written(tmp_path / "file" / "new")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("name", ["a b", "ünï", "-new", ".new", "n" * 200, "%s", "a'b\"c", "new\nline"])
+def test_a_file_may_have_any_name(tmp_path: Path, name: str) -> None:
+    written(tmp_path / name)
+    assert names(tmp_path) == [name]
+
+
+def test_a_relative_name_is_in_this_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(Path("new"))
+    assert names(tmp_path) == ["new"]

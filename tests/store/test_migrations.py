@@ -1,0 +1,337 @@
+"""New logs appear whole or not at all; older ones are brought up to date after a copy."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esctl.errors import EsctlError, NotFoundError, StorageVersionError, UnavailableError, UsageError
+from esctl.events.chain import genesis
+from esctl.events.query import Query
+from esctl.log import EventLog
+from esctl.store import migrations
+from esctl.store.format import APPLICATION_ID, STORAGE_VERSION
+from esctl.store.store import SqliteStore
+from esctl.upkeep.verify import verify
+from tests.conftest import writer_of
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+def ask(path: Path, *queries: str) -> list[Any]:
+    """What the standard library's SQLite says of a file that nobody has open; changes are kept."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        rows = [connection.execute(query).fetchone() for query in queries]
+    return [row and row[0] for row in rows]
+
+
+# Creating
+
+
+def test_a_new_log_is_empty_and_whole(tmp_path: Path) -> None:
+    log_id = migrations.create(tmp_path / "log.db")
+    with EventLog(tmp_path / "log.db") as log:
+        assert log.log_id == log_id
+        assert log.head()[:2] == (0, genesis(log_id))
+        assert list(log.read(Query(system=True))) == []
+        assert verify(log, full=True).ok
+
+
+def test_a_new_log_is_one_file(tmp_path: Path) -> None:
+    migrations.create(tmp_path / "log.db")
+    assert names(tmp_path) == ["log.db"]
+
+
+def test_every_log_has_an_id_of_its_own(tmp_path: Path) -> None:
+    made = [migrations.create(tmp_path / f"{n}.db") for n in range(3)]
+    assert len({str(uuid.UUID(log_id)) for log_id in made}) == 3
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"),
+    [("journal_mode", "wal"), ("page_size", migrations.PAGE_SIZE), ("auto_vacuum", 2), ("encoding", "UTF-8"),
+     ("application_id", APPLICATION_ID), ("user_version", STORAGE_VERSION), ("integrity_check", "ok")],
+)  # fmt: skip
+def test_a_new_logs_file_is_set_up(log_path: Path, pragma: str, value: object) -> None:
+    assert ask(log_path, f"pragma {pragma}") == [value]
+
+
+@pytest.mark.parametrize(
+    "table", ["events", "streams", "types", "head", "snapshots", "segments", "erased", "projections"]
+)
+def test_every_table_is_strict(log_path: Path, table: str) -> None:
+    assert ask(log_path, f"select strict from pragma_table_list where name = '{table}'") == [1]
+
+
+def test_a_new_log_needs_no_migration(log_path: Path) -> None:
+    assert migrations.pending(log_path) == []
+
+
+def a_file(path: Path) -> None:
+    path.write_text("kept")
+
+
+def a_log(path: Path) -> None:
+    migrations.create(path)
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def a_dangling_link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def identity(path: Path) -> tuple[int, ...]:
+    """Which file it is and when it was changed; not when it was read, which reading it here changes."""
+    found = path.lstat()
+    return found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns
+
+
+@pytest.mark.parametrize("make", [a_file, a_log, a_folder, a_dangling_link])
+def test_creating_never_overwrites(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    path = tmp_path / "log.db"
+    make(path)
+    before = identity(path), path.read_bytes() if path.is_file() else b""
+    with pytest.raises(UsageError, match="is there already"):
+        migrations.create(path)
+    assert names(tmp_path) == ["log.db"]
+    assert (identity(path), path.read_bytes() if path.is_file() else b"") == before
+
+
+def test_creating_where_there_is_no_folder_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="cannot write"):
+        migrations.create(tmp_path / "none" / "log.db")
+    assert names(tmp_path) == []
+
+
+BECOME_NOBODY = """
+import os, sys
+from pathlib import Path
+from esctl.errors import UnavailableError
+from esctl.store import migrations
+
+path = Path(sys.argv[1])
+if os.geteuid() == 0:
+    try:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    except OSError:
+        sys.exit(77)
+try:
+    migrations.create(path)
+except UnavailableError as error:
+    print("unavailable:", error.why)
+"""
+
+
+def test_creating_in_a_folder_that_one_may_not_write_is_unavailable() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o555)
+        command = [sys.executable, "-c", BECOME_NOBODY, str(folder / "log.db")]
+        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+        folder.chmod(0o700)
+        if done.returncode == 77:
+            pytest.skip("root cannot become another user here")
+        assert (done.returncode, done.stdout) == (0, "unavailable: Permission denied\n")
+        assert names(folder) == []
+
+
+LOGS = 40
+RACE = """
+import json, sys, time
+from pathlib import Path
+from esctl.errors import UsageError
+from esctl.store import migrations
+
+folder, count, start = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+made = []
+for n in range(count):
+    while time.time() < start + n * 0.02:
+        pass
+    try:
+        made.append(migrations.create(folder / f"{n}.db"))
+    except UsageError:
+        made.append(None)
+print(json.dumps(made))
+"""
+
+
+def test_of_two_that_create_a_log_at_once_one_wins_and_nobody_sees_half_of_it(tmp_path: Path) -> None:
+    start = time.time() + 1
+    command = [sys.executable, "-c", RACE, str(tmp_path), str(LOGS), str(start)]
+    racers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
+    seen = []
+    for n in range(LOGS):
+        while not (tmp_path / f"{n}.db").exists():
+            assert time.time() < start + 60
+        with closing(SqliteStore(tmp_path / f"{n}.db")) as store:
+            seen.append(store.log_id)
+    results = [json.loads(racer.communicate()[0]) for racer in racers]
+    for log_id, one, other in zip(seen, *results, strict=True):
+        assert {one, other} == {None, log_id}
+    assert names(tmp_path) == sorted(f"{n}.db" for n in range(LOGS))
+
+
+# Migrating
+
+
+@pytest.fixture
+def unfinished(tmp_path: Path) -> Path:
+    """A log of storage version 0: the mark of a log, and no tables yet."""
+    path = tmp_path / "log.db"
+    ask(path, "pragma journal_mode = wal", f"pragma application_id = {APPLICATION_ID}")
+    path.chmod(0o600)
+    return path
+
+
+def test_a_log_without_tables_needs_every_migration(unfinished: Path) -> None:
+    assert migrations.pending(unfinished) == ["m001_events", "m002_model", "m003_archive", "m004_projections"]
+
+
+def test_asking_what_is_pending_changes_nothing(unfinished: Path) -> None:
+    before = unfinished.read_bytes()
+    migrations.pending(unfinished)
+    assert unfinished.read_bytes() == before
+    assert names(unfinished.parent) == ["log.db"]
+
+
+def test_migrating_stamps_the_storage_version(unfinished: Path) -> None:
+    migrations.migrate(unfinished)
+    assert ask(unfinished, "pragma user_version", "pragma integrity_check") == [STORAGE_VERSION, "ok"]
+    assert migrations.pending(unfinished) == []
+
+
+def test_a_migrated_log_can_be_used_and_is_whole(unfinished: Path) -> None:
+    migrations.migrate(unfinished)
+    with EventLog(unfinished, write=True) as log:
+        assert uuid.UUID(log.log_id)
+        with log.transaction():
+            writer_of(log).append([("order-1", "OrderPlaced", "id-1", None, 1, "{}", "{}", None)])
+        assert verify(log, full=True).ok
+
+
+def test_migrating_keeps_a_copy_of_what_was(unfinished: Path) -> None:
+    copy = migrations.migrate(unfinished)
+    assert copy == unfinished.with_name("log.db.v0.bak")
+    assert names(unfinished.parent) == ["log.db", "log.db.v0.bak"]
+    assert copy.stat().st_mode & 0o777 == 0o600
+    asked = ask(copy, "pragma application_id", "pragma user_version", "select count(*) from sqlite_schema")
+    assert asked == [APPLICATION_ID, 0, 0]
+
+
+def test_a_copy_that_is_there_is_kept_and_the_log_left_as_it_was(unfinished: Path) -> None:
+    unfinished.with_name("log.db.v0.bak").write_text("kept")
+    before = unfinished.read_bytes()
+    with pytest.raises(UsageError, match="is there already"):
+        migrations.migrate(unfinished)
+    assert unfinished.with_name("log.db.v0.bak").read_text() == "kept"
+    assert unfinished.read_bytes() == before
+
+
+def test_migrating_a_log_that_is_up_to_date_keeps_its_events(log_path: Path) -> None:
+    with EventLog(log_path, write=True) as log, log.transaction():
+        writer_of(log).append([("order-1", "OrderPlaced", "id-1", None, 1, "{}", "{}", None)])
+    with EventLog(log_path) as log:
+        before = list(log.read(Query())), log.head()
+    copy = migrations.migrate(log_path)
+    for path in (log_path, copy):
+        with EventLog(path) as log:
+            assert (list(log.read(Query())), log.head()) == before
+
+
+HOLD = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("begin immediate")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def refused_while_held(path: Path) -> None:
+    """Try to migrate a log that another process has locked; it is free again afterwards."""
+    command = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(UnavailableError, match="cannot migrate"):
+            migrations.migrate(path, timeout=0.2)
+        holder.communicate()
+
+
+def test_a_log_that_somebody_writes_is_left_as_it_was(unfinished: Path) -> None:
+    before = unfinished.read_bytes()
+    refused_while_held(unfinished)
+    assert unfinished.read_bytes() == before
+
+
+def test_a_log_that_somebody_wrote_can_be_migrated_once_it_is_free(unfinished: Path) -> None:
+    refused_while_held(unfinished)
+    migrations.migrate(unfinished)
+    assert migrations.pending(unfinished) == []
+
+
+def text_file(path: Path) -> None:
+    path.write_text("an ordinary text\n" * 100)
+
+
+def empty_file(path: Path) -> None:
+    path.touch()
+
+
+def other_database(path: Path) -> None:
+    ask(path, "create table t (x)")
+
+
+def newer(path: Path) -> None:
+    migrations.create(path)
+    ask(path, f"pragma user_version = {STORAGE_VERSION + 1}")
+
+
+@pytest.mark.parametrize("act", [migrations.pending, migrations.migrate])
+@pytest.mark.parametrize("make", [text_file, empty_file, other_database, newer])
+def test_what_is_not_a_log_is_not_migrated(
+    tmp_path: Path, make: Callable[[Path], None], act: Callable[[Path], object]
+) -> None:
+    make(tmp_path / "log.db")
+    before = (tmp_path / "log.db").read_bytes()
+    with pytest.raises(StorageVersionError, match=r"is not a log|is newer than"):
+        act(tmp_path / "log.db")
+    assert (tmp_path / "log.db").read_bytes() == before
+    assert names(tmp_path) == ["log.db"]
+
+
+@pytest.mark.parametrize("act", [migrations.pending, migrations.migrate])
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [(lambda _: None, NotFoundError), (a_dangling_link, NotFoundError), (a_folder, (UsageError, StorageVersionError))],
+    ids=["nothing", "dangling", "folder"],
+)
+def test_where_there_is_no_file_there_is_nothing_to_migrate(
+    tmp_path: Path,
+    make: Callable[[Path], None],
+    error: type[EsctlError],
+    act: Callable[[Path], object],
+) -> None:
+    make(tmp_path / "log.db")
+    before = names(tmp_path)
+    with pytest.raises(error):
+        act(tmp_path / "log.db")
+    assert names(tmp_path) == before

@@ -1,0 +1,105 @@
+"""Saved states as rows: kept as they were given, found newest first, one for each stream, aggregate and version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esctl.events.event import NewEvent
+from esctl.store.base import Snapshot
+from esctl.store.store import SqliteStore
+
+TIME = "2026-01-01T00:00:00.000000Z"
+
+
+@pytest.fixture
+def store(log_path: Path) -> Iterator[SqliteStore]:
+    with closing(SqliteStore(log_path, write=True)) as store:
+        with store.transaction():
+            store.append([event("a-1"), event("a-1"), event("b-1")])
+        yield store
+
+
+_NUMBERS = iter(range(10**9))
+
+
+def event(stream: str) -> NewEvent:
+    return stream, "T", f"e-{next(_NUMBERS)}", None, 1, "{}", "{}", None
+
+
+def snapshot(stream: str = "a-1", version: int = 1, **changes: Any) -> Snapshot:
+    fixed = (stream, "a", version, 1, TIME, TIME, "fold", "upcasts", b"\0\xff", '{"a":1.50}', b"\1\2", TIME)
+    return Snapshot(*fixed)._replace(**changes)
+
+
+def save(store: SqliteStore, *made: Snapshot) -> None:
+    with store.transaction():
+        for one in made:
+            store.save_snapshot(one)
+
+
+def found(store: SqliteStore, *filters: str | None) -> list[Snapshot]:
+    return [Snapshot(*row) for row in store.snapshots(*filters)]
+
+
+def test_what_is_kept_comes_back_as_it_was(store: SqliteStore) -> None:
+    made = snapshot(state='{"é":"\\u0000\\n"}', aggregate="", anchor=bytes(range(256)))
+    save(store, made)
+    assert found(store) == [made]
+
+
+def test_snapshots_come_by_stream_and_aggregate_newest_first(store: SqliteStore) -> None:
+    made = [snapshot("b-1"), snapshot(version=1), snapshot(version=10), snapshot(version=2), snapshot(aggregate="")]
+    save(store, *made)
+    assert [(one.stream, one.aggregate, one.version) for one in found(store)] == [
+        ("a-1", "", 1), ("a-1", "a", 10), ("a-1", "a", 2), ("a-1", "a", 1), ("b-1", "a", 1)
+    ]  # fmt: skip
+    assert [one.version for one in found(store, "a-1", "a")] == [10, 2, 1]
+    assert [one.stream for one in found(store, "b-1")] == ["b-1"]
+    assert found(store, "none") == []
+
+
+def test_a_snapshot_of_the_same_stream_aggregate_and_version_gives_way(store: SqliteStore) -> None:
+    save(store, snapshot(state="1"))
+    save(store, snapshot(state="2"), snapshot(state="3", aggregate="other"))
+    assert [one.state for one in found(store, "a-1", "a")] == ["2"]
+
+
+def test_a_snapshot_is_let_go_alone(store: SqliteStore) -> None:
+    save(store, snapshot(version=1), snapshot(version=2), snapshot("b-1"), snapshot(aggregate=""))
+    with store.transaction():
+        store.drop_snapshot("a-1", "a", 1)
+        store.drop_snapshot("a-1", "a", 9)
+        store.drop_snapshot("none", "a", 1)
+    assert [(one.stream, one.aggregate, one.version) for one in found(store)] == [
+        ("a-1", "", 1), ("a-1", "a", 2), ("b-1", "a", 1)
+    ]  # fmt: skip
+
+
+def test_a_snapshot_of_a_stream_that_is_not_there_is_not_kept(store: SqliteStore) -> None:
+    save(store, snapshot("none"))
+    assert found(store) == []
+
+
+def test_a_rollback_takes_snapshots_back(store: SqliteStore) -> None:
+    with store.transaction(keep=False):
+        store.save_snapshot(snapshot())
+    assert found(store) == []
+
+
+def test_snapshots_are_no_events_and_move_no_head(store: SqliteStore) -> None:
+    before = store.head()
+    save(store, snapshot())
+    assert store.head() == before
+    assert list(store.check(full=True)) == []
+
+
+def test_snapshots_can_be_kept_while_they_are_read(store: SqliteStore) -> None:
+    save(store, snapshot(version=1), snapshot(version=2))
+    for row in store.snapshots():
+        save(store, Snapshot(*row)._replace(state="9"))
+    assert {one.state for one in found(store)} == {"9"}

@@ -1,0 +1,146 @@
+"""Whole logs copied: what a restored and a forked log hold, and what they cannot hold any more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from esctl.api import open_log
+from esctl.archive import creation, moving
+from esctl.errors import UnavailableError, UsageError
+from esctl.events.query import Query
+from esctl.log import EventLog
+from esctl.upkeep import copies
+from esctl.upkeep.verify import verify
+from tests.conftest import write_empty_log
+
+MODEL = '[aggregate.a]\nstreams = "s-*"\n[aggregate.a.on.T]\nadd = { n = 1 }\n'
+EVENTS = 12
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A log of twelve events in two streams, a model applied after the sixth, and a snapshot of each stream's end."""
+    path = tmp_path / "log.db"
+    write_empty_log(path)
+    (tmp_path / "model.toml").write_text(MODEL)
+    with open_log(path, write=True) as log:
+        for n in range(1, EVENTS + 1):
+            log.append(f"s-{n % 2}", "T", {"secret": f"payload-{n:03}"})
+            if n == 6:
+                log.apply_model(tmp_path / "model.toml")
+    return path
+
+
+@pytest.fixture
+def log(path: Path) -> Iterator[EventLog]:
+    with EventLog(path) as opened:
+        yield opened
+
+
+def payloads(path: Path) -> list[str]:
+    with EventLog(path) as log:
+        return [event[8] for event, _, _ in log.read(Query())]
+
+
+def own(path: Path, type_: str) -> dict[str, object]:
+    with EventLog(path) as log:
+        (event,) = log.system_events(type_)
+        data: dict[str, object] = json.loads(event[8])
+        return data
+
+
+def whole(path: Path) -> bool:
+    with EventLog(path) as log:
+        return verify(log, full=True).ok
+
+
+@pytest.mark.parametrize("position", range(EVENTS + 2))
+def test_a_fork_holds_what_the_log_held_up_to_a_position(log: EventLog, tmp_path: Path, position: int) -> None:
+    copies.fork(log, tmp_path / "fork.db", position)
+    expected = [event[8] for event, _, _ in log.read(Query(until=position))] if position else []
+    assert payloads(tmp_path / "fork.db") == expected
+    assert whole(tmp_path / "fork.db")
+    assert own(tmp_path / "fork.db", copies.FORKED)["until"] == position
+    with EventLog(tmp_path / "fork.db") as fork:
+        assert fork.store.model() == (7 if position >= 7 else 0)
+
+
+def test_a_fork_goes_on_where_its_streams_end(log: EventLog, tmp_path: Path) -> None:
+    copies.fork(log, tmp_path / "fork.db", 4)
+    with open_log(tmp_path / "fork.db", write=True) as fork:
+        assert fork.append("s-0", "T", {}, expect=2).version == 3
+        assert fork.append("s-0", "T", {"secret": "payload-006"}).version == 4
+    assert whole(tmp_path / "fork.db")
+
+
+def test_what_was_cut_off_is_not_in_the_file_of_a_fork(log: EventLog, tmp_path: Path) -> None:
+    copies.fork(log, tmp_path / "fork.db", 5)
+    data = (tmp_path / "fork.db").read_bytes()
+    assert b"payload-005" in data
+    assert b"payload-006" not in data
+
+
+def test_a_fork_has_no_snapshot_of_what_came_later(path: Path, tmp_path: Path) -> None:
+    with EventLog(path, write=True) as log:
+        from esctl.states.snapshot_care import take
+
+        take(log, "s-0")
+        copies.fork(log, tmp_path / "fork.db", 8)
+        copies.fork(log, tmp_path / "all.db", 13)
+    with EventLog(tmp_path / "fork.db") as fork, EventLog(tmp_path / "all.db") as all_:
+        assert [len(list(each.store.snapshots())) for each in (fork, all_)] == [0, 1]
+
+
+def test_the_log_that_is_forked_is_not_touched(log: EventLog, path: Path, tmp_path: Path) -> None:
+    before, data = log.head(), path.read_bytes()
+    copies.fork(log, tmp_path / "fork.db", 5)
+    assert (log.head(), path.read_bytes()) == (before, data)
+
+
+def test_a_restored_log_is_the_backup_and_says_where_it_comes_from(log: EventLog, tmp_path: Path) -> None:
+    copies.backup(log, tmp_path / "backup.db")
+    with EventLog(tmp_path / "backup.db") as backup:
+        copies.restore(backup, tmp_path / "restored.db")
+        head = backup.head()
+    assert payloads(tmp_path / "restored.db") == payloads(tmp_path / "backup.db")
+    assert own(tmp_path / "restored.db", copies.RESTORED) == {"from": f"{head[0]}:{head[1].hex()}"}
+    assert whole(tmp_path / "restored.db")
+
+
+def test_a_copy_never_takes_a_name_that_is_taken(log: EventLog, tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("mine")
+    with pytest.raises(UsageError, match="is there already"):
+        copies.fork(log, tmp_path / "there", 3)
+    assert (tmp_path / "there").read_text() == "mine"
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_a_copy_into_a_folder_that_is_not_there_leaves_nothing(log: EventLog, tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError):
+        copies.restore(log, tmp_path / "nowhere" / "copy.db")
+
+
+def test_a_copy_without_segments_never_removes_the_files_of_the_log_that_it_names(path: Path, tmp_path: Path) -> None:
+    with EventLog(path, write=True) as log:
+        list(creation.create(log, [(1, 6)], to=tmp_path / "cold"))
+        copies.backup(log, tmp_path / "copy.db", segments=False)
+    with EventLog(tmp_path / "copy.db", write=True) as copy:
+        (segment,) = moving.archived(copy)
+        moving.restore(copy, segment)
+    assert whole(tmp_path / "copy.db")
+    assert whole(path)
+
+
+def test_a_segment_moved_to_the_folder_where_it_lies_is_still_there(path: Path, tmp_path: Path) -> None:
+    with EventLog(path, write=True) as log:
+        list(creation.create(log, [(1, 6)], to=tmp_path / "cold"))
+        copies.backup(log, tmp_path / "copy.db", segments=False)  # which names the folder by its whole path
+    with EventLog(tmp_path / "copy.db", write=True) as copy:
+        (segment,) = moving.archived(copy)
+        moving.move(copy, segment, tmp_path / "cold")
+    assert whole(tmp_path / "copy.db")
+    assert whole(path)
