@@ -54,7 +54,6 @@ def part_of(event: Event) -> int | None:
 FIELDS = ("position", "stream", "version", "id", "type", "schema", "time", "recorded", "data", "meta")
 EXPECT_WORDS = ("any", "none", "exists")
 MAX_NAME_BYTES = 512
-MAX_DEPTH = 1000  # SQLite's own limit for JSON: a deeper payload could be stored but never queried
 MAX_SCHEMA = 2**31 - 1
 SYSTEM_PREFIX = "$"  # streams in which the log keeps its own events
 SYSTEM_STREAM = "$esctl"
@@ -114,37 +113,6 @@ def check_schema(schema: int) -> None:
     """Refuse a schema version that is not 1, 2, 3 …"""
     if not 1 <= schema <= MAX_SCHEMA:
         raise RefusedError(f"the schema is {schema}", why=f"schema versions are 1 to {MAX_SCHEMA}")
-
-
-def one_line(json_text: str) -> str:
-    """The same JSON on one line: between tokens CR and LF are blanks, and inside strings they cannot stand."""
-    return json_text.replace("\n", " ").replace("\r", " ").strip(" \t")
-
-
-def nesting(json_text: str) -> int:
-    """How deeply arrays and objects stand inside each other in valid JSON text."""
-    depth = deepest = 0
-    in_string = escaped = False
-    for c in json_text:
-        if in_string:
-            in_string = escaped or c != '"'
-            escaped = c == "\\" and not escaped
-        elif c == '"':
-            in_string = True
-        elif c in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif c in "]}":
-            depth -= 1
-    return deepest
-
-
-def check_depth(json_text: str) -> None:
-    """Refuse valid JSON that is nested beyond MAX_DEPTH. Only texts that could be are walked through."""
-    if len(json_text) <= 2 * MAX_DEPTH or json_text.count("[") + json_text.count("{") <= MAX_DEPTH:
-        return
-    if nesting(json_text) > MAX_DEPTH:
-        raise RefusedError("the JSON is nested too deeply", why=f"{MAX_DEPTH} levels is SQLite's limit")
 
 
 def whole_number(text: str) -> int | None:

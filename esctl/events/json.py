@@ -1,14 +1,13 @@
-"""Text made safe for a terminal, and values as JSON text."""
+"""JSON texts: of values, on one line, and how deeply they are nested. msgspec is loaded for rare values only."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 
-# C0 and C1 controls, DEL, line and paragraph separators, bidirectional controls.
-_ACTING = [*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F)]
-_ACTING += range(0x2066, 0x206A)
-_VISIBLE = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _ACTING}
-_VISIBLE |= {10: "\\n", 13: "\\r", 9: "\\t"}
+from esctl.errors import RefusedError
+
+MAX_DEPTH = 1000  # SQLite's own limit for JSON: a deeper payload could be stored but never queried
 
 
 class Json(str):
@@ -40,6 +39,57 @@ def quoted(text: str) -> str:
     return f'"{text.translate(_ESCAPES)}"'
 
 
-def clean(text: str) -> str:
-    """Text with every character that a terminal acts on spelled out."""
-    return text.translate(_VISIBLE)
+def encoded(record: Mapping[str, object]) -> bytes:
+    """Compact JSON of a record, in UTF-8; what is not Unicode (a path may be) comes as question marks."""
+    return text_of(record).encode()
+
+
+def text_of(value: object) -> str:
+    """The JSON text of a value; msgspec is loaded for rare ones only: importing it takes two cold starts."""
+    if isinstance(value, str) and not isinstance(value, Json):
+        return quoted(value if value.isascii() else value.encode("utf-8", "replace").decode())
+    if isinstance(value, Mapping):
+        return "{" + ",".join([f"{quoted(str(key))}:{text_of(inner)}" for key, inner in value.items()]) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(text_of, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    plain = str(value)
+    if isinstance(value, int | Json) or (
+        isinstance(value, float) and plain.replace("-", "").replace(".", "").isdigit()
+    ):
+        return plain
+    import msgspec  # noqa: PLC0415 - importing it takes two cold starts
+
+    return msgspec.json.encode(value, enc_hook=repr).decode()
+
+
+def one_line(json_text: str) -> str:
+    """The same JSON on one line: between tokens CR and LF are blanks, and inside strings they cannot stand."""
+    return json_text.replace("\n", " ").replace("\r", " ").strip(" \t")
+
+
+def nesting(json_text: str) -> int:
+    """How deeply arrays and objects stand inside each other in valid JSON text."""
+    depth = deepest = 0
+    in_string = escaped = False
+    for c in json_text:
+        if in_string:
+            in_string = escaped or c != '"'
+            escaped = c == "\\" and not escaped
+        elif c == '"':
+            in_string = True
+        elif c in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif c in "]}":
+            depth -= 1
+    return deepest
+
+
+def check_depth(json_text: str) -> None:
+    """Refuse valid JSON that is nested beyond MAX_DEPTH. Only texts that could be are walked through."""
+    if len(json_text) <= 2 * MAX_DEPTH or json_text.count("[") + json_text.count("{") <= MAX_DEPTH:
+        return
+    if nesting(json_text) > MAX_DEPTH:
+        raise RefusedError("the JSON is nested too deeply", why=f"{MAX_DEPTH} levels is SQLite's limit")

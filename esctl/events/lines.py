@@ -14,20 +14,16 @@ from esctl.errors import RefusedError
 from esctl.events import cloudevents
 from esctl.events.event import (
     EXPECT_WORDS,
-    MAX_DEPTH,
     MAX_NAME_BYTES,
     Expect,
     NewEvent,
-    check_depth,
     check_name,
     check_schema,
     check_stream,
     max_event_bytes,
-    nesting,
     new_ids,
-    one_line,
 )
-from esctl.events.json import Deeper
+from esctl.events.json import MAX_DEPTH, Deeper, check_depth, nesting, one_line
 from esctl.events.times import canonical, is_canonical
 
 BOM = b"\xef\xbb\xbf"

@@ -12,7 +12,8 @@ from itertools import chain
 
 from esctl.errors import EsctlError, UnavailableError
 from esctl.events.event import FIELDS, part_of, whole_number
-from esctl.events.json import Json, clean, quoted
+from esctl.events.json import encoded, text_of
+from esctl.output.terminal import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ _NO_CELLS = frozenset((bool, list, tuple, dict))  # what no cell of CSV can hold
 
 def _cell(value: object) -> object:
     """Truth values, lists and objects as JSON."""
-    return _json_text(value) if type(value) in _NO_CELLS else value
+    return text_of(value) if type(value) in _NO_CELLS else value
 
 
 def _defused(value: object) -> object:
@@ -223,7 +224,7 @@ def acknowledge(record: Mapping[str, object], format_: str) -> None:
     elif format_ == "table":
         write([_line(record)])
     else:
-        write([_json(record) + b"\n"])
+        write([encoded(record) + b"\n"])
 
 
 def acknowledge_each(
@@ -256,7 +257,7 @@ def records(made: Iterable[Mapping[str, object]], format_: str, names: Sequence[
         if format_ == "table":
             write([_line(row)])
         else:
-            write([_json(row) + b"\n"])
+            write([encoded(row) + b"\n"])
 
 
 def listed(
@@ -267,7 +268,7 @@ def listed(
     `names` are the columns of an empty list.
     """
     if format_ == "json":
-        lines((_json(row) + b"\n" for row in made), format_)
+        lines((encoded(row) + b"\n" for row in made), format_)
     elif format_ in ("table", "csv", "tsv"):
         source = iter(made)
         first = next(source, None)
@@ -276,7 +277,7 @@ def listed(
         elif first is not None:
             rows(list(first), (list(row.values()) for row in chain((first,), source)), format_, spare)
     else:
-        write(_json(row) + b"\n" for row in made)
+        write(encoded(row) + b"\n" for row in made)
 
 
 def answer(header: Sequence[str], values: Iterable[Sequence[object]], format_: str) -> None:
@@ -391,31 +392,6 @@ def _shown(value: object) -> str:
     return str(value)
 
 
-def _json(record: Mapping[str, object]) -> bytes:
-    """Compact JSON of a record; what is not Unicode (a path may be) comes as question marks."""
-    return _json_text(record).encode()
-
-
-def _json_text(value: object) -> str:
-    """The JSON text of a value; msgspec is loaded for rare ones only: importing it takes two cold starts."""
-    if isinstance(value, str) and not isinstance(value, Json):
-        return quoted(value if value.isascii() else value.encode("utf-8", "replace").decode())
-    if isinstance(value, Mapping):
-        return "{" + ",".join([f"{quoted(str(key))}:{_json_text(inner)}" for key, inner in value.items()]) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_json_text, value)) + "]"
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    plain = str(value)
-    if isinstance(value, int | Json) or (
-        isinstance(value, float) and plain.replace("-", "").replace(".", "").isdigit()
-    ):
-        return plain
-    import msgspec
-
-    return msgspec.json.encode(value, enc_hook=repr).decode()
-
-
 # Errors
 
 
@@ -439,7 +415,7 @@ def report(error: EsctlError, format_: str = "text", *, fix: str | None = None) 
             "fix": fix,
             **error.details,
         }
-        sys.stderr.write(_json(record).decode() + "\n")
+        sys.stderr.write(encoded(record).decode() + "\n")
     else:
         told = [f"error: {error.what}{where(error)}"]
         told += [f"  {error.why}"] if error.why else []

@@ -18,7 +18,8 @@ from rich.style import Style  # noqa: TID253
 from rich.table import Table  # noqa: TID253
 from rich.text import Text  # noqa: TID253
 
-from esctl.events.json import Json, clean
+from esctl.events.json import Json
+from esctl.output.terminal import clean
 
 MEASURED = 1000  # rows that decide the widths of columns; what comes later is cut to them
 HINT_ROWS = 1000

@@ -15,21 +15,18 @@ from hypothesis import strategies as st
 
 from esctl.errors import ConflictError, EsctlError, RefusedError
 from esctl.events.event import (
-    MAX_DEPTH,
     Expect,
-    check_depth,
     check_expected,
     check_name,
     check_schema,
     check_stream,
     max_event_bytes,
-    nesting,
     new_ids,
     now,
-    one_line,
     parse_expect,
     whole_number,
 )
+from esctl.events.json import MAX_DEPTH, check_depth, nesting, one_line
 
 GOOD_NAMES = {
     "one character": "a",

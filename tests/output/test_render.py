@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from esctl.errors import ConflictError, EsctlError, NotFoundError, RefusedError
 from esctl.events.event import FIELDS, SealedEvent
-from esctl.events.json import clean
+from esctl.events.json import encoded
 from esctl.output import render
+from esctl.output.terminal import clean
 
 Esctl = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -185,14 +186,14 @@ def plainly(value: object) -> str:
 @example({"log": '"\\'})
 @example({"log": "\x7f\u2028"})
 def test_a_record_is_the_json_that_it_says(record: dict[str, object]) -> None:
-    shown = render._json(record)
+    shown = encoded(record)
     assert plainly(json.loads(shown)) == plainly(record)
     assert b"\n" not in shown
 
 
 @pytest.mark.parametrize("value", [1.5, ["a", {"b": None}], {"c": "d"}])
 def test_a_record_may_hold_more_than_plain_values(value: object) -> None:
-    assert json.loads(render._json({"a": 1, "b": value})) == {"a": 1, "b": value}
+    assert json.loads(encoded({"a": 1, "b": value})) == {"a": 1, "b": value}
 
 
 TWO: list[dict[str, object]] = [

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esctl.events.json import clean
 from esctl.output.tables import (
     BAR_CELLS,
     HINT_ROWS,
@@ -29,6 +28,7 @@ from esctl.output.tables import (
     table,
     tree,
 )
+from esctl.output.terminal import clean
 
 PLAIN = Look(color="never")
 WIDE = Look(color="never", wide=True)
