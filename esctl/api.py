@@ -34,9 +34,9 @@ from esctl.log import EventLog
 from esctl.points import marks
 from esctl.points.marks import Mark
 from esctl.points.points import query_of
-from esctl.projections import reading, runs
+from esctl.projections import reading, runs, versions
 from esctl.projections.reading import Asked
-from esctl.sql.judge import check_condition
+from esctl.sql.conditions import check_condition
 from esctl.states import folding
 from esctl.upkeep import copies, verify
 
@@ -212,7 +212,7 @@ class Log:
         `esctl projection show`.
         """
         asked = Asked(table, where, order_by, limit)
-        declared = runs.declared(self._log, projection)
+        declared = versions.declared(self._log, projection)
         if until is None and as_of is None:
             found = reading.rows(self._log, declared, asked, built=False)
         else:

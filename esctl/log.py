@@ -188,7 +188,7 @@ class EventLog:
     def _known(self, query: Query) -> None:
         """Refuse a condition that is none, and a stream that the log does not have, naming what comes near."""
         if query.where is not None:
-            from esctl.sql.judge import check_condition  # noqa: PLC0415 - only a condition needs it
+            from esctl.sql.conditions import check_condition  # noqa: PLC0415 - only a condition needs it
 
             check_condition(query.where)
         if query.stream is not None and not self.store.stream_version(query.stream):

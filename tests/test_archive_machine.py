@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from esctl.archive import creation, moving
+from esctl.archive import creation, listing, moving
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.log import EventLog
@@ -86,20 +86,20 @@ class Archived(RuleBasedStateMachine):
     def create(self, share: float, most: int, folder: str | None, frame: int) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(segments, "FRAME_BYTES", frame)
-            spans = moving.hot(self.log, round(share * len(self.events)))
+            spans = listing.hot(self.log, round(share * len(self.events)))
             made = list(creation.create(self.log, spans, most=most, level=1, to=self.place(folder)))
         assert sum(segment.events for segment in made) == sum(high - low + 1 for low, high in spans)
 
-    @precondition(lambda self: bool(moving.archived(self.log)))
+    @precondition(lambda self: bool(listing.archived(self.log)))
     @rule(which=st.integers(0, 99))
     def restore(self, which: int) -> None:
-        known = moving.archived(self.log)
+        known = listing.archived(self.log)
         moving.restore(self.log, known[which % len(known)])
 
-    @precondition(lambda self: bool(moving.archived(self.log)))
+    @precondition(lambda self: bool(listing.archived(self.log)))
     @rule(which=st.integers(0, 99), folder=FOLDERS)
     def move(self, which: int, folder: str | None) -> None:
-        known = moving.archived(self.log)
+        known = listing.archived(self.log)
         segment = known[which % len(known)]
         parts = b"".join(moving.export(self.log, segment))
         assert b"".join(moving.export(self.log, moving.move(self.log, segment, self.place(folder)))) == parts

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from esctl.append.expectations import AppendCondition
-from esctl.archive import creation, moving
+from esctl.archive import creation, listing, moving
 from esctl.errors import EsctlError
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
@@ -30,7 +30,7 @@ from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
 from esctl.model.definitions import checked
 from esctl.points import marks, trace
-from esctl.states import folding, snapshot_care
+from esctl.states import differences, folding, snapshot_care
 from esctl.store import segments
 from esctl.upkeep import erasure, verify
 from tests.conftest import Esctl, environment, write_empty_log, writer_of
@@ -274,12 +274,12 @@ def _of_streams(head: int) -> dict[str, Callable[[EventLog], object]]:
             ],
             f"places of {stream}": lambda log, stream=stream: [log.store.event_at(stream, v) for v in range(20)],  # type: ignore[misc]
             f"each of {stream}": lambda log, stream=stream: list(folding.each(log, Query(stream=stream))),  # type: ignore[misc]
-            f"diff of {stream}": lambda log, stream=stream: folding.diff(  # type: ignore[misc]
+            f"diff of {stream}": lambda log, stream=stream: differences.diff(  # type: ignore[misc]
                 log, Query(stream=stream, until_version=2), Query(stream=stream)
             ),
         }
         for saved in (True, False):
-            made[f"bisect of {stream} {saved}"] = lambda log, stream=stream, saved=saved: folding.bisect(  # type: ignore[misc]
+            made[f"bisect of {stream} {saved}"] = lambda log, stream=stream, saved=saved: differences.bisect(  # type: ignore[misc]
                 log, Query(stream=stream), "json_array_length(state, '$.paid') > 1 or version > 4", saved=saved
             )
         for expect in ("any", "none", "exists", 0, 3, 7):
@@ -377,11 +377,11 @@ def arrange(path: Path, steps: list[Step]) -> None:
     """Have a log archived so."""
     with EventLog(path, write=True, bulk=True) as log:
         for step in steps:
-            known = moving.archived(log)
+            known = listing.archived(log)
             if step.kind == "create":
                 with pytest.MonkeyPatch.context() as patch:
                     patch.setattr(segments, "FRAME_BYTES", step.frame_bytes)
-                    spans = moving.hot(log, min(step.number, log.head()[0]))
+                    spans = listing.hot(log, min(step.number, log.head()[0]))
                     list(creation.create(log, spans, most=step.most, to=_places(log, step.folder)))
             elif known and step.kind == "restore":
                 moving.restore(log, known[step.number % len(known)])
@@ -455,7 +455,7 @@ def test_every_answer_is_the_same_however_it_was_archived(built: Built, steps: l
 @given(steps=st.lists(a_step, min_size=1, max_size=4), reverse=st.booleans())
 def test_hot_only_is_all_but_the_segments(built: Built, steps: list[Step], reverse: bool) -> None:
     with arranged(built, steps) as path, EventLog(path) as log:
-        kept = {n for low, high in moving.hot(log, built.head) for n in range(low, high + 1)}
+        kept = {n for low, high in listing.hot(log, built.head) for n in range(low, high + 1)}
         asked: list[dict[str, Any]] = [
             {},
             {"stream": "order-1"},
@@ -516,17 +516,17 @@ MANY = 6000
 CHANGING = """
 import sys
 from pathlib import Path
-from esctl.archive import creation, moving
+from esctl.archive import creation, listing, moving
 from esctl.errors import ConflictError
 from esctl.log import EventLog
 path = Path(sys.argv[1])
 with EventLog(path, write=True, bulk=True) as log:
     while not (path.parent / "stop").exists():
         for folder in (None, path.parent / "cold"):
-            list(creation.create(log, moving.hot(log, 5500), most=900, level=1, to=folder))
-            for segment in moving.archived(log)[::2]:
+            list(creation.create(log, listing.hot(log, 5500), most=900, level=1, to=folder))
+            for segment in listing.archived(log)[::2]:
                 moving.move(log, segment, path.parent / "ice" if folder is None else None)
-            for segment in moving.archived(log):
+            for segment in listing.archived(log):
                 moving.restore(log, segment)
             (path.parent / "turns").open("a").write("x")
 """
@@ -534,7 +534,7 @@ APPENDING = """
 import sys
 from pathlib import Path
 from esctl.append.writer import Writer
-from esctl.archive import creation, moving
+from esctl.archive import creation, listing, moving
 from esctl.log import EventLog
 path = Path(sys.argv[1])
 with EventLog(path, write=True) as log:
@@ -543,9 +543,9 @@ with EventLog(path, write=True) as log:
         with log.transaction():
             writer.append([("s-%d" % (n % 3), "T", str(n), None, 1, "{}", "{}", None)])
         if n % 40 == 0:
-            list(creation.create(log, moving.hot(log, n), most=25, to=path.parent / "cold" if n % 80 else None))
+            list(creation.create(log, listing.hot(log, n), most=25, to=path.parent / "cold" if n % 80 else None))
         if n % 100 == 0:
-            moving.restore(log, moving.archived(log)[-1])
+            moving.restore(log, listing.archived(log)[-1])
 """
 
 
@@ -630,7 +630,7 @@ def test_a_segment_that_is_moved_between_the_look_and_the_reach_is_looked_for_ag
     with EventLog(log_path, write=True, bulk=True) as log:
         put(log, *(("s-1", "T", str(n), None, 1, "{}", "{}", None) for n in range(1, 5)))
         expected = ask(log)
-        spans = moving.hot(log, 4)
+        spans = listing.hot(log, 4)
         assert len(list(creation.create(log, spans, most=4, level=1, to=log_path.parent / "cold"))) == 1
     moved: list[str] = []
 
@@ -639,7 +639,7 @@ def test_a_segment_that_is_moved_between_the_look_and_the_reach_is_looked_for_ag
         if "archived" in sql and "from segments" not in sql and "from head" not in sql and not moved:
             moved.append(sql)
             with EventLog(log_path, write=True) as other:
-                moving.move(other, moving.archived(other)[0], None)
+                moving.move(other, listing.archived(other)[0], None)
 
     with EventLog(log_path) as reader:
         reader.store.trace(move)

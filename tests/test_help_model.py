@@ -23,7 +23,7 @@ from esctl.model.definitions import checked, shared
 from esctl.model.toml import OPERATIONS, UPCAST_OPERATIONS
 from esctl.projections import runs
 from esctl.projections.reading import Asked, rows
-from esctl.sql.judge import check_condition
+from esctl.sql.conditions import check_condition
 from esctl.states import folding
 from tests.conftest import writer_of
 from tests.transcripts import fences

@@ -22,7 +22,7 @@ from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
 from esctl.model.definitions import checked
-from esctl.projections import reading, runs
+from esctl.projections import admin, differences, reading, runs
 from esctl.store import projections as projection_tables
 from tests.conftest import write_empty_log, writer_of
 
@@ -261,7 +261,7 @@ def test_rebuilt_in_any_batches_over_an_archived_log_it_is_one_pass(
         run(log)
         list(creation.create(log, [(1, min(archived, log.head()[0]))], most=most))
         for name in names:
-            for _ in runs.catch_up(log, runs.rebuild(log, name, from_scratch=True)):
+            for _ in runs.catch_up(log, admin.rebuild(log, name, from_scratch=True)):
                 pass
         assert {version.state for version in log.store.projections().versions()} == {"live", "previous"}
         assert rows(log, names) == once(empty, names, upcasts, all_)
@@ -330,7 +330,7 @@ def test_under_upcasts_that_changed_it_is_one_pass_under_the_new_ones(
         put(log, events[:turn])
         hold(log, said(names, after) + "# another\n")
         for name in names:
-            for _ in runs.catch_up(log, runs.rebuild(log, name, from_scratch=True)):
+            for _ in runs.catch_up(log, admin.rebuild(log, name, from_scratch=True)):
                 pass
         put(log, events[turn:])
         run(log)
@@ -367,7 +367,7 @@ def test_what_was_verified_differs_in_nothing(
             run(log)
         for name in names:
             with EventLog(log.path) as reader:
-                assert [found for found in reading.checked(reader, name) if not isinstance(found, int)] == []
+                assert [found for found in differences.checked(reader, name) if not isinstance(found, int)] == []
 
 
 def test_where_the_law_is_tried_no_handler_fails(empty: Path) -> None:

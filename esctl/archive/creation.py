@@ -19,7 +19,11 @@ from itertools import accumulate, chain
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from esctl.archive.moving import Span, digest_of, folder_for, hash_before, kept, let_go, location, tidy, write
+from esctl.archive.checking import hash_before
+from esctl.archive.content import digest_of
+from esctl.archive.folders import folder_for, kept, location, write
+from esctl.archive.listing import Span
+from esctl.archive.tidying import let_go, tidy
 from esctl.errors import ConflictError, EsctlError
 from esctl.events.chain import SALT_BYTES
 from esctl.log import EventLog

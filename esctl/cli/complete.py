@@ -141,6 +141,6 @@ def _marks(log: EventLog) -> Iterator[str]:
 def _segments(log: EventLog) -> Iterator[str]:
     if log.store.archive() is None:
         return iter(())
-    from esctl.archive import moving  # noqa: PLC0415 - zstandard and msgspec, for a log that has an archive
+    from esctl.archive import listing  # noqa: PLC0415 - zstandard and msgspec, for a log that has an archive
 
-    return iter([segment.name for segment in moving.archived(log)])
+    return iter([segment.name for segment in listing.archived(log)])

@@ -11,7 +11,7 @@ import sys
 
 from esctl.cli import locate
 from esctl.errors import UsageError
-from esctl.output import render
+from esctl.output import console
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ class Shared:
         self.log, self.quiet, self.verbose, self.debug, self.color = log, quiet, verbose, debug, color
         self.error_format, self.yes, self.utc, self.wide, self.safe_csv = error_format, yes, utc, wide, safe_csv
         self.format: str = format or os.environ.get("ESCTL_FORMAT") or "auto"
-        if self.format not in render.FORMATS:
-            why = f"it is one of {', '.join(render.FORMATS)}"
+        if self.format not in console.FORMATS:
+            why = f"it is one of {', '.join(console.FORMATS)}"
             raise UsageError(f"ESCTL_FORMAT is {self.format!r}", why=why, fix="unset ESCTL_FORMAT")
         if timeout is not None and not 0 <= timeout <= MAX_SECONDS:
             raise UsageError(f"--timeout is {timeout}", why="it is a number of seconds")
@@ -91,7 +91,7 @@ class Shared:
     @property
     def rendering(self) -> str:
         """The output format, `auto` decided."""
-        return render.resolve(self.format)
+        return console.resolve(self.format)
 
     @property
     def path(self) -> str:
@@ -101,7 +101,7 @@ class Shared:
     def settle(self) -> None:
         """Have this process print as these options say."""
         for name in ("color", "utc", "wide", "quiet", "safe_csv"):
-            setattr(render.Settings, name, getattr(self, name))
+            setattr(console.Settings, name, getattr(self, name))
 
     def opened(self, *, write: bool = False, bulk: bool = False) -> EventLog:
         """The log that the command is about, open; `bulk` tunes for many events."""
@@ -109,11 +109,11 @@ class Shared:
 
         where = self.path
         if self.verbose:
-            render.say(f"log: {where}")
+            console.say(f"log: {where}")
         log = EventLog(where, write=write, bulk=bulk, timeout=self.timeout)
         log.store.limit(self.patience)
         if self.debug:
-            log.store.trace(render.say)
+            log.store.trace(console.say)
         return log
 
     def agree(self, plan: str) -> None:
@@ -122,7 +122,7 @@ class Shared:
         Raises UsageError unless the answer is yes. With --quiet and --yes the plan is not printed.
         """
         if not (self.yes and self.quiet):
-            render.say(plan)
+            console.say(plan)
         if self.yes:
             return
         if sys.stdin is None or not sys.stdin.isatty():

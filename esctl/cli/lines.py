@@ -19,7 +19,7 @@ from esctl.cli.declare import Shared
 from esctl.cli.single import have_stdin
 from esctl.errors import NotFoundError, RefusedError, Stopped
 from esctl.events.lines import Defaults
-from esctl.output import progress, render
+from esctl.output import console, progress, render
 
 __all__ = ["BATCH_LINES", "Options", "defaults", "run", "source"]
 
@@ -52,7 +52,7 @@ def source(arguments: Sequence[str], *, quiet: bool) -> int:
             raise NotFoundError(f"cannot read {arguments[0]}", why=why, fix="esctl append --help") from error
     have_stdin()
     if sys.stdin.isatty() and not quiet:
-        render.say("reading events from the terminal, one JSON object a line; end with Ctrl-D")
+        console.say("reading events from the terminal, one JSON object a line; end with Ctrl-D")
     return sys.stdin.fileno()
 
 
@@ -61,7 +61,7 @@ def run(writer: Writer, descriptor: int, lacking: Defaults, options: Options, sh
     gc.set_threshold(200_000)  # millions of tuples come and go, and none is part of a cycle: 5 % of the time
     without_rules: dict[str, object] = {"rules": False} if not writer.asks_rules else {}
     tally = ingest.Tally()
-    runs = ingest.ingest(writer, descriptor, lacking, options, tally, render.skipped)
+    runs = ingest.ingest(writer, descriptor, lacking, options, tally, console.skipped)
     runs = progress.watched(runs, "appending", None, len)
     try:
         if options.receipts:
@@ -71,7 +71,7 @@ def run(writer: Writer, descriptor: int, lacking: Defaults, options: Options, sh
             for _ in runs:
                 pass
     except Stopped:
-        render.say("interrupted: the batch under way is rolled back")
+        console.say("interrupted: the batch under way is rolled back")
         raise
     finally:
         if not options.receipts:

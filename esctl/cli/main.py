@@ -12,7 +12,7 @@ import sys
 from esctl.cli import parse
 from esctl.cli.declare import Shared
 from esctl.errors import EsctlError, Stopped, UnavailableError, UsageError
-from esctl.output import render
+from esctl.output import console
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,14 +77,14 @@ def _flush() -> None:
         try:
             stream.flush()
         except OSError:
-            render.silence()
+            console.silence()
 
 
 def _complete(words: Sequence[str]) -> int:
     """What the completion scripts ask for; not a command that people type."""
     from esctl.cli.complete import candidates  # noqa: PLC0415
 
-    render.text("".join(f"{word}\n" for word in candidates(list(words))))
+    console.text("".join(f"{word}\n" for word in candidates(list(words))))
     return 0
 
 
@@ -98,8 +98,8 @@ def _ended_by(error: BaseException, argv: Sequence[str], log: str | None) -> Esc
     if "--debug" in argv:
         import traceback  # noqa: PLC0415
 
-        render.say("".join(traceback.format_exception(error)).rstrip())
-    render.report(failure, "json" if _wants_json_errors(argv) else "text", fix=_fix(failure, argv, log))
+        console.say("".join(traceback.format_exception(error)).rstrip())
+    console.report(failure, "json" if _wants_json_errors(argv) else "text", fix=_fix(failure, argv, log))
     return failure
 
 
@@ -108,7 +108,7 @@ def _translated(error: BaseException, argv: Sequence[str]) -> EsctlError:
     import errno  # noqa: PLC0415
 
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EFBIG):
-        render.silence()
+        console.silence()
         return UnavailableError("cannot write to stdout", why=error.strerror or "")
     if isinstance(error, MemoryError):
         return UnavailableError("there is not enough memory")
@@ -149,7 +149,7 @@ def _have_streams() -> None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - stays open
     if sys.stdout is None:
         closed = UnavailableError("stdout is closed", why="/dev/null takes output that nobody needs")
-        render.report(closed)
+        console.report(closed)
         os._exit(closed.exit_code)
 
 
@@ -162,7 +162,7 @@ def _die_of(ended: BaseException) -> None:
     import signal  # noqa: PLC0415
 
     if isinstance(ended, BrokenPipeError):
-        render.silence()
+        console.silence()
         signum = signal.SIGPIPE
     else:
         signum = signal.Signals(ended.signum) if isinstance(ended, Stopped) else signal.SIGINT

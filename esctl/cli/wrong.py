@@ -10,7 +10,7 @@ from esctl.cli.commands import version
 from esctl.cli.parse import HELP, MalformedError
 from esctl.cli.table import COMMANDS, GROUPS
 from esctl.errors import UsageError
-from esctl.output import render
+from esctl.output import console
 
 
 def explain(error: MalformedError) -> int:
@@ -37,12 +37,12 @@ def _without_command(group: str, words: Sequence[str]) -> int:
     if not group and {"-V", "--version"} & set(words):  # behind other options; alone it is the command
         return _printed(version.text())
     typer_app.check_shared(group, words)
-    render.say(text.rstrip("\n"))
+    console.say(text.rstrip("\n"))
     return UsageError.exit_code
 
 
 def _printed(text: str) -> int:
-    render.text(text)
+    console.text(text)
     return 0
 
 

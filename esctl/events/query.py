@@ -32,7 +32,7 @@ class Query:
     `stream` is one stream's name, `category` all streams `<category>` and `<category>-…`, `types` any of these types.
     `since` and `until` bound the position, `since_version` and `until_version` the version (one stream only),
     `since_time` and `until_time` the producer's time, `as_of` the recorded time (UTC text).
-    `where` is an SQL condition over an event's columns, judged by `esctl.sql.judge.check_condition`.
+    `where` is an SQL condition over an event's columns, judged by `esctl.sql.conditions.check_condition`.
     `raw_schema` reads events as they are stored; else `upcasting`, the log's own, says what they are read as.
     `hot_only` leaves the archive out.
     `limit` keeps the first so many in reading order, `last` the newest so many. `system` adds the log's own streams.

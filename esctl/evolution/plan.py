@@ -18,7 +18,7 @@ from esctl.model.definitions import Applied, Definitions, checked, record, share
 from esctl.model.projections import mark, seen
 from esctl.model.toml import parse
 from esctl.points.marks import actor
-from esctl.projections import runs
+from esctl.projections import versions
 from esctl.states import folding
 from esctl.store.base import Snapshot
 
@@ -326,5 +326,5 @@ def apply(log: EventLog, draft: Draft, compared_with: int) -> Receipt | None:
         if held.applied is not None and held.applied.fingerprint == draft.fingerprint:
             return None
         receipt = log.apply(record(_next(log, held, draft)), meta)
-        runs.sync(log)
+        versions.sync(log)
         return receipt

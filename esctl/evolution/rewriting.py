@@ -19,7 +19,7 @@ from esctl.model import upcasts
 from esctl.model.declared import Upcast
 from esctl.model.operations import payload_after
 from esctl.points.marks import SET, actor
-from esctl.projections import runs
+from esctl.projections import admin
 from esctl.upkeep.verify import ERASED, verify
 
 AT_ONCE = 10_000  # events that are appended in one transaction
@@ -194,7 +194,7 @@ def rewrite(log: EventLog, target: Path, watch: Watch) -> dict[str, object]:
                 raise ConflictError("another model was applied meanwhile", again="")
             source: dict[str, object] = {"log_id": log.log_id, "head": f"{head[0]}:{head[1].hex()}"}
             new.record(REWRITTEN, _compact(source), _compact({"actor": actor()}))
-            runs.settle(new)
+            admin.settle(new)
             report = verify(new, full=True, expect_head=None, watch=lambda events, _: events)
             newest = new.head()
         if not report.ok:

@@ -13,7 +13,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from esctl.model.declared import ANY, Aggregate, Copy, Literal, Source, Step, fingerprint
-from esctl.sql.judge import FAIL, columns_of, text
+from esctl.sql.judge import FAIL
+from esctl.sql.payload import columns_of
+from esctl.sql.quoting import text
 
 ENGINE = 1  # part of every fingerprint: raised when the same definition begins to give another result
 

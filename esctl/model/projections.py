@@ -12,7 +12,11 @@ from esctl.errors import RefusedError
 from esctl.events.query import Shape, Upcasting
 from esctl.model.compiled import Compiled
 from esctl.model.declared import ANY, Projection, fingerprint
-from esctl.sql.judge import FIELD_PATH, Judge, columns_of, is_taken, names_dates, quoted, reads_clock, tokens, unclosed
+from esctl.sql.clock import names_dates, reads_clock
+from esctl.sql.judge import Judge, is_taken
+from esctl.sql.payload import FIELD_PATH, columns_of
+from esctl.sql.quoting import quoted
+from esctl.sql.tokens import tokens, unclosed
 
 ENGINE = 1  # part of every fingerprint: raised when the same definition begins to give other rows
 _OF_A_VERSION = re.compile(r"__\d+$")  # how the tables of versions that are not live end

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from esctl.output import render
+from esctl.output import console
 
 T = TypeVar("T")
 PROGRESS_AFTER = 0.5  # seconds: what is over sooner needs no bar
@@ -15,7 +15,7 @@ PROGRESS_AFTER = 0.5  # seconds: what is over sooner needs no bar
 
 def watched(items: Iterable[T], label: str, total: int | None, weight: Callable[[T], int]) -> Iterator[T]:
     """Pass items through; on a terminal, once it takes longer, with a bar on stderr: done, rate, time left."""
-    if render.Settings.quiet or not sys.stderr.isatty():
+    if console.Settings.quiet or not sys.stderr.isatty():
         yield from items
         return
     start, done, bar = time.monotonic(), 0, None

@@ -14,9 +14,10 @@ from esctl.events.decoded import decoded
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.model.compiled import BUILDING, DROPPED, LIVE, HandlerFailed, Version
-from esctl.projections import runs
-from esctl.sql.judge import quoted
-from esctl.states import folding
+from esctl.projections import admin, runs
+from esctl.projections import versions as kept
+from esctl.sql.quoting import quoted
+from esctl.states import reducing
 from esctl.store.base import Projections
 
 Key = Any
@@ -78,10 +79,10 @@ def run(log: EventLog, name: str, reducer: str, done: runs.Run) -> Iterator[int]
 
     A function whose module has changed makes a new version, as a changed definition does.
     """
-    projection = runs.declared(log, name)
+    projection = kept.declared(log, name)
     if projection.on:
         raise UsageError(f"the projection {name} has handlers in the model", fix=f"esctl projection run {word(name)}")
-    function = folding.reducer(reducer)
+    function = reducing.reducer(reducer)
     said = f"{reducer} {_fingerprint(function)}"
     number = _version(log, name, said)
 
@@ -107,7 +108,7 @@ def run(log: EventLog, name: str, reducer: str, done: runs.Run) -> Iterator[int]
 
 def _version(log: EventLog, name: str, said: str) -> int:
     """The version that a function keeps: the live one, if it has kept it so far, or else one beside it."""
-    runs.synced(log)
+    kept.synced(log)
     versions = [version for version in log.store.projections().versions() if version.name == name]
     for version in versions:  # the live one comes first
         if version.state in (LIVE, BUILDING) and version.reducer == said:
@@ -122,7 +123,7 @@ def _version(log: EventLog, name: str, said: str) -> int:
             live.reducer = said
             log.store.projections().save(live)
         return live.version
-    return runs.rebuild(log, name, from_scratch=True, reducer=said)
+    return admin.rebuild(log, name, from_scratch=True, reducer=said)
 
 
 def _fingerprint(function: object) -> str:

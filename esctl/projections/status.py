@@ -8,8 +8,8 @@ from esctl.events.query import Query
 from esctl.events.times import age
 from esctl.log import EventLog
 from esctl.model.compiled import BUILDING, DROPPED, LIVE, Compiled, Version
-from esctl.projections.runs import Record, declared
-from esctl.sql.judge import words_of
+from esctl.projections.versions import Record, declared
+from esctl.sql.tokens import words_of
 
 
 def listed(log: EventLog) -> list[Record]:

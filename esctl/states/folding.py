@@ -1,15 +1,11 @@
-"""What a stream's events add up to, at any point: states, how they came about, and how two of them differ."""
+"""States: what the events of a stream, or of every stream, add up to at any point."""
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from esctl.errors import DifferenceError, HandlerError, NotFoundError, UsageError, word
 from esctl.events.json import Json
 from esctl.events.query import MAX_POSITION, Query
 from esctl.log import EventLog
@@ -17,7 +13,8 @@ from esctl.model.declared import Aggregate
 from esctl.model.definitions import Definitions
 from esctl.model.operations import Program
 from esctl.model.operations import program as compiled
-from esctl.sql.judge import STATE_COLUMNS, check_condition, words_of
+from esctl.sql.conditions import STATE_COLUMNS, check_condition
+from esctl.sql.tokens import words_of
 from esctl.states import snapshots
 from esctl.store.base import Fold, Snapshot
 
@@ -246,159 +243,3 @@ def _portions(log: EventLog, aggregate: Aggregate) -> Iterator[list[str]]:
         events += version
     if portion:
         yield portion
-
-
-class Change(NamedTuple):
-    """A path of the state that differs: its values before and after (JSON text; None: not there), and the event that
-    gave it the later one.
-    """
-
-    path: str
-    before: str | None
-    after: str | None
-    position: int | None
-    type: str | None
-
-
-def diff(log: EventLog, since: Query, until: Query, aggregate: str | None = None) -> list[Change]:
-    """What differs between the states at the ends of two queries over one stream, by path."""
-    before, after = state(log, since, aggregate), state(log, until, aggregate)
-    differences = log.store.differences(before.state, after.state)
-    if not differences:
-        return []
-    again = until.since_position(1)
-    again.until, again.until_version, again.as_of = until.until, until.until_version, until.as_of
-    again.since_version = None
-    folding = begin(log, again, aggregate, saved=False)
-    made = folding.fold.turned(again, {path: later for path, _, later in differences})
-    folding.fold.close()
-    return [
-        Change(path.removeprefix("$."), earlier, later, *made.get(path, (None, None)))
-        for path, earlier, later in differences
-    ]
-
-
-class Found(NamedTuple):
-    """The event after which a condition holds, by version, the state after it (JSON text), and how it was found."""
-
-    version: int
-    state: str
-    looked: int
-    folded: int
-
-
-def bisect(log: EventLog, query: Query, when: str, aggregate: str | None = None, *, saved: bool = True) -> Found:
-    """The first event of a stream after which a condition on the state holds.
-
-    Where the stream has snapshots, the search halves them as if the condition, once true, stayed true, and folds what
-    lies between two of them; without, or where that finds none, it folds event by event from the beginning. Raises
-    DifferenceError where it holds nowhere.
-    """
-    check_condition(when, STATE_COLUMNS, option="--when")
-    folding = begin(log, query, aggregate, saved=False)
-    try:
-        found = _between(log, folding, query, when) if saved else None
-        found = found or _first(folding, query, when, None, None, 0)
-    finally:
-        folding.fold.close()
-    if found is None:
-        raise DifferenceError(
-            f"the condition holds after no event of {folding.stream}",
-            why=f"--when {when}",
-            fix=f"esctl state {word(folding.stream)} --each",
-        )
-    return found
-
-
-def _between(log: EventLog, folding: Folding, query: Query, when: str) -> Found | None:
-    """The event, searched between two snapshots; None where there are none, or it is not there."""
-    low, high, looked = _halve(log, folding, query, when)
-    return _first(folding, query, when, low, high, looked) if looked else None
-
-
-def _first(
-    folding: Folding, query: Query, when: str, low: Snapshot | None, high: Snapshot | None, looked: int
-) -> Found | None:
-    """The first event after which a condition holds, from one snapshot (None: the beginning) to another."""
-    folding.fold.begin(folding.stream, low.values if low else None)
-    since, until = query.since_version, query.until_version
-    query.since_version = first = low.version + 1 if low else 1
-    query.until_version = high.version if high else until
-    try:
-        for version, _, _, text in folding.fold.each(query, when):
-            return Found(version, text, looked, version - first + 1)
-        return None
-    finally:
-        query.since_version, query.until_version = since, until
-
-
-def _halve(log: EventLog, folding: Folding, query: Query, when: str) -> tuple[Snapshot | None, Snapshot | None, int]:
-    """The last snapshot before the condition holds and the first where it does; and how many were looked at."""
-    definitions = log.definitions
-    usable = list(
-        snapshots.usable(log.store, folding.stream, folding.program, definitions.upcasts, bounds(log, query))
-    )[::-1]
-    low, high, looked = -1, len(usable), 0
-    while high - low > 1:
-        middle, looked = (low + high) // 2, looked + 1
-        folding.fold.begin(folding.stream, usable[middle].values)
-        holds = any(True for _ in folding.fold.states(when))
-        low, high = (low, middle) if holds else (middle, high)
-    return usable[low] if low >= 0 else None, usable[high] if high < len(usable) else None, looked
-
-
-Reducer = Callable[[Any, Any], Any]
-
-
-def reducer(name: str) -> Reducer:
-    """The Python function that `module:function` names, from this folder or whatever is installed.
-
-    Raises UsageError, NotFoundError.
-    """
-    module, colon, function = name.partition(":")
-    if not colon or not module or not function:
-        raise UsageError(
-            f"--reducer {name!r}", why="it is MODULE:FUNCTION, such as shop.states:order", fix="esctl help model"
-        )
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except AttributeError as error:
-        raise NotFoundError(
-            f"there is no reducer {name}", why=f"{error}; it is MODULE:FUNCTION", fix="esctl help model"
-        ) from error
-    except (Exception, SystemExit) as error:
-        if isinstance(error, ModuleNotFoundError) and module.startswith(error.name or "\0"):
-            raise NotFoundError(
-                f"there is no reducer {name}", why=f"{error}; it is MODULE:FUNCTION", fix="esctl help model"
-            ) from error
-        raise HandlerError(f"the module {module} failed", why=f"{type(error).__name__}: {error}") from error
-    if not callable(found):
-        raise UsageError(f"--reducer {name!r}", why="it names no function")
-    made: Reducer = found
-    return made
-
-
-def reduced(log: EventLog, query: Query, name: str) -> Iterator[StateAt]:
-    """The states of a stream after each of its events, as a Python function folds them; the first comes before any.
-
-    It gets the state, `{}` at first, and an `esctl.Event`; what it returns is the next state, any value that JSON has.
-    """
-    import msgspec  # noqa: PLC0415 - states that the model folds do without
-
-    from esctl.events.decoded import decoded  # noqa: PLC0415
-
-    function = reducer(name)
-    value: Any = {}
-    yield StateAt(query.stream or "", name, 0, 0, None, "{}", None, 0)
-    for folded, (event, _, _) in enumerate(log.read(query), 1):
-        try:
-            value = function(value, decoded(event))
-            text = msgspec.json.encode(value).decode()
-        except (Exception, SystemExit) as error:
-            raise HandlerError(
-                f"the reducer {name} failed on the event at position {event[0]}", why=f"{type(error).__name__}: {error}"
-            ) from error
-        yield StateAt(event[1], name, event[2], event[0], event[6], text, None, folded)

@@ -14,7 +14,10 @@ import apsw
 from esctl.errors import ConflictError, HandlerError, MisfitError, VerificationError
 from esctl.events.query import Query, Shape
 from esctl.model.compiled import ANY, BUILDING, DROPPED, LIVE, PREVIOUS, SCRATCH, Compiled, HandlerFailed, Version
-from esctl.sql.judge import CONDITION_COLUMNS, Judge, is_field, is_field_of_payload, is_taken, quoted, text
+from esctl.sql.conditions import CONDITION_COLUMNS
+from esctl.sql.judge import Judge, is_taken
+from esctl.sql.payload import is_field, is_field_of_payload
+from esctl.sql.quoting import quoted, text
 from esctl.store import reads
 from esctl.store.errors import Patience, translating
 from esctl.store.guard import FED, NOTE, Guard

@@ -8,7 +8,11 @@ import apsw
 
 from esctl.errors import MisfitError
 from esctl.events.query import Shape, Upcasting
-from esctl.sql.judge import CONDITION_COLUMNS, FAIL, columns_of, names_dates, text, without_clock
+from esctl.sql.clock import names_dates, without_clock
+from esctl.sql.conditions import CONDITION_COLUMNS
+from esctl.sql.judge import FAIL
+from esctl.sql.payload import columns_of
+from esctl.sql.quoting import text
 from esctl.store.format import ARCHIVED
 from esctl.store.windows import Reading
 

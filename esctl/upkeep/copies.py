@@ -9,7 +9,7 @@ from pathlib import Path
 from esctl.events.event import Head, ranges
 from esctl.log import EventLog
 from esctl.points.marks import actor
-from esctl.projections import runs
+from esctl.projections import admin
 from esctl.store.files import draft_of
 from esctl.upkeep.verify import ERASED
 
@@ -48,7 +48,7 @@ def _copied(source: EventLog, target: Path, type_: str, position: int | None) ->
                 copy.store.compact()
             data = {"from": f"{head[0]}:{head[1].hex()}"} | ({} if position is None else {"until": position})
             copy.record(type_, _compact(data), _compact({"actor": actor()}))
-            runs.settle(copy)
+            admin.settle(copy)
             return copy.head()
 
 
@@ -76,7 +76,7 @@ def _cut(copy: EventLog, position: int) -> None:
     said = {event[0]: event for event in copy.system_events(ERASED)} if later else {}
     with copy.transaction():
         copy.store.cut(position)
-        runs.cut(copy, position)
+        admin.cut(copy, position)
         for number, positions in later.items():  # what was erased since then is gone in the copy too, and it says so
             _, _, _, _, _, _, _, _, data, meta = said[number]
             text = _compact({"positions": ranges(positions), "reason": json.loads(data).get("reason")})

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from esctl.archive import moving
+from esctl.archive import checking, content, folders, listing, tidying
 from esctl.errors import ConflictError, HandlerError, RefusedError, UsageError
 from esctl.events import chain
 from esctl.events.event import SYSTEM_PREFIX, Event, ranges
@@ -23,7 +23,7 @@ from esctl.log import EventLog
 from esctl.model.compiled import BUILDING, DROPPED, LIVE, Version
 from esctl.model.definitions import Definitions
 from esctl.points.marks import actor
-from esctl.projections import runs
+from esctl.projections import runs, versions
 from esctl.store import segments
 from esctl.store.base import Archive
 from esctl.store.segments import Facts, Frame, Line, Packed, Segment
@@ -130,15 +130,15 @@ def erasable(definitions: Definitions, type_: str, schema: int) -> bool:
 
 def erase(log: EventLog, positions: Sequence[int], reason: str) -> Iterator[int]:
     """Erase payloads; numbers of events, for progress. Afterwards `scrub` takes what SQLite still holds of them."""
-    moving.tidy(log)
-    spans = [(segment.first, segment.last) for segment in moving.archived(log)]
+    tidying.tidy(log)
+    spans = [(segment.first, segment.last) for segment in listing.archived(log)]
     for span, group in groupby(positions, key=lambda position: _span_of(spans, position)):
         wanted = list(group)
         if span is None:
             for start in range(0, len(wanted), AT_ONCE):
                 yield _hot(log, wanted[start : start + AT_ONCE], reason)
         else:
-            yield _archived(log, moving.named(log, f"{span[0]}-{span[1]}"), wanted, reason)
+            yield _archived(log, listing.named(log, f"{span[0]}-{span[1]}"), wanted, reason)
 
 
 def _span_of(spans: Sequence[tuple[int, int]], position: int) -> tuple[int, int] | None:
@@ -152,7 +152,7 @@ def scrub(log: EventLog) -> bool:
 
     What SQLite leaves in the gap of a page when it moves cells to another, only writing all pages anew takes away.
     """
-    moving.tidy(log)
+    tidying.tidy(log)
     _renew(log)
     _, _, finished = log.store.compact(full=True)
     if finished:
@@ -242,7 +242,7 @@ def _renew(log: EventLog) -> None:
     spoiled = [version.name for version in store.versions() if version.state == LIVE and not version.fingerprint]
     if not spoiled:
         return
-    for version in runs.synced(log):
+    for version in versions.synced(log):
         if version.name in spoiled and version.state == BUILDING:
             try:
                 for _ in runs.catch_up(log, version.version):
@@ -270,7 +270,7 @@ class _Rewritten(NamedTuple):
 
 def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason: str) -> int:
     """Erase payloads of a segment: it is written anew without them, checked, and takes the place of the old one."""
-    moving.check(log, segment)
+    checking.check(log, segment)
     found = log.store.archive()
     assert found is not None
     new = _rewritten(log, found, segment, set(positions))
@@ -278,17 +278,17 @@ def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason:
         return len(positions)
     path = found.place(segment)
     if path is not None:
-        moving.write(log, path.parent / new.segment.file, (*(f.packed for f in new.frames), new.trailer), new.segment)
+        folders.write(log, path.parent / new.segment.file, (*(f.packed for f in new.frames), new.trailer), new.segment)
     with log.transaction():
-        found, _ = moving.again(log, segment)
+        found, _ = listing.again(log, segment)
         gone = sorted(new.digests)
         _note(log, gone, [new.digests[position] for position in gone], new.kinds, reason)
-        moving.leave(log, found, segment)
+        folders.leave(log, found, segment)
         log.store.archiving().place(new.segment, new.frames, new.facts)
         if path is not None:
-            moving.kept(log, path.parent / new.segment.file, new.segment)
-        moving.check(log, new.segment)
-    moving.tidy(log)
+            folders.kept(log, path.parent / new.segment.file, new.segment)
+        checking.check(log, new.segment)
+    tidying.tidy(log)
     return len(positions)
 
 
@@ -315,7 +315,7 @@ def _rewritten(log: EventLog, found: Archive, segment: Segment, positions: set[i
         offset += len(packed)
     erased = dict(sorted((found.digests(segment.first, segment.last) | digests).items()))
     trailer = segments.trailer(log.log_id, [f.frame for f in frames], segment.after, erased, (f.salts for f in frames))
-    whole = moving.digest_of((*(f.packed for f in frames), trailer))
+    whole = content.digest_of((*(f.packed for f in frames), trailer))
     raw = sum(f.frame.raw_size for f in frames)
     new = segment._replace(shared=0, size=offset + len(trailer), raw_size=raw, sha256=whole)
     return _Rewritten(new, frames, trailer, facts, digests, kinds)

@@ -72,9 +72,9 @@ def _findings(log: EventLog, head: Head, watch: Watch, *, full: bool, expect_hea
         yield ("head", None, "the log is empty, and its hash is not the genesis hash of its id")
     yield from log.check(full=full)
     if log.store.archive() is not None:
-        from esctl.archive import moving  # noqa: PLC0415 - zstandard, for logs that need it
+        from esctl.archive import checking  # noqa: PLC0415 - zstandard, for logs that need it
 
-        yield from moving.findings(log, full=full)
+        yield from checking.findings(log, full=full)
     yield from _erasures(log)
     for problem in status.problems(log):
         yield ("projection", None, problem)

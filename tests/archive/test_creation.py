@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from esctl.api import open_log
-from esctl.archive import creation, moving
+from esctl.archive import checking, creation, listing, moving, tidying
 from esctl.errors import ConflictError, EsctlError, UsageError
 from esctl.events.query import Query
 from esctl.log import EventLog
@@ -33,13 +33,13 @@ EVENTS = 50
 RUN = """
 import resource, sys
 from pathlib import Path
-from esctl.archive import creation, moving
+from esctl.archive import creation, listing
 from esctl.log import EventLog
 path, to, limit = sys.argv[1], sys.argv[2], int(sys.argv[3])
 with EventLog(Path(path), write=True, bulk=True) as log:
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    spans = moving.hot(log, log.head()[0] - 5)
+    spans = listing.hot(log, log.head()[0] - 5)
     for segment in creation.create(log, spans, most=10, to=Path(to) if to else None):
         print(segment.name, flush=True)
 """
@@ -90,7 +90,7 @@ def files(folder: Path) -> list[str]:
 
 
 def names(log: EventLog) -> list[str]:
-    return [segment.name for segment in moving.archived(log)]
+    return [segment.name for segment in listing.archived(log)]
 
 
 # Cuts
@@ -125,12 +125,12 @@ def test_nothing_to_archive_makes_nothing(log: EventLog, path: Path) -> None:
 
 
 def test_what_is_archived_is_not_among_what_could_be(log: EventLog) -> None:
-    assert moving.hot(log, 50) == [(1, 50)]
+    assert listing.hot(log, 50) == [(1, 50)]
     list(creation.create(log, [(5, 9), (20, 30)]))
-    assert moving.hot(log, 50) == [(1, 4), (10, 19), (31, 50)]
-    assert moving.hot(log, 25) == [(1, 4), (10, 19)]
-    assert moving.hot(log, 7) == [(1, 4)]
-    assert moving.hot(log, 0) == []
+    assert listing.hot(log, 50) == [(1, 4), (10, 19), (31, 50)]
+    assert listing.hot(log, 25) == [(1, 4), (10, 19)]
+    assert listing.hot(log, 7) == [(1, 4)]
+    assert listing.hot(log, 0) == []
 
 
 def test_frames_hold_a_thousand_lines_and_the_last_what_is_left(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_segment_knows_its_ends_in_the_chain_and_its_recorded_times(log: Event
     sealed = list(log.read(Query(raw_schema=True)))
     one, two = creation.create(log, [(1, 20)], most=10)
     assert (one.before, one.after, two.before, two.after) == (
-        moving.hash_before(log, 1), sealed[9][2], sealed[9][2], sealed[19][2],
+        checking.hash_before(log, 1), sealed[9][2], sealed[9][2], sealed[19][2],
     )  # fmt: skip
     for segment in (one, two):
         recorded = [event[7] for event, _, _ in sealed[segment.first - 1 : segment.last]]
@@ -218,7 +218,7 @@ def test_a_model_that_is_archived_is_kept_at_hand(path: Path, tmp_path: Path) ->
         assert opened.state("s-0").state == {"n": 17}
         opened.append("s-0", "T")
     with EventLog(path, write=True) as log:
-        moving.restore(log, moving.named(log, "51-51"))
+        moving.restore(log, listing.named(log, "51-51"))
     assert rows(path, "select definitions from head") == [(None,)]
     assert whole(path)
 
@@ -299,8 +299,8 @@ def test_running_it_again_finds_nothing_to_do(path: Path, tmp_path: Path, to: st
     assert ran(path, folder).stdout.split() == ["1-10", "11-20", "21-30", "31-40", "41-45"]
     before = path.read_bytes()
     with EventLog(path, write=True) as log:
-        assert moving.hot(log, 45) == []
-        moving.tidy(log)
+        assert listing.hot(log, 45) == []
+        tidying.tidy(log)
     assert path.read_bytes() == before
 
 
@@ -313,7 +313,7 @@ def test_a_run_that_is_left_goes_on_where_it_was(log: EventLog, path: Path, take
     made.close()  # type: ignore[attr-defined]
     assert hashed(path) == before
     assert whole(path)
-    list(creation.create(log, moving.hot(log, 40), most=10))
+    list(creation.create(log, listing.hot(log, 40), most=10))
     assert names(log) == ["1-10", "11-20", "21-30", "31-40"]
     assert hashed(path) == before
     assert whole(path)
@@ -383,7 +383,7 @@ def test_what_changed_meanwhile_is_not_archived_as_it_was(
     with pytest.raises(ConflictError, match="positions 11 to 20 changed while they were archived"):
         between(path, log, what, tmp_path / "segments" if outside else None)
     assert whole(path)
-    list(creation.create(log, moving.hot(log, 20)))
+    list(creation.create(log, listing.hot(log, 20)))
     assert whole(path)
     assert rows(path, "select min(position) from events") == [(21,)]
 
@@ -408,7 +408,7 @@ def test_what_was_erased_meanwhile_is_not_left_in_a_segment_that_did_not_come_to
     folder = tmp_path / "segments"
     with pytest.raises(ConflictError):
         between(path, log, "erase", folder if outside else None)
-    list(creation.create(log, moving.hot(log, 20), to=folder if outside else None))
+    list(creation.create(log, listing.hot(log, 20), to=folder if outside else None))
     erasure.scrub(log)
     assert held(path, folder, b"payload-015") == []
     assert held(path, folder, b"payload-016") != []

@@ -11,7 +11,7 @@ import apsw
 import pytest
 import zstandard  # noqa: TID253 - what others unpack segments with
 
-from esctl.archive import creation, moving
+from esctl.archive import checking, creation, folders, listing, moving, tidying
 from esctl.errors import (
     ConflictError,
     EsctlError,
@@ -38,7 +38,7 @@ def fill(path: Path, count: int = EVENTS) -> None:
 
 
 def make(log: EventLog, to: Path | None = None, *, until: int = EVENTS, most: int = 4) -> list[Segment]:
-    return list(creation.create(log, moving.hot(log, until), most=most, to=to))
+    return list(creation.create(log, listing.hot(log, until), most=most, to=to))
 
 
 def altered(path: Path, sql: str, *values: object) -> None:
@@ -77,28 +77,28 @@ def cold(tmp_path: Path) -> Path:
 
 
 def test_a_log_that_was_never_archived_has_no_segments_and_is_hot(log: EventLog) -> None:
-    assert moving.archived(log) == []
-    assert moving.hot(log, EVENTS) == [(1, EVENTS)]
+    assert listing.archived(log) == []
+    assert listing.hot(log, EVENTS) == [(1, EVENTS)]
 
 
 def test_what_is_hot_are_the_ranges_between_segments(log: EventLog) -> None:
     moving.restore(log, make(log, until=10)[1])
-    assert moving.hot(log, EVENTS) == [(5, 8), (11, 12)]
-    assert moving.hot(log, 6) == [(5, 6)]
-    assert moving.hot(log, 4) == []
+    assert listing.hot(log, EVENTS) == [(5, 8), (11, 12)]
+    assert listing.hot(log, 6) == [(5, 6)]
+    assert listing.hot(log, 4) == []
 
 
 def test_segments_are_named_by_their_ranges(log: EventLog) -> None:
     made = make(log)
     assert [segment.name for segment in made] == ["1-4", "5-8", "9-12"]
-    assert moving.named(log, "5-8") == made[1]
+    assert listing.named(log, "5-8") == made[1]
 
 
 @pytest.mark.parametrize("name", ["1-5", "", "../1-4", "1-4/", "01-4"])
 def test_a_name_that_no_segment_has_is_not_found(log: EventLog, name: str) -> None:
     make(log)
     with pytest.raises(NotFoundError, match="there is no segment") as caught:
-        moving.named(log, name)
+        listing.named(log, name)
     assert "1-4" in caught.value.why
 
 
@@ -151,7 +151,7 @@ def test_a_file_that_is_not_there_as_it_was_is_an_error_that_names_it(
         8,
     )
     assert "5 to 8" in caught.value.why
-    assert list(moving.problems(log, segment))
+    assert list(checking.problems(log, segment))
     assert replayed(log, hot_only=True) == [9, 10, 11, 12]
     assert not verify.verify(log, full=False).ok
     with pytest.raises(EsctlError):
@@ -165,13 +165,13 @@ def test_a_changed_byte_anywhere_in_a_file_is_found(log: EventLog, cold: Path, a
     content = bytearray(path.read_bytes())
     content[at] ^= 1
     path.write_bytes(content)
-    assert list(moving.problems(log, segment))
-    for change in (moving.check, moving.restore):
+    assert list(checking.problems(log, segment))
+    for change in (checking.check, moving.restore):
         with pytest.raises(VerificationError, match="1-4"):
             change(log, segment)
     with pytest.raises(VerificationError):
         moving.move(log, segment, None)
-    assert moving.archived(log)[0] == segment
+    assert listing.archived(log)[0] == segment
 
 
 def test_the_file_of_another_log_is_refused(log: EventLog, cold: Path, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_the_file_of_another_log_is_refused(log: EventLog, cold: Path, tmp_path:
     own.write_bytes(content[: segment.size].ljust(segment.size, b"\0"))
     with pytest.raises(VerificationError, match="1-4"):
         replayed(log)
-    assert list(moving.problems(log, segment))
+    assert list(checking.problems(log, segment))
 
 
 def test_a_frame_that_says_that_it_is_huge_is_not_unpacked(log: EventLog, log_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_frame_that_says_that_it_is_huge_is_not_unpacked(log: EventLog, log_pa
     with pytest.raises(VerificationError, match="1-4") as caught:
         replayed(log)
     assert "says that it holds" in caught.value.why
-    assert list(moving.problems(log, segment))
+    assert list(checking.problems(log, segment))
 
 
 NOTES = {
@@ -220,10 +220,10 @@ NOTES = {
 @pytest.mark.parametrize("note", NOTES)
 def test_what_is_noted_of_a_segment_is_told_anew_when_it_is_checked(log: EventLog, log_path: Path, note: str) -> None:
     make(log)
-    assert list(moving.findings(log, full=True)) == []
+    assert list(checking.findings(log, full=True)) == []
     altered(log_path, NOTES[note])
     altered(log_path, "update head set archived = archived + 1")
-    found = list(moving.findings(log, full=True))
+    found = list(checking.findings(log, full=True))
     assert found
     assert found[0][:2] == ("archive", 1)
     assert "1-4" in found[0][2]
@@ -242,12 +242,12 @@ def test_a_segment_moved_there_and_back_has_the_same_bytes(log: EventLog, cold: 
     assert moving.move(log, moved, None) == segment
     assert b"".join(moving.export(log, segment)) == before
     assert not path.exists()
-    assert list(moving.findings(log, full=True)) == []
+    assert list(checking.findings(log, full=True)) == []
 
 
 def test_a_segment_is_the_same_file_whether_made_in_the_log_or_in_a_folder(log: EventLog, cold: Path) -> None:
     exported = b"".join(moving.export(log, make(log, until=4)[0]))
-    moving.restore(log, moving.named(log, "1-4"))
+    moving.restore(log, listing.named(log, "1-4"))
     assert place(log, make(log, cold, until=4)[0]).read_bytes() == exported
 
 
@@ -280,7 +280,7 @@ def test_a_file_in_the_way_stays_and_is_no_segment(log: EventLog, cold: Path, tm
     with pytest.raises(UsageError):
         moving.move(log, segment, cold)
     assert aim.read_text() == "mine"
-    assert moving.archived(log)[0] == segment
+    assert listing.archived(log)[0] == segment
     assert replayed(log) == list(range(1, EVENTS + 1))
 
 
@@ -295,7 +295,7 @@ def test_the_same_file_that_a_killed_run_wrote_is_taken(log: EventLog, cold: Pat
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EsctlError, match="cannot use the folder"):
-        moving.folder_for(tmp_path / "file")
+        folders.folder_for(tmp_path / "file")
 
 
 # Brought back
@@ -306,7 +306,7 @@ def test_restored_the_log_is_what_it_was(log: EventLog, cold: Path, outside: boo
     before = list(log.read(Query(system=True)))
     for segment in make(log, cold if outside else None):
         moving.restore(log, segment)
-    assert moving.archived(log) == []
+    assert listing.archived(log) == []
     assert list(log.read(Query(system=True, hot_only=True))) == before
     assert verify.verify(log, full=True).findings == []
     assert not cold.exists() or list(cold.iterdir()) == []
@@ -317,7 +317,7 @@ def test_restored_the_log_is_what_it_was(log: EventLog, cold: Path, outside: boo
 
 def again(log: EventLog, segment: Segment, _: Path) -> None:
     with log.transaction():
-        moving.again(log, segment)
+        listing.again(log, segment)
 
 
 def restore(log: EventLog, segment: Segment, _: Path) -> None:
@@ -338,11 +338,11 @@ def test_a_change_to_a_segment_that_somebody_else_has_moved_is_a_conflict(
     with pytest.raises(ConflictError, match="has just changed"):
         change(log, segment, cold.with_name("ice"))
     assert replayed(log) == list(range(1, EVENTS + 1))
-    assert place(log, moving.archived(log)[0]).exists()
+    assert place(log, listing.archived(log)[0]).exists()
 
 
 def test_events_that_another_has_archived_meanwhile_are_a_conflict(log: EventLog, log_path: Path) -> None:
-    made = creation.create(log, moving.hot(log, EVENTS), most=4)
+    made = creation.create(log, listing.hot(log, EVENTS), most=4)
     next(made)
     with EventLog(log_path, write=True, bulk=True) as other:
         make(other)
@@ -356,12 +356,12 @@ def test_events_that_another_has_archived_meanwhile_are_a_conflict(log: EventLog
 
 
 def test_a_row_that_is_left_in_the_hot_table_has_to_be_the_archived_event(log: EventLog, log_path: Path) -> None:
-    made = creation.create(log, moving.hot(log, EVENTS), most=4)
+    made = creation.create(log, listing.hot(log, EVENTS), most=4)
     next(made)  # the run is not at its end
     assert verify.verify(log, full=True).ok
     altered(log_path, "update events set data = '\"other\"' where position = 2")
     assert [finding["position"] for finding in verify.verify(log, full=True).findings] == [2]
-    moving.tidy(log)
+    tidying.tidy(log)
     assert verify.verify(log, full=True).ok
     assert replayed(log) == list(range(1, EVENTS + 1))
 
@@ -374,8 +374,8 @@ def test_frames_of_no_segment_are_seen_by_nobody_and_cleared(log: EventLog, log_
     altered(log_path, sql)
     assert replayed(log) == list(range(1, EVENTS + 1))
     assert verify.verify(log, full=True).findings == []
-    moving.tidy(log)
-    assert [segment.name for segment in moving.archived(log)] == ["1-4"]
+    tidying.tidy(log)
+    assert [segment.name for segment in listing.archived(log)] == ["1-4"]
     held = apsw.Connection(str(log_path))
     assert held.execute("select count(*) from frames").get == 1
     held.close()
@@ -389,7 +389,7 @@ def test_files_that_nothing_needs_any_more_are_removed(log: EventLog, log_path: 
     path.write_bytes(content)  # as if the run had been killed before it removed the file
     for left in (path, cold / f"0{segment.file}", cold / segment.file.replace("1", "2")):
         altered(log_path, "insert into leftovers values (?)", str(left))
-    moving.tidy(log)
+    tidying.tidy(log)
     assert list(cold.iterdir()) == []
     assert log.store.archiving().leftovers() == []
 
@@ -401,7 +401,7 @@ def test_a_file_that_was_not_made_for_a_segment_is_not_removed(
     cold.mkdir()
     (cold / name).write_text("mine")
     altered(log_path, "insert into leftovers values (?)", str(cold / name))
-    moving.tidy(log)
+    tidying.tidy(log)
     assert (cold / name).read_text() == "mine"
 
 
@@ -410,7 +410,7 @@ def test_a_file_that_a_segment_needs_is_not_removed_even_if_it_is_noted(
 ) -> None:
     path = place(log, make(log, cold)[0])
     altered(log_path, "insert into leftovers values (?)", str(path))
-    moving.tidy(log)
+    tidying.tidy(log)
     assert path.exists()
     assert log.store.archiving().leftovers() == []
 
@@ -419,7 +419,7 @@ def test_a_file_whose_folder_is_out_of_reach_stays_noted(log: EventLog, log_path
     left = str(tmp_path / "nowhere" / "000000000001-000000000004-0123456789abcdef.ndjson.zst")
     altered(log_path, "insert into leftovers values (?)", left)
     with pytest.raises(UnavailableError, match="cannot remove"):
-        moving.tidy(log)
+        tidying.tidy(log)
     assert log.store.archiving().leftovers() == [left]
 
 
@@ -428,7 +428,7 @@ def test_a_file_is_not_removed_before_the_change_is_committed(log: EventLog, col
     path = place(log, segment)
     with log.transaction(keep=False):
         log.store.archiving().leave(str(path))
-    moving.tidy(log)
+    tidying.tidy(log)
     assert path.exists()
 
 
@@ -440,9 +440,9 @@ def test_a_backup_holds_in_itself_what_lies_outside(log: EventLog, cold: Path, t
     copies.backup(log, tmp_path / "copy.db")
     shutil.rmtree(cold)
     with EventLog(tmp_path / "copy.db") as copy:
-        assert {segment.location for segment in moving.archived(copy)} == {None}
+        assert {segment.location for segment in listing.archived(copy)} == {None}
         assert replayed(copy) == list(range(1, EVENTS + 1))
-        assert list(moving.findings(copy, full=True)) == []
+        assert list(checking.findings(copy, full=True)) == []
 
 
 def test_a_backup_without_segments_names_them_where_they_lie(log: EventLog, cold: Path, tmp_path: Path) -> None:
@@ -450,7 +450,7 @@ def test_a_backup_without_segments_names_them_where_they_lie(log: EventLog, cold
     (tmp_path / "deep").mkdir()
     copies.backup(log, tmp_path / "deep" / "copy.db", segments=False)
     with EventLog(tmp_path / "deep" / "copy.db") as copy:
-        assert {segment.location for segment in moving.archived(copy)} == {str(cold.resolve())}
+        assert {segment.location for segment in listing.archived(copy)} == {str(cold.resolve())}
         assert replayed(copy) == list(range(1, EVENTS + 1))
 
 
@@ -466,7 +466,7 @@ def test_a_fork_ends_at_its_position_wherever_segments_end(log: EventLog, tmp_pa
 
 def test_what_is_listed_of_a_segment_adds_up(log: EventLog) -> None:
     segment = make(log, most=100)[0]
-    record = moving.record(segment)
+    record = listing.record(segment)
     assert (record["segment"], record["events"], record["where"]) == ("1-12", EVENTS, "log")
     assert record["bytes"] == len(b"".join(moving.export(log, segment)))
     assert record["raw_bytes"] == len(b"".join(log.lines(Query(system=True, raw_schema=True))))

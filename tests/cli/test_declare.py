@@ -13,7 +13,7 @@ import pytest
 
 from esctl.cli.declare import LOCK_SECONDS, MODEL_SECONDS, Shared
 from esctl.errors import NotFoundError, UsageError
-from esctl.output import render
+from esctl.output import console
 
 
 @pytest.fixture(autouse=True)
@@ -104,9 +104,9 @@ def test_a_log_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_settling_makes_this_process_print_as_the_options_say() -> None:
     Shared(quiet=True, color="never", utc=True, wide=True, safe_csv=True).settle()
     names = ("quiet", "color", "utc", "wide", "safe_csv")
-    assert [getattr(render.Settings, name) for name in names] == [True, "never", True, True, True]
+    assert [getattr(console.Settings, name) for name in names] == [True, "never", True, True, True]
     Shared().settle()
-    assert [getattr(render.Settings, name) for name in names] == [False, "auto", False, False, False]
+    assert [getattr(console.Settings, name) for name in names] == [False, "auto", False, False, False]
 
 
 # Questions

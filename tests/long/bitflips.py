@@ -27,7 +27,7 @@ from typing import NamedTuple
 import apsw
 
 from esctl.append.writer import Writer
-from esctl.archive import creation, moving
+from esctl.archive import creation, listing
 from esctl.cli.main import run as run_command
 from esctl.events.event import NewEvent
 from esctl.evolution.plan import Draft, apply
@@ -86,8 +86,8 @@ def build(path: Path) -> None:
         with log.transaction():  # overflow pages
             Writer(log).append([("long", "Long", "long", None, 1, '{"text":"' + "0123456789" * 900 + '"}', "{}", None)])
         for low, high, to in ((1, 20, None), (21, 40, path.parent / "segments"), (41, 55, None)):
-            list(creation.create(log, moving.hot(log, high), to=to))
-            assert moving.archived(log)[-1].first == low
+            list(creation.create(log, listing.hot(log, high), to=to))
+            assert listing.archived(log)[-1].first == low
         put(71, 91)
         list(erasure.erase(log, [3, 4, 25, 57, 60], "request"))
         put(91, 95)

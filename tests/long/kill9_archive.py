@@ -37,7 +37,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from esctl.append.writer import Writer
-from esctl.archive import creation, moving
+from esctl.archive import creation, listing
 from esctl.cli.main import run as run_command
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
@@ -103,7 +103,7 @@ def is_tidy(path: Path) -> None:
     """No file and no frame is there that no segment needs. Raises AssertionError."""
     with EventLog(path, write=True) as log:
         needed = {path, Path(f"{path}-wal"), Path(f"{path}-shm")}
-        needed |= {path.parent / s.location / s.file for s in moving.archived(log) if s.location is not None}
+        needed |= {path.parent / s.location / s.file for s in listing.archived(log) if s.location is not None}
         leftovers = log.store.archiving().leftovers()
     connection = apsw.Connection(str(path))
     pending = connection.execute("select count(*) from frames where segment not in (select first from segments)").get
@@ -145,7 +145,7 @@ def pieces(path: Path, positions: frozenset[int]) -> list[bytes]:
     found = []
     with EventLog(path) as log:
         store = log.store.archive()
-        for segment in moving.archived(log) if store else ():
+        for segment in listing.archived(log) if store else ():
             assert store is not None
             for frame in store.frames(segment):
                 if any(frame.first <= position <= frame.last for position in positions):
@@ -175,7 +175,7 @@ class Case(NamedTuple):
 def names(path: Path, where: Callable[[str | None], bool]) -> list[str]:
     """Segments that lie somewhere."""
     with EventLog(path) as log:
-        return [segment.name for segment in moving.archived(log) if where(segment.location)]
+        return [segment.name for segment in listing.archived(log) if where(segment.location)]
 
 
 def erased_by(low: int, high: int) -> Callable[[Path], list[str]]:
@@ -226,7 +226,7 @@ def prepared(folder: Path, events: int, wanted: set[str]) -> dict[str, Path]:
         to = place / "segments" if where == "folder" else None
         if where != "nowhere":
             with EventLog(place / "log.db", write=True) as log:
-                spans = moving.hot(log, events - events // 3)
+                spans = listing.hot(log, events - events // 3)
                 list(creation.create(log, spans, most=events // 3, to=to))
         made[where] = place
     return made

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from esctl.errors import ConflictError, EsctlError, NotFoundError, RefusedError
 from esctl.events.event import FIELDS, SealedEvent
 from esctl.events.json import encoded
-from esctl.output import render
+from esctl.output import console, render
 from esctl.output.terminal import clean
 
 Esctl = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -64,8 +64,8 @@ def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setattr(render.Settings, "color", "auto")
-    monkeypatch.setattr(render.Settings, "utc", True)
+    monkeypatch.setattr(console.Settings, "color", "auto")
+    monkeypatch.setattr(console.Settings, "utc", True)
 
 
 # What acts
@@ -100,7 +100,7 @@ def test_what_acts_is_spelled_out(text: str, shown: str) -> None:
 
 @given(st.text())
 def test_a_note_acts_on_nothing_but_its_own_lines(text: str) -> None:
-    shown = told(render.say, text)
+    shown = told(console.say, text)
     assert shown.count("\n") == text.count("\n") + 1
     assert not any(acts(c) for c in shown if c != "\n")
 
@@ -118,12 +118,12 @@ ERRORS = [
 
 @pytest.mark.parametrize(("error", "text"), ERRORS)
 def test_an_error_is_told_as_what_why_and_fix(error: EsctlError, text: str) -> None:
-    assert told(render.report, error) == text
+    assert told(console.report, error) == text
 
 
 @pytest.mark.parametrize("error", [error for error, _ in ERRORS])
 def test_an_error_is_told_as_one_json_object_on_one_line(error: EsctlError) -> None:
-    shown = told(render.report, error, "json")
+    shown = told(console.report, error, "json")
     assert shown.count("\n") == 1
     assert json.loads(shown) == {
         "error": error.kind,
@@ -136,7 +136,7 @@ def test_an_error_is_told_as_one_json_object_on_one_line(error: EsctlError) -> N
 
 
 def test_the_details_of_an_error_may_be_lists() -> None:
-    shown = told(render.report, ConflictError("what", differs=["data", "meta"], actual=None), "json")
+    shown = told(console.report, ConflictError("what", differs=["data", "meta"], actual=None), "json")
     assert json.loads(shown)["differs"] == ["data", "meta"]
 
 
@@ -144,7 +144,7 @@ def test_the_details_of_an_error_may_be_lists() -> None:
 def test_any_text_in_an_error_comes_through_as_json(what: str, why: str, fix: str, details: dict[str, object]) -> None:
     error = NotFoundError(what, why=why, fix=fix)
     error.details = details
-    shown = json.loads(told(render.report, error, "json"))
+    shown = json.loads(told(console.report, error, "json"))
     assert shown == {"error": "not-found", "exit": 3, "what": what, "why": why, "fix": fix, **details}
 
 
@@ -164,7 +164,7 @@ def test_an_error_about_what_is_not_unicode_is_told(format_: str, esctl: Esctl) 
     ],
 )
 def test_a_line_that_is_left_out_is_told_in_a_line(error: EsctlError, text: str) -> None:
-    assert told(render.skipped, error) == text
+    assert told(console.skipped, error) == text
 
 
 # Records
@@ -349,7 +349,7 @@ def test_what_a_spreadsheet_would_run_is_defused_where_it_is_asked_for(
     cell: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert printed(render.rows, ["a"], [(cell,), ("b",), (-1,)], "tsv").decode() == f"a\n{cell}\nb\n-1\n"
-    monkeypatch.setattr(render.Settings, "safe_csv", True)
+    monkeypatch.setattr(console.Settings, "safe_csv", True)
     assert printed(render.rows, ["a"], [(cell,), ("b",), (-1,)], "tsv").decode() == f"a\n'{cell}\nb\n-1\n"
 
 
@@ -403,33 +403,33 @@ def test_a_table_is_coloured_where_it_is_wanted(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(render.Settings, "color", choice)
+    monkeypatch.setattr(console.Settings, "color", choice)
     assert (b"\x1b[" in printed(render.rows, ["a"], [("b",)], "table")) is coloured
 
 
 # Where it goes
 
 
-@pytest.mark.parametrize("format_", [name for name in render.FORMATS if name != "auto"])
+@pytest.mark.parametrize("format_", [name for name in console.FORMATS if name != "auto"])
 def test_a_format_that_is_named_is_the_format(format_: str) -> None:
-    assert render.resolve(format_) == format_
+    assert console.resolve(format_) == format_
 
 
 def test_auto_is_lines_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", io.StringIO())
-    assert render.resolve("auto") == "ndjson"
+    assert console.resolve("auto") == "ndjson"
 
 
 def test_auto_is_a_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     master, slave = os.openpty()
     with os.fdopen(slave, "w") as terminal, monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", terminal)
-        assert render.resolve("auto") == "table"
+        assert console.resolve("auto") == "table"
     os.close(master)
 
 
 def test_what_is_silenced_is_not_heard() -> None:
-    program = "from esctl.output import render; print('before', flush=True); render.silence(); print('after' * 9999)"
+    program = "from esctl.output import console; print('before', flush=True); console.silence(); print('after' * 9999)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert (done.stdout, done.stderr) == (b"before\n", b"")
 
@@ -446,5 +446,5 @@ def test_a_read_model_is_drawn_with_the_columns_that_its_model_describes_in_what
 
 def test_a_repaint_clears_the_terminal_and_shows_what_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINES", "4")
-    assert printed(render.repaint, "1\n2\n") == b"\x1b[H\x1b[J1\n2\n"
-    assert printed(render.repaint, "1\n2\n3\n4\n5\n") == b"\x1b[H\x1b[J1\n2\n3\n"
+    assert printed(console.repaint, "1\n2\n") == b"\x1b[H\x1b[J1\n2\n"
+    assert printed(console.repaint, "1\n2\n3\n4\n5\n") == b"\x1b[H\x1b[J1\n2\n3\n"

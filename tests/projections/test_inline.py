@@ -20,7 +20,7 @@ from esctl.evolution import rewriting
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
 from esctl.model.definitions import checked
-from esctl.projections import inline, runs
+from esctl.projections import admin, inline, runs
 from esctl.store import projections as projection_tables
 from esctl.upkeep import copies
 from esctl.upkeep.verify import verify
@@ -329,7 +329,7 @@ def test_an_old_event_that_has_no_row_does_not_stand_in_the_way_of_new_ones(log:
 def test_one_that_was_dropped_is_kept_no_more(log: EventLog) -> None:
     hold(log, NAMES)
     put(log, named("Ann", "user-1"))
-    runs.drop(log, "names")
+    admin.drop(log, "names")
     put(log, named("Ann", "user-2"))
     assert log.head()[0] == 3
 

@@ -16,8 +16,9 @@ from esctl.evolution.plan import Draft, apply, drafted
 from esctl.log import EventLog
 from esctl.model.definitions import Applied, Definitions, checked
 from esctl.points.points import query_of
-from esctl.projections import reading, runs
-from esctl.projections.reading import Asked, Cell
+from esctl.projections import admin, differences, reading, runs, versions
+from esctl.projections.differences import Cell
+from esctl.projections.reading import Asked
 from tests.conftest import writer_of
 
 _IDS = new_ids()
@@ -221,7 +222,7 @@ def test_the_past_is_not_read_from_a_version_of_another_definition(sums: EventLo
 def test_the_past_is_read_from_a_previous_version_where_the_live_one_is_beyond(
     sums: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for _ in runs.catch_up(sums, runs.rebuild(sums, "sums", from_scratch=True)):
+    for _ in runs.catch_up(sums, admin.rebuild(sums, "sums", from_scratch=True)):
         pass
     put(sums, event("x", 7), event("y", 8))
     run(sums)
@@ -287,7 +288,7 @@ def test_without_handlers_there_is_no_past(log: EventLog) -> None:
 def test_rows_that_were_added_are_gone_and_changed_are_told_cell_by_cell(sums: EventLog) -> None:
     put(sums, event("y", type_="Gone"), event("w", 2))
     with EventLog(sums.path) as reader:
-        found = cells(reading.between(reader, runs.declared(reader, "sums"), Query(until=4), Query(until=7)))
+        found = cells(differences.between(reader, versions.declared(reader, "sums"), Query(until=4), Query(until=7)))
     one, two = "2026-01-01T00:00:00.000000Z", "2026-01-02T00:00:00.000000Z"
     assert found == [
         ("gone", "y", "n", 20, None),
@@ -308,7 +309,7 @@ def test_what_one_way_is_added_is_gone_the_other_way(log: EventLog, points: tupl
     def found(since: int, until: int, name: str) -> list[tuple[Any, ...]]:
         with EventLog(log.path) as reader:
             points = Query(until=since), Query(until=until)
-            return cells(reading.between(reader, runs.declared(reader, name), *points))
+            return cells(differences.between(reader, versions.declared(reader, name), *points))
 
     other = {"added": "gone", "gone": "added", "changed": "changed"}
     for name in ("sums", "bag", "orders"):
@@ -322,7 +323,7 @@ def test_rows_without_a_key_are_told_as_often_as_they_are_there(log: EventLog) -
     hold(log, BAG)
     put(log, event("x", 1), event("x", 1), event("y", 2), event("x", 1), event("y", type_="Gone"))
     with EventLog(log.path) as reader:
-        found = cells(reading.between(reader, runs.declared(reader, "bag"), Query(until=2), Query(until=6)))
+        found = cells(differences.between(reader, versions.declared(reader, "bag"), Query(until=2), Query(until=6)))
         assert found == [("added", "x", 1, None, None, None)] * 2
 
 
@@ -330,11 +331,11 @@ def test_a_number_that_becomes_a_text_is_a_change(log: EventLog) -> None:
     hold(log, SUMS.replace("n numeric not null", "n").replace("n = n + excluded.n", "n = excluded.n"))
     put(log, event("x", 1), event("x", "1"), event("x", 1.0), event("x", None))
     with EventLog(log.path) as reader:
-        projection = runs.declared(reader, "sums")
-        found = cells(reading.between(reader, projection, Query(until=2), Query(until=3)))
+        projection = versions.declared(reader, "sums")
+        found = cells(differences.between(reader, projection, Query(until=2), Query(until=3)))
     assert found == [("changed", "x", "n", 1, "1")]
     with EventLog(log.path) as reader:
-        found = cells(reading.between(reader, projection, Query(until=4), Query(until=5)))
+        found = cells(differences.between(reader, projection, Query(until=4), Query(until=5)))
     assert found == [("changed", "x", "n", 1.0, None)]
 
 
@@ -347,18 +348,18 @@ def test_another_model_is_compared_with_all_events_taken(sums: EventLog) -> None
     put(sums, event("y", 1))  # which the live version does not hold yet
     with EventLog(sums.path) as reader:
         other = SUMS.replace("n = n + excluded.n", "n = max(n, excluded.n)")
-        assert cells(reading.against(reader, "sums", model(reader, other))) == [
+        assert cells(differences.against(reader, "sums", model(reader, other))) == [
             ("changed", "x", "n", 6, 5),
             ("changed", "y", "n", 21, 20),
         ]
     with EventLog(sums.path) as reader:
-        assert cells(reading.against(reader, "sums", model(reader, SUMS + "# the same\n"))) == []
+        assert cells(differences.against(reader, "sums", model(reader, SUMS + "# the same\n"))) == []
 
 
 def test_another_model_is_compared_with_its_own_upcasts(sums: EventLog) -> None:
     upcast = "[event.T]\nschema = 2\n[[event.T.upcast]]\nfrom = 1\nset = { k = 'q' }\nremove = ['m']\n"
     with EventLog(sums.path) as reader:
-        found = cells(reading.against(reader, "sums", model(reader, SUMS + upcast)))
+        found = cells(differences.against(reader, "sums", model(reader, SUMS + upcast)))
     assert [cell[:2] for cell in found if cell[2] == "n"] == [("gone", k) for k in "xyz"] + [("added", "q")]
 
 
@@ -367,7 +368,7 @@ def test_a_column_that_only_one_model_has_differs_where_it_is_not_null(sums: Eve
         "insert into sums values", "insert into sums(k, n, last) values"
     )
     with EventLog(sums.path) as reader:
-        found = cells(reading.against(reader, "sums", model(reader, other)))
+        found = cells(differences.against(reader, "sums", model(reader, other)))
     assert found == [("changed", k, "more", None, "m") for k in "xyz"]
 
 
@@ -375,10 +376,10 @@ def test_a_column_that_only_one_model_has_differs_where_it_is_not_null(sums: Eve
 def test_a_projection_that_only_one_model_has_differs_in_every_row(sums: EventLog, text: str, change: str) -> None:
     name = "more" if text else "sums"
     with EventLog(sums.path) as reader:
-        found = cells(reading.against(reader, name, model(reader, text)))
+        found = cells(differences.against(reader, name, model(reader, text)))
         assert [(cell[0], cell[1]) for cell in found if cell[2] == "n"] == [(change, k) for k in "xyz"]
         with pytest.raises(NotFoundError, match="neither model has a projection none"):
-            cells(reading.against(reader, "none", model(reader, text)))
+            cells(differences.against(reader, "none", model(reader, text)))
 
 
 # What is verified
@@ -401,7 +402,7 @@ def test_a_check_builds_anew_and_tells_what_it_finds_otherwise(
     list(sums.store.projections().select(damage))
     put(sums, event("w", 9))  # beyond the checkpoint: not what is checked
     with EventLog(sums.path) as reader:
-        seen = cells(reading.checked(reader, "sums"))
+        seen = cells(differences.checked(reader, "sums"))
     told = [cell for cell in seen if cell[2] == (found[0][2] if found else cell[2])]
     assert [cell[:3] for cell in told] == [cell[:3] for cell in found]
     if found and found[0][2] == "n":
@@ -411,7 +412,7 @@ def test_a_check_builds_anew_and_tells_what_it_finds_otherwise(
 def test_what_waits_to_be_built_anew_is_not_checked(sums: EventLog) -> None:
     hold(sums, SUMS.replace("n + excluded", "n - excluded"))
     with pytest.raises(UsageError, match="sums is not what the model says by now"):
-        cells(reading.checked(sums, "sums"))
+        cells(differences.checked(sums, "sums"))
 
 
 def test_tables_that_refer_to_each_other_are_checked(log: EventLog) -> None:
@@ -419,11 +420,11 @@ def test_tables_that_refer_to_each_other_are_checked(log: EventLog) -> None:
     put(log, event("x"), event("y"))
     run(log)
     with EventLog(log.path) as reader:
-        assert cells(reading.checked(reader, "orders")) == []
+        assert cells(differences.checked(reader, "orders")) == []
 
 
 def test_a_point_of_the_command_line_is_a_query(sums: EventLog) -> None:
     with EventLog(sums.path) as reader:
-        for _ in reading.at(reader, runs.declared(reader, "sums"), query_of(reader, None, until="#3")):
+        for _ in reading.at(reader, versions.declared(reader, "sums"), query_of(reader, None, until="#3")):
             pass
         assert [row[0] for row in shown(reader, "sums", built=True)] == ["x", "y"]

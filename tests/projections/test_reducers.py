@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from esctl import Event, open_log
 from esctl.errors import HandlerError, UsageError
 from esctl.log import EventLog
-from esctl.projections import reducers, runs
+from esctl.projections import admin, reducers, runs, versions
 from esctl.projections.reducers import Rows
 from tests.conftest import ESCTL
 
@@ -175,7 +175,7 @@ def test_whatever_is_done_to_the_rows_a_dictionary_would_hold_the_same(
         made.apply_model(folder / "model.toml")
     like: dict[str, dict[str, Any]] = {}
     with EventLog(folder / "log.db", write=True) as log, log.transaction():
-        runs.sync(log)
+        versions.sync(log)
         store = log.store.projections()
         (version,) = store.versions()
         with store.placed(version):
@@ -267,7 +267,7 @@ def test_any_batches_make_the_same_rows(
     whole = kept(log_path, "tally", reducer)
     monkeypatch.setattr(runs, "AT_ONCE", 2)
     with EventLog(log_path, write=True) as log:
-        runs.drop(log, "tally")
+        admin.drop(log, "tally")
     assert kept(log_path, "tally", reducer) == whole
 
 

@@ -17,7 +17,7 @@ from esctl.evolution import rewriting
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
 from esctl.model.definitions import checked
-from esctl.projections import runs
+from esctl.projections import admin, runs, versions
 from esctl.projections import status as projection_status
 from esctl.upkeep import copies, erasure
 from esctl.upkeep.verify import verify
@@ -97,7 +97,7 @@ def through(log: EventLog, version: int) -> None:
 
 
 def rebuilt(log: EventLog, name: str) -> None:
-    through(log, runs.rebuild(log, name, from_scratch=True))
+    through(log, admin.rebuild(log, name, from_scratch=True))
 
 
 def rows(log: EventLog, table: str = "counts") -> list[tuple[Any, ...]]:
@@ -505,7 +505,7 @@ def test_a_change_of_inline_alone_holds_at_once_for_every_version_that_may_be_re
     assert states(log) == {"live": 2, "previous": 2}
     fill(log, "y")
     assert rows(log) == [("x", 1), ("y", 1)]
-    through(log, runs.roll_back(log, "counts"))
+    through(log, admin.roll_back(log, "counts"))
     fill(log, "y")
     assert rows(log) == [("x", 1), ("y", 2)]
     hold(log, COUNTS)
@@ -555,10 +555,10 @@ def test_a_rollback_brings_the_previous_rows_back_caught_up(log: EventLog) -> No
     hold(log, DOUBLE)
     run(log)
     fill(log, "z")
-    through(log, runs.roll_back(log, "counts"))
+    through(log, admin.roll_back(log, "counts"))
     assert rows(log) == [("x", 1), ("y", 1), ("z", 1)]
     assert states(log) == {"live": 5, "previous": 4}
-    through(log, runs.roll_back(log, "counts"))
+    through(log, admin.roll_back(log, "counts"))
     assert rows(log) == [("x", 2), ("y", 2), ("z", 2)]
 
 
@@ -568,7 +568,7 @@ def test_what_was_brought_back_stays_until_another_model_is_applied(log: EventLo
     run(log)
     hold(log, DOUBLE)
     run(log)
-    through(log, runs.roll_back(log, "counts"))
+    through(log, admin.roll_back(log, "counts"))
     fill(log, "z")
     run(log)
     run(log)
@@ -586,7 +586,7 @@ def test_what_was_brought_back_stays_when_others_are_built_anew(log: EventLog) -
     run(log)
     hold(log, DOUBLE + other)
     run(log)
-    through(log, runs.roll_back(log, "counts"))
+    through(log, admin.roll_back(log, "counts"))
     list(erasure.erase(log, [3], "asked"))
     erasure.scrub(log)
     run(log)
@@ -600,8 +600,8 @@ def test_a_rebuild_after_a_rollback_is_of_what_the_model_says(log: EventLog) -> 
     run(log)
     hold(log, DOUBLE)
     run(log)
-    through(log, runs.roll_back(log, "counts"))
-    through(log, runs.rebuild(log, "counts", from_scratch=False))
+    through(log, admin.roll_back(log, "counts"))
+    through(log, admin.rebuild(log, "counts", from_scratch=False))
     assert rows(log) == [("x", 2), ("y", 2)]
     run(log)
     assert rows(log) == [("x", 2), ("y", 2)]
@@ -616,7 +616,7 @@ def test_a_rollback_that_was_left_unfinished_goes_on_with_the_next_run(
     hold(log, DOUBLE)
     run(log)
     fill(log, "xyz")
-    runs.roll_back(log, "counts")
+    admin.roll_back(log, "counts")
     assert states(log) == {"live": 4, "building": 4}
     monkeypatch.setattr(runs, "AT_ONCE", 1)
     run(log)
@@ -626,9 +626,9 @@ def test_a_rollback_that_was_left_unfinished_goes_on_with_the_next_run(
 def test_there_is_nothing_to_bring_back_where_nothing_was_replaced(log: EventLog) -> None:
     hold(log, COUNTS)
     with pytest.raises(NotFoundError, match="there is no previous version of counts"):
-        runs.roll_back(log, "counts")
+        admin.roll_back(log, "counts")
     with pytest.raises(NotFoundError, match="there is no projection list"):
-        runs.roll_back(log, "list")
+        admin.roll_back(log, "list")
 
 
 def test_tables_that_refer_to_each_other_change_places_and_back(log: EventLog) -> None:
@@ -639,14 +639,14 @@ def test_tables_that_refer_to_each_other_change_places_and_back(log: EventLog) -
         rebuilt(log, "orders")
         fill(log, "z")
         run(log)
-    through(log, runs.roll_back(log, "orders"))
+    through(log, admin.roll_back(log, "orders"))
     assert [k for _, k in rows(log, "lines")] == ["x", "y", "x", "z", "z"]
     sql = 'select distinct "table" from pragma_foreign_key_list(?)'
     for live in log.store.projections().versions():
         lines = live.actual("lines")
         assert list(log.store.projections().select(sql, (lines,))) == [(live.actual("orders"),)]
     assert list(log.store.projections().select("select * from pragma_foreign_key_check")) == []
-    runs.drop(log, "orders")
+    admin.drop(log, "orders")
     assert tables(log) == []
 
 
@@ -654,15 +654,15 @@ def test_a_projection_that_was_dropped_comes_back_only_when_it_is_named(log: Eve
     hold(log, COUNTS + LIST)
     fill(log, "xy")
     run(log)
-    assert [version.name for version in runs.drop(log, "counts")] == ["counts"]
+    assert [version.name for version in admin.drop(log, "counts")] == ["counts"]
     run(log)
     hold(log, COUNTS + LIST + "# another\n")
     run(log)
     assert (tables(log), states(log)) == (["list"], {"dropped": 0})
     with pytest.raises(NotFoundError, match="the projection counts has no tables"):
-        runs.live(log, "counts")
+        versions.live(log, "counts")
     with pytest.raises(NotFoundError, match="there is nothing of the projection counts to drop"):
-        runs.drop(log, "counts")
+        admin.drop(log, "counts")
     run(log, "counts")
     assert rows(log) == [("x", 1), ("y", 1)]
     assert states(log) == {"live": 4}
@@ -673,14 +673,14 @@ def test_a_projection_that_was_dropped_and_is_rebuilt_simply_begins_anew(log: Ev
     fill(log, "xy")
     run(log)
     rebuilt(log, "counts")
-    runs.drop(log, "counts")
+    admin.drop(log, "counts")
     rebuilt(log, "counts")
     assert (rows(log), states(log)) == ([("x", 1), ("y", 1)], {"live": 3})
 
 
 def test_a_projection_that_was_dropped_and_left_the_model_comes_back_with_it(log: EventLog) -> None:
     hold(log, COUNTS + LIST)
-    runs.drop(log, "counts")
+    admin.drop(log, "counts")
     hold(log, LIST)
     hold(log, COUNTS + LIST)
     fill(log, "xy")
@@ -711,10 +711,10 @@ def test_what_one_has_begun_to_build_another_ends(
     hold(log, COUNTS)
     fill(log, "xyxyx")
     run(log)
-    number = runs.rebuild(log, "counts", from_scratch=False)
+    number = admin.rebuild(log, "counts", from_scratch=False)
     advancing = runs.catch_up(log, number)
     next(advancing)
-    assert runs.rebuild(other, "counts", from_scratch=False) == number
+    assert admin.rebuild(other, "counts", from_scratch=False) == number
     assert states(other) == {"live": 6, "building": 2}
     run(other)
     assert states(log) == {"live": 6, "previous": 6}
@@ -726,8 +726,8 @@ def test_from_scratch_throws_away_what_was_begun(log: EventLog, monkeypatch: pyt
     hold(log, COUNTS)
     fill(log, "xyxyx")
     run(log)
-    next(runs.catch_up(log, runs.rebuild(log, "counts", from_scratch=False)))
-    runs.rebuild(log, "counts", from_scratch=True)
+    next(runs.catch_up(log, admin.rebuild(log, "counts", from_scratch=False)))
+    admin.rebuild(log, "counts", from_scratch=True)
     assert states(log) == {"live": 6, "building": 0}
 
 
@@ -758,7 +758,7 @@ def test_one_that_was_dropped_by_another_in_the_middle_of_a_run_is_left(
     fill(log, "xyxyx")
     advancing = runs.run(log, [], runs.Run())
     next(advancing)
-    runs.drop(other, "counts")
+    admin.drop(other, "counts")
     assert list(advancing) == []
     assert tables(log) == []
 
@@ -783,13 +783,13 @@ def test_what_is_erased_is_in_no_version_of_any_projection(
     put(log, *(event(n, f"secret-{n:03}-" + "x" * 40 * n) for n in range(1, 40)))
     run(log)
     if other != "nothing":
-        runs.rebuild(log, "counts", from_scratch=True)
+        admin.rebuild(log, "counts", from_scratch=True)
         monkeypatch.setattr(runs, "AT_ONCE", 10)
         build = runs.catch_up(log, next(v.version for v in log.store.projections().versions() if v.version > 2))
         for _, _ in zip(range(99 if other != "building" else 2), build, strict=False):
             pass
     if other == "rolled back":
-        runs.roll_back(log, "counts")
+        admin.roll_back(log, "counts")
     if archived:
         list(creation.create(log, [(1, 30)], most=20))
     before = rows(log)

@@ -19,18 +19,10 @@ from esctl.events.query import Query
 from esctl.evolution import plan
 from esctl.log import EventLog
 from esctl.model.definitions import checked
-from esctl.sql.judge import (
-    CONDITION_COLUMNS,
-    DATES,
-    STATE_COLUMNS,
-    Judge,
-    check_condition,
-    deterministic_functions,
-    names_dates,
-    permitted,
-    why_not_one_expression,
-    without_clock,
-)
+from esctl.sql.clock import DATES, names_dates, without_clock
+from esctl.sql.conditions import CONDITION_COLUMNS, STATE_COLUMNS, check_condition
+from esctl.sql.judge import Judge, deterministic_functions, permitted
+from esctl.sql.tokens import why_not_one_expression
 from esctl.states import folding
 from tests.conftest import writer_of
 

@@ -22,7 +22,7 @@ from esctl.log import EventLog
 from esctl.model.definitions import checked
 from esctl.points.marks import set_mark
 from esctl.points.points import query_of
-from esctl.states import folding, snapshot_care
+from esctl.states import differences, folding, reducing, snapshot_care
 from esctl.states.folding import StateAt
 from tests.conftest import write_empty_log, writer_of
 
@@ -212,7 +212,7 @@ def test_several_states_can_be_asked_of_one_open_log_whatever_snapshots_there_ar
         put(log, event("order-1", "Paid", {"amount": n}))
         snapshot_care.take(log, "order-1")
     assert [value(at(log, "order-1", until=f"v{n}"))["paid"] for n in (1, 2, 3)] == [1, 3, 6]
-    changes = folding.diff(log, Query(stream="order-1", until_version=1), Query(stream="order-1"))
+    changes = differences.diff(log, Query(stream="order-1", until_version=1), Query(stream="order-1"))
     assert [change.path for change in changes] == ["paid"]
 
 
@@ -380,7 +380,7 @@ def test_a_difference_names_the_event_after_which_the_path_kept_its_value(
         hold(log, JOURNAL)
         put(log, *(event("j-1", *one) for one in entries))
         states = [{}, *(value(s) for s in folding.each(log, Query(stream="j-1")))]
-        changes = folding.diff(log, Query(stream="j-1", until_version=low), Query(stream="j-1", until_version=high))
+        changes = differences.diff(log, Query(stream="j-1", until_version=low), Query(stream="j-1", until_version=high))
         before, after = states[low], states[high]
         differing = {p for p in {*leaves(before), *leaves(after)} if p and followed(before, p) != followed(after, p)}
         starts = {p: {(followed(state, p) or "")[:1] for state in (before, after)} for p in differing}
@@ -395,17 +395,17 @@ def test_a_difference_names_the_event_after_which_the_path_kept_its_value(
 
 
 def test_between_equal_states_there_is_no_difference(shop: EventLog) -> None:
-    assert folding.diff(shop, Query(stream="order-1"), Query(stream="order-1")) == []
+    assert differences.diff(shop, Query(stream="order-1"), Query(stream="order-1")) == []
 
 
 def test_a_difference_can_be_looked_at_backwards(shop: EventLog) -> None:
-    found = folding.diff(shop, Query(stream="order-1"), Query(stream="order-1", until_version=2))
+    found = differences.diff(shop, Query(stream="order-1"), Query(stream="order-1", until_version=2))
     assert [tuple(change) for change in found] == [("paid", "30", "10", 5, "Paid")]
 
 
 def test_a_difference_between_times_is_of_what_happened_by_then(shop: EventLog) -> None:
     since, until = (Query(stream="order-1", until_time=day(n)) for n in (1, 4))
-    found = folding.diff(shop, since, until)
+    found = differences.diff(shop, since, until)
     assert [tuple(change) for change in found] == [
         ("paid", None, "20", 6, "Paid"), ("status", '"Placed"', '"Paid"', 6, "Paid")
     ]  # fmt: skip
@@ -433,7 +433,7 @@ def test_bisect_finds_the_first_event_after_which_what_stays_true_is_true(
         expected = next(((v, s) for v, s in states if json.loads(s)["paid"] >= bound), None)
         for saved in (True, False):
             try:
-                found = folding.bisect(log, Query(stream="order-1"), f"state ->> 'paid' >= {bound}", saved=saved)
+                found = differences.bisect(log, Query(stream="order-1"), f"state ->> 'paid' >= {bound}", saved=saved)
             except DifferenceError:
                 assert expected is None
             else:
@@ -445,39 +445,39 @@ def test_bisect_with_snapshots_folds_little(log: EventLog) -> None:
     for _ in range(8):
         put(log, *(event("order-1", "Paid", {"amount": 1}) for _ in range(10)))
         snapshot_care.take(log, "order-1")
-    found = folding.bisect(log, Query(stream="order-1"), "state ->> 'paid' >= 55")
+    found = differences.bisect(log, Query(stream="order-1"), "state ->> 'paid' >= 55")
     assert (found.version, found.folded) == (55, 5)
     assert 0 < found.looked <= 4
 
 
 def test_bisect_without_snapshots_finds_what_was_true_for_a_moment(log: EventLog) -> None:
     put(log, *(event("s-1", "T", {"n": n}) for n in (1, 2, 9, 3)))
-    assert folding.bisect(log, Query(stream="s-1"), "state ->> 'n' = 9").version == 3
+    assert differences.bisect(log, Query(stream="s-1"), "state ->> 'n' = 9").version == 3
 
 
 def test_bisect_looks_no_further_than_its_point(log: EventLog) -> None:
     put(log, *(event("s-1", "T", {"n": n}) for n in (1, 2, 9)))
     with pytest.raises(DifferenceError, match="after no event of s-1"):
-        folding.bisect(log, Query(stream="s-1", until_version=2), "state ->> 'n' = 9")
+        differences.bisect(log, Query(stream="s-1", until_version=2), "state ->> 'n' = 9")
 
 
 def test_bisect_takes_every_column_that_it_says_a_condition_is_over(log: EventLog) -> None:
     put(log, *(event("s-1", "T", {"n": n}) for n in range(5)))
     asked = "stream = 's-1' and version >= 3 and position >= 3 and time > '2026' and state ->> 'n' > 0"
-    assert folding.bisect(log, Query(stream="s-1"), asked).version == 3
+    assert differences.bisect(log, Query(stream="s-1"), asked).version == 3
 
 
 @pytest.mark.parametrize("condition", ["state ->>", "nothing = 1", "(select 1)", "random() > 0", "1; select 1"])
 def test_bisect_refuses_what_is_no_condition(log: EventLog, condition: str) -> None:
     put(log, event("s-1"))
     with pytest.raises(UsageError, match="--when"):
-        folding.bisect(log, Query(stream="s-1"), condition)
+        differences.bisect(log, Query(stream="s-1"), condition)
 
 
 def test_a_condition_that_fails_on_some_state_is_the_users_to_mend(log: EventLog) -> None:
     put(log, event("s-1", "T", {"n": -(2**63)}))
     with pytest.raises(UsageError, match="overflow"):
-        folding.bisect(log, Query(stream="s-1"), "abs(state ->> 'n') > 5")
+        differences.bisect(log, Query(stream="s-1"), "abs(state ->> 'n') > 5")
 
 
 # Reducers
@@ -508,7 +508,7 @@ def reducers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_a_python_function_folds_a_stream(log: EventLog, reducers: str) -> None:
     put(log, event("s-1", "A", {"big": 10**30}), event("s-1", "B", [1.5]))
-    found = list(folding.reduced(log, Query(stream="s-1"), f"{reducers}:count"))
+    found = list(reducing.reduced(log, Query(stream="s-1"), f"{reducers}:count"))
     assert [(s.version, s.folded) for s in found] == [(0, 0), (1, 1), (2, 2)]
     assert [value(s) for s in found[1:]] == [
         {"n": 1, "last": {"big": 10**30}, "type": "A", "seen": 1},
@@ -519,30 +519,30 @@ def test_a_python_function_folds_a_stream(log: EventLog, reducers: str) -> None:
 def test_a_python_function_gets_events_as_they_are_read(log: EventLog, reducers: str) -> None:
     hold(log, "[[event.A.upcast]]\nfrom = 1\nset = { n = 2 }\n")
     put(log, event("s-1", "A", schema=1))
-    *_, last = folding.reduced(log, Query(stream="s-1"), f"{reducers}:count")
+    *_, last = reducing.reduced(log, Query(stream="s-1"), f"{reducers}:count")
     assert value(last)["last"] == {"n": 2}
 
 
 @pytest.mark.parametrize("name", ["x", ":f", "m:", ""])
 def test_what_names_no_reducer_is_a_wrong_command_line(name: str) -> None:
     with pytest.raises(UsageError):
-        folding.reducer(name)
+        reducing.reducer(name)
 
 
 def test_a_reducer_that_is_no_function_is_refused(reducers: str) -> None:
     with pytest.raises(UsageError):
-        folding.reducer(f"{reducers}:nothing")
+        reducing.reducer(f"{reducers}:nothing")
 
 
 @pytest.mark.parametrize("name", ["no_such_module:f", "json:no_such_function"])
 def test_a_reducer_that_is_not_there_is_not_found(name: str) -> None:
     with pytest.raises(NotFoundError):
-        folding.reducer(name)
+        reducing.reducer(name)
 
 
 @pytest.mark.parametrize("function", ["fails", "odd"])
 def test_a_reducer_that_fails_is_told_as_a_handlers_failure(log: EventLog, reducers: str, function: str) -> None:
     put(log, event("s-1"))
     with pytest.raises(EsctlError) as caught:
-        list(folding.reduced(log, Query(stream="s-1"), f"{reducers}:{function}"))
+        list(reducing.reduced(log, Query(stream="s-1"), f"{reducers}:{function}"))
     assert caught.value.exit_code == 9

@@ -17,7 +17,7 @@ from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
 from esctl.model.definitions import checked
-from esctl.projections import reading, runs
+from esctl.projections import admin, reading, runs
 from esctl.projections.reading import Asked
 from esctl.store.guard import Guard
 from tests.conftest import writer_of
@@ -241,7 +241,7 @@ def test_dropping_a_projection_drops_no_table_of_the_log_whatever_was_put_there(
     before = everything(strange)
     edit(strange, lambda said: said["tables"].update({table: f"{table}(a)"}))
     with EventLog(strange, write=True) as log, suppress(EsctlError):
-        runs.drop(log, "x")
+        admin.drop(log, "x")
     assert everything(strange) == before
 
 

@@ -18,8 +18,7 @@ from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
 from esctl.model.definitions import checked
-from esctl.projections import reading as projected
-from esctl.projections import runs
+from esctl.projections import admin, differences, reading, runs
 from esctl.projections.reading import Asked
 from esctl.store import migrations
 from tests.conftest import writer_of
@@ -46,7 +45,7 @@ def run(log: EventLog) -> None:
 
 
 def rebuild(log: EventLog, name: str = "x") -> None:
-    for _ in runs.catch_up(log, runs.rebuild(log, name, from_scratch=False)):
+    for _ in runs.catch_up(log, admin.rebuild(log, name, from_scratch=False)):
         pass
 
 
@@ -132,7 +131,7 @@ def test_a_batch_that_fails_leaves_every_name_where_it_was(log: EventLog) -> Non
     hold(log, model("old"))
     put(log, 5)
     run(log)
-    number = runs.rebuild(log, "x", from_scratch=False)
+    number = admin.rebuild(log, "x", from_scratch=False)
     version = log.store.projections().version(number)
     assert version is not None
     before = rows(log.path, "select type, name, tbl_name, sql from sqlite_schema")
@@ -179,7 +178,7 @@ A = "insert into p values (new.position); insert into c values (new.position, ne
     assert rows(log.path, parents.format("'c'")) == [("c",), ("p",)]
     assert rows(log.path, parents.format("'c__1'")) == [("c__1",), ("p__1",)]
     rebuild(log, "c")
-    runs.drop(log, "c")
+    admin.drop(log, "c")
     assert named(log.path, "[cp]") == named(log.path, "[cp]__*") == []
 
 
@@ -196,7 +195,7 @@ def test_a_view_that_a_user_made_shows_the_live_version_after_every_switch(log: 
         hold(log, model(tag))
         run(log)
         assert rows(log.path, "select * from mine") == [(tag, 3)]
-    runs.roll_back(log, "x")
+    admin.roll_back(log, "x")
     run(log)
     assert rows(log.path, "select b from mine") == [("new",)]
     assert rows(log.path, "select sql from sqlite_schema where name = 'mine'")[0][0].endswith("from x group by b")
@@ -303,11 +302,11 @@ A = "insert into {quoted}(a) values (new.position)"
     put(log, 1)
     run(log)
     held = log.definitions.model.projections[name]
-    assert [row[0] for row in projected.rows(log, held, Asked(), built=False).rows] == [2, 3, 4, 5]
-    for _ in projected.at(log, held, Query(until=3)):
+    assert [row[0] for row in reading.rows(log, held, Asked(), built=False).rows] == [2, 3, 4, 5]
+    for _ in reading.at(log, held, Query(until=3)):
         pass
-    assert [row[0] for row in projected.rows(log, held, Asked(), built=True).rows] == [2, 3]
-    runs.drop(log, name)
+    assert [row[0] for row in reading.rows(log, held, Asked(), built=True).rows] == [2, 3]
+    admin.drop(log, name)
 
 
 def test_a_table_may_have_a_column_that_is_called_rowid(log: EventLog) -> None:
@@ -316,9 +315,9 @@ def test_a_table_may_have_a_column_that_is_called_rowid(log: EventLog) -> None:
     put(log, 3)
     run(log)
     held = log.definitions.model.projections["x"]
-    for _ in projected.at(log, held, Query(until=4)):
+    for _ in reading.at(log, held, Query(until=4)):
         pass
-    assert projected.rows(log, held, Asked(), built=True).rows == [(2, "old"), (3, "old"), (4, "old")]
+    assert reading.rows(log, held, Asked(), built=True).rows == [(2, "old"), (3, "old"), (4, "old")]
 
 
 # What is built as of a point
@@ -331,16 +330,16 @@ def digest(path: Path) -> str:
 def built(path: Path, until: int) -> list[Any]:
     with EventLog(path) as log:
         held = log.definitions.model.projections["x"]
-        for _ in projected.at(log, held, Query(until=until)):
+        for _ in reading.at(log, held, Query(until=until)):
             pass
-        return [row[0] for row in projected.rows(log, held, Asked(), built=True).rows]
+        return [row[0] for row in reading.rows(log, held, Asked(), built=True).rows]
 
 
 def cells(path: Path, since: int, until: int) -> list[tuple[str, Any]]:
     with EventLog(path) as log:
         held = log.definitions.model.projections["x"]
-        found = projected.between(log, held, Query(until=since), Query(until=until))
-        return [(cell.change, cell.key["a"]) for cell in found if isinstance(cell, projected.Cell)]
+        found = differences.between(log, held, Query(until=since), Query(until=until))
+        return [(cell.change, cell.key["a"]) for cell in found if isinstance(cell, differences.Cell)]
 
 
 @pytest.fixture
@@ -386,11 +385,11 @@ def test_a_read_only_log_is_shown_as_of_a_point(kept: Path) -> None:
 def test_what_was_checked_leaves_the_file_as_it_was(kept: Path) -> None:
     before = digest(kept)
     with EventLog(kept) as log:
-        assert [cell for cell in projected.checked(log, "x") if isinstance(cell, projected.Cell)] == []
+        assert [cell for cell in differences.checked(log, "x") if isinstance(cell, differences.Cell)] == []
     assert digest(kept) == before
     rows(kept, "update x set b = 'changed' where a = 3")
     with EventLog(kept) as log:
-        found = [cell for cell in projected.checked(log, "x") if isinstance(cell, projected.Cell)]
+        found = [cell for cell in differences.checked(log, "x") if isinstance(cell, differences.Cell)]
     assert [(cell.change, cell.column, cell.before, cell.after) for cell in found] == [
         ("changed", "b", "changed", "old")
     ]
@@ -400,7 +399,7 @@ def test_nothing_temporary_is_seen_by_others(kept: Path) -> None:
     names = named(kept, "*")
     with EventLog(kept) as log:
         held = log.definitions.model.projections["x"]
-        for _ in projected.at(log, held, Query(until=3)):
+        for _ in reading.at(log, held, Query(until=3)):
             pass
         assert rows(kept, "select count(*) from x") == [(4,)]
         assert named(kept, "*") == names

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from esctl.api import open_log
-from esctl.archive import creation, moving
+from esctl.archive import creation, listing, moving
 from esctl.errors import UnavailableError, UsageError
 from esctl.events.query import Query
 from esctl.log import EventLog
@@ -129,7 +129,7 @@ def test_a_copy_without_segments_never_removes_the_files_of_the_log_that_it_name
         list(creation.create(log, [(1, 6)], to=tmp_path / "cold"))
         copies.backup(log, tmp_path / "copy.db", segments=False)
     with EventLog(tmp_path / "copy.db", write=True) as copy:
-        (segment,) = moving.archived(copy)
+        (segment,) = listing.archived(copy)
         moving.restore(copy, segment)
     assert whole(tmp_path / "copy.db")
     assert whole(path)
@@ -140,7 +140,7 @@ def test_a_segment_moved_to_the_folder_where_it_lies_is_still_there(path: Path, 
         list(creation.create(log, [(1, 6)], to=tmp_path / "cold"))
         copies.backup(log, tmp_path / "copy.db", segments=False)  # which names the folder by its whole path
     with EventLog(tmp_path / "copy.db", write=True) as copy:
-        (segment,) = moving.archived(copy)
+        (segment,) = listing.archived(copy)
         moving.move(copy, segment, tmp_path / "cold")
     assert whole(tmp_path / "copy.db")
     assert whole(path)

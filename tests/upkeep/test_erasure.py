@@ -17,7 +17,7 @@ import pytest
 import zstandard  # noqa: TID253 - what any reader of segments would use
 
 from esctl.api import Log, open_log
-from esctl.archive import creation, moving
+from esctl.archive import checking, creation, listing, moving
 from esctl.errors import ConflictError, EsctlError, NotFoundError, RefusedError, UsageError
 from esctl.events.event import ranges
 from esctl.events.lines import Defaults, parser
@@ -263,7 +263,7 @@ def test_nothing_is_left_in_pages_that_sqlite_has_balanced(tmp_path: Path, seed:
             some, left = sorted(left[:30]), left[30:]
             list(erasure.erase(log, some, "test"))
             gone += some
-            if spans := moving.hot(log, random.randint(1, events)):
+            if spans := listing.hot(log, random.randint(1, events)):
                 list(creation.create(log, spans, most=100))
             assert erasure.scrub(log)
             raw = b"".join(file.read_bytes() for file in tmp_path.glob("balanced.db*"))
@@ -299,15 +299,15 @@ def test_snapshots_that_held_it_go_and_others_stay(path: Path, where: str) -> No
 def test_the_rest_of_a_segment_stays_as_it_was(path: Path, where: str) -> None:
     put(path, where)
     with EventLog(path) as log:
-        before = {segment.name: segment for segment in moving.archived(log)}
+        before = {segment.name: segment for segment in listing.archived(log)}
     erased(path, 3)
     with EventLog(path) as log:
-        for segment in moving.archived(log):
+        for segment in listing.archived(log):
             was = before[segment.name]
             assert (segment.before, segment.after) == (was.before, was.after)
             assert (segment.sha256 == was.sha256) == (not was.first <= 3 <= was.last)
-            assert list(moving.problems(log, segment)) == []
-        outside = [segment.file for segment in moving.archived(log) if segment.location is not None]
+            assert list(checking.problems(log, segment)) == []
+        outside = [segment.file for segment in listing.archived(log) if segment.location is not None]
     assert sorted(outside) == sorted(file.name for file in (path.parent / "segments").glob("*"))
 
 
@@ -362,7 +362,7 @@ def test_what_is_brought_back_while_it_is_to_be_erased_is_not_said_to_be_erased(
     running = erasure.erase(log, [1, 8], "test")
     next(running)
     with EventLog(path, write=True) as other:
-        moving.restore(other, moving.named(other, "6-10"))
+        moving.restore(other, listing.named(other, "6-10"))
     try:
         list(running)
     except EsctlError:
@@ -604,10 +604,10 @@ def test_what_is_erased_can_be_archived_and_brought_back(path: Path, where: str)
     before = lines(path)
     put(path, where)
     with EventLog(path, write=True) as log:
-        list(creation.create(log, moving.hot(log, 30)))
+        list(creation.create(log, listing.hot(log, 30)))
         assert lines(path) == before
         assert findings(path) == []
-        for segment in moving.archived(log):
+        for segment in listing.archived(log):
             moving.restore(log, segment)
     assert lines(path) == before
     assert findings(path) == []

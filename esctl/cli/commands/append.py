@@ -150,7 +150,7 @@ def _condition(sql: str | None, after: str | None) -> AppendCondition | None:
     if position is None:
         raise UsageError(f"--after is {after!r}", why="it is a position, or a head as replay --emit-head prints it")
     from esctl.append.expectations import AppendCondition  # noqa: PLC0415 - only a condition needs it
-    from esctl.sql.judge import check_condition  # noqa: PLC0415
+    from esctl.sql.conditions import check_condition  # noqa: PLC0415
 
     check_condition(sql)
     return AppendCondition(sql, position)

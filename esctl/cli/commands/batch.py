@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from esctl.cli.declare import Shared
 from esctl.cli.parse import MalformedError, read, shared_options
 from esctl.errors import EsctlError, UsageError
-from esctl.output import render
+from esctl.output import console, render
 
 EXAMPLES = """Examples:
   printf '%s\\n' "append s T a=1" "state s" | esctl batch
@@ -39,9 +39,9 @@ def command(shared: Shared) -> int:
                 continue
             code, error = outcome([*given, *_command(words)])
         except UsageError as wrong:
-            render.report(wrong, shared.error_format)
+            console.report(wrong, shared.error_format)
             code, error = wrong.exit_code, wrong
-        if render.Settings.lost:
+        if console.Settings.lost:
             return code  # nothing more could be acknowledged
         render.records([{"exit": code} | _said(error)], "ndjson")
     return 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from esctl.events.event import FIELDS
 from esctl.events.json import Json
 from esctl.events.query import Query
-from esctl.output import render
+from esctl.output import console, render
 from esctl.points.points import query_of
-from esctl.states import folding
+from esctl.states import differences
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ def command(
     """
     with shared.opened() as log:
         query = query_of(log, stream, until=until, as_of=as_of)
-        found = folding.bisect(log, query, when, aggregate, saved=not no_snapshot)
+        found = differences.bisect(log, query, when, aggregate, saved=not no_snapshot)
         if not shared.quiet:
             how = f"snapshots looked at: {found.looked}, events folded: {found.folded}"
             how += "; taken to stay true once it is (--no-snapshot is certain)"
-            render.say(f"bisect: {how if found.looked else f'one pass, events folded: {found.folded}'}")
+            console.say(f"bisect: {how if found.looked else f'one pass, events folded: {found.folded}'}")
         event = Query(stream=stream, since_version=found.version, until_version=found.version)
         *_, (read, _, _) = log.read(event)
         record = _record(read, found.state)

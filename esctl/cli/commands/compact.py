@@ -32,11 +32,11 @@ def command(
     """
     with shared.opened(write=True) as log:
         if log.store.archiving().leftovers():
-            from esctl.archive import moving  # noqa: PLC0415 - zstandard and msgspec, for logs that need them
+            from esctl.archive import tidying  # noqa: PLC0415 - zstandard and msgspec, for logs that need them
             from esctl.upkeep import erasure  # noqa: PLC0415 - zstandard and msgspec, for logs that need them
 
             full = full or erasure.unfinished(log)
-            moving.tidy(log)
+            tidying.tidy(log)
         before, after, finished = log.store.compact(full=full)
         if full and finished:
             with log.transaction():

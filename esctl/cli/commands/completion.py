@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from esctl.output import render
+from esctl.output import console
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def command(
     do for yours.
     """
     if shell is not None:
-        render.text(_SCRIPTS[shell])
+        console.text(_SCRIPTS[shell])
         return
     name = os.path.basename(os.environ.get("SHELL", ""))
     shown = [name] if name in _SCRIPTS else list(_SCRIPTS)
-    render.text("".join(f"{_SET_UP[shell]}\n" for shell in shown))
+    console.text("".join(f"{_SET_UP[shell]}\n" for shell in shown))

@@ -6,7 +6,7 @@ from esctl.errors import DifferenceError
 from esctl.events.json import Json
 from esctl.output import render
 from esctl.points.points import query_of
-from esctl.states import folding
+from esctl.states import differences
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def command(
     """
     with shared.opened() as log:
         since, until = query_of(log, stream, until=from_), query_of(log, stream, until=to)
-        changes = folding.diff(log, since, until, aggregate)
+        changes = differences.diff(log, since, until, aggregate)
     records = (change._asdict() | {"before": _json(change.before), "after": _json(change.after)} for change in changes)
     render.listed(records, shared.rendering, names=COLUMNS)
     return DifferenceError.exit_code if changes else 0  # a difference is an answer: there is no error to print

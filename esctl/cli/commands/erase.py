@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from esctl.errors import RefusedError, UnavailableError, UsageError
 from esctl.events.event import ranges
 from esctl.log import EventLog
-from esctl.output import progress, render
+from esctl.output import console, progress, render
 from esctl.upkeep import erasure
 
 TYPE_CHECKING = False
@@ -67,7 +67,7 @@ def command(
             for _ in progress.watched(erased, "erasing", len(plan.positions), lambda count: count):
                 pass
         elif not shared.quiet:
-            render.say(said)
+            console.say(said)
         finished = erasure.scrub(log) if erasure.unfinished(log) else True
         _refuse_unmarked(plan)
     render.acknowledge(record, shared.rendering)
@@ -101,4 +101,4 @@ def _refuse_unmarked(plan: erasure.Plan) -> None:
 def _tell_left(plan: erasure.Plan) -> None:
     if plan.left:
         told = ", ".join(f"{count} {type_}" for type_, count in plan.left.most_common())
-        render.say(f"left as they are, since the model does not mark them erasable: {told} (--force reaches them)")
+        console.say(f"left as they are, since the model does not mark them erasable: {told} (--force reaches them)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from esctl.log import EventLog
-from esctl.output import render
+from esctl.output import console, render
 from esctl.points import marks
 from esctl.upkeep import copies
 
@@ -42,5 +42,5 @@ def command(
             kept = marks.marks(made)
         lost = [mark.name for mark in marks.marks(log).values() if kept.get(mark.name) != mark]
     if lost and not shared.quiet:
-        render.say(f"note: set later, and so not in {file}: the marks {', '.join(lost)}")
+        console.say(f"note: set later, and so not in {file}: the marks {', '.join(lost)}")
     render.acknowledge({"log": file, "until": position, "head": render.head_text(head)}, shared.rendering)

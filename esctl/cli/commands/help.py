@@ -10,7 +10,7 @@ import esctl
 from esctl.cli import overview
 from esctl.cli.table import COMMANDS, GROUPS
 from esctl.errors import UsageError, word
-from esctl.output import render
+from esctl.output import console
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def command(
     ] = (),
 ) -> None:
     """Explain a command or a topic; without one, list them."""
-    render.text(page(" ".join(words)))
+    console.text(page(" ".join(words)))
 
 
 def page(subject: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from esctl.cli import locate
 from esctl.errors import UsageError
 from esctl.log import EventLog
-from esctl.output import render
+from esctl.output import console, render
 from esctl.store import migrations
 
 TYPE_CHECKING = False
@@ -48,5 +48,5 @@ def command(
         if created and draft is not None:
             plan.apply(log, draft, 0)
     if draft is not None and not created and not shared.quiet:
-        render.say(f"{path} is there already, and its model stays: esctl model apply {model}")
+        console.say(f"{path} is there already, and its model stays: esctl model apply {model}")
     render.acknowledge({"log": path, "log_id": log_id, "created": created}, shared.rendering)

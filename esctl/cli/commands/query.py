@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esctl.output import render
+from esctl.output import console, render
 from esctl.projections import status
 from esctl.states import folding
 
@@ -38,7 +38,7 @@ def command(
     with shared.opened() as log:
         if not shared.quiet:
             for name, behind in status.behind(log, sql):
-                render.say(
+                console.say(
                     f"note: {name} is {behind:,} event{'s' * (behind != 1)} behind   (esctl projection run {name})"
                 )
         header, rows = folding.question(log, sql, raw_schema=raw_schema)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from esctl.errors import DifferenceError, UsageError
 from esctl.events.query import MAX_POSITION, Query
 from esctl.log import EventLog
-from esctl.output import render
+from esctl.output import console, render
 from esctl.points.points import query_of
 
 TYPE_CHECKING = False
@@ -80,14 +80,14 @@ def command(
         filters |= {"hot_only": hot_only}
         query = query_of(log, stream, since=since, until=until, as_of=as_of, **filters)
         if type_:
-            render.unknown_types(type_, list(log.store.names("type")))
+            console.unknown_types(type_, list(log.store.names("type")))
         newest = log.head()
         query.until = min(query.until, query.until if follow else newest[0])
         format_ = "ndjson" if follow and shared.format == "auto" else shared.rendering  # a table has an end
         printing = Printing(log, query, format_, follow=follow, hashes=hash_)
         printing.run(picked, template)
         if emit_head:
-            render.say(render.head_text(newest))
+            console.say(render.head_text(newest))
         if fail_empty and not printing.found:
             raise DifferenceError("no event matches", why="--fail-empty was given")
 
@@ -110,7 +110,7 @@ class Printing:
         elif self.format == "cloudevents":
             from esctl.events import cloudevents  # noqa: PLC0415
 
-            render.write(self._noting(cloudevents.lines(self._events(), self.log.log_id)))
+            console.write(self._noting(cloudevents.lines(self._events(), self.log.log_id)))
         elif self.format in ("table", "csv", "tsv"):
             render.events(self._events(), self.format, hashes=self.hashes)
         else:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from esctl.errors import UsageError
 from esctl.events.json import Json
 from esctl.log import EventLog
-from esctl.output import progress, render
+from esctl.output import console, progress, render
 from esctl.points.points import query_of
-from esctl.states import folding
+from esctl.states import folding, reducing
 from esctl.states.folding import StateAt
 
 TYPE_CHECKING = False
@@ -77,12 +77,12 @@ def command(
         if all_:
             found = folding.states(log, aggregate or "", query, where)
         elif reducer:
-            states = folding.reduced(log, query, reducer)
+            states = reducing.reduced(log, query, reducer)
             found = _after_first(states) if each else iter(deque(states, maxlen=1))
         elif each:
             found = folding.each(log, query, aggregate)
         else:
-            told = render.say if shared.verbose else _silent
+            told = console.say if shared.verbose else _silent
             found = iter([folding.state(log, query, aggregate, saved=not no_snapshot, ignored=told)])
         records = (state.record(explained=explain) for state in _watched(log, found, all_))
         single = not (each or all_)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from esctl import __version__
-from esctl.output import render
+from esctl.output import console, render
 from esctl.store.format import STORAGE_VERSION
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ EXAMPLES = """Examples:
 def command(shared: Shared) -> None:
     """Print the version of esctl, and the storage version of its logs."""
     if shared.format in ("auto", "raw", "table"):
-        render.text(text())
+        console.text(text())
     else:
         render.one({"version": __version__, "storage_version": STORAGE_VERSION}, shared.format)
 

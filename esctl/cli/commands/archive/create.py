@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from esctl.archive import creation, moving
+from esctl.archive import creation, folders, listing, tidying
 from esctl.errors import UsageError
 from esctl.log import EventLog
-from esctl.output import progress, render
+from esctl.output import console, progress, render
 from esctl.points import points
 from esctl.store.segments import LEVEL
 
@@ -57,24 +57,24 @@ def command(
     if before is None and older_than is None and keep_last is None:
         why = "say it with --before POINT, --older-than AGE or --keep-last N"
         raise UsageError("it is not said what to archive", why=why, fix="esctl archive create --help")
-    folder = None if to is None else moving.check_folder(to)
+    folder = None if to is None else folders.check_folder(to)
     with shared.opened(write=not dry_run, bulk=True) as log:
         until = _until(log, before, older_than, keep_last)
-        spans = moving.hot(log, until)
+        spans = listing.hot(log, until)
         events = sum(last - first + 1 for first, last in spans)
         number = sum(-(-(last - first + 1) // segment_events) for first, last in spans)
         if dry_run:
             render.one({"segments": number, "events": events, "until": until, "to": to or INTO_LOG}, shared.rendering)
             return
         if not events:
-            moving.tidy(log)
+            tidying.tidy(log)
             if shared.verbose:
-                render.say("nothing to archive")
+                console.say("nothing to archive")
             return
         shared.agree(f"{events} events up to position {until} go into {number} segment{'s' * (number != 1)}")
         made = creation.create(log, spans, most=segment_events, level=level, to=folder)
         watched = progress.watched(made, "archiving", events, lambda segment: segment.events)
-        records: Iterable[dict[str, object]] = map(moving.record, watched)
+        records: Iterable[dict[str, object]] = map(listing.record, watched)
         if shared.rendering == "table":
             records = ({name: record[name] for name in COLUMNS} for record in records)
         render.acknowledge_each(records, shared.rendering, spare=SPARE)

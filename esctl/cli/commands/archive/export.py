@@ -6,9 +6,9 @@ import os
 import sys
 from pathlib import Path
 
-from esctl.archive import moving
+from esctl.archive import listing, moving
 from esctl.errors import UsageError, word
-from esctl.output import render
+from esctl.output import console, render
 from esctl.store.files import draft_of
 
 TYPE_CHECKING = False
@@ -39,9 +39,9 @@ def command(
             "a terminal cannot show what is compressed", fix=f"esctl archive export {word(name)} | zstd -dc"
         )
     with shared.opened() as log:
-        parts = moving.export(log, moving.named(log, name))
+        parts = moving.export(log, listing.named(log, name))
         if file is None:
-            render.write(parts)
+            console.write(parts)
             return
         with draft_of(Path(file)) as draft, draft.open("wb") as written:
             for part in parts:

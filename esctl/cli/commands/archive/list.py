@@ -21,9 +21,9 @@ def command(shared: Shared) -> None:
     with shared.opened() as log:
         records: list[dict[str, object]] = []
         if log.store.archive() is not None:
-            from esctl.archive import moving  # noqa: PLC0415 - zstandard and msgspec, for a log that has an archive
+            from esctl.archive import listing  # noqa: PLC0415 - zstandard and msgspec, for a log that has an archive
 
-            records = [moving.record(segment) for segment in moving.archived(log)]
+            records = [listing.record(segment) for segment in listing.archived(log)]
     if shared.rendering == "table":
         records = [{name: record[name] for name in COLUMNS} for record in records]
     render.listed(records, shared.rendering, SPARE, COLUMNS)

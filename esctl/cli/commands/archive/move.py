@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from esctl.archive import moving
+from esctl.archive import folders, listing, moving
 from esctl.output import render
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ def command(
 
     Their bytes and names stay the same.
     """
-    folder = None if to == INTO_LOG else moving.check_folder(to)
+    folder = None if to == INTO_LOG else folders.check_folder(to)
     with shared.opened(write=True, bulk=True) as log:
-        moved = (moving.brief(moving.move(log, segment, folder)) for segment in moving.chosen(log, names))
+        moved = (listing.brief(moving.move(log, segment, folder)) for segment in listing.chosen(log, names))
         render.acknowledge_each(moved, shared.rendering)

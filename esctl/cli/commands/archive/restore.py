@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from esctl.archive import moving
+from esctl.archive import listing, moving
 from esctl.log import EventLog
 from esctl.output import render
 from esctl.store.segments import Segment
@@ -29,13 +29,13 @@ def command(
 ) -> None:
     """Bring segments back into the table of hot events."""
     with shared.opened(write=not dry_run, bulk=True) as log:
-        chosen = moving.chosen(log, names)
+        chosen = listing.chosen(log, names)
         if dry_run:
-            render.listed(map(moving.brief, chosen), shared.rendering)
+            render.listed(map(listing.brief, chosen), shared.rendering)
             return
         number = f"{len(chosen)} segment{'s' * (len(chosen) != 1)}"
         shared.agree(f"{sum(s.events for s in chosen)} events of {number} go back into the table of hot events")
-        restored = (moving.brief(_restored(log, segment)) for segment in chosen)
+        restored = (listing.brief(_restored(log, segment)) for segment in chosen)
         render.acknowledge_each(restored, shared.rendering)
 
 

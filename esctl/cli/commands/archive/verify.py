@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from esctl.archive import moving
+from esctl.archive import checking, listing
 from esctl.errors import VerificationError
 from esctl.output import progress, render
 
@@ -33,11 +33,11 @@ def command(
     Everything that is recorded about a segment is computed again and compared.
     """
     with shared.opened() as log:
-        chosen = moving.chosen(log, names) if names else moving.archived(log)
+        chosen = listing.chosen(log, names) if names else listing.archived(log)
         total = sum(segment.events for segment in chosen)
         records: list[dict[str, object]] = []
         for segment in progress.watched(chosen, "verifying", total, lambda segment: segment.events):
-            problem = next(moving.problems(log, segment), None)
+            problem = next(checking.problems(log, segment), None)
             known = (segment.name, problem is None, segment.events, segment.size, problem)
             records.append(dict(zip(VERIFIED, known, strict=True)))
         render.acknowledge_each(records, shared.rendering, VERIFIED)

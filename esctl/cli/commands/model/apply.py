@@ -6,7 +6,7 @@ from pathlib import Path
 
 from esctl.cli.commands.model.plan import show
 from esctl.evolution import plan
-from esctl.output import render
+from esctl.output import console, render
 from esctl.projections import status
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ def command(
         receipt = plan.apply(log, draft, planned.position)
         holds = log.definitions.applied
         if not shared.quiet and receipt is not None and status.waiting(log):
-            render.say("note: projections wait for events that are there: esctl projection run")
+            console.say("note: projections wait for events that are there: esctl projection run")
     record: dict[str, object] = {
         "applied": receipt is not None,
         "changes": len(planned.changes),
@@ -59,7 +59,7 @@ def _warn(planned: plan.Plan) -> None:
     """Say which stored events do not pass what is about to hold."""
     for change in planned.changes:
         if change.misfits:
-            render.say(f"warning: {change.misfits} stored events do not pass the {change.kind} of {change.name}")
+            console.say(f"warning: {change.misfits} stored events do not pass the {change.kind} of {change.name}")
 
 
 def _dangers(planned: plan.Plan) -> str:

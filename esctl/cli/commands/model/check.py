@@ -6,7 +6,7 @@ from pathlib import Path
 
 from esctl.evolution import plan
 from esctl.model.declared import refusal
-from esctl.output import render
+from esctl.output import console, render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,4 +39,4 @@ def command(
         raise error
     if not shared.quiet:
         counts = {name: len(declared) for name, declared in draft.model._asdict().items()}
-        render.say(f"{file} is sound: {', '.join(f'{name} {count}' for name, count in counts.items())}")
+        console.say(f"{file} is sound: {', '.join(f'{name} {count}' for name, count in counts.items())}")

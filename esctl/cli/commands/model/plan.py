@@ -6,7 +6,7 @@ from pathlib import Path
 
 from esctl.errors import DifferenceError, word
 from esctl.evolution import plan
-from esctl.output import render
+from esctl.output import console, render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def show(planned: plan.Plan, shared: Shared) -> None:
     records = ({name: getattr(change, name) for name in columns} for change in planned.changes)
     render.listed(records, shared.rendering, spare=("detail",), names=CHANGES)
     if not planned.changes and not shared.quiet:
-        render.say("nothing would change")
+        console.say("nothing would change")
 
 
 def _any(planned: plan.Plan, name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from esctl.cli.commands.model.history import APPLIED
 from esctl.errors import NotFoundError
-from esctl.output import render
+from esctl.output import console, render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,4 +39,4 @@ def command(
     if shared.format in ("json", "ndjson"):  # asked for; the text is what a redirection wants
         render.one({name: getattr(found[0], name) for name in (*APPLIED, "text")}, shared.format)
     else:
-        render.text(found[0].text)
+        console.text(found[0].text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from esctl.output import progress, render
-from esctl.projections.reading import Cell
+from esctl.projections.differences import Cell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from esctl.errors import DifferenceError, UsageError
 from esctl.evolution import plan
 from esctl.model.definitions import Definitions
 from esctl.points.points import query_of
-from esctl.projections import reading, runs
+from esctl.projections import differences, versions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def command(
     with shared.opened() as log:
         if model is not None:
             draft = plan.sound(Path(model))
-            found = reading.against(log, name, Definitions(plan.drafted(log, draft)))
+            found = differences.against(log, name, Definitions(plan.drafted(log, draft)))
         else:
             since, until = query_of(log, None, until=from_), query_of(log, None, until=to)
-            found = reading.between(log, runs.declared(log, name), since, until)
+            found = differences.between(log, versions.declared(log, name), since, until)
         any_ = show(only_cells(found, 2 * log.head()[0]), shared)
     return DifferenceError.exit_code if any_ else 0  # a difference is an answer: there is no error to print

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from esctl.errors import NotFoundError
 from esctl.output import render
-from esctl.projections import runs, status
+from esctl.projections import admin, status, versions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def command(
             if record["projection"] == name and record["state"] not in ("dropped", "new")
         ]
         if not records:
-            runs.declared(log, name)
+            versions.declared(log, name)
             raise NotFoundError(f"there is nothing of the projection {name} to drop", fix="esctl projection list")
         brief = [{key: record[key] for key in ("projection", "version", "tables")} for record in records]
         if dry_run:
@@ -41,5 +41,5 @@ def command(
             return
         tables = ", ".join(str(record["tables"]) for record in records)
         shared.agree(f"these tables are dropped, and can be built again: {tables}")
-        runs.drop(log, name)
+        admin.drop(log, name)
         render.acknowledge_each(brief, shared.rendering)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from esctl.cli.commands.projection.running import catch_up
-from esctl.projections import runs
+from esctl.projections import admin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,5 +32,5 @@ def command(
     was.
     """
     with shared.opened(write=True, bulk=True) as log:
-        number = runs.rebuild(log, name, from_scratch=from_scratch)
+        number = admin.rebuild(log, name, from_scratch=from_scratch)
         catch_up(shared, log, name, number)

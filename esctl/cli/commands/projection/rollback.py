@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from esctl.cli.commands.projection.running import catch_up
-from esctl.projections import runs
+from esctl.projections import admin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,5 +28,5 @@ def command(
     projection is rebuilt.
     """
     with shared.opened(write=True, bulk=True) as log:
-        number = runs.roll_back(log, name)
+        number = admin.roll_back(log, name)
         catch_up(shared, log, name, number)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from esctl.errors import UsageError
 from esctl.log import POLL_SECONDS
-from esctl.output import render
+from esctl.output import console, render
 from esctl.projections import runs
 
 TYPE_CHECKING = False
@@ -61,7 +61,7 @@ def _tell(done: runs.Run, shared: Shared, *, following: bool) -> None:
     render.acknowledge_each(moved, shared.rendering)
     if following:
         for failure in done.failures:
-            render.say(f"warning: {failure.what}: {failure.why}")
+            console.say(f"warning: {failure.what}: {failure.why}")
     elif not shared.quiet:
         for name in done.skipped:
-            render.say(f"note: {name} is kept by a Python function: projection run --reducer MODULE:FUNCTION {name}")
+            console.say(f"note: {name} is kept by a Python function: projection run --reducer MODULE:FUNCTION {name}")

@@ -11,9 +11,9 @@ from esctl.cli.commands.projection import running
 from esctl.errors import UnavailableError, UsageError, word
 from esctl.log import POLL_SECONDS, EventLog
 from esctl.model.declared import Projection
-from esctl.output import render
+from esctl.output import console, render
 from esctl.points.points import query_of
-from esctl.projections import reading, runs, status
+from esctl.projections import reading, runs, status, versions
 from esctl.projections.reading import Asked, Picture
 
 TYPE_CHECKING = False
@@ -63,7 +63,7 @@ def command(
     if at_point and (fresh or watch):
         raise UsageError("the past does not move", why="--fresh and --watch are for what is now")
     with _opened(shared, write=not at_point, wait=fresh or watch) as log:
-        projection = runs.declared(log, name)
+        projection = versions.declared(log, name)
         if at_point:
             query = query_of(log, None, until=until, as_of=as_of)
             running.watch(reading.at(log, projection, query), "building", min(query.until, log.head()[0]))
@@ -75,7 +75,7 @@ def command(
             picture = reading.rows(log, projection, asked, built=False)
             if not watch:
                 break
-            render.repaint(_drawn(picture, projection))
+            console.repaint(_drawn(picture, projection))
             while not log.store.changed():
                 time.sleep(POLL_SECONDS)
         _print(picture, projection, shared)
@@ -94,26 +94,26 @@ def _opened(shared: Shared, *, write: bool, wait: bool) -> EventLog:
 def _fresh(log: EventLog, name: str, *, always: bool, quiet: bool) -> None:
     """Have a projection catch up where it is not far behind, or it is asked for; say how many events it is behind."""
     try:
-        if runs.current(log) is None:
-            runs.synced(log)
-        version = runs.live(log, name)
+        if versions.current(log) is None:
+            versions.synced(log)
+        version = versions.live(log, name)
         if always and not version.compiled.on:
-            raise runs.needs_reducer(name)
+            raise versions.needs_reducer(name)
         if version.compiled.on and (always or status.lag(log, version) < runs.FEW):
             done = running.run(log, [name])
             for failure in done.failures:
-                render.say(f"warning: {failure.what}: {failure.why}")
+                console.say(f"warning: {failure.what}: {failure.why}")
     except UnavailableError as error:
         if always:
             raise
         if not quiet:
-            render.say(f"note: it did not catch up: {error.what}")
-    version = runs.live(log, name)
+            console.say(f"note: it did not catch up: {error.what}")
+    version = versions.live(log, name)
     behind = status.lag(log, version)
     if behind and not quiet:
         how = f"run {name}" if version.compiled.on else f"run --reducer MODULE:FUNCTION {name}"
         built = "is" if version.position else "is not built yet:"
-        render.say(f"note: {name} {built} {behind:,} event{'s' * (behind != 1)} behind   (esctl projection {how})")
+        console.say(f"note: {name} {built} {behind:,} event{'s' * (behind != 1)} behind   (esctl projection {how})")
 
 
 def _drawn(picture: Picture, projection: Projection) -> str:
@@ -123,8 +123,8 @@ def _drawn(picture: Picture, projection: Projection) -> str:
 def _print(picture: Picture, projection: Projection, shared: Shared) -> None:
     """Print rows; what is drawn is drawn in tables, and elsewhere sums are said beside the data."""
     if shared.rendering == "table":
-        render.text(_drawn(picture, projection))
+        console.text(_drawn(picture, projection))
         return
     render.answer(picture.columns, picture.rows, shared.rendering)
     for column, value in picture.totals.items():
-        render.say(f"total {column}: {value}")
+        console.say(f"total {column}: {value}")

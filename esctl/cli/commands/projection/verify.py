@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from esctl.cli.commands.projection.cells import only_cells, show
 from esctl.errors import VerificationError, word
-from esctl.output import render
-from esctl.projections import reading, runs
+from esctl.output import console
+from esctl.projections import differences, versions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ def command(
     with shared.opened() as log:
         lives = [version for version in log.store.projections().versions() if version.state == "live"]
         known = [version.name for version in lives if version.compiled.on]
-        chosen = [runs.declared(log, name).name for name in names] or known
+        chosen = [versions.declared(log, name).name for name in names] or known
         if not names and len(known) < len(lives) and not shared.quiet:
-            render.say("note: what Python functions keep is not verified")
+            console.say("note: what Python functions keep is not verified")
     for name in chosen:
         with shared.opened() as log:  # each with temporary tables of its own
-            if show(only_cells(reading.checked(log, name), log.head()[0]), shared):
+            if show(only_cells(differences.checked(log, name), log.head()[0]), shared):
                 wrong.append(name)
     if wrong:
         raise VerificationError(
@@ -49,4 +49,4 @@ def command(
             fix=f"esctl projection rebuild {word(wrong[0])}",
         )
     if not shared.quiet:
-        render.say(f"{len(chosen)} projections verified")
+        console.say(f"{len(chosen)} projections verified")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from esctl.errors import VerificationError
-from esctl.output import render
+from esctl.output import console, render
 from esctl.states import snapshot_care
 
 TYPE_CHECKING = False
@@ -38,7 +38,7 @@ def command(
         render.listed(report.differences, shared.rendering, names=VERIFIED)
     if not shared.quiet:
         plural = "" if report.checked == 1 else "s"
-        render.say(f"{report.checked} snapshot{plural} verified, {report.stale} stale ones left out")
+        console.say(f"{report.checked} snapshot{plural} verified, {report.stale} stale ones left out")
     if report.differences:
         raise VerificationError(
             f"{report.wrong} of {report.checked} snapshots: not what the stream adds up to",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from esctl.errors import VerificationError
 from esctl.evolution import conformance
-from esctl.output import progress, render
+from esctl.output import console, progress, render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def command(
     failed = sum(row.failed for row in rows)
     if failed:
         for failure in () if whole else failures:
-            render.say(f"#{failure.position} {failure.type} {failure.schema}: {failure.reason}")
+            console.say(f"#{failure.position} {failure.type} {failure.schema}: {failure.reason}")
         raise VerificationError(
             f"{failed} stored events do not fit the model",
             why=f"position {failures[0].position}: {failures[0].reason}",

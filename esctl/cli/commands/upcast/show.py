@@ -5,7 +5,7 @@ from __future__ import annotations
 from esctl.events.json import Json
 from esctl.evolution import rewriting
 from esctl.log import EventLog
-from esctl.output import render
+from esctl.output import console, render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def command(
         if shared.rendering == "table":
             for step in steps:
                 render.one({**_head(step), "changes": _changes(log, step)}, "table")
-                render.text("\n")
+                console.text("\n")
             return
     texts = ({"before": step.before and Json(step.before), "after": step.after and Json(step.after)} for step in steps)
     records = ({**_head(step), **text} for step, text in zip(steps, texts, strict=True))

@@ -1,0 +1,126 @@
+"""Segments read again, byte for byte, and compared with all that is recorded of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from esctl.archive.content import digest_of, measured, parts
+from esctl.archive.listing import again, archived
+from esctl.errors import EsctlError, VerificationError
+from esctl.events.chain import genesis
+from esctl.events.event import SYSTEM_PREFIX
+from esctl.events.query import Query
+from esctl.log import EventLog
+from esctl.store import segments
+from esctl.store.base import Archive, Finding
+from esctl.store.files import read_part
+from esctl.store.segments import Facts, Frame, Line, Segment
+
+
+def hash_before(log: EventLog, position: int) -> bytes:
+    """The chain's hash before a position."""
+    if position == 1:
+        return genesis(log.log_id)
+    for segment in archived(log):
+        if segment.last == position - 1:
+            return segment.after
+    query = Query(since=position - 1, until=position - 1, system=True, raw_schema=True)
+    for _, _, hash_ in log.store.read(query):
+        return hash_
+    raise VerificationError(f"there is no event at position {position - 1}", fix="esctl verify")
+
+
+def problems(log: EventLog, segment: Segment) -> Iterator[str]:
+    """Everything that is wrong with a segment: every byte of it is read, and all that is noted of it told anew."""
+    archive = log.store.archive()
+    assert archive is not None
+    facts = Facts()
+    try:
+        frames = archive.frames(segment)
+        yield from _tiles(segment, frames)
+        sizes: list[int] = []
+        if digest_of(measured(parts(log, archive, segment, frames), sizes)) != segment.sha256:
+            yield "its SHA-256 is not the one that was written down"
+        if sum(sizes) != segment.size:
+            yield "it has more or fewer bytes than were written down"
+        for frame in frames:
+            lines = segments.decoded(
+                segments.decompress(frame, archive.packed(frame, segment), segment.name), segment.name
+            )
+            yield from _frame_problems(archive, segment, frame, lines)
+            facts.add(lines, frame.number)
+        yield from _noted(log, archive, segment, facts)
+    except EsctlError as error:
+        yield error.why or error.what
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        yield f"it is damaged: {error!r}"
+
+
+def _tiles(segment: Segment, frames: Sequence[Frame]) -> Iterator[str]:
+    """Whether frames cover the segment, one after the other, and its ends are those of its neighbours."""
+    position, offset = segment.first, 0
+    for number, frame in enumerate(frames):
+        if (frame.first, frame.offset, frame.number) != (position, offset, number):
+            yield f"frame {number} does not follow the one before it"
+        position, offset = frame.last + 1, frame.offset + frame.size
+    if position != segment.last + 1 or not frames:
+        yield f"its frames end at position {position - 1}"
+    elif frames[0].before != segment.before:
+        yield "its first frame begins with another hash than the segment"
+    if sum(frame.raw_size for frame in frames) != segment.raw_size:
+        yield "its frames hold more or fewer bytes than were written down"
+
+
+def _frame_problems(archive: Archive, segment: Segment, frame: Frame, lines: Sequence[Line]) -> Iterator[str]:
+    if [line.position for line in lines] != list(range(frame.first, frame.last + 1)):
+        yield f"the frame of positions {frame.first} to {frame.last} holds others"
+        return
+    own = sum(line.stream.startswith(SYSTEM_PREFIX) for line in lines)
+    if own != frame.own:
+        yield f"the frame of positions {frame.first} to {frame.last} holds {own} events of the log's own"
+    digests, salts = archive.digests(frame.first, frame.last), archive.salts(frame, segment)
+    if {line.position for line in lines if line.erased} != set(digests):
+        yield f"the payloads erased between positions {frame.first} and {frame.last} are not those that are noted"
+        return
+    if segments.hashes(lines, salts, digests, frame.before)[-1] != archive.after(frame, segment):
+        yield f"the chain over positions {frame.first} to {frame.last} does not end in the hash that is noted"
+    if archive.missing_ids(lines):
+        yield f"events between positions {frame.first} and {frame.last} would not be found by their ids"
+
+
+def _noted(log: EventLog, archive: Archive, segment: Segment, facts: Facts) -> Iterator[str]:
+    """Whether what is written down of a segment is what its lines tell."""
+    if (segment.first_recorded, segment.last_recorded) != facts.recorded:
+        yield "its recorded times are not those of its first and last event"
+    by_stream, by_type = archive.told(segment)
+    if by_stream != set(facts.by_stream()):
+        yield "what is noted of its streams is not what its lines say"
+    if by_type != set(facts.by_type()):
+        yield "what is noted of its types is not what its lines say"
+    if segment.before != hash_before(log, segment.first):
+        yield "it does not begin with the hash of the event before it"
+
+
+def findings(log: EventLog, *, full: bool) -> Iterator[Finding]:
+    """What is wrong with the archive: `full`, every byte of it; else, whether its files are there."""
+    for segment in archived(log):
+        for problem in problems(log, segment) if full else _absent(log, segment):
+            yield ("archive", segment.first, f"the segment {segment.name}: {problem}")
+
+
+def _absent(log: EventLog, segment: Segment) -> Iterator[str]:
+    """Why a segment's file cannot be read, if it is one and cannot."""
+    archive = log.store.archive()
+    path = archive.place(segment) if archive else None
+    if path is not None:
+        try:
+            read_part(path, 0, 1, segment)
+        except EsctlError as error:
+            yield error.why or error.what
+
+
+def check(log: EventLog, segment: Segment) -> None:
+    """Raise the error of a segment that is not what it was; ConflictError for one that somebody has changed since."""
+    again(log, segment)
+    for problem in problems(log, segment):
+        raise segments.damaged(segment.name, problem)

@@ -1,0 +1,54 @@
+"""The bytes of a segment, wherever it lies, and their digest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+
+from esctl.log import EventLog
+from esctl.store import segments
+from esctl.store.base import Archive
+from esctl.store.files import read_whole
+from esctl.store.segments import Frame, Line, Packed, Segment
+
+Bytes = bytes | bytearray | memoryview
+
+
+def parts(log: EventLog, archive: Archive, segment: Segment, frames: Sequence[Frame]) -> Iterator[bytes]:
+    """The bytes of a segment as a file."""
+    path = archive.place(segment)
+    if path is not None:
+        yield from read_whole(path, segment)
+        return
+    for frame in frames:
+        yield archive.packed(frame, segment)
+    erased = archive.digests(segment.first, segment.last)
+    yield segments.trailer(
+        log.log_id, frames, segment.after, erased, [archive.salts(frame, segment) for frame in frames]
+    )
+
+
+def measured(parts: Iterable[bytes], sizes: list[int]) -> Iterator[bytes]:
+    """The parts as they pass, whose sizes are kept."""
+    for part in parts:
+        sizes.append(len(part))
+        yield part
+
+
+def digest_of(parts: Iterable[Bytes]) -> bytes:
+    """The SHA-256 of bytes that come in parts."""
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(part)
+    return whole.digest()
+
+
+def lines(archive: Archive, frame: Frame, segment: Segment) -> list[Line]:
+    """The lines of a frame."""
+    return segments.decoded(segments.decompress(frame, archive.packed(frame, segment), segment.name), segment.name)
+
+
+def packed(archive: Archive, segment: Segment) -> list[Packed]:
+    """The frames of a segment with their bytes."""
+    frames = archive.frames(segment)
+    return [Packed(frame, archive.packed(frame, segment), archive.salts(frame, segment)) for frame in frames]

@@ -1,0 +1,101 @@
+"""Projections built anew, brought back, dropped; and what becomes of them in a copy."""
+
+from __future__ import annotations
+
+from esctl.errors import HandlerError, NotFoundError, word
+from esctl.log import EventLog
+from esctl.model.compiled import BUILDING, DROPPED, LIVE, PREVIOUS, Version
+from esctl.projections.runs import catch_up
+from esctl.projections.versions import declared, make, named, needs_reducer, sync, synced
+
+
+def rebuild(log: EventLog, name: str, *, from_scratch: bool, reducer: str | None = None) -> int:
+    """Have a new version of a projection begin beside the live one, or go on with the one that has begun; its number.
+
+    One that was dropped simply begins anew.
+    """
+    projection = declared(log, name)
+    if not projection.on and reducer is None:
+        raise needs_reducer(name)
+    with log.transaction():
+        sync(log)
+        versions = {version.state: version for version in named(log, name)}
+        building, live = versions.get(BUILDING), versions.get(LIVE)
+        if live is None:
+            for version in versions.values():
+                log.store.projections().let_go(version)
+            return make(log, projection, LIVE, reducer).version
+        if building is not None and (from_scratch or building.held):
+            log.store.projections().let_go(building)
+            building = None
+        return (building or make(log, projection, BUILDING, reducer)).version
+
+
+def roll_back(log: EventLog, name: str) -> int:
+    """Have the previous version of a projection catch up and be live again; its number.
+
+    It stays so until another model is applied, or the projection is rebuilt. Raises NotFoundError.
+    """
+    declared(log, name)
+    projections = log.store.projections()
+    with log.transaction():
+        sync(log)
+        versions = {version.state: version for version in named(log, name)}
+        previous = versions.get(PREVIOUS)
+        if previous is not None and not previous.compiled.on:
+            raise needs_reducer(name, previous.reducer)
+        if previous is None:
+            raise NotFoundError(
+                f"there is no previous version of {name}",
+                why="one is kept when a rebuild takes its place",
+                fix=f"esctl projection rebuild {word(name)}",
+            )
+        if BUILDING in versions:
+            projections.let_go(versions[BUILDING])
+        previous.state, previous.held, previous.model = BUILDING, log.store.model(), log.store.model()
+        previous.inline = declared(log, name).inline
+        projections.save(previous)
+        return previous.version
+
+
+def drop(log: EventLog, name: str) -> list[Version]:
+    """Drop the tables of all versions of a projection; what there was. Nothing brings it back but being named.
+
+    Raises NotFoundError.
+    """
+    projections = log.store.projections()
+    with log.transaction():
+        found = named(log, name)
+        if not any(version.state != DROPPED for version in found):
+            declared(log, name)
+            raise NotFoundError(f"there is nothing of the projection {name} to drop", fix="esctl projection list")
+        for version in found:
+            if version.state != LIVE:
+                projections.let_go(version)
+        for version in found:
+            if version.state == LIVE:
+                projections.let_go(version, keep=True)
+    return found
+
+
+def settle(log: EventLog) -> None:
+    """Have a copy keep its inline projections from its first append on."""
+    if log.definitions.keeps_inline:
+        for version in synced(log):
+            if version.state == LIVE and version.inline:
+                try:
+                    for _ in catch_up(log, version.version):
+                        pass
+                except HandlerError:
+                    continue  # it waits for a run, as it would anywhere
+
+
+def cut(log: EventLog, position: int) -> None:
+    """Within the transaction that has a copy end at a position: let go of versions that hold what comes after it."""
+    projections = log.store.projections()
+    for version in projections.versions():
+        if version.position > position:
+            projections.let_go(version)
+        else:
+            version.model = 0  # to be compared with the copy's model
+            projections.save(version)

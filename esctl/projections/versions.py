@@ -1,0 +1,159 @@
+"""The versions of projections that a log keeps, and what the model says that they should be."""
+
+from __future__ import annotations
+
+from esctl.errors import HandlerError, NotFoundError, word
+from esctl.events.event import now
+from esctl.log import EventLog
+from esctl.model.compiled import BUILDING, DROPPED, LIVE, PREVIOUS, Version
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from esctl.model.declared import Projection
+
+
+Record = dict[str, object]
+
+
+def current(log: EventLog) -> list[Version] | None:
+    """The versions as they are kept, if they were compared with the log's present model; else None."""
+    found, model = log.store.projections().versions(), log.store.model()
+    agree = all(version.model == model for version in found if version.state != PREVIOUS)
+    whole = {version.name for version in found} == {version.name for version in found if version.state != PREVIOUS}
+    return found if found and agree and whole else None
+
+
+def synced(log: EventLog) -> list[Version]:
+    """The versions, after each projection of the model has been given one."""
+    with log.transaction():
+        return sync(log)
+
+
+def sync(log: EventLog) -> list[Version]:
+    """The same within the open transaction. A changed definition gets a version beside the live one.
+
+    Raises ConflictError where a table is in the way.
+    """
+    if (found := current(log)) is not None:
+        return found
+    projections, declared = log.store.projections(), log.definitions.model.projections
+    for version in projections.versions():
+        if version.name not in declared:
+            projections.let_go(version)
+    kept: dict[str, list[Version]] = {}
+    for version in projections.versions():
+        kept.setdefault(version.name, []).append(version)
+    # Those that have tables come first: they may make room for others.
+    for name in sorted(declared, key=lambda name: name not in kept):
+        _compare(log, declared[name], kept.get(name, []))
+    return projections.versions()
+
+
+def _compare(log: EventLog, projection: Projection, versions: list[Version]) -> None:
+    """Have a projection's versions be what the model says."""
+    from esctl.model.projections import mark  # noqa: PLC0415 - only a new model needs it
+
+    projections, model = log.store.projections(), log.store.model()
+    wanted = mark(projection, log.definitions.upcasting)
+
+    def agrees(version: Version) -> bool:
+        return version.fingerprint == wanted or version.held == model
+
+    by_state = {version.state: version for version in versions}
+    live, building = by_state.get(LIVE), by_state.get(BUILDING)
+    if building is not None and not agrees(building):
+        projections.let_go(building)
+        building = None
+    if live is None and DROPPED not in by_state:
+        make(log, projection, LIVE)
+    elif live is not None and not agrees(live) and building is None:
+        make(log, projection, BUILDING)
+    for version in (live, building, by_state.get(DROPPED)):
+        if version is not None:
+            version.model, version.inline = model, projection.inline
+            projections.save(version)
+
+
+def make(log: EventLog, projection: Projection, state: str, reducer: str | None = None) -> Version:
+    """Within a transaction: a new version, with empty tables. A previous one gives way to one that is building."""
+    from esctl.model.projections import compiled, mark  # noqa: PLC0415
+
+    projections, model, upcasting = log.store.projections(), log.store.model(), log.definitions.upcasting
+    if state == BUILDING:
+        for version in named(log, projection.name):
+            if version.state == PREVIOUS:
+                projections.let_go(version)
+    made = compiled(projection, upcasting)
+    version = Version(
+        0, projection.name, state, projection.inline, model, 0, mark(projection, upcasting), made, reducer, 0, now()
+    )
+    projections.add(version, _said(made))
+    return version
+
+
+def _said(made: Any) -> str:
+    """A compiled projection as JSON."""
+    import json  # noqa: PLC0415 - reading it back does without
+
+    upcasting = {
+        type_: {
+            str(schema): [[shape.type, shape.schema, shape.data, shape.part, shape.hidden] for shape in shapes]
+            for schema, shapes in schemas.items()
+        }
+        for type_, schemas in made.upcasting.items()
+    }
+    parts = {"tables": made.tables, "indexes": made.indexes, "on": made.on, "columns": made.columns}
+    return json.dumps({**parts, "upcasting": upcasting}, ensure_ascii=False)
+
+
+def named(log: EventLog, name: str) -> list[Version]:
+    """The versions of a projection, the live one first."""
+    return [version for version in log.store.projections().versions() if version.name == name]
+
+
+def declared(log: EventLog, name: str) -> Projection:
+    """The projection of a name in the log's model; raises NotFoundError."""
+    known = log.definitions.model.projections
+    if name not in known:
+        import difflib  # noqa: PLC0415 - only a mistake needs it
+
+        near = difflib.get_close_matches(name, known, 3, 0.6)
+        raise NotFoundError(
+            f"there is no projection {name}",
+            why=f"did you mean {' or '.join(near)}?" if near else f"the log's model has: {', '.join(known) or 'none'}",
+            fix="esctl projection list",
+        )
+    return known[name]
+
+
+def needs_reducer(name: str, reducer: str | None = None) -> HandlerError:
+    """What is said of a projection whose handlers are Python's; `reducer`: what has kept it, as its version says."""
+    return HandlerError(
+        f"the projection {name} has no handlers in the model",
+        why="it is kept by a Python function, which has to be named: --reducer MODULE:FUNCTION",
+        fix=f"esctl projection run --reducer {word(reducer.partition(' ')[0])} {word(name)}"
+        if reducer
+        else "esctl projection run --help",
+        projection=name,
+    )
+
+
+def live(log: EventLog, name: str) -> Version:
+    """The live version of a projection; raises NotFoundError where there is none."""
+    declared(log, name)
+    for version in named(log, name):
+        if version.state == LIVE:
+            return version
+    raise NotFoundError(
+        f"the projection {name} has no tables", why="it was dropped", fix=f"esctl projection run {word(name)}"
+    )
+
+
+def revive(log: EventLog, name: str) -> None:
+    """Have a projection that was dropped begin anew."""
+    with log.transaction():
+        for version in named(log, name):
+            log.store.projections().let_go(version)
+        make(log, declared(log, name), LIVE)

@@ -1,0 +1,112 @@
+"""How a state came about: what differs between two points, and the event after which a condition holds."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from esctl.errors import DifferenceError, word
+from esctl.events.query import Query
+from esctl.log import EventLog
+from esctl.sql.conditions import STATE_COLUMNS, check_condition
+from esctl.states import snapshots
+from esctl.states.folding import Folding, begin, bounds, state
+from esctl.store.base import Snapshot
+
+
+class Change(NamedTuple):
+    """A path of the state that differs: its values before and after (JSON text; None: not there), and the event that
+    gave it the later one.
+    """
+
+    path: str
+    before: str | None
+    after: str | None
+    position: int | None
+    type: str | None
+
+
+def diff(log: EventLog, since: Query, until: Query, aggregate: str | None = None) -> list[Change]:
+    """What differs between the states at the ends of two queries over one stream, by path."""
+    before, after = state(log, since, aggregate), state(log, until, aggregate)
+    differences = log.store.differences(before.state, after.state)
+    if not differences:
+        return []
+    again = until.since_position(1)
+    again.until, again.until_version, again.as_of = until.until, until.until_version, until.as_of
+    again.since_version = None
+    folding = begin(log, again, aggregate, saved=False)
+    made = folding.fold.turned(again, {path: later for path, _, later in differences})
+    folding.fold.close()
+    return [
+        Change(path.removeprefix("$."), earlier, later, *made.get(path, (None, None)))
+        for path, earlier, later in differences
+    ]
+
+
+class Found(NamedTuple):
+    """The event after which a condition holds, by version, the state after it (JSON text), and how it was found."""
+
+    version: int
+    state: str
+    looked: int
+    folded: int
+
+
+def bisect(log: EventLog, query: Query, when: str, aggregate: str | None = None, *, saved: bool = True) -> Found:
+    """The first event of a stream after which a condition on the state holds.
+
+    Where the stream has snapshots, the search halves them as if the condition, once true, stayed true, and folds what
+    lies between two of them; without, or where that finds none, it folds event by event from the beginning. Raises
+    DifferenceError where it holds nowhere.
+    """
+    check_condition(when, STATE_COLUMNS, option="--when")
+    folding = begin(log, query, aggregate, saved=False)
+    try:
+        found = _between(log, folding, query, when) if saved else None
+        found = found or _first(folding, query, when, None, None, 0)
+    finally:
+        folding.fold.close()
+    if found is None:
+        raise DifferenceError(
+            f"the condition holds after no event of {folding.stream}",
+            why=f"--when {when}",
+            fix=f"esctl state {word(folding.stream)} --each",
+        )
+    return found
+
+
+def _between(log: EventLog, folding: Folding, query: Query, when: str) -> Found | None:
+    """The event, searched between two snapshots; None where there are none, or it is not there."""
+    low, high, looked = _halve(log, folding, query, when)
+    return _first(folding, query, when, low, high, looked) if looked else None
+
+
+def _first(
+    folding: Folding, query: Query, when: str, low: Snapshot | None, high: Snapshot | None, looked: int
+) -> Found | None:
+    """The first event after which a condition holds, from one snapshot (None: the beginning) to another."""
+    folding.fold.begin(folding.stream, low.values if low else None)
+    since, until = query.since_version, query.until_version
+    query.since_version = first = low.version + 1 if low else 1
+    query.until_version = high.version if high else until
+    try:
+        for version, _, _, text in folding.fold.each(query, when):
+            return Found(version, text, looked, version - first + 1)
+        return None
+    finally:
+        query.since_version, query.until_version = since, until
+
+
+def _halve(log: EventLog, folding: Folding, query: Query, when: str) -> tuple[Snapshot | None, Snapshot | None, int]:
+    """The last snapshot before the condition holds and the first where it does; and how many were looked at."""
+    definitions = log.definitions
+    usable = list(
+        snapshots.usable(log.store, folding.stream, folding.program, definitions.upcasts, bounds(log, query))
+    )[::-1]
+    low, high, looked = -1, len(usable), 0
+    while high - low > 1:
+        middle, looked = (low + high) // 2, looked + 1
+        folding.fold.begin(folding.stream, usable[middle].values)
+        holds = any(True for _ in folding.fold.states(when))
+        low, high = (low, middle) if holds else (middle, high)
+    return usable[low] if low >= 0 else None, usable[high] if high < len(usable) else None, looked
