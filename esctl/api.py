@@ -253,7 +253,7 @@ class Log:
 
     def info(self) -> dict[str, Any]:
         """Counts, sizes and times."""
-        return self._log.store.info()
+        return self._log.store.facts().info()
 
     def backup(self, target: str | os.PathLike[str]) -> None:
         """Copy the log into a new file while it is in use."""

@@ -10,7 +10,7 @@ from types import TracebackType
 from esctl.errors import NotFoundError, word
 from esctl.events.event import MODEL_APPLIED, SYSTEM_STREAM, Event, new_ids, whole_number
 from esctl.events.query import Query
-from esctl.store.store import SqliteStore
+from esctl.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from esctl.events.event import Form, Head, Receipt, SealedEvent
     from esctl.model.definitions import Applied, Definitions
-    from esctl.store.base import Finding, Store
+    from esctl.store.checks import Finding
 
 POLL_SECONDS = 0.02  # between two looks for new events: a look takes microseconds
 
@@ -30,9 +30,9 @@ class EventLog:
     def __init__(
         self, path: str | os.PathLike[str], *, write: bool = False, bulk: bool = False, timeout: float = 5.0
     ) -> None:
-        """Open the log at `path` for reading, or for writing too; see `SqliteStore`."""
+        """Open the log at `path` for reading, or for writing too; see `Store`."""
         self.path = os.fspath(path)
-        self.store: Store = SqliteStore(self.path, write=write, bulk=bulk, timeout=timeout)
+        self.store = Store(self.path, write=write, bulk=bulk, timeout=timeout)
         self.undone = 0  # how many transactions were rolled back
         self._definitions: Definitions | None = None
         self._applied = False  # whether a model was applied in the open transaction
@@ -175,7 +175,7 @@ class EventLog:
         `states` gives the rows of the table of that name; see `esctl.states.folding.question`.
         """
         query = self.upcast(Query(system=True, raw_schema=raw_schema))
-        return self.store.question(sql, query.upcasting, states)
+        return self.store.questions().ask(sql, query.upcasting, states)
 
     def check(self, *, full: bool) -> Iterator[Finding]:
         """What the store finds wrong with itself."""
@@ -194,7 +194,7 @@ class EventLog:
         if query.stream is not None and not self.store.stream_version(query.stream):
             import difflib  # noqa: PLC0415 - only a mistake needs it
 
-            near = difflib.get_close_matches(query.stream, self.store.names("stream"), 3, 0.75)
+            near = difflib.get_close_matches(query.stream, self.store.facts().names("stream"), 3, 0.75)
             raise NotFoundError(
                 f"there is no stream {query.stream} in {self.path}",
                 why=f"did you mean {' or '.join(near)}?" if near else "no event names it",

@@ -154,7 +154,7 @@ class Archived(RuleBasedStateMachine):
             versions[event[1]] += 1
             assert event[2] == versions[event[1]]
         assert {stream: self.log.store.stream_version(stream) for stream in versions} == versions
-        listed = {row["stream"]: row["events"] for row in self.log.store.streams(None, system=True)}
+        listed = {row["stream"]: row["events"] for row in self.log.store.facts().streams(None, system=True)}
         assert listed == {stream: version for stream, version in versions.items() if version}
         for stream in STREAMS:
             payloads = [json.loads(data) for name, _, data in self.events if name == stream and data is not None]

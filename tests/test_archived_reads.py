@@ -219,11 +219,11 @@ def questions(log: EventLog) -> dict[str, Callable[[EventLog], object]]:
         "model": lambda log: [event[6:] for event in log.store.model_event()],
         "system events": lambda log: [list(log.system_events(t)) for t in ("ModelApplied", "PayloadErased")],
         "marks": marks.marks,
-        "info": lambda log: {key: value for key, value in log.store.info().items() if key != "file_bytes"},
-        "schemas": lambda log: log.store.schemas(),
-        "matching": lambda log: [list(log.store.matching(glob)) for glob in ("*", "order*", "$*", "x*")],
-        "names": lambda log: [list(log.store.names(kind)) for kind in ("stream", "type")],
-        "over time": lambda log: [sorted(log.store.over_time(7, kind)) for kind in ("stream", "type")],
+        "info": lambda log: {key: value for key, value in log.store.facts().info().items() if key != "file_bytes"},
+        "schemas": lambda log: log.store.facts().schemas(),
+        "matching": lambda log: [list(log.store.facts().matching(glob)) for glob in ("*", "order*", "$*", "x*")],
+        "names": lambda log: [list(log.store.facts().names(kind)) for kind in ("stream", "type")],
+        "over time": lambda log: [sorted(log.store.facts().over_time(7, kind)) for kind in ("stream", "type")],
         "upcast check": lambda log: conformance.check(log, log.definitions),
         "upcast check of a sample": lambda log: conformance.check(log, log.definitions, 9),
         "snapshots": lambda log: list(snapshot_care.listed(log)),
@@ -234,16 +234,16 @@ def questions(log: EventLog) -> dict[str, Callable[[EventLog], object]]:
             verify.verify(log, full=False, expect_head=f"{event[0]}:{hash_.hex()}").ok
             for event, _, hash_ in log.read(Query(system=True, raw_schema=True))
         ],
-        "erasures": lambda log: list(log.store.erasures()),
+        "erasures": lambda log: list(log.store.facts().erasures()),
         "states": lambda log: list(folding.states(log, "order", Query(), "version > 1")),
         "states then": lambda log: list(folding.states(log, "order", Query(until=30))),
         "followed": lambda log: b"".join(log.follow(Query(limit=40))),
         "followed stream": lambda log: b"".join(log.follow(Query(stream="order-1", limit=4, raw_schema=True))),
     }
     for system in (True, False):
-        made[f"streams {system}"] = lambda log, system=system: list(log.store.streams(None, system=system))  # type: ignore[misc]
-        made[f"types {system}"] = lambda log, system=system: list(log.store.types(system=system))  # type: ignore[misc]
-    made["streams of a pattern"] = lambda log: list(log.store.streams("order*", system=False))
+        made[f"streams {system}"] = lambda log, system=system: list(log.store.facts().streams(None, system=system))  # type: ignore[misc]
+        made[f"types {system}"] = lambda log, system=system: list(log.store.facts().types(system=system))  # type: ignore[misc]
+    made["streams of a pattern"] = lambda log: list(log.store.facts().streams("order*", system=False))
     for sql in (
         "select * from log order by position, type",
         "select stream, count(*) as n, max(version) as v, sum(data ->> 'n') as s from log group by stream order by 1",
@@ -352,7 +352,7 @@ def test_the_log_that_is_asked_has_what_the_questions_look_for(built: Built) -> 
         assert {event[1] for event in raw} == {*STREAMS, "$esctl"}
         assert {event[4] for event in raw} >= set(TYPES)
         assert len(list(log.read(Query(system=True)))) != len(raw)  # split and dropped ones
-        assert len(list(log.store.snapshots())) >= 4
+        assert len(list(log.store.snapshots().of())) >= 4
         assert any(folding.state(log, Query(stream=stream)).snapshot for stream in STREAMS)
 
 
@@ -601,9 +601,9 @@ def test_who_reads_while_another_archives_misses_no_event_and_reads_none_twice(l
             assert slowly(log.lines(Query(stream="s-3"))) == stream
             assert list(log.read(Query())) == events
             assert folding.state(log, Query(stream="s-3")) == state
-            assert sum(row["events"] for row in log.store.streams(None, system=True)) == MANY
-            assert sum(row["events"] for row in log.store.types(system=True)) == MANY
-            assert log.store.info()["events"] == MANY
+            assert sum(row["events"] for row in log.store.facts().streams(None, system=True)) == MANY
+            assert sum(row["events"] for row in log.store.facts().types(system=True)) == MANY
+            assert log.store.facts().info()["events"] == MANY
             for n in (chance.randint(1, MANY) for _ in range(20)):
                 assert log.event(f"#{n}") == events[n - 1]
                 assert log.store.find(str(n)) == n
@@ -619,7 +619,7 @@ ASKED: dict[str, Callable[[EventLog], object]] = {
     "the event of a version": lambda log: log.store.event_at("s-1", 2),
     "the position of an id": lambda log: log.store.find("2"),
     "the position at a time": lambda log: log.store.position_at("2999-01-01T00:00:00.000000Z"),
-    "events over time": lambda log: list(log.store.over_time(2, "type")),
+    "events over time": lambda log: list(log.store.facts().over_time(2, "type")),
 }
 
 

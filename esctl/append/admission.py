@@ -13,7 +13,7 @@ from esctl.model.definitions import Definitions
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from esctl.events.event import NewEvent, Receipt
-    from esctl.store.base import Store
+    from esctl.store.store import Store
 
 
 def check(

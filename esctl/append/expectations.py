@@ -25,7 +25,7 @@ class RunExpectation:
         self._streams: dict[str, Expect | None] = {}
 
     def wanted(self, stream: str) -> Expect | None:
-        """See Store."""
+        """What is still expected of a stream; None once it was checked."""
         return self._streams.get(stream, self._expect)
 
     def kept(self) -> dict[str, Expect | None]:
@@ -37,11 +37,11 @@ class RunExpectation:
         self._streams = kept
 
     def met(self, stream: str) -> None:
-        """See Store."""
+        """The stream was as expected, and from here on it is the run that writes it."""
         self._streams[stream] = None
 
     def seen(self, stream: str, version: int) -> None:
-        """See Store."""
+        """An event of the run turned out to be a duplicate that stands at this version."""
         wanted = self.wanted(stream)
         if isinstance(wanted, int) and version == wanted + 1:
             self._streams[stream] = version

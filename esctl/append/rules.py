@@ -9,12 +9,13 @@ from esctl.events.query import MAX_POSITION, Query
 from esctl.model.declared import ANY, Aggregate
 from esctl.model.definitions import Definitions
 from esctl.states import snapshots
-from esctl.store.base import Refused
+from esctl.store.folds import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from esctl.events.event import Receipt
-    from esctl.store.base import Fold, Store
+    from esctl.store.folds import Fold
+    from esctl.store.store import Store
 
 MOST_BYTES = 16 * 1024 * 1024  # of states that are kept from one batch to the next
 FEW_STATES = 1000  # more, before their size is looked at again
@@ -136,7 +137,7 @@ class _Court:
         """Have the state of every stream as of its last event up to the position `before`, some streams at a time."""
         query = Query(until=before)
         query.upcasting = self._definitions.upcasting
-        saved = self._store.has_snapshots(self._aggregate.name)
+        saved = self._store.snapshots().exist(self._aggregate.name)
         new: list[str] = []
         behind: dict[str, tuple[int, int]] = {}
         for stream, (first, _) in touched.items():

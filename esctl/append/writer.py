@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from esctl.append.expectations import RunExpectation
     from esctl.append.rules import Rules
     from esctl.events.event import NewEvent, Receipt
     from esctl.log import EventLog
     from esctl.model.definitions import Definitions
-    from esctl.store.base import RunExpectation
 
 
 class Writer:

@@ -12,7 +12,8 @@ from esctl.events.event import SYSTEM_PREFIX
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.store import segments
-from esctl.store.base import Archive, Finding
+from esctl.store.archive import Archive
+from esctl.store.checks import Finding
 from esctl.store.files import read_part
 from esctl.store.segments import Facts, Frame, Line, Segment
 

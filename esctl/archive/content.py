@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from esctl.log import EventLog
 from esctl.store import segments
-from esctl.store.base import Archive
+from esctl.store.archive import Archive
 from esctl.store.files import read_whole
 from esctl.store.segments import Frame, Line, Packed, Segment
 

@@ -146,9 +146,9 @@ def _fill(made: Draft, log: EventLog, first: int, last: int, level: int) -> None
 
 def _frame_at(log: EventLog, first: int, last: int) -> tuple[int, bytes, bytes, bytes]:
     """The events of the next frame: FRAME_EVENTS of them, or as many fewer as keeps their lines short enough."""
-    most = max(1, min(segments.FRAME_EVENTS, MOST_AT_ONCE // max(1, log.store.largest())))
+    most = max(1, min(segments.FRAME_EVENTS, MOST_AT_ONCE // max(1, log.store.archiving().largest())))
     until = min(last, first + most - 1)
-    events, lines, salts, hashes = log.store.sealed_lines(first, until)
+    events, lines, salts, hashes = log.store.archiving().sealed_lines(first, until)
     if events != until - first + 1:
         raise ConflictError(f"positions {first} and on were archived just now", again="")
     if len(lines) > segments.FRAME_BYTES:
@@ -179,7 +179,7 @@ def _ended(log: EventLog, draft: Draft, folder: Path | None) -> tuple[Segment, b
     """The segment that a draft is to be, its last frame, and the digests of what was erased in it."""
     frames, after = draft.frames, bytes(draft.hashes[-HASH_BYTES:])
     first, last = frames[0].first, frames[-1].last
-    erased = {position: digest for position, digest, _ in log.store.erasures() if first <= position <= last}
+    erased = {position: digest for position, digest, _ in log.store.facts().erasures() if first <= position <= last}
     trailer = segments.trailer(log.log_id, frames, after, erased, (draft.salts,))
     digest = digest_of(chain((draft.packed(frame) for frame in draft.frames), (trailer,)))
     raw, where = sum(frame.raw_size for frame in frames), None if folder is None else location(log, folder)
@@ -205,5 +205,5 @@ def _compared(
 
 def _read_back(checker: EventLog, frame: Frame, segment: Segment, folder: Path | None) -> bytes:
     if folder is None:
-        return checker.store.kept(frame)
+        return checker.store.archiving().pending(frame)
     return read_part(folder / segment.file, frame.offset, frame.size, segment)

@@ -9,7 +9,7 @@ from pathlib import Path
 from esctl.archive.content import Bytes, digest_of
 from esctl.errors import UnavailableError, UsageError
 from esctl.log import EventLog
-from esctl.store.base import Archive
+from esctl.store.archive import Archive
 from esctl.store.files import draft_of, read_part, read_whole
 from esctl.store.segments import Segment
 

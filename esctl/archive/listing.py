@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from esctl.errors import ConflictError, NotFoundError
 from esctl.log import EventLog
-from esctl.store.base import Archive
+from esctl.store.archive import Archive
 from esctl.store.segments import Segment
 
 Span = tuple[int, int]

@@ -85,12 +85,12 @@ def _values(verb: str, option: Option, before: list[str], prefix: str) -> Iterat
     if option.metavar == "POINT":
         return _of_log(before, _marks)
     asked: dict[str, Callable[[EventLog], Iterator[str]]] = {
-        "type_": lambda log: log.store.names("type", prefix),
-        "types": lambda log: log.store.names("type", prefix),
+        "type_": lambda log: log.store.facts().names("type", prefix),
+        "types": lambda log: log.store.facts().names("type", prefix),
         "aggregate": lambda log: iter(log.definitions.model.aggregates),
     }
     if verb in ("append", "erase"):
-        asked["stream"] = lambda log: log.store.names("stream", prefix)
+        asked["stream"] = lambda log: log.store.facts().names("stream", prefix)
     return _of_log(before, asked[option.name]) if option.name in asked else iter(WORDS.get(option.name, ()))
 
 
@@ -108,8 +108,8 @@ def _arguments(verb: str, argument: Option, place: int, before: list[str], prefi
         "projection": lambda log: iter(log.definitions.model.projections),
         "segment": _segments,
         "point": _marks,
-        "type": lambda log: log.store.names("type", prefix),
-        "stream": lambda log: log.store.names("stream", prefix),
+        "type": lambda log: log.store.facts().names("type", prefix),
+        "stream": lambda log: log.store.facts().names("stream", prefix),
     }
     return _of_log(before, asked[kind]) if kind in asked else iter(())
 

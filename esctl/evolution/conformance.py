@@ -58,7 +58,7 @@ def check(
             if len(kept) < MOST_FAILURES:
                 kept.append(Failure(position, *key, reason, by_schema))
     if step == 1:
-        counts.update({(type_, schema): events for type_, schema, events in log.store.schemas()})
+        counts.update({(type_, schema): events for type_, schema, events in log.store.facts().schemas()})
     else:
         where = f"position % {step} = 0"
         counts.update((e[4], e[5]) for e, _, _ in log.read(Query(where=where, raw_schema=True)))

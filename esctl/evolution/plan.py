@@ -20,7 +20,6 @@ from esctl.model.toml import parse
 from esctl.points.marks import actor
 from esctl.projections import versions
 from esctl.states import folding
-from esctl.store.base import Snapshot
 
 MAX_FILE_BYTES = 1024 * 1024
 
@@ -186,7 +185,7 @@ class _Costs:
 
     def __init__(self, log: EventLog, drafted: Definitions, kinds: set[str]) -> None:
         self._log, self._drafted = log, drafted
-        self._counts = {(type_, schema): events for type_, schema, events in log.store.schemas()}
+        self._counts = {(type_, schema): events for type_, schema, events in log.store.facts().schemas()}
         self._failed: Counter[tuple[str, str]] = Counter()
         self.unreadable = 0
         if kinds & {"upcast", "json schema", "schema"}:
@@ -195,7 +194,7 @@ class _Costs:
         if self.unreadable:  # what cannot be read as it is, is not made so by the draft
             rows = conformance.check(log, log.definitions)
             self.unreadable = max(0, self.unreadable - sum(row.failed - row.rejected for row in rows))
-        self._saved = [Snapshot(*row) for row in log.store.snapshots()]
+        self._saved = list(log.store.snapshots().of())
 
     def _count(self, row: conformance.Row) -> None:
         """Have every piece that events went through answer for those that do not fit."""
@@ -255,7 +254,7 @@ class _Costs:
         if aggregate is None:
             return change._replace(snapshots=len(mine))
         fold = self._drafted.program(aggregate).fold
-        events = sum(version for _, version in self._log.store.matching(aggregate.streams))
+        events = sum(version for _, version in self._log.store.facts().matching(aggregate.streams))
         misfits = self._tried(folding.misfits(self._log, aggregate, self._drafted))
         return change._replace(events=events, snapshots=sum(saved.fold != fold for saved in mine), misfits=misfits)
 

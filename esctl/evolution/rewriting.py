@@ -99,7 +99,7 @@ def plan(log: EventLog) -> dict[str, int]:
     """What a rewriting would do: how many events there are, how many get another form, are split, are hidden."""
     counted = {"events": 0, "rewritten": 0, "split": 0, "hidden": 0}
     upcasting = log.definitions.upcasting
-    for type_, schema, events in log.store.schemas():
+    for type_, schema, events in log.store.facts().schemas():
         counted["events"] += events
         shapes = upcasting.get(type_, {}).get(schema)
         if shapes is not None:
@@ -117,7 +117,7 @@ class _Copy:
         self._splits: list[int] = []  # positions, once for each additional event that they became
         self.model = 0  # the new position of the newest model
         self.erased: list[tuple[int, int]] = []  # new positions of payloads that are gone, old ones of what says so
-        self._gone = {position: number for position, _, number in log.store.erasures()}
+        self._gone = {position: number for position, _, number in log.store.facts().erasures()}
 
     def moved(self, position: int) -> int:
         """Where an event stands in the new log; of a split one, its first part."""

@@ -11,7 +11,7 @@ from esctl.model.compiled import ANY, HandlerFailed, Version
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from esctl.events.event import Receipt
-    from esctl.store.base import Store
+    from esctl.store.store import Store
 
 MOST_BEHIND = (
     10_000  # events that an append goes over to have its projections at the head; else it leaves them to a run

@@ -17,7 +17,7 @@ from esctl.projections.runs import AT_ONCE
 from esctl.projections.versions import live, needs_reducer
 from esctl.sql.conditions import check_condition
 from esctl.sql.quoting import quoted
-from esctl.store.base import Projections
+from esctl.store.projections import Projections
 
 
 class Picture(NamedTuple):

@@ -18,7 +18,7 @@ from esctl.projections import admin, runs
 from esctl.projections import versions as kept
 from esctl.sql.quoting import quoted
 from esctl.states import reducing
-from esctl.store.base import Projections
+from esctl.store.projections import Projections
 
 Key = Any
 """The value of a primary key, or a tuple of values where it has several columns."""

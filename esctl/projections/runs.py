@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esctl.store.base import Projections
+    from esctl.store.projections import Projections
 
 AT_ONCE = 20_000  # positions that one transaction goes on: about a twentieth of a second
 SMALLER = 8  # times, after a batch in which a handler failed: its event is found in a few steps

@@ -10,7 +10,7 @@ from esctl.log import EventLog
 from esctl.sql.conditions import STATE_COLUMNS, check_condition
 from esctl.states import snapshots
 from esctl.states.folding import Folding, begin, bounds, state
-from esctl.store.base import Snapshot
+from esctl.store.snapshots import Snapshot
 
 
 class Change(NamedTuple):
@@ -28,7 +28,7 @@ class Change(NamedTuple):
 def diff(log: EventLog, since: Query, until: Query, aggregate: str | None = None) -> list[Change]:
     """What differs between the states at the ends of two queries over one stream, by path."""
     before, after = state(log, since, aggregate), state(log, until, aggregate)
-    differences = log.store.differences(before.state, after.state)
+    differences = log.store.facts().differences(before.state, after.state)
     if not differences:
         return []
     again = until.since_position(1)

@@ -16,7 +16,8 @@ from esctl.model.operations import program as compiled
 from esctl.sql.conditions import STATE_COLUMNS, check_condition
 from esctl.sql.tokens import words_of
 from esctl.states import snapshots
-from esctl.store.base import Fold, Snapshot
+from esctl.store.folds import Fold
+from esctl.store.snapshots import Snapshot
 
 MOST_STREAMS = 1000  # whose states are held at once when many are folded
 MOST_EVENTS = 20_000  # that are fed at once when many streams are folded
@@ -235,7 +236,7 @@ def _portions(log: EventLog, aggregate: Aggregate) -> Iterator[list[str]]:
     events, most = 0, (MOST_STREAMS, MOST_EVENTS)
     if log.store.archive() is not None:
         most = MOST_STREAMS_OF_ARCHIVE, MAX_POSITION
-    for stream, version in list(log.store.matching(aggregate.streams)):
+    for stream, version in list(log.store.facts().matching(aggregate.streams)):
         if portion and (len(portion) == most[0] or events + version > most[1]):
             yield portion
             portion, events = [], 0

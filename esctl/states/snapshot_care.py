@@ -12,7 +12,8 @@ from esctl.log import EventLog
 from esctl.model.declared import Aggregate
 from esctl.model.operations import Program
 from esctl.states.snapshots import problem, save, usable
-from esctl.store.base import Fold, Snapshot
+from esctl.store.folds import Fold
+from esctl.store.snapshots import Snapshot
 
 AT_ONCE = 500  # snapshots that are saved in one transaction
 
@@ -51,7 +52,7 @@ def take_many(log: EventLog, aggregate: str | None, *, due: bool) -> Iterator[Sn
     """
     definitions, unfit = log.definitions, list[MisfitError]()
     for name in [aggregate] if aggregate else list(definitions.model.aggregates):
-        streams = [stream for stream, _ in log.store.matching(definitions.aggregate(name).streams)]
+        streams = [stream for stream, _ in log.store.facts().matching(definitions.aggregate(name).streams)]
         for start in range(0, len(streams), AT_ONCE):
             yield from _portion(log, name, streams[start : start + AT_ONCE], unfit, due=due)
     if unfit:
@@ -118,8 +119,7 @@ def _all(log: EventLog, streams: Sequence[str] | None) -> Iterator[Snapshot]:
     for stream in streams or (None,):
         if stream is not None:
             log.prepared(Query(stream=stream))
-        for row in list(log.store.snapshots(stream)):
-            yield Snapshot(*row)
+        yield from list(log.store.snapshots().of(stream))
 
 
 def _program(log: EventLog, snapshot: Snapshot) -> Program | None:
@@ -186,7 +186,7 @@ def _compared(log: EventLog, snapshot: Snapshot, fold: Fold, why: str) -> list[d
     kept = (snapshot.version, snapshot.position, snapshot.time, snapshot.latest)
     found: list[dict[str, object]] = []
     try:
-        for path, before, after in log.store.differences(snapshot.state, state):
+        for path, before, after in log.store.facts().differences(snapshot.state, state):
             values = {"before": before and Json(before), "after": after and Json(after)}
             found.append({**names, "path": path.removeprefix("$."), **values})
     except EsctlError as error:
@@ -208,5 +208,5 @@ def prune(log: EventLog, streams: Sequence[str] | None, keep: int) -> int:
             else:
                 kept[key] = kept.get(key, 0) + 1
         for snapshot in gone:
-            log.store.drop_snapshot(snapshot.stream, snapshot.aggregate, snapshot.version)
+            log.store.snapshots().delete(snapshot.stream, snapshot.aggregate, snapshot.version)
     return len(gone)

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 from esctl.events.event import now
 from esctl.model.operations import Program
-from esctl.store.base import Snapshot
+from esctl.store.snapshots import Snapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from esctl.store.base import State, Store
+    from esctl.store.snapshots import State
+    from esctl.store.store import Store
 
 
 def digest(snapshot: Snapshot) -> bytes:
@@ -63,8 +64,7 @@ def usable(
     ignored: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Snapshot]:
     """The snapshots of a stream that hold nothing beyond the bounds and can be used, newest first; others are told."""
-    for row in store.snapshots(stream, program.aggregate):
-        snapshot = Snapshot(*row)
+    for snapshot in store.snapshots().of(stream, program.aggregate):
         if not bounds.holds(snapshot):
             continue
         if why := problem(store, snapshot, program, upcasts):
@@ -83,5 +83,5 @@ def save(store: Store, stream: str, program: Program, upcasts: str, state: State
         stream, program.aggregate, version, position, time, latest, program.fold, upcasts, found[1], text, b"", now()
     )
     made = made._replace(hash=digest(made))
-    store.save_snapshot(made)
+    store.snapshots().save(made)
     return made

@@ -18,10 +18,25 @@ from esctl.store.windows import Reading
 
 TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold start
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Protocol
 
     from esctl.events.event import Head, Receipt
-    from esctl.store.base import Original, RunExpectation
+
+    class Expectations(Protocol):
+        """What a run of appends expects of each stream that it touches; see `esctl.append.expectations`."""
+
+        def wanted(self, stream: str) -> Expect | None:
+            """What is still expected of a stream; None once it was checked."""
+
+        def met(self, stream: str) -> None:
+            """The stream was as expected, and from here on it is the run that writes it."""
+
+        def seen(self, stream: str, version: int) -> None:
+            """An event of the run turned out to be a duplicate that stands at this version."""
+
+
+Original = tuple[int, str, int, str, str, str]
+"""The event that has an id: position, stream, version, type, data, meta."""
 
 PATIENCE_MS = 50
 MAX_CACHED_STREAMS = 65_536  # about 200 bytes each
@@ -123,7 +138,7 @@ class Appender:
         self._execute("commit")
 
     def append(
-        self, events: Sequence[NewEvent], run: RunExpectation | None = None, recorded: str | None = None
+        self, events: Sequence[NewEvent], run: Expectations | None = None, recorded: str | None = None
     ) -> list[Receipt]:
         """See Store. The first attempt trusts that every id is new; only a batch that is not looks ids up."""
         assert self.head is not None, "append belongs in a transaction"
@@ -186,7 +201,7 @@ class Appender:
         self,
         events: Sequence[NewEvent],
         known: dict[str, Original] | None,
-        run: RunExpectation | None,
+        run: Expectations | None,
     ) -> list[Receipt]:
         """Insert what `known` does not have, adding to it; None: trust that all is new.
 
@@ -201,7 +216,7 @@ class Appender:
         self,
         events: Sequence[NewEvent],
         known: dict[str, Original] | None,
-        run: RunExpectation | None,
+        run: Expectations | None,
         receipts: list[Receipt],
     ) -> Iterator[tuple[object, ...]]:
         """The rows of the events that are new, chained; what became of each goes to `receipts` as it is known.
@@ -244,7 +259,7 @@ class Appender:
             self.head = (position, previous, recorded)
 
     @staticmethod
-    def _check(index: int, stream: str, actual: int, expect: Expect | None, run: RunExpectation | None) -> None:
+    def _check(index: int, stream: str, actual: int, expect: Expect | None, run: Expectations | None) -> None:
         wanted = run.wanted(stream) if run is not None and expect is None else expect
         if wanted is not None:
             try:
@@ -261,7 +276,7 @@ class Appender:
         event_id: str,
         original: Original,
         content: tuple[str, str, str, str],
-        run: RunExpectation | None,
+        run: Expectations | None,
     ) -> None:
         position, stream, version, *rest = original
         erased = rest[1] is None  # then nobody can know what it was
@@ -316,7 +331,7 @@ class Appender:
 
 
 class Transaction:
-    """See `Store.transaction`."""
+    """What `Store.transaction` gives."""
 
     def __init__(self, appender: Appender, *, keep: bool, waiting: Callable[[], None]) -> None:
         self.appender, self.keep, self.waiting = appender, keep, waiting

@@ -127,7 +127,7 @@ class Archive:
         return Path(absolute(self.path)).parent / segment.location / segment.file
 
     def packed(self, frame: Frame, segment: Segment) -> bytes:
-        """See `esctl.store.base.Archive`."""
+        """The bytes of a frame as they are, unchecked."""
         if (path := self.place(segment)) is not None:
             return read_part(path, frame.offset, frame.size, segment)
         found: bytes | None = self._connection.execute("select packed from frames where first = ?", (frame.first,)).get
@@ -161,7 +161,7 @@ class Archive:
         return following
 
     def told(self, segment: Segment) -> tuple[set[tuple[object, ...]], set[tuple[object, ...]]]:
-        """See `esctl.store.base.Archive`."""
+        """What is written down of a segment, by stream and by type, as `Facts` tells it."""
         asked = (segment.first,)
         return set(self._connection.execute(_TOLD_STREAMS, asked)), set(self._connection.execute(_TOLD_TYPES, asked))
 

@@ -10,6 +10,7 @@ import apsw
 
 from esctl.errors import ConflictError
 from esctl.events import chain
+from esctl.store import reads
 from esctl.store.errors import translating
 from esctl.store.windows import NOT_ARCHIVED
 
@@ -53,7 +54,9 @@ class Archiving:
     # Frames of no segment yet, which no reader sees
 
     def pend(self, frames: Iterable[Packed]) -> None:
-        """See `esctl.store.base.Archiving`."""
+        """Keep frames in the log's file, for a segment that is to be; no reader sees them. Raises ConflictError where
+        their events are archived already.
+        """
         for made in frames:
             self._refuse_taken(made.frame.first, made.frame.last)
             self._drop_between(made.frame.first, made.frame.last)
@@ -69,6 +72,22 @@ class Archiving:
         self._execute(
             f"delete from frames where first <= ?1 and first >= ifnull(({before}), 0) and last >= ?2", (last, first)
         )
+
+    def pending(self, frame: Frame) -> bytes:
+        """The bytes of a frame that is kept for a segment that is to be."""
+        found: bytes | None = self._execute("select packed from frames where first = ?", (frame.first,)).get
+        return found or b""
+
+    def sealed_lines(self, low: int, high: int) -> tuple[int, bytes, bytes, bytes]:
+        """How many events of the hot part stand between two positions; their lines as they are stored, their salts
+        (zeros for an erased one) and their hashes, each one after the other.
+        """
+        return reads.sealed_lines(self._connection, low, high)
+
+    def largest(self) -> int:
+        """No event of the log has a larger payload, in bytes."""
+        found: int = self._execute("select largest from head").get
+        return found
 
     def drop_pending(self) -> None:
         """Let go of frames that were kept for a segment that did not come to be."""
@@ -114,7 +133,9 @@ class Archiving:
         )
 
     def left(self) -> tuple[list[tuple[int, int]], int]:
-        """See `esctl.store.base.Archiving`."""
+        """Positions of which rows are left in the hot part though a segment holds them; and how many rows remain there
+        without these.
+        """
         spans: Any = self._execute(
             "select first, last from segments g where exists(select 1 from events e"
             " where e.position between g.first and g.last) order by first"
@@ -123,13 +144,13 @@ class Archiving:
         return spans, self._execute(remaining).get
 
     def let_go(self, first: int, last: int) -> None:
-        """See `esctl.store.base.Archiving`."""
+        """Let go of such rows between two positions."""
         self._execute(f"delete from events as h where position between ? and ? and not {NOT_ARCHIVED}", (first, last))
         self._execute("update head set archived = archived + 1")
 
     def let_go_at_once(self, transaction: Callable[[], AbstractContextManager[None]]) -> None:
-        """See `esctl.store.base.Archiving`.
-
+        """Let go of all of them, in a transaction of its own: quick where few rows remain, which are held in memory
+        meanwhile.
         Without a condition SQLite frees pages, and not rows one by one: if nothing refers to the table, nor it to any.
         """
         self._execute("pragma foreign_keys = off")
@@ -208,7 +229,9 @@ class Archiving:
     # Erasure
 
     def erase(self, positions: Sequence[int], digests: Sequence[bytes], event: int) -> int:
-        """See `esctl.store.base.Archiving`."""
+        """Note that payloads are gone, the digests that stand for them, and which event says so; take away those in the
+        hot part, and say how many these were.
+        """
         rows = [(position, digest, event) for position, digest in zip(positions, digests, strict=True)]
         self._connection.executemany("insert into erased values (?, ?, ?)", rows)
         self._execute(
@@ -218,7 +241,7 @@ class Archiving:
         return self._connection.changes()
 
     def note_erased(self, positions: Sequence[int], event: int) -> None:
-        """See `esctl.store.base.Archiving`."""
+        """Have another event say that payloads are gone."""
         self._connection.executemany(
             "update erased set event = ? where position = ?", [(event, position) for position in positions]
         )

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import apsw
 
 from esctl.events import chain
-from esctl.store.base import Finding
 from esctl.store.format import HOT
 from esctl.store.windows import Reading
+
+Finding = tuple[str, int | None, str]
+"""Something that is not as it should be: which check, the position (None: no single event), what was found."""
 
 # {events} is the hot table; {versions}, {rows} and {archived} are filled in: where there is an archive, it counts.
 _QUICK: tuple[tuple[str, str], ...] = (

@@ -39,6 +39,9 @@ class Translated:
             raise translate(error, self.path) from error
 
 
+_GENERATOR = 0x20  # the flag of a generator function's code; inspect, which names it, takes half a cold start
+
+
 def translating(kind: Kind) -> Kind:
     """A class whose objects have a `path`, and in whose methods SQLite's errors become esctl's."""
     for name, method in list(vars(kind).items()):
@@ -48,6 +51,13 @@ def translating(kind: Kind) -> Kind:
 
 
 def _translated(method: Callable[..., Any]) -> Callable[..., Any]:
+    def each(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with Translated(self.path):
+            yield from method(self, *args, **kwargs)
+
+    if method.__code__.co_flags & _GENERATOR:
+        return each
+
     def within(self: Any, *args: Any, **kwargs: Any) -> Any:
         with Translated(self.path):
             return method(self, *args, **kwargs)

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 
 import apsw
 
+from esctl.store.errors import translating
 from esctl.store.format import STORAGE_VERSION
 from esctl.store.reads import VERSION
 from esctl.store.windows import Reading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Literal
 
 # Outermost the names in order, so that nothing is sorted and memory does not follow the number of streams.
-_COMMENTS = r"(?s)--[^\n]*|/\*.*?\*/"
 _STREAMS = """
 select s.name as stream,
   (select count(*) from events e where e.stream_id = s.stream_id) as events,
@@ -111,20 +111,109 @@ from ({events}) e join {kind}s g on g.{kind}_id = e.{kind}_id group by bucket, n
 _BUCKETED = "select time, stream_id, type_id from {events} where stream_id > 0"
 
 
-def streams(reading: Reading, pattern: str | None, *, system: bool) -> Iterator[dict[str, Any]]:
-    """A row a stream whose name matches the GLOB pattern, in the order of names."""
-    with reading.held() as archived:
-        sql = _STREAMS_EVERYWHERE.format(events=reading.hot) if archived else _STREAMS
-        yield from _rows(reading.connection, sql, (pattern, system))
+@translating
+class Facts:
+    """What is counted and listed of one log, hot and archived alike; each answer is of one state of the file."""
 
+    def __init__(self, reading: Reading) -> None:
+        self.path, self._reading = reading.path, reading
 
-def types(reading: Reading, *, system: bool) -> Iterator[dict[str, Any]]:
-    """A row a type, in the order of names; `schemas` lists the versions that were stored."""
-    with reading.held() as archived:
-        found = {row["type"]: row for row in _rows(reading.connection, _TYPES.format(events=reading.hot), (system,))}
-        for name, *row in reading.connection.execute(_ARCHIVED_TYPES, (system,)) if archived else ():
-            _merge(found, name, row)
-    yield from (found[name] for name in sorted(found, key=str.encode))
+    def streams(self, pattern: str | None, *, system: bool) -> Iterator[dict[str, Any]]:
+        """A record a stream whose name matches the GLOB pattern, in the order of names: stream, events,
+        first_position, last_position, first_time, last_time, bytes (of data and meta).
+        """
+        with self._reading.held() as archived:
+            sql = _STREAMS_EVERYWHERE.format(events=self._reading.hot) if archived else _STREAMS
+            yield from _rows(self._reading.connection, sql, (pattern, system))
+
+    def types(self, *, system: bool) -> Iterator[dict[str, Any]]:
+        """A record a type, in the order of names: as `streams`, and `schemas`, the versions stored with commas."""
+        with self._reading.held() as archived:
+            hot = _rows(self._reading.connection, _TYPES.format(events=self._reading.hot), (system,))
+            found = {row["type"]: row for row in hot}
+            for name, *row in self._reading.connection.execute(_ARCHIVED_TYPES, (system,)) if archived else ():
+                _merge(found, name, row)
+        yield from (found[name] for name in sorted(found, key=str.encode))
+
+    def info(self) -> dict[str, Any]:
+        """The facts of the log: log_id, created, events, streams, types, first and last times, sizes, head."""
+        connection = self._reading.connection
+        with self._reading.held():
+            log_id, created, number, head = connection.execute(_INFO).get
+            hot, archived = (
+                connection.execute(_COUNTED.format(events=self._reading.hot)).get,
+                connection.execute(_ARCHIVED_COUNTED).get,
+            )
+            types_ = connection.execute(f"select count(*) from ({_USED.format(events=self._reading.hot)})").get
+            pages = connection.execute("select page_count * page_size from pragma_page_count, pragma_page_size").get
+        pairs = [[value for value in pair if value is not None] for pair in zip(hot, archived, strict=True)]
+        least, greatest, first, last = (
+            how(pair) if pair else None for how, pair in zip((min, max, min, max), pairs[1:5], strict=True)
+        )
+        return {
+            "log_id": log_id,
+            "created": created,
+            "events": sum(pairs[0]),
+            "streams": number,
+            "types": types_,
+            "first_time": least,
+            "last_time": greatest,
+            "first_recorded": first,
+            "last_recorded": last,
+            "payload_bytes": sum(pairs[5]),
+            "head": head,
+            "file_bytes": pages,
+            "storage_version": STORAGE_VERSION,
+        }
+
+    def over_time(self, buckets: int, group: str) -> Iterator[tuple[int, str, int]]:
+        """(bucket, name, events): the time from the first event to the last in so many equal parts, 0, 1 …"""
+
+        def ask(_: bool) -> list[tuple[int, str, int]]:
+            low, high = self._reading.connection.execute(
+                "select julianday(min(low)), julianday(max(high)) from ("
+                f" select min(time) as low, max(time) as high from {self._reading.hot} where stream_id > 0 union all"
+                " select min(least_time), max(greatest_time) from archived_types where not own)"
+            ).get
+            if low is None:
+                return []
+            sql = _BUCKETS.format(events=self._reading.everywhere(_BUCKETED), group="g.name", kind=group)
+            width = max((high - low) / buckets, 1e-9)
+            bounds = {"buckets": buckets, "low": low, "width": width}
+            return self._reading.connection.execute(sql, bounds).fetchall()  # type: ignore[return-value]  # as they are selected
+
+        yield from self._reading.steady(ask)
+
+    def matching(self, pattern: str) -> Iterator[tuple[str, int]]:
+        """Streams whose names match a GLOB and their versions, in the order of names."""
+        own = "s.stream_id > 0 and" if not pattern.startswith("$") else ""
+        sql = f"select s.name, {VERSION} as version from streams s where {own} s.name glob ? order by s.name"
+        yield from self._reading.connection.execute(sql, (pattern,))
+
+    def schemas(self) -> list[tuple[str, int, int]]:
+        """Type, schema version and number of the events that are stored so; not of the log's own."""
+        counted: dict[tuple[str, int], int] = {}
+        with self._reading.held():
+            found: Any = self._reading.connection.execute(_SCHEMAS.format(events=self._reading.hot))
+            for type_, schema, events in found:
+                counted[type_, schema] = counted.get((type_, schema), 0) + events
+        return [(*key, counted[key]) for key in sorted(counted, key=lambda key: (key[0].encode(), key[1]))]
+
+    def differences(self, before: str, after: str) -> list[tuple[str, str | None, str | None]]:
+        """Where two JSON texts differ: path (`$.a[0]`), the value before and after (JSON text; None: not there)."""
+        return self._reading.connection.execute(_DIFFERENCES, (before, after)).fetchall()  # type: ignore[return-value]
+
+    def names(self, kind: Literal["stream", "type"], prefix: str = "") -> Iterator[str]:
+        """Every stream or type that the log knows and whose name begins so, in order; not the log's own streams."""
+        own = "and stream_id > 0" if kind == "stream" else ""
+        sql = f"select name from {kind}s where name >= ?1 and substr(name, 1, length(?1)) = ?1 {own} order by name"
+        for (name,) in self._reading.connection.execute(sql, (prefix,)):
+            yield str(name)
+
+    def erasures(self) -> Iterator[tuple[int, bytes, int]]:
+        """Position, digest and event of every erased payload."""
+        found: Any = self._reading.connection.execute("select position, digest, event from erased order by position")
+        yield from found
 
 
 def _merge(found: dict[str, dict[str, Any]], name: str, archived: list[Any]) -> None:
@@ -151,118 +240,6 @@ def _merge(found: dict[str, dict[str, Any]], name: str, archived: list[Any]) -> 
         known["first_position"], known["first_time"] = first, first_time
     if last > known["last_position"]:
         known["last_position"], known["last_time"] = last, last_time
-
-
-def info(reading: Reading) -> dict[str, Any]:
-    """The facts of a log; times are null where it is empty."""
-    connection = reading.connection
-    with reading.held():
-        log_id, created, number, head = connection.execute(_INFO).get
-        hot, archived = (
-            connection.execute(_COUNTED.format(events=reading.hot)).get,
-            connection.execute(_ARCHIVED_COUNTED).get,
-        )
-        types_ = connection.execute(f"select count(*) from ({_USED.format(events=reading.hot)})").get
-        pages = connection.execute("select page_count * page_size from pragma_page_count, pragma_page_size").get
-    pairs = [[value for value in pair if value is not None] for pair in zip(hot, archived, strict=True)]
-    least, greatest, first, last = (
-        how(pair) if pair else None for how, pair in zip((min, max, min, max), pairs[1:5], strict=True)
-    )
-    return {
-        "log_id": log_id,
-        "created": created,
-        "events": sum(pairs[0]),
-        "streams": number,
-        "types": types_,
-        "first_time": least,
-        "last_time": greatest,
-        "first_recorded": first,
-        "last_recorded": last,
-        "payload_bytes": sum(pairs[5]),
-        "head": head,
-        "file_bytes": pages,
-        "storage_version": STORAGE_VERSION,
-    }
-
-
-def over_time(reading: Reading, buckets: int, group: str) -> Iterator[tuple[int, str, int]]:
-    """Events counted by bucket of time (of `buckets` equal ones from the first to the last) and stream or type."""
-
-    def ask(_: bool) -> list[tuple[int, str, int]]:
-        low, high = reading.connection.execute(
-            "select julianday(min(low)), julianday(max(high)) from ("
-            f" select min(time) as low, max(time) as high from {reading.hot} where stream_id > 0 union all"
-            " select min(least_time), max(greatest_time) from archived_types where not own)"
-        ).get
-        if low is None:
-            return []
-        sql = _BUCKETS.format(events=reading.everywhere(_BUCKETED), group="g.name", kind=group)
-        width = max((high - low) / buckets, 1e-9)
-        bounds = {"buckets": buckets, "low": low, "width": width}
-        return reading.connection.execute(sql, bounds).fetchall()  # type: ignore[return-value]  # as they are selected
-
-    yield from reading.steady(ask)
-
-
-def matching(connection: apsw.Connection, pattern: str) -> Iterator[tuple[str, int]]:
-    """Streams whose names match a GLOB and their versions, in the order of names."""
-    own = "s.stream_id > 0 and" if not pattern.startswith("$") else ""
-    sql = f"select s.name, {VERSION} as version from streams s where {own} s.name glob ? order by s.name"
-    yield from connection.execute(sql, (pattern,))
-
-
-def schemas(reading: Reading) -> list[tuple[str, int, int]]:
-    """Type, schema version and number of the events that are stored so."""
-    counted: dict[tuple[str, int], int] = {}
-    with reading.held():
-        found: Any = reading.connection.execute(_SCHEMAS.format(events=reading.hot))
-        for type_, schema, events in found:
-            counted[type_, schema] = counted.get((type_, schema), 0) + events
-    return [(*key, counted[key]) for key in sorted(counted, key=lambda key: (key[0].encode(), key[1]))]
-
-
-def differences(connection: apsw.Connection, before: str, after: str) -> list[tuple[str, str | None, str | None]]:
-    """Paths of the leaves in which two JSON texts differ, with both values as JSON text; numbers by their value."""
-    return connection.execute(_DIFFERENCES, (before, after)).fetchall()  # type: ignore[return-value]
-
-
-def question(connection: apsw.Connection, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-    """The columns and rows of one SELECT; who may ask what is the caller's to see to.
-
-    Raises ValueError for what is more than one statement, none, or takes parameters.
-    """
-    import re  # noqa: PLC0415 - only a question needs it
-
-    text, asked = sql.strip(), _Asked()
-    cursor = connection.cursor()
-    cursor.exec_trace = asked.trace
-    try:
-        cursor.execute(text, can_cache=False)
-    except apsw.BindingsError as error:
-        raise ValueError("it takes parameters") from error
-    except apsw.ExecTraceAbort:
-        pass
-    if re.sub(_COMMENTS, "", text[len(asked.first) :]).strip() or asked.explains or not asked.names:
-        raise ValueError("it is not one SELECT without parameters")
-    if len(set(asked.names)) < len(asked.names):
-        raise ValueError("two of its columns have one name; name them with AS")
-    return asked.names, iter(connection.execute(asked.first))
-
-
-class _Asked:
-    """What SQLite makes of a question before it runs: its first statement, its columns, whether it explains another.
-
-    `apsw.ext.query_info` tells the same, and takes three cold starts to load.
-    """
-
-    def __init__(self) -> None:
-        self.first, self.explains, self.names = "", 0, list[str]()
-
-    def trace(self, cursor: apsw.Cursor, first: str, _: object) -> bool:
-        """Note it, and do not run it."""
-        self.first, self.explains = first, cursor.is_explain
-        self.names = [name for name, *_ in cursor.get_description()]
-        return False
 
 
 def _rows(connection: apsw.Connection, sql: str, parameters: tuple[object, ...]) -> Iterator[dict[str, Any]]:

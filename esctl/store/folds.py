@@ -14,7 +14,6 @@ import apsw
 from esctl.errors import MisfitError, UsageError, word
 from esctl.events.query import Query
 from esctl.store import reads
-from esctl.store.base import Refused
 from esctl.store.errors import Translated
 from esctl.store.format import ARCHIVED
 from esctl.store.windows import Reading, Windows
@@ -24,16 +23,24 @@ if TYPE_CHECKING:
     from typing import Any
 
     from esctl.model.operations import Program
-    from esctl.store.base import State
     from esctl.store.errors import Patience
+    from esctl.store.snapshots import State
 
 WINDOW = 256  # events that are fed at once: what SQLite puts aside then stays in the processor's caches (1.1 times)
 MOST_EVENTS = 20_000  # that are fed at once when many streams are folded
 _KEPT = ("stream_id", "position", "version", "time")  # what the fold itself needs of an event, beside the type
 
 
+class Refused(Exception):  # noqa: N818 - a refusal is made of it by whoever knows the rules
+    """A state does not accept an event: its position and type, the state (JSON text), whether the rule says NULL."""
+
+    def __init__(self, position: int, type_: str, state: str, *, unsure: bool) -> None:
+        super().__init__(position)
+        self.position, self.type, self.state, self.unsure = position, type_, state, unsure
+
+
 class Fold:
-    """One aggregate's states on one connection; see `esctl.store.base.Fold`."""
+    """One aggregate's states, one a stream, held while a command runs. Errors of single events are MisfitErrors."""
 
     def __init__(
         self,
@@ -58,7 +65,7 @@ class Fold:
         self._connection.execute(sql, parameters).fetchall()
 
     def begin(self, stream: str, state: State | None = None) -> None:
-        """See Fold."""
+        """Have the fold of a stream that the store knows begin at a state, or before its first event."""
         version, position, time, latest, text = state[:5] if state else (0, 0, "", "", self._program.initial)
         self._run(
             f"insert or replace into {self._fold}"
@@ -67,7 +74,7 @@ class Fold:
         )
 
     def begin_all(self, streams: Sequence[str]) -> None:
-        """See Fold."""
+        """Have the folds of many streams begin before their first events."""
         self._connection.executemany(
             f"insert or replace into {self._fold}"
             " select stream_id, 0, 0, '', '', 0, jsonb(?) from streams where name = ?",
@@ -75,14 +82,17 @@ class Fold:
         )
 
     def size(self) -> int:
-        """See Fold."""
+        """How many bytes the states take, about."""
         found: int = self._connection.execute(
             f"select ifnull(sum(octet_length(state)), 0) + 100 * count(*) from {self._fold}"
         ).get
         return found
 
     def survive(self) -> bool:
-        """See Fold. Temporary tables are part of a transaction, too."""
+        """After a transaction that was rolled back: whether the fold is still there, which then has no states.
+
+        Temporary tables are part of a transaction, too.
+        """
         made = "select name from sqlite_temp_schema where name glob ?"
         there = {name for (name,) in self._connection.execute(made, (f"esctl_*_{self._name}",))}
         self._kinds = {kind for kind in self._kinds if f"esctl_{kind}_{self._name}" in there}
@@ -91,7 +101,7 @@ class Fold:
         return self._fold in there
 
     def state(self, stream: str) -> tuple[State, int]:
-        """See Fold."""
+        """The state of a stream that has begun, and how many events were fed to it since."""
         *state, folded = self._connection.execute(
             f"select version, position, time, latest, json(state), folded from {self._fold}"
             " join streams using (stream_id) where name = ?",
@@ -100,12 +110,12 @@ class Fold:
         return tuple(state), folded
 
     def feed(self, query: Query) -> Iterator[int]:
-        """See Fold."""
+        """Fold the events of a query over one stream that has begun; numbers of events, for progress."""
         for _ in self._windows(query, "feed"):
             yield self._connection.changes()
 
     def each(self, query: Query, where: str | None = None) -> Iterator[tuple[int, int, str, str]]:
-        """See Fold."""
+        """The same; version, position, time and state (JSON text) after each event where a condition on these holds."""
         after = f"select ? as stream, version, position, time, json(state) as state, n from esctl_after_{self._name}"
         condition = f"where ({where}\n)" if where else ""
         asked = f"select version, position, time, state from ({after}) {condition} order by n"
@@ -115,7 +125,9 @@ class Fold:
             self._run(f"delete from esctl_after_{self._name}")
 
     def turned(self, query: Query, paths: Mapping[str, str | None]) -> dict[str, tuple[int, str]]:
-        """See Fold."""
+        """The same; for JSON paths and the values (JSON text) that they end with: position and type of the event after
+        which each kept its value. A path that has it from the beginning is left out.
+        """
         after = f"esctl_after_{self._name}"
         other = "(state -> ?) is not ?"
         found: dict[str, tuple[int, str]] = {}
@@ -148,7 +160,10 @@ class Fold:
         return max(1, min(WINDOW, reads.SAFE_BYTES // max(1, largest)))
 
     def judge(self, query: Query, streams: str) -> None:
-        """See Fold."""
+        """Fold the events of a query in streams that match a GLOB and have begun; ask of each whether it is accepted.
+
+        Raises Refused at the first that is not.
+        """
         bounded = self._bounded(query)
         bounded.conditions.append("s.name glob :streams")
         bounded.parameters["streams"] = streams
@@ -163,7 +178,10 @@ class Fold:
                 raise Refused(int(position), type_, state, unsure=bool(unsure)) from error
 
     def feed_all(self, query: Query, *, doubt: bool = False) -> list[tuple[int, str]]:
-        """See Fold."""
+        """Fold what every stream that has begun has after its state, up to the position and time of a query.
+
+        With `doubt`: position and type of each event that its stream's state does not accept.
+        """
         bounded, kind = self._bounded(query), "doubt" if doubt else "feed"
         with self._reading.held() as archived:
             low = bounded.low
@@ -226,7 +244,9 @@ class Fold:
             yield low, low + size - 1
 
     def states(self, where: str | None = None) -> Iterator[tuple[str, int, int, str, str]]:
-        """See Fold."""
+        """Stream, version, position, time and state (JSON text) of all that have begun and meet a condition on these,
+        in the order of names.
+        """
         kept = (
             f"select name as stream, version, position, time, json(state) as state"
             f" from {self._fold} join streams using (stream_id)"
@@ -246,11 +266,11 @@ class Fold:
             raise UsageError(f"the condition {where[:80]!r} fails on a state: {error.__cause__}") from error
 
     def clear(self) -> None:
-        """See Fold."""
+        """Forget every state."""
         self._run(f"delete from {self._fold}")
 
     def close(self) -> None:
-        """See Fold."""
+        """Let go of everything that the fold needed; it is of no use from then on."""
         for kind in self._kinds:
             self._run(f"drop view esctl_{kind}_{self._name}")
         for table in (self._fold, f"esctl_after_{self._name}"):

@@ -315,7 +315,7 @@ def chunks(reading: Reading, bounded: Bounded, form: Form) -> Iterator[bytes]:
 
 
 def sealed_lines(connection: apsw.Connection, low: int, high: int) -> tuple[int, bytes, bytes, bytes]:
-    """See `esctl.store.base.Store`. In one row: for each row apsw gives up the interpreter, and another thread that
+    """See `Archiving.sealed_lines`. In one row: for each row apsw gives up the interpreter, and another thread that
     has it keeps it for a while.
     """
     quoting, erased = connection.execute("select quoting, exists(select 1 from erased) from head").get

@@ -1,14 +1,18 @@
-"""Saved states as rows of a log."""
+"""Snapshots: saved states as rows of a log, as they are kept, unchecked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import apsw
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from esctl.store.errors import translating
+
+State = tuple[int, int, str, str, str]
+"""What a stream's events add up to: version, position and time of the last of them, the latest of their times (empty
+where there is none), and the state (JSON text).
+"""
 
 _TEXTS = ("s.name", "n.aggregate", "n.time", "n.latest", "n.fold", "n.upcasts", "n.state", "n.taken")
 _COLUMNS = (
@@ -22,35 +26,70 @@ _KEYS = "select n.rowid from snapshots n join streams s on s.stream_id = n.strea
 _ORDER = "order by s.name, n.aggregate, n.version desc"
 
 
-def rows(connection: apsw.Connection, stream: str | None, aggregate: str | None) -> Iterator[tuple[Any, ...]]:
-    """Saved states by stream and aggregate, newest first. Text that is none is read with marks in its place."""
-    asked = {"s.name": stream, "n.aggregate": aggregate}
-    given = {column: value for column, value in asked.items() if value is not None}
-    where = f"where {' and '.join(f'{column} = ?' for column in given)}" if given else ""
-    keys = connection.execute(f"{_KEYS} {where} {_ORDER}", tuple(given.values())).fetchall()
-    for (key,) in keys:  # one by one: states may be large, and whoever asks may need the first only
-        row = connection.execute(f"{_ROWS} where n.rowid = ?", (key,)).get
-        if row is None:
-            continue  # somebody pruned it
-        yield tuple(
-            value.decode("utf-8", "replace") if column in _TEXTS and isinstance(value, bytes) else value
-            for column, value in zip(_COLUMNS, row, strict=True)
+class Snapshot(NamedTuple):
+    """A saved state: of which stream, folded by which aggregate (empty: the merge of all payloads), up to which version
+    and position; the time of its last event and the latest of all it holds; fingerprints of fold and upcasts; the
+    chain's hash of its last event; the state (JSON text), the hash of all that, and when it was taken.
+    """
+
+    stream: str
+    aggregate: str
+    version: int
+    position: int
+    time: str
+    latest: str
+    fold: str
+    upcasts: str
+    anchor: bytes
+    state: str
+    hash: bytes
+    taken: str
+
+    @property
+    def values(self) -> State:
+        """What a fold can begin at."""
+        return self.version, self.position, self.time, self.latest, self.state
+
+
+@translating
+class Snapshots:
+    """The snapshots of one log; changes within an open transaction."""
+
+    def __init__(self, connection: apsw.Connection, path: str) -> None:
+        self._connection, self.path = connection, path
+
+    def of(self, stream: str | None = None, aggregate: str | None = None) -> Iterator[Snapshot]:
+        """Snapshots by stream and aggregate, newest first. Invalid UTF-8 is read with replacement characters."""
+        asked = {"s.name": stream, "n.aggregate": aggregate}
+        given = {column: value for column, value in asked.items() if value is not None}
+        where = f"where {' and '.join(f'{column} = ?' for column in given)}" if given else ""
+        keys = self._connection.execute(f"{_KEYS} {where} {_ORDER}", tuple(given.values())).fetchall()
+        for (key,) in keys:  # one by one: states may be large, and whoever asks may need the first only
+            row = self._connection.execute(f"{_ROWS} where n.rowid = ?", (key,)).get
+            if row is None:
+                continue  # somebody pruned it
+            yield Snapshot._make(
+                value.decode("utf-8", "replace") if column in _TEXTS and isinstance(value, bytes) else value
+                for column, value in zip(_COLUMNS, row, strict=True)
+            )
+
+    def exist(self, aggregate: str) -> bool:
+        """Whether any stream has a snapshot of an aggregate."""
+        sql = "select exists(select 1 from snapshots where aggregate = ?)"
+        return bool(self._connection.execute(sql, (aggregate,)).get)
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot; one of the same stream, aggregate and version gives way."""
+        self._connection.execute(
+            "insert or replace into snapshots select stream_id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12"
+            " from streams where name = ?1",
+            snapshot,
         )
 
-
-def save(connection: apsw.Connection, row: tuple[Any, ...]) -> None:
-    """Keep a state; one of the same stream, aggregate and version gives way."""
-    connection.execute(
-        "insert or replace into snapshots select stream_id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12"
-        " from streams where name = ?1",
-        row,
-    )
-
-
-def drop(connection: apsw.Connection, stream: str, aggregate: str, version: int) -> None:
-    """Let go of a saved state."""
-    connection.execute(
-        "delete from snapshots where stream_id = (select stream_id from streams where name = ?)"
-        " and aggregate = ? and version = ?",
-        (stream, aggregate, version),
-    )
+    def delete(self, stream: str, aggregate: str, version: int) -> None:
+        """Delete a snapshot."""
+        self._connection.execute(
+            "delete from snapshots where stream_id = (select stream_id from streams where name = ?)"
+            " and aggregate = ? and version = ?",
+            (stream, aggregate, version),
+        )

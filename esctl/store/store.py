@@ -1,17 +1,15 @@
-"""The embedded store: one SQLite file, through the SQLite that apsw brings."""
+"""The store: one SQLite file, through the SQLite that apsw brings. All that is asked of it goes through here."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from types import TracebackType
 
 import apsw
 
 from esctl.errors import (
     MisfitError,
-    SegmentError,
     StorageVersionError,
     UnavailableError,
     UsageError,
@@ -29,16 +27,20 @@ from esctl.store.windows import Reading
 
 TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold start
 if TYPE_CHECKING:
-    from typing import Any, Literal
+    from typing import Any
 
     from esctl.events.event import Form, Head, Receipt, SealedEvent
-    from esctl.events.query import Upcasting
     from esctl.model.operations import Program
-    from esctl.store.base import Archive, Archiving, Finding, RunExpectation, Snapshot
+    from esctl.store.appends import Expectations
+    from esctl.store.archive import Archive
+    from esctl.store.archive_changes import Archiving
+    from esctl.store.checks import Finding
+    from esctl.store.facts import Facts
     from esctl.store.folds import Fold
     from esctl.store.guard import Guard
     from esctl.store.projections import Projections
-    from esctl.store.segments import Frame
+    from esctl.store.questions import Questions
+    from esctl.store.snapshots import Snapshots
     from esctl.store.upcasts import Weaver
 
 SETTINGS = """
@@ -56,16 +58,18 @@ BULK_CHECKPOINT_PAGES = 4000  # a page that many batches touch is copied once; m
 HEAP = 1024 * 1024 * 1024  # bytes that SQLite may use in a command
 OPCODES_A_BREATH = 1_000_000
 OPCODES_OF_A_MODEL = 1000  # what its expressions do in one may take long
-STATES = 1000  # rows of states that are kept at once
-TRIES = 10  # of a question whose segment was moved meanwhile
 MODEL_SECONDS = 10.0  # that a statement with a model's expressions in it may run
 _VERSION_UNTIL = """select version from {table} where stream_id = ?1 and +position <= ?2 and version > ?3
 order by version desc limit 1"""
 _NEWEST = """select max(ifnull((select max(position) from events), 0), ifnull((select max(last) from segments), 0))"""
 
 
-class SqliteStore:
-    """See `esctl.store.base.Store`. Opened for reading it refuses every write."""
+class Store:
+    """Events in one total order, each in one stream; appended, never changed.
+
+    Positions grow strictly in commit order and are never reused. Versions of a stream are 1, 2, 3 … without gaps.
+    Opened for reading it refuses every write. SQLite's errors become esctl's.
+    """
 
     def __init__(
         self, path: str | os.PathLike[str], *, write: bool = False, bulk: bool = False, timeout: float = 5.0
@@ -146,9 +150,10 @@ class SqliteStore:
         if bulk:
             chain.for_many()
             self._run(f"pragma cache_size = -{BULK_CACHE_KIB}; pragma wal_autocheckpoint = {BULK_CHECKPOINT_PAGES}")
-        self.log_id = self._execute("select log_id from head").get
-        if not isinstance(self.log_id, str):
+        log_id = self._execute("select log_id from head").get
+        if not isinstance(log_id, str):
             raise TypeError("it has not one head")
+        self.log_id: str = log_id
 
     def _run(self, statements: str) -> None:
         self._execute(statements).fetchall()  # apsw goes on to the next statement only when the rows are taken
@@ -156,27 +161,42 @@ class SqliteStore:
     # Writing
 
     def transaction(self, *, keep: bool = True, waiting: Callable[[], None] = lambda: None) -> Transaction:
-        """See Store."""
+        """All appends within commit as one, durably, when the block ends; none of them if it raises, or unless `keep`.
+
+        Waits for another writer up to the store's time limit, then raises UnavailableError; meanwhile `waiting` is
+        called again and again, and may raise. Not re-entrant.
+        """
         return Transaction(self._appender, keep=keep, waiting=waiting)
 
     def append(
-        self, events: Sequence[NewEvent], run: RunExpectation | None = None, recorded: str | None = None
+        self, events: Sequence[NewEvent], run: Expectations | None = None, recorded: str | None = None
     ) -> list[Receipt]:
-        """See Store."""
+        """Store events in the order given, within a transaction; a receipt for each.
+
+        * An id that is in the log (or earlier in the batch) with the same stream, type, data and meta is a duplicate:
+          nothing is stored, and what the event expects is not asked, since it may have moved because of the event
+          itself. With other content it raises ConflictError. Time and schema do not count: a retry may stamp anew.
+        * Otherwise `expect` (or, where it is None, what the run still wants) is compared with the stream's version
+          after the events before it in the batch; a mismatch raises ConflictError with `stream`, `expected`, `actual`.
+        * Every error names the event by `index`, its place in `events`. The transaction then has to be left by raising.
+        * `recorded` is one moment for a transaction and never earlier than the head's; given, it is that of a log that
+          is copied.
+        * An empty batch is fine.
+        """
         return self._appender.append(events, run, recorded)
 
     def stamp(self, newest: Mapping[str, int]) -> None:
-        """See Store."""
+        """From here on an event that is appended with schema 0 gets its type's version, or 1."""
         self._appender.newest = newest
 
     def model(self) -> int:
-        """See Store."""
+        """The position of the event that holds the model; 0: there is none."""
         with Translated(self.path):
             position: int = self._execute("select model from head").get
             return position
 
     def model_event(self) -> Iterator[Event]:
-        """See Store."""
+        """The event that holds the model, for its time, data and meta; quick even where it is archived."""
         with Translated(self.path):
             position, kept = self._execute("select model, definitions from head").get
             if kept is None:
@@ -186,31 +206,12 @@ class SqliteStore:
         yield position, SYSTEM_STREAM, 0, "", MODEL_APPLIED, 1, time, time, data, meta
 
     def hold_model(self, position: int) -> None:
-        """See Store."""
+        """Within a transaction: the model is what the event at a position says."""
         with Translated(self.path):
             self._execute("update head set model = ?, definitions = null", (position,))
 
-    def has_snapshots(self, aggregate: str) -> bool:
-        """See Store."""
-        with Translated(self.path):
-            return bool(self._execute("select exists(select 1 from snapshots where aggregate = ?)", (aggregate,)).get)
-
-    def save_snapshot(self, snapshot: Snapshot) -> None:
-        """See Store."""
-        from esctl.store import snapshots as saved  # noqa: PLC0415 - only a model needs it
-
-        with Translated(self.path):
-            saved.save(self._connection, snapshot)
-
-    def drop_snapshot(self, stream: str, aggregate: str, version: int) -> None:
-        """See Store."""
-        from esctl.store import snapshots as saved  # noqa: PLC0415
-
-        with Translated(self.path):
-            saved.drop(self._connection, stream, aggregate, version)
-
     def archiving(self) -> Archiving:
-        """See Store."""
+        """Changes to the archive."""
         if self._archiving is None:
             from esctl.store.archive_changes import Archiving  # noqa: PLC0415 - only an archive needs it
 
@@ -218,7 +219,7 @@ class SqliteStore:
         return self._archiving
 
     def projections(self) -> Projections:
-        """See Store."""
+        """Read models."""
         if self._projections is None:
             from esctl.store.projections import Projections  # noqa: PLC0415 - only a model needs it
 
@@ -227,6 +228,27 @@ class SqliteStore:
                     self._reading, self._guarding(), self._bounded, self.patience, self._weaving
                 )
         return self._projections
+
+    def facts(self) -> Facts:
+        """What is counted and listed of the log."""
+        from esctl.store.facts import Facts  # noqa: PLC0415 - a cold append does without
+
+        return Facts(self._reading)
+
+    def snapshots(self) -> Snapshots:
+        """Saved states."""
+        from esctl.store.snapshots import Snapshots  # noqa: PLC0415 - only a model needs it
+
+        return Snapshots(self._connection, self.path)
+
+    def questions(self) -> Questions:
+        """What asks SELECTs from outside."""
+        from esctl.store.questions import Questions  # noqa: PLC0415 - only a question needs it
+
+        return Questions(self._reading, self._guarding, self._unguarded, self._weaving)
+
+    def _unguarded(self) -> None:
+        self._connection.authorizer = self._guard = None
 
     def _guarding(self) -> Guard:
         """From here on statements run under an authorizer, which lets a reader have temporary tables."""
@@ -240,34 +262,12 @@ class SqliteStore:
     # Reading
 
     def archive(self) -> Archive | None:
-        """See Store."""
+        """The archived part; None where there never was one."""
         with Translated(self.path), self._reading.held():
             return self._reading.archive
 
-    def erasures(self) -> Iterator[tuple[int, bytes, int]]:
-        """See Store."""
-        with Translated(self.path):
-            yield from self._execute("select position, digest, event from erased order by position")
-
-    def kept(self, frame: Frame) -> bytes:
-        """See Store."""
-        with Translated(self.path):
-            found: bytes | None = self._execute("select packed from frames where first = ?", (frame.first,)).get
-            return found or b""
-
-    def sealed_lines(self, low: int, high: int) -> tuple[int, bytes, bytes, bytes]:
-        """See Store."""
-        with Translated(self.path):
-            return reads.sealed_lines(self._connection, low, high)
-
-    def largest(self) -> int:
-        """See Store."""
-        with Translated(self.path):
-            found: int = self._execute("select largest from head").get
-            return found
-
     def head(self) -> Head:
-        """See Store."""
+        """The newest acknowledged event. While this store is in a transaction: the newest in it."""
         with Translated(self.path):
             return self._appender.head or self._execute(HEAD).get
 
@@ -277,12 +277,15 @@ class SqliteStore:
         return min(self.head()[0], newest)
 
     def stream_version(self, stream: str) -> int:
-        """See Store."""
+        """The version of the newest event of a stream; 0 where it has none."""
         with Translated(self.path):
             return self._execute(f"select {reads.VERSION} from streams s where name = ?", (stream,)).get or 0
 
     def position_at(self, recorded: str) -> int:
-        """See Store. `recorded` never decreases, so a bisection by position finds it without an index."""
+        """The position of the newest event that was recorded at or before a time; 0 where there is none.
+
+        `recorded` never decreases, so a bisection by position finds it without an index.
+        """
         with Translated(self.path):
             newest = self._newest()
 
@@ -298,7 +301,7 @@ class SqliteStore:
             return self._reading.steady(ask)
 
     def read(self, query: Query) -> Iterator[SealedEvent]:
-        """See Store."""
+        """The events of a query. Ends at the head as it stood when the first event was read, however long it takes."""
         with Translated(self.path), _Conditioned(query):
             bounded = self._bounded(query)
             with _Located(self._reading, bounded):
@@ -312,7 +315,7 @@ class SqliteStore:
                     yield tuple(columns), salt, hash_  # COLUMNS begins with those of an Event
 
     def lines(self, query: Query, form: Form = "line") -> Iterator[bytes]:
-        """See Store."""
+        """The same events as lines of JSON, each ended by LF, in chunks of whole lines. What is read equals `read`."""
         with Translated(self.path), _Conditioned(query):
             bounded = self._bounded(query)
             with _Located(self._reading, bounded):
@@ -340,7 +343,7 @@ class SqliteStore:
         return self._weaver
 
     def version_until(self, stream: str, position: int) -> int:
-        """See Store."""
+        """The version of a stream's newest event up to a position; 0 where it has none."""
         with Translated(self.path):
             stream_id = self._stream_id(stream)
 
@@ -354,7 +357,7 @@ class SqliteStore:
             return self._reading.steady(ask)
 
     def event_at(self, stream: str, version: int) -> tuple[int, bytes] | None:
-        """See Store."""
+        """Position and hash of a stream's event; None where it has none of that version."""
         with Translated(self.path):
             sql = "select position, hash from {events} where stream_id = ?1 and version = ?2"
             found: tuple[int, bytes] | None = self._anywhere(sql, (self._stream_id(stream), version))
@@ -373,7 +376,7 @@ class SqliteStore:
         return self._reading.steady(ask)
 
     def evaluated(self, expression: str, event: Event) -> str:
-        """See Store."""
+        """What an expression over `new` says of an event."""
         from esctl.store.upcasts import evaluated  # noqa: PLC0415 - only a model needs it
 
         self._weaving().allow(expression)
@@ -383,36 +386,11 @@ class SqliteStore:
         except MisfitError as error:
             raise error.at(event[0])  # noqa: B904 - the same error, told better
 
-    def matching(self, pattern: str) -> Iterator[tuple[str, int]]:
-        """See Store."""
-        from esctl.store import facts  # noqa: PLC0415 - a cold append does without
-
-        with Translated(self.path):
-            yield from facts.matching(self._connection, pattern)
-
-    def schemas(self) -> list[tuple[str, int, int]]:
-        """See Store."""
-        from esctl.store import facts  # noqa: PLC0415 - a cold append does without
-
-        with Translated(self.path):
-            return facts.schemas(self._reading)
-
-    def differences(self, before: str, after: str) -> list[tuple[str, str | None, str | None]]:
-        """See Store."""
-        from esctl.store import facts  # noqa: PLC0415 - a cold append does without
-
-        with Translated(self.path):
-            return facts.differences(self._connection, before, after)
-
-    def snapshots(self, stream: str | None = None, aggregate: str | None = None) -> Iterator[tuple[Any, ...]]:
-        """See Store."""
-        from esctl.store import snapshots as saved  # noqa: PLC0415 - only a model needs it
-
-        with Translated(self.path):
-            yield from saved.rows(self._connection, stream, aggregate)
-
     def fold(self, program: Program) -> Fold:
-        """See Store. Its tables are temporary: a reader, who may write nothing else, may have them."""
+        """A fold that has nothing in it yet.
+
+        Its tables are temporary: a reader, who may write nothing else, may have them.
+        """
         from esctl.store.folds import Fold  # noqa: PLC0415 - only a fold needs it
 
         self._folds += 1
@@ -424,124 +402,33 @@ class SqliteStore:
             return Fold(self._reading, program, str(self._folds), self._bounded, self.patience)
 
     def is_json(self, text: str) -> bool:
-        """See Store. SQLite's parser is at hand when no other is loaded yet."""
+        """Whether a text is strict JSON (RFC 8259) of at most 1,000 levels. It is SQLite's parser that says so."""
         with Translated(self.path):
             return "\0" not in text and bool(self._execute("select json_valid(?)", (text,)).get)
 
     def find(self, event_id: str) -> int:
-        """See Store."""
+        """The position of the event that has an id; 0 where there is none."""
         with Translated(self.path):
             return self._anywhere("select position from {events} where id = ?1", (event_id,)) or 0
 
-    def names(self, kind: Literal["stream", "type"], prefix: str = "") -> Iterator[str]:
-        """See Store."""
-        own = "and stream_id > 0" if kind == "stream" else ""
-        sql = f"select name from {kind}s where name >= ?1 and substr(name, 1, length(?1)) = ?1 {own} order by name"
-        with Translated(self.path):
-            for (name,) in self._execute(sql, (prefix,)):
-                yield name
-
-    def streams(self, pattern: str | None, *, system: bool) -> Iterator[dict[str, Any]]:
-        """See Store."""
-        from esctl.store import facts  # noqa: PLC0415 - a cold append does without
-
-        with Translated(self.path):
-            yield from facts.streams(self._reading, pattern, system=system)
-
-    def types(self, *, system: bool) -> Iterator[dict[str, Any]]:
-        """See Store."""
-        from esctl.store import facts  # noqa: PLC0415 - a cold append does without
-
-        with Translated(self.path):
-            yield from facts.types(self._reading, system=system)
-
-    def info(self) -> dict[str, Any]:
-        """See Store."""
-        from esctl.store import facts  # noqa: PLC0415 - a cold append does without
-
-        with Translated(self.path):
-            return facts.info(self._reading)
-
-    def over_time(self, buckets: int, group: Literal["stream", "type"]) -> Iterator[tuple[int, str, int]]:
-        """See Store."""
-        from esctl.store import facts  # noqa: PLC0415 - a cold append does without
-
-        with Translated(self.path):
-            yield from facts.over_time(self._reading, buckets, group)
-
     def changed(self) -> bool:
-        """See Store. SQLite keeps the counter in shared memory."""
+        """Whether somebody else has appended since the last call; cheap enough to be asked all the time."""
         with Translated(self.path):
             before, self._change = self._change, self._execute("pragma data_version").get
             return before != self._change
 
-    def question(
-        self, sql: str, upcasting: Upcasting, states: Callable[[], Iterator[tuple[object, ...]]] | None = None
-    ) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-        """See Store."""
-        for again in range(TRIES):
-            try:
-                names, first, rows = self._asked(sql, upcasting, states)
-            except SegmentError:  # somebody may have moved it just now
-                if again == TRIES - 1:
-                    raise
-            else:
-                return names, self._answers(first, rows)
-        raise AssertionError
-
-    def _asked(
-        self, sql: str, upcasting: Upcasting, states: Callable[[], Iterator[tuple[object, ...]]] | None
-    ) -> tuple[list[str], list[Any], Iterator[tuple[Any, ...]]]:
-        """Columns, the first row if there is one, and the others, all of one state of the file."""
-        from esctl.sql.judge import authorize_reading  # noqa: PLC0415 - only a question needs it
-
-        self._connection.authorizer = self._guard
-        with Translated(self.path):
-            if states is not None:
-                self._have_states(states)
-        self._connection.authorizer = self._guard = None
-        with Translated(self.path), self._reading.held() as archived:
-            if archived or upcasting:
-                from esctl.store.upcasts import have_views  # noqa: PLC0415
-
-                self._run("pragma query_only = off")  # temporary views stand before the log's own
-                have_views(self._reading, self._weaving() if upcasting else None, upcasting, archived=archived)
-                self._run("pragma query_only = on")
-            self._connection.authorizer = authorize_reading  # from here on this connection answers questions only
-            from esctl.store import facts  # noqa: PLC0415
-
-            with _Asked():
-                names, rows = facts.question(self._connection, sql)
-                return names, list(islice(rows, 1)), rows
-
-    def _have_states(self, states: Callable[[], Iterator[tuple[object, ...]]]) -> None:
-        """Have the temporary table `states`, of a state of the file that is kept until the connection is closed.
-
-        Rows come from folds on this connection, so some at a time.
-        """
-        self._guarding()
-        if self._connection.in_transaction:
-            self._run("rollback")
-        self._run("begin; drop table if exists temp.states")
-        self._run("create temp table states (stream, aggregate, version, position, time, state)")
-        rows = states()
-        while some := list(islice(rows, STATES)):
-            self._connection.executemany("insert into temp.states values (?, ?, ?, ?, ?, ?)", some)
-
-    def _answers(self, first: list[Any], rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-        yield from first
-        with Translated(self.path), _Asked():
-            yield from rows
-
     def check(self, *, full: bool) -> Iterator[Finding]:
-        """See Store. One read transaction, so that writers beside it are not mistaken for damage."""
+        """What the store can check without the chain: its medium, contiguity, versions, heads; `full`: every text.
+
+        One read transaction, so that writers beside it are not mistaken for damage.
+        """
         from esctl.store import checks  # noqa: PLC0415 - only verify needs it
 
         with Translated(self.path):
             yield from checks.findings(self._reading, full=full)
 
     def copy_to(self, empty: str | os.PathLike[str]) -> None:
-        """See Store. SQLite's own online copy: writers go on meanwhile, and it holds the log as of the first page."""
+        """Copy a consistent state into an empty file while others read and write: SQLite's own online copy."""
         with Translated(os.fspath(empty)):
             flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
             copy = apsw.Connection(uri_of(os.fspath(empty)), flags=flags)
@@ -552,12 +439,16 @@ class SqliteStore:
                 copy.close()
 
     def cut(self, position: int) -> None:
-        """See Store."""
+        """Within a transaction, on a copy that nobody else knows: have the log end at a position."""
         with Translated(self.path):
             self._appender.cut(position)
 
     def compact(self, *, full: bool = False) -> tuple[int, int, bool]:
-        """See Store. Each step of the pragma frees a page, so it is run to its end."""
+        """Give free space back; the size before and after in bytes, and whether the file could shrink at once.
+
+        `full`: write everything anew, so that nothing is left of what was removed.
+        Each step of the pragma frees a page, so it is run to its end.
+        """
         with Translated(self.path):
             size = "select page_count * page_size from pragma_page_count, pragma_page_size"
             before: int = self._execute(size).get
@@ -570,13 +461,15 @@ class SqliteStore:
             return before, after, not busy
 
     def limit(self, seconds: float) -> None:
-        """See Store."""
+        """For a process that does nothing else: stop a statement that a model had a part in after so many seconds, or
+        where it needs too much memory: HandlerError.
+        """
         self.patience.seconds = seconds
         largest: int = self._execute("select largest from head").get
         self._run(f"pragma hard_heap_limit = {max(HEAP, 16 * largest)}")
 
     def trace(self, tell: Callable[[str], None]) -> None:
-        """See Store."""
+        """Tell every statement from here on, before it runs."""
 
         def told(_: apsw.Cursor, sql: str, __: object) -> bool:
             tell(f"sql: {' '.join(sql.split())}")
@@ -585,7 +478,7 @@ class SqliteStore:
         self._connection.exec_trace = told
 
     def close(self) -> None:
-        """See Store."""
+        """Let go of everything; leaves no file beside the log. May be called twice."""
         self._connection.close()
 
 
@@ -618,20 +511,3 @@ class _Conditioned:
         reason = error.__cause__ if isinstance(error, MisfitError) else error
         if self.where is not None and isinstance(reason, apsw.SQLError | apsw.TooBigError):
             raise UsageError(f"--where {self.where[:80]!r} fails on an event: {reason}") from error
-
-
-class _Asked:
-    """A block whose failure is that of a question."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if isinstance(
-            error, apsw.SQLError | apsw.AuthError | apsw.TooBigError | apsw.ExecutionCompleteError | ValueError
-        ):
-            raise UsageError(
-                f"the SQL cannot be run: {error}",
-                why="a question is one SELECT over the view log, or the tables of esctl help format",
-                fix="esctl query 'select * from log limit 5'",
-            ) from error

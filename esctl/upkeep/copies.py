@@ -70,7 +70,7 @@ def _cut(copy: EventLog, position: int) -> None:
 
         moving.cut(copy, position)
     later: dict[int, list[int]] = {}
-    for erased, _, event in copy.store.erasures():
+    for erased, _, event in copy.store.facts().erasures():
         if erased <= position < event:
             later.setdefault(event, []).append(erased)
     said = {event[0]: event for event in copy.system_events(ERASED)} if later else {}

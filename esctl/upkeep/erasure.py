@@ -25,7 +25,7 @@ from esctl.model.definitions import Definitions
 from esctl.points.marks import actor
 from esctl.projections import runs, versions
 from esctl.store import segments
-from esctl.store.base import Archive
+from esctl.store.archive import Archive
 from esctl.store.segments import Facts, Frame, Line, Packed, Segment
 from esctl.upkeep.verify import ERASED
 

@@ -14,7 +14,7 @@ from esctl.events.times import canonical
 from esctl.log import EventLog
 from esctl.projections import status
 from esctl.states.snapshots import digest
-from esctl.store.base import Finding, Snapshot
+from esctl.store.checks import Finding
 
 ERASED = "PayloadErased"  # the log's own events that say whose payloads were erased
 MAX_FINDINGS = 1000  # a log that is wrong in more places is told so, and is not listed whole
@@ -48,7 +48,7 @@ def verify(
     if full:
         chain.for_many()
     try:
-        head, erased = log.head(), sum(1 for _ in log.store.erasures())
+        head, erased = log.head(), sum(1 for _ in log.store.facts().erasures())
         found = list(islice(_findings(log, head, watch, full=full, expect_head=expect_head), MAX_FINDINGS))
     except VerificationError as error:
         error.fix = ""  # which may be to verify
@@ -85,8 +85,7 @@ def _findings(log: EventLog, head: Head, watch: Watch, *, full: bool, expect_hea
 
 def _snapshots(log: EventLog) -> Iterator[Finding]:
     """Whether saved states are as they were saved; `esctl snapshot verify` asks whether they are right."""
-    for row in log.store.snapshots():
-        snapshot = Snapshot(*row)
+    for snapshot in log.store.snapshots().of():
         if digest(snapshot) != snapshot.hash:
             yield ("snapshot", None, f"the snapshot of {snapshot.stream} at version {snapshot.version} is damaged")
 
@@ -95,7 +94,7 @@ def _erasures(log: EventLog) -> Iterator[Finding]:
     """Whether every erased payload is one that an event of the log's own names, and the reverse."""
     said = {event[0]: _ranges(event) for event in log.system_events(ERASED)}
     left = {number: sum(high - low + 1 for low, high in ranges) for number, ranges in said.items()}
-    for position, _, number in log.store.erasures():
+    for position, _, number in log.store.facts().erasures():
         if not any(low <= position <= high for low, high in said.get(number, ())):
             yield ("erased", position, f"the payload is gone, and no event at position {number} says so")
         else:
@@ -137,7 +136,7 @@ def _events(log: EventLog, head: Head, watch: Watch) -> Iterator[Finding]:
     event is one finding and not all that come after it.
     """
     previous, expected, before = chain.genesis(log.log_id), 1, ""
-    gone = {position: digest for position, digest, _ in log.store.erasures()}
+    gone = {position: digest for position, digest, _ in log.store.facts().erasures()}
     try:
         for event, salt, stored in watch(log.read(Query(until=head[0], system=True, raw_schema=True)), head[0]):
             if event[0] != expected:

@@ -373,7 +373,7 @@ def test_states_are_kept_where_the_policy_asks(
     hold(log, ACCOUNT.replace("initial", f"snapshot = {policy}\ninitial"))
     for size in batches:
         put(log, *(taken(0) for _ in range(size)))
-    assert [row[2] for row in log.store.snapshots("account-1")] == versions
+    assert [row[2] for row in log.store.snapshots().of("account-1")] == versions
     found = folding.state(log, Query(stream="account-1"))
     assert (found.snapshot, found.version) == (versions[0] if versions else None, sum(batches))
 
@@ -384,7 +384,7 @@ def test_what_is_rolled_back_leaves_no_snapshot(log: EventLog) -> None:
         writer_of(log).append([paid(1)])
     with pytest.raises(RefusedError):
         put_in_batches(log, [paid(1)], [taken(2)])
-    assert list(log.store.snapshots()) == []
+    assert list(log.store.snapshots().of()) == []
 
 
 # Two processes at once

@@ -20,7 +20,7 @@ from esctl.model.declared import Copy, Literal, Source, Step
 from esctl.model.definitions import checked
 from esctl.model.operations import payload_after, state_after
 from esctl.sql.judge import FAIL
-from esctl.store.store import SqliteStore
+from esctl.store.store import Store
 from esctl.store.upcasts import fail
 from tests.conftest import write_empty_log
 
@@ -28,7 +28,7 @@ POSITION = 7
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteStore]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """Evaluates expressions over an event; nothing is ever appended to it."""
     path = tmp_path_factory.mktemp("operations") / "log.db"
     write_empty_log(path)
@@ -40,16 +40,16 @@ class SqliteStoreOf:
     """A store that a block closes."""
 
     def __init__(self, path: Path) -> None:
-        self.store = SqliteStore(path)
+        self.store = Store(path)
 
-    def __enter__(self) -> SqliteStore:
+    def __enter__(self) -> Store:
         return self.store
 
     def __exit__(self, *_: object) -> None:
         self.store.close()
 
 
-def upcast(store: SqliteStore, steps: list[Step], data: str) -> str:
+def upcast(store: Store, steps: list[Step], data: str) -> str:
     """A payload after steps of an upcast."""
     event = (POSITION, "s", 1, "id", "T", 1, "2026-01-01T00:00:00.000000Z", "2026-01-01T00:00:00.000000Z", data, "{}")
     return store.evaluated(payload_after([("T", 1, step) for step in steps]), event)
@@ -244,7 +244,7 @@ UPCASTS: dict[str, list[tuple[str, str, str]]] = {
     ("body", "before", "after"),
     [pytest.param(*case, id=f"{name}: {case[0]} of {case[1]}") for name, some in UPCASTS.items() for case in some],
 )
-def test_what_an_upcast_makes_of_a_payload(store: SqliteStore, body: str, before: str, after: str) -> None:
+def test_what_an_upcast_makes_of_a_payload(store: Store, body: str, before: str, after: str) -> None:
     assert upcast(store, upcast_steps(body), before) == after
 
 
@@ -277,7 +277,7 @@ CONVERSIONS: list[tuple[str, str, str | None]] = [
 
 
 @pytest.mark.parametrize(("kind", "before", "after"), CONVERSIONS)
-def test_what_a_conversion_makes_of_a_value(store: SqliteStore, kind: str, before: str, after: str | None) -> None:
+def test_what_a_conversion_makes_of_a_value(store: Store, kind: str, before: str, after: str | None) -> None:
     for field, around in (("v", '{"a":1.0,"v":%s,"z":true}'), ("n.v", '{"n":{"v":%s,"z":1e5},"v":"x"}')):
         steps = upcast_steps(f"convert = {{ '{field}' = '{kind}' }}")
         if after is not None:
@@ -290,7 +290,7 @@ def test_what_a_conversion_makes_of_a_value(store: SqliteStore, kind: str, befor
 
 
 @pytest.mark.parametrize("kind", ["number", "integer", "string", "boolean"])
-def test_a_missing_field_is_not_converted(store: SqliteStore, kind: str) -> None:
+def test_a_missing_field_is_not_converted(store: Store, kind: str) -> None:
     assert upcast(store, upcast_steps(f"convert = {{ v = '{kind}', 'n.v' = '{kind}' }}"), '{"a":1}') == '{"a":1}'
 
 
@@ -311,9 +311,7 @@ IMPOSSIBLE = [
 
 
 @pytest.mark.parametrize(("body", "data", "reason"), IMPOSSIBLE)
-def test_what_cannot_be_done_names_the_event_and_the_field(
-    store: SqliteStore, body: str, data: str, reason: str
-) -> None:
+def test_what_cannot_be_done_names_the_event_and_the_field(store: Store, body: str, data: str, reason: str) -> None:
     both: list[Callable[[], str]] = [
         lambda: upcast(store, upcast_steps(body), data),
         lambda: fold(fold_steps(body), data, data),
@@ -333,7 +331,7 @@ FAILING = ["json(new.data ->> 'bad')", "abs(new.data ->> 'least')", "json_extrac
 @pytest.mark.parametrize("sql", FAILING)
 @pytest.mark.parametrize("key", ["compute = { c = %s }", "when = %s"])
 def test_an_expression_that_fails_on_an_event_names_the_event_and_does_not_call_the_log_damaged(
-    store: SqliteStore, sql: str, key: str
+    store: Store, sql: str, key: str
 ) -> None:
     body = key % json.dumps(sql) + "\nremove = ['x']"
     with pytest.raises(MisfitError) as refused:
@@ -342,7 +340,7 @@ def test_an_expression_that_fails_on_an_event_names_the_event_and_does_not_call_
 
 
 @pytest.mark.parametrize("scalar", ['"text"', "1", "true", "null", "[1]"])
-def test_a_field_that_is_moved_into_what_is_no_object_is_not_lost(store: SqliteStore, scalar: str) -> None:
+def test_a_field_that_is_moved_into_what_is_no_object_is_not_lost(store: Store, scalar: str) -> None:
     before = f'{{"amount":1.50,"details":{scalar}}}'
     try:
         after = upcast(store, upcast_steps("rename = { amount = 'details.amount' }"), before)
@@ -359,9 +357,7 @@ def test_a_field_that_is_moved_into_what_is_no_object_is_not_lost(store: SqliteS
      "set = { a = '$.b' }", "add = { a = '$.b' }", "append = { a = '$.b' }", "remove = ['a']", "merge = '$.m'",
      "default = { a = '$.b' }"],
 )  # fmt: skip
-def test_a_payload_that_is_no_object_and_lacks_the_field_stays_as_it_is(
-    store: SqliteStore, body: str, data: str
-) -> None:
+def test_a_payload_that_is_no_object_and_lacks_the_field_stays_as_it_is(store: Store, body: str, data: str) -> None:
     assert upcast(store, upcast_steps(body), data) == data
 
 
@@ -390,7 +386,7 @@ TOUCHING = [
 
 
 @pytest.mark.parametrize("body", TOUCHING)
-def test_an_upcast_leaves_every_other_field_as_it_was_written(store: SqliteStore, body: str) -> None:
+def test_an_upcast_leaves_every_other_field_as_it_was_written(store: Store, body: str) -> None:
     for data in (
         f'{{"key":1,{UNTOUCHED},"patch":{{"key":2}},"twice":{{"key":"key"}},"taken":0}}',
         f'{{{UNTOUCHED},"key":1,"taken":0}}',
@@ -425,7 +421,7 @@ def test_what_a_merge_brings_is_what_the_payload_has() -> None:
     assert fold(fold_steps("merge = '$'"), "{}", f"{{{UNTOUCHED}}}") == f"{{{kept}}}"
 
 
-def test_a_literal_keeps_the_text_of_its_numbers(store: SqliteStore) -> None:
+def test_a_literal_keeps_the_text_of_its_numbers(store: Store) -> None:
     body = "set = { a = 100.10, b = 1e5, c = -0.0, d = 123456789012345678901234567890, e = [1.0, { f = 2.50 }] }"
     after = '{"a":100.10,"b":1e5,"c":-0.0,"d":123456789012345678901234567890,"e":[1.0,{"f":2.50}]}'
     assert upcast(store, upcast_steps(body), "{}") == after
@@ -731,9 +727,7 @@ def equal(steps: list[Step], subject: str, payload: str, done: Callable[[], str]
 
 @settings(max_examples=80)
 @given(drawn=st.lists(an_upcast_step, min_size=1, max_size=3), data=an_object)
-def test_any_steps_of_an_upcast_are_what_a_reference_does(
-    store: SqliteStore, drawn: list[dict[str, Any]], data: str
-) -> None:
+def test_any_steps_of_an_upcast_are_what_a_reference_does(store: Store, drawn: list[dict[str, Any]], data: str) -> None:
     steps = [Step("p", **one) for one in drawn]
     equal(steps, data, data, lambda: upcast(store, [over(s, "new.data") for s in steps], data), own=True)
 
@@ -761,7 +755,7 @@ any_field = any_key.filter(lambda name: bool(name) and "." not in name and not a
     blank=st.sampled_from(["", " "]),
 )
 def test_renaming_any_key_of_any_object_keeps_its_place_and_everything_else(
-    store: SqliteStore, fields: dict[str, str], old: str, new: str, inside: bool, escaped: bool, blank: str
+    store: Store, fields: dict[str, str], old: str, new: str, inside: bool, escaped: bool, blank: str
 ) -> None:
     names = list(fields)
     old = names[len(names) // 2] if names and names[len(names) // 2] and _plain(names[len(names) // 2]) else old
@@ -782,7 +776,7 @@ def _plain(name: str) -> bool:
 
 @settings(max_examples=60)
 @given(data=a_value, field=any_field)
-def test_removing_a_field_that_was_set_brings_the_payload_back(store: SqliteStore, data: str, field: str) -> None:
+def test_removing_a_field_that_was_set_brings_the_payload_back(store: Store, data: str, field: str) -> None:
     assume(not isinstance(loaded(data), dict) or field not in loaded(data))
     step = Step("p", set=((field, Literal("1")),)), Step("p", remove=(field,))
     assert same(upcast(store, list(step), data), data)

@@ -237,7 +237,7 @@ def test_the_rule_holds_among_events_of_one_append(log: EventLog) -> None:
 def test_a_handler_that_runs_away_refuses_the_event(log: EventLog) -> None:
     endless = "(with recursive c(x) as (select 1 union all select x + 1 from c) select max(x) from c)"
     hold(log, NAMES.replace("new.stream)", f"iif(new.data ->> 'name' = 'Bo', {endless}, new.stream))"))
-    log.store.patience.seconds = 0.05  # type: ignore[attr-defined]  # the store that there is
+    log.store.patience.seconds = 0.05
     with pytest.raises(
         RefusedError, match=r"Named in user-Bo is refused: it ran for more than 0\.05 seconds"
     ) as raised:

@@ -275,7 +275,7 @@ def test_a_run_stops_exactly_at_the_event_that_a_handler_cannot_take(
     log: EventLog, table: str, handler: str, error: str, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "AT_ONCE", at_once)
-    log.store.patience.seconds = 0.05  # type: ignore[attr-defined]  # the store that there is
+    log.store.patience.seconds = 0.05
     hold(log, stumbling(table, handler) + COUNTS)
     fill(log, "xyzxy")
     done = run(log)
@@ -295,7 +295,7 @@ def test_a_run_stops_exactly_at_the_event_that_a_handler_cannot_take(
 
 @pytest.mark.parametrize(("table", "handler"), [param.values[:2] for param in STUMBLES])
 def test_after_the_definition_was_mended_it_is_built_and_goes_on(log: EventLog, table: str, handler: str) -> None:
-    log.store.patience.seconds = 0.05  # type: ignore[attr-defined]
+    log.store.patience.seconds = 0.05
     hold(log, stumbling(table, handler))
     fill(log, "xyzxy")
     run(log)

@@ -19,7 +19,7 @@ from esctl.log import EventLog
 from esctl.model.definitions import checked
 from esctl.states import folding, snapshot_care
 from esctl.states.snapshots import digest
-from esctl.store.base import Snapshot
+from esctl.store.snapshots import Snapshot
 from tests.conftest import writer_of
 
 COUNT = '[aggregate.c]\nstreams = "c-*"\n[aggregate.c.on."*"]\nadd = { n = "$.n" }\n'
@@ -53,7 +53,7 @@ def hold(log: EventLog, text: str) -> None:
 
 
 def kept(log: EventLog) -> list[tuple[str, int]]:
-    return [(one.stream, one.version) for one in map(lambda row: Snapshot(*row), log.store.snapshots())]  # noqa: C417
+    return [(one.stream, one.version) for one in log.store.snapshots().of()]
 
 
 def damage(path: Path, sql: str, *parameters: object) -> None:
@@ -70,7 +70,7 @@ def forge(path: Path, **changes: Any) -> None:
         columns = ", ".join(f"n.{name}" for name in names if name != "stream")
         rows = connection.execute(f"select s.name, {columns} from snapshots n join streams s using (stream_id)")
         for row in rows.fetchall():
-            said = Snapshot(*row)._replace(**changes)
+            said = row._replace(**changes)
             said = said._replace(hash=digest(said))
             connection.execute(
                 "update snapshots set state = ?, latest = ?, time = ?, hash = ? where version = ?",

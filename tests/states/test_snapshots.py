@@ -24,7 +24,7 @@ from esctl.model.definitions import checked
 from esctl.states import folding, snapshot_care, snapshots
 from esctl.states.snapshots import Bounds, digest
 from esctl.store import migrations
-from esctl.store.base import Snapshot
+from esctl.store.snapshots import Snapshot
 from tests.conftest import write_empty_log, writer_of
 
 _IDS = new_ids()
@@ -374,7 +374,7 @@ def test_a_snapshot_before_any_event_is_not_kept(log_path: Path) -> None:
         hold(log, COUNT + "[[event.T.upcast]]\nfrom = 1\ndrop = true\n")
         put(log, event("c-1", "T", {}))
         assert snapshot_care.take(log, "c-1") is None
-        assert list(log.store.snapshots()) == []
+        assert list(log.store.snapshots().of()) == []
 
 
 # The pieces

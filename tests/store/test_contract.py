@@ -23,8 +23,7 @@ from esctl.errors import ConflictError
 from esctl.events import chain
 from esctl.events.event import Event, Expect, NewEvent, Receipt
 from esctl.events.query import Query
-from esctl.store.base import Store
-from esctl.store.store import SqliteStore
+from esctl.store.store import Store
 from tests.conftest import write_empty_log
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def sqlite(folder: Path) -> Open:
     path = write_empty_log(folder / "log.db")
 
     def open_(*, write: bool = True) -> Store:
-        return SqliteStore(path, write=write)
+        return Store(path, write=write)
 
     return open_
 
@@ -101,6 +100,12 @@ def event(
     expect: Expect | None = None,
 ) -> NewEvent:
     return stream, type, id or f"id-{next(_numbers)}", time, schema, data, meta, expect
+
+
+def all_of(store: Store) -> tuple[object, ...]:
+    """Everything that a store holds."""
+    names = store.facts().names
+    return list(store.read(Query())), store.head(), list(names("stream")), list(names("type"))
 
 
 def commit(store: Store, *events: NewEvent, run: RunExpectation | None = None, keep: bool = True) -> list[Receipt]:
@@ -505,9 +510,9 @@ ways_to_undo = pytest.mark.parametrize(
 @ways_to_undo
 def test_an_undone_transaction_leaves_nothing(store: Store, body: Body) -> None:
     commit(store, event(id="first"))
-    before = list(store.read(Query())), store.head(), list(store.names("stream")), list(store.names("type"))
+    before = all_of(store)
     undone(store, body)
-    assert (list(store.read(Query())), store.head(), list(store.names("stream")), list(store.names("type"))) == before
+    assert all_of(store) == before
 
 
 @ways_to_undo
@@ -846,14 +851,14 @@ def test_a_stream_that_is_not_there_is_at_version_nought(store: Store) -> None:
 
 
 def test_names_are_those_of_the_events(mixed: Store) -> None:
-    assert list(mixed.names("stream")) == sorted({e[0] for e in MIXED}, key=str.encode)
-    assert list(mixed.names("type")) == sorted({e[1] for e in MIXED}, key=str.encode)
+    assert list(mixed.facts().names("stream")) == sorted({e[0] for e in MIXED}, key=str.encode)
+    assert list(mixed.facts().names("type")) == sorted({e[1] for e in MIXED}, key=str.encode)
 
 
 @pytest.mark.parametrize("prefix", ["", "a", "emoji-", 'quo"', "é", "plain-1", "plain-12", "%", "ü"])
 def test_names_with_a_prefix_are_those_that_begin_so(mixed: Store, prefix: str) -> None:
     names = sorted({e[0] for e in MIXED}, key=str.encode)
-    assert list(mixed.names("stream", prefix)) == [name for name in names if name.startswith(prefix)]
+    assert list(mixed.facts().names("stream", prefix)) == [name for name in names if name.startswith(prefix)]
 
 
 @pytest.mark.parametrize("id_", ["plain-1 0", 'quo"te-1 1', "it's-1 4"])
@@ -893,7 +898,7 @@ def test_the_logs_own_streams_have_versions_without_gaps(with_own: Store) -> Non
 
 
 def test_the_logs_own_streams_are_not_among_the_names(with_own: Store) -> None:
-    assert list(with_own.names("stream")) == ["order-1", "order-2"]
+    assert list(with_own.facts().names("stream")) == ["order-1", "order-2"]
 
 
 # JSON

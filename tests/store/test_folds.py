@@ -16,9 +16,9 @@ from esctl.events.query import Query
 from esctl.model.definitions import checked
 from esctl.model.operations import MERGE, Program, program
 from esctl.store import folds, reads, windows
-from esctl.store.base import Refused
+from esctl.store.folds import Refused
 from esctl.store.guard import Guard
-from esctl.store.store import SqliteStore
+from esctl.store.store import Store
 from tests.conftest import write_empty_log
 
 EVENTS = 2 * windows.WINDOW + 7
@@ -46,24 +46,24 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stream of more than two windows among others; tests only read it."""
     path = tmp_path_factory.mktemp("folds") / "log.db"
     write_empty_log(path)
-    with closing(SqliteStore(path, write=True)) as store, store.transaction():
+    with closing(Store(path, write=True)) as store, store.transaction():
         store.append([event(n, stream) for n in range(1, EVENTS + 1) for stream in ("c-1", "c-2")])
     return path
 
 
 @pytest.fixture
-def store(long: Path) -> Iterator[SqliteStore]:
-    with closing(SqliteStore(long)) as store:
+def store(long: Path) -> Iterator[Store]:
+    with closing(Store(long)) as store:
         yield store
 
 
 @pytest.fixture
-def written(log_path: Path) -> Iterator[SqliteStore]:
-    with closing(SqliteStore(log_path, write=True)) as store:
+def written(log_path: Path) -> Iterator[Store]:
+    with closing(Store(log_path, write=True)) as store:
         yield store
 
 
-def put(store: SqliteStore, *events: NewEvent) -> None:
+def put(store: Store, *events: NewEvent) -> None:
     with store.transaction():
         store.append(events)
 
@@ -71,7 +71,7 @@ def put(store: SqliteStore, *events: NewEvent) -> None:
 # Windows
 
 
-def test_a_fold_over_several_windows_is_one_fold(store: SqliteStore) -> None:
+def test_a_fold_over_several_windows_is_one_fold(store: Store) -> None:
     fold = store.fold(compiled(COUNT))
     fold.begin("c-1")
     assert sum(1 for _ in fold.feed(Query(stream="c-1"))) == -(-EVENTS // folds.WINDOW) > 1
@@ -83,7 +83,7 @@ def test_a_fold_over_several_windows_is_one_fold(store: SqliteStore) -> None:
 
 @pytest.mark.parametrize("window", [1, 2, 10, 10_000])
 def test_each_state_comes_once_and_in_order_whatever_the_window(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, window: int
+    store: Store, monkeypatch: pytest.MonkeyPatch, window: int
 ) -> None:
     monkeypatch.setattr(folds, "WINDOW", window)
     fold = store.fold(compiled(COUNT))
@@ -96,7 +96,7 @@ def test_each_state_comes_once_and_in_order_whatever_the_window(
 
 @pytest.mark.parametrize("window", [1, 3, 10_000])
 def test_the_event_that_made_a_value_is_found_whatever_the_window(
-    written: SqliteStore, monkeypatch: pytest.MonkeyPatch, window: int
+    written: Store, monkeypatch: pytest.MonkeyPatch, window: int
 ) -> None:
     monkeypatch.setattr(windows, "WINDOW", window)
     values = ['{"a":1}', '{"a":2,"b":1}', '{"a":1}', '{"b":null}', '{"b":1}', '{"c":0}']
@@ -107,7 +107,7 @@ def test_the_event_that_made_a_value_is_found_whatever_the_window(
     assert {path: position for path, (position, _) in found.items()} == {"$.a": 3, "$.b": 5, "$.c": 6}
 
 
-def test_many_streams_are_fed_in_one_go_each_from_where_it_began(store: SqliteStore) -> None:
+def test_many_streams_are_fed_in_one_go_each_from_where_it_began(store: Store) -> None:
     fold = store.fold(compiled(COUNT))
     fold.begin("c-1")
     fold.begin("c-2", (EVENTS - 1, 2 * EVENTS - 2, "t", "t", '{"n":100,"sum":0}'))
@@ -116,7 +116,7 @@ def test_many_streams_are_fed_in_one_go_each_from_where_it_began(store: SqliteSt
     assert found == {"c-1": (EVENTS, EVENTS), "c-2": (EVENTS, 101)}
 
 
-def test_states_come_in_the_order_of_names_where_a_condition_holds(store: SqliteStore) -> None:
+def test_states_come_in_the_order_of_names_where_a_condition_holds(store: Store) -> None:
     fold = store.fold(compiled(COUNT))
     for stream in ("c-2", "c-1"):
         fold.begin(stream)
@@ -126,7 +126,7 @@ def test_states_come_in_the_order_of_names_where_a_condition_holds(store: Sqlite
     assert list(fold.states()) == []
 
 
-def test_two_folds_of_one_store_do_not_meet(store: SqliteStore) -> None:
+def test_two_folds_of_one_store_do_not_meet(store: Store) -> None:
     one, other = store.fold(compiled(COUNT)), store.fold(MERGE)
     for fold in (one, other):
         fold.begin("c-1")
@@ -135,13 +135,13 @@ def test_two_folds_of_one_store_do_not_meet(store: SqliteStore) -> None:
     assert json.loads(other.state("c-1")[0][4]) == {"n": 3}
 
 
-def test_a_fold_begins_where_a_state_says(store: SqliteStore) -> None:
+def test_a_fold_begins_where_a_state_says(store: Store) -> None:
     fold = store.fold(compiled(COUNT))
     fold.begin("c-1", (5, 9, "x", "z", '{"n":5,"sum":1.50}'))
     assert fold.state("c-1") == ((5, 9, "x", "z", '{"n":5,"sum":1.50}'), 0)
 
 
-def test_large_events_are_fed_a_few_at_a_time(written: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_events_are_fed_a_few_at_a_time(written: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     put(written, *(event(n, data=json.dumps({"n": n, "x": "y" * 1000})) for n in range(10)))
     monkeypatch.setattr(reads, "SAFE_BYTES", 3000)
     fold = written.fold(compiled(COUNT))
@@ -154,7 +154,7 @@ def test_large_events_are_fed_a_few_at_a_time(written: SqliteStore, monkeypatch:
 RULED = COUNT + "[aggregate.c.accept]\nT2 = \"state ->> 'n' < 3\"\n"
 
 
-def test_the_first_event_that_is_not_accepted_is_told_with_the_state_that_it_met(written: SqliteStore) -> None:
+def test_the_first_event_that_is_not_accepted_is_told_with_the_state_that_it_met(written: Store) -> None:
     put(written, *(event(n) for n in range(1, 9)))
     fold = written.fold(compiled(RULED))
     fold.begin("c-1")
@@ -163,7 +163,7 @@ def test_the_first_event_that_is_not_accepted_is_told_with_the_state_that_it_met
     assert (caught.value.position, caught.value.type, json.loads(caught.value.state)) == (5, "T2", {"n": 4, "sum": 10})
 
 
-def test_the_state_in_a_refusal_may_hold_line_feeds(written: SqliteStore) -> None:
+def test_the_state_in_a_refusal_may_hold_line_feeds(written: Store) -> None:
     put(written, event(1, data='{"n":1,"text":"a\\nb"}'), event(2))
     merging = RULED.replace('add = { n = 1, sum = "$.n" }', 'merge = "$"').replace("< 3", "< 0")
     fold = written.fold(compiled(merging))
@@ -173,14 +173,14 @@ def test_the_state_in_a_refusal_may_hold_line_feeds(written: SqliteStore) -> Non
     assert json.loads(caught.value.state)["text"] == "a\nb"
 
 
-def test_doubts_name_every_event_that_is_not_accepted(written: SqliteStore) -> None:
+def test_doubts_name_every_event_that_is_not_accepted(written: Store) -> None:
     put(written, *(event(n) for n in range(1, 9)))
     fold = written.fold(compiled(RULED))
     fold.begin("c-1")
     assert fold.feed_all(Query(), doubt=True) == [(5, "T2"), (8, "T2")]
 
 
-def test_an_event_that_an_operation_cannot_be_done_on_is_named(written: SqliteStore) -> None:
+def test_an_event_that_an_operation_cannot_be_done_on_is_named(written: Store) -> None:
     put(written, event(1), event(2, data='{"n":"two"}'))
     fold = written.fold(compiled(COUNT))
     fold.begin("c-1")
@@ -189,7 +189,7 @@ def test_an_event_that_an_operation_cannot_be_done_on_is_named(written: SqliteSt
     assert caught.value.details["position"] == 2
 
 
-def test_a_fold_that_runs_away_is_stopped(written: SqliteStore) -> None:
+def test_a_fold_that_runs_away_is_stopped(written: Store) -> None:
     numbers = json.dumps([json.dumps(list(range(300)))])
     put(written, event(1, data=numbers))
     each = ", ".join(f"json_each(new.data ->> 0) {name}" for name in "abcd")
@@ -254,7 +254,7 @@ def test_what_a_fold_needs_is_allowed(action: int, first: str | None, second: st
         "(select sql from sqlite_master)",
     ],
 )
-def test_a_program_that_nobody_judged_fails_and_reads_nothing(store: SqliteStore, expression: str) -> None:
+def test_a_program_that_nobody_judged_fails_and_reads_nothing(store: Store, expression: str) -> None:
     sneaked = Program("c", "{}", f"jsonb_set(state, '$.x', {expression})", None, ("position", "type", "data"), "f")
     fold = store.fold(sneaked)
     fold.begin("c-1")
@@ -262,7 +262,7 @@ def test_a_program_that_nobody_judged_fails_and_reads_nothing(store: SqliteStore
         list(fold.feed(Query(stream="c-1", until_version=1)))
 
 
-def test_the_clock_cannot_be_read_by_a_time_that_comes_with_an_event(written: SqliteStore) -> None:
+def test_the_clock_cannot_be_read_by_a_time_that_comes_with_an_event(written: Store) -> None:
     put(written, event(1, data='{"at":"now"}'))
     clock = '[aggregate.c]\nstreams = "c-*"\non.T1.compute = { at = "datetime(new.data ->> \'at\')" }\n'
     fold = written.fold(compiled(clock))
@@ -271,7 +271,7 @@ def test_the_clock_cannot_be_read_by_a_time_that_comes_with_an_event(written: Sq
         list(fold.feed(Query(stream="c-1")))
 
 
-def test_a_time_of_an_event_can_be_computed_with(written: SqliteStore) -> None:
+def test_a_time_of_an_event_can_be_computed_with(written: Store) -> None:
     put(written, event(1))
     day = '[aggregate.c]\nstreams = "c-*"\non.T1.compute = { next = "date(new.time, \'+1 day\')" }\n'
     fold = written.fold(compiled(day))
@@ -282,7 +282,7 @@ def test_a_time_of_an_event_can_be_computed_with(written: SqliteStore) -> None:
 
 def test_folds_leave_nothing_in_the_file(long: Path) -> None:
     before = long.read_bytes()
-    with closing(SqliteStore(long)) as store:
+    with closing(Store(long)) as store:
         fold = store.fold(compiled(COUNT))
         fold.begin("c-1")
         list(fold.each(Query(stream="c-1", until_version=3)))
@@ -290,10 +290,10 @@ def test_folds_leave_nothing_in_the_file(long: Path) -> None:
 
 
 def test_a_file_that_nobody_may_write_can_be_folded(log_path: Path) -> None:
-    with closing(SqliteStore(log_path, write=True)) as store:
+    with closing(Store(log_path, write=True)) as store:
         put(store, event(1))
     log_path.chmod(0o400)
-    with closing(SqliteStore(log_path)) as store:
+    with closing(Store(log_path)) as store:
         fold = store.fold(compiled(COUNT))
         fold.begin("c-1")
         list(fold.feed(Query(stream="c-1")))
@@ -301,13 +301,13 @@ def test_a_file_that_nobody_may_write_can_be_folded(log_path: Path) -> None:
 
 
 def test_a_store_that_is_open_for_reading_refuses_to_write_after_a_fold(log_path: Path) -> None:
-    with closing(SqliteStore(log_path)) as store:
+    with closing(Store(log_path)) as store:
         store.fold(MERGE)
         with pytest.raises(EsctlError):
             put(store, event(1))
 
 
-def test_a_fold_begins_while_a_read_is_under_way(written: SqliteStore) -> None:
+def test_a_fold_begins_while_a_read_is_under_way(written: Store) -> None:
     put(written, *(event(n, data=json.dumps({"n": n, "x": "y" * 200_000})) for n in range(400)))
     read = written.read(Query())
     next(read)
@@ -327,7 +327,7 @@ def test_a_reader_that_folds_may_write_nothing_but_temporary_tables(action: int)
 
 @pytest.mark.parametrize("most", [1, 500, 100_000])
 def test_many_streams_are_fed_in_spans_of_versions_that_make_no_difference(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, most: int
+    store: Store, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     monkeypatch.setattr(folds, "MOST_EVENTS", most)
     fold = store.fold(compiled(COUNT))
@@ -338,7 +338,7 @@ def test_many_streams_are_fed_in_spans_of_versions_that_make_no_difference(
     assert [json.loads(text)["n"] for *_, text in fold.states()] == [EVENTS, EVENTS]
 
 
-def test_a_fold_survives_a_rollback_or_knows_that_it_did_not(written: SqliteStore) -> None:
+def test_a_fold_survives_a_rollback_or_knows_that_it_did_not(written: Store) -> None:
     put(written, event(1), event(2))
     before = written.fold(compiled(COUNT))
     with written.transaction(keep=False):

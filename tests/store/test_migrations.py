@@ -22,7 +22,7 @@ from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.store import migrations
 from esctl.store.format import APPLICATION_ID, STORAGE_VERSION
-from esctl.store.store import SqliteStore
+from esctl.store.store import Store
 from esctl.upkeep.verify import verify
 from tests.conftest import writer_of
 
@@ -181,7 +181,7 @@ def test_of_two_that_create_a_log_at_once_one_wins_and_nobody_sees_half_of_it(tm
     for n in range(LOGS):
         while not (tmp_path / f"{n}.db").exists():
             assert time.time() < start + 60
-        with closing(SqliteStore(tmp_path / f"{n}.db")) as store:
+        with closing(Store(tmp_path / f"{n}.db")) as store:
             seen.append(store.log_id)
     results = [json.loads(racer.communicate()[0]) for racer in racers]
     for log_id, one, other in zip(seen, *results, strict=True):

@@ -14,7 +14,7 @@ import pytest
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.store import reads, windows
-from esctl.store.store import SqliteStore
+from esctl.store.store import Store
 from esctl.store.windows import Reading
 from tests.conftest import write_empty_log
 
@@ -47,14 +47,14 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A log that tests of this module read, and never append to."""
     path = tmp_path_factory.mktemp("reads") / "log.db"
     write_empty_log(path)
-    with closing(SqliteStore(path, write=True)) as store, store.transaction():
+    with closing(Store(path, write=True)) as store, store.transaction():
         store.append(batch())
     return path
 
 
 @pytest.fixture(scope="module")
-def store(path: Path) -> Iterator[SqliteStore]:
-    with closing(SqliteStore(path)) as store:
+def store(path: Path) -> Iterator[Store]:
+    with closing(Store(path)) as store:
         yield store
 
 
@@ -169,11 +169,11 @@ COUNTS = [
 ]
 
 
-def positions(store: SqliteStore, **filters: Any) -> list[int]:
+def positions(store: Store, **filters: Any) -> list[int]:
     return [event[0] for event, _, _ in store.read(Query(**filters))]
 
 
-def lines(store: SqliteStore, form: Form = "line", **filters: Any) -> list[bytes]:
+def lines(store: Store, form: Form = "line", **filters: Any) -> list[bytes]:
     return b"".join(store.lines(Query(**filters), form)).splitlines()
 
 
@@ -184,7 +184,7 @@ def expected(**filters: Any) -> list[int]:
 
 @pytest.mark.parametrize("filters", [{}, BY_STREAM], ids=["all", "stream"])
 @both_directions
-def test_a_read_goes_over_all_windows_in_order(store: SqliteStore, filters: dict[str, Any], reverse: bool) -> None:
+def test_a_read_goes_over_all_windows_in_order(store: Store, filters: dict[str, Any], reverse: bool) -> None:
     wanted = expected(**filters)[:: -1 if reverse else 1]
     assert positions(store, **filters, reverse=reverse) == wanted
     assert len(lines(store, **filters, reverse=reverse)) == len(wanted)
@@ -193,7 +193,7 @@ def test_a_read_goes_over_all_windows_in_order(store: SqliteStore, filters: dict
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("filters", [{}, BY_STREAM], ids=["all", "stream"])
 @both_directions
-def test_a_limit_holds_across_windows(store: SqliteStore, filters: dict[str, Any], count: int, reverse: bool) -> None:
+def test_a_limit_holds_across_windows(store: Store, filters: dict[str, Any], count: int, reverse: bool) -> None:
     wanted = expected(**filters)[:: -1 if reverse else 1][:count]
     assert positions(store, **filters, limit=count, reverse=reverse) == wanted
     assert len(lines(store, **filters, limit=count, reverse=reverse)) == len(wanted)
@@ -202,21 +202,21 @@ def test_a_limit_holds_across_windows(store: SqliteStore, filters: dict[str, Any
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("filters", [{}, BY_STREAM], ids=["all", "stream"])
 @both_directions
-def test_last_reaches_back_over_windows(store: SqliteStore, filters: dict[str, Any], count: int, reverse: bool) -> None:
+def test_last_reaches_back_over_windows(store: Store, filters: dict[str, Any], count: int, reverse: bool) -> None:
     newest = expected(**filters)[max(0, len(expected(**filters)) - count) :]
     assert positions(store, **filters, last=count, reverse=reverse) == newest[:: -1 if reverse else 1]
 
 
 @pytest.mark.parametrize("since", [1, 500, windows.WINDOW, windows.WINDOW + 1])
 @both_directions
-def test_windows_may_begin_anywhere(store: SqliteStore, since: int, reverse: bool) -> None:
+def test_windows_may_begin_anywhere(store: Store, since: int, reverse: bool) -> None:
     until = since + windows.WINDOW
     assert positions(store, since=since, until=until, reverse=reverse) == list(
         range(since, until + 1) if not reverse else range(until, since - 1, -1)
     )
 
 
-def test_a_limit_counts_what_matches_and_not_what_is_passed_over(store: SqliteStore) -> None:
+def test_a_limit_counts_what_matches_and_not_what_is_passed_over(store: Store) -> None:
     matching = [n for n in range(1, EVENTS + 1) if n % 5 == 1]
     assert positions(store, types=("Type1",), limit=300) == matching[:300]
     assert positions(store, types=("Type1",), limit=300, reverse=True) == matching[::-1][:300]
@@ -239,25 +239,23 @@ def stepwise(path: Path, tmp_path_factory: pytest.TempPathFactory, request: pyte
 
 @pytest.mark.parametrize("kind", READS)
 @both_directions
-def test_what_is_read_in_steps_is_what_is_read_at_once(
-    store: SqliteStore, stepwise: Path, kind: str, reverse: bool
-) -> None:
+def test_what_is_read_in_steps_is_what_is_read_at_once(store: Store, stepwise: Path, kind: str, reverse: bool) -> None:
     query = Query(**READS[kind], reverse=reverse)
-    with closing(SqliteStore(stepwise)) as stepping:
+    with closing(Store(stepwise)) as stepping:
         assert list(stepping.read(query)) == list(store.read(query))
         for form in FORMS:
             assert b"".join(stepping.lines(query, form)) == b"".join(store.lines(query, form))
 
 
 def test_a_chunk_of_a_log_with_large_payloads_is_a_few_lines(stepwise: Path) -> None:
-    with closing(SqliteStore(stepwise)) as stepping:
+    with closing(Store(stepwise)) as stepping:
         assert max(chunk.count(b"\n") for chunk in stepping.lines(Query())) <= 64
 
 
 def test_payloads_of_mixed_sizes_come_in_order_and_whole(log_path: Path) -> None:
     sizes = [0, 3_000_000, 1, 70_000, 70_000, 2, 6_000_000, *range(200), 100_000]
     payloads = [f'"{"é" * (size // 2)}"' for size in sizes]
-    with closing(SqliteStore(log_path, write=True)) as store:
+    with closing(Store(log_path, write=True)) as store:
         with store.transaction():
             store.append([("a-1", "T", f"id-{n}", None, 1, data, "{}", None) for n, data in enumerate(payloads)])
         for reverse in (False, True):
@@ -268,7 +266,7 @@ def test_payloads_of_mixed_sizes_come_in_order_and_whole(log_path: Path) -> None
 
 def test_chunks_of_large_payloads_stay_small_though_small_ones_came_since(log_path: Path) -> None:
     large = f'"{"x" * 1_000_000}"'
-    with closing(SqliteStore(log_path, write=True)) as store:
+    with closing(Store(log_path, write=True)) as store:
         with store.transaction():
             store.append([("a-1", "T", f"id-{n}", None, 1, large, "{}", None) for n in range(20)])
         with store.transaction():

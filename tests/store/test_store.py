@@ -23,25 +23,25 @@ from esctl.store import appends, migrations
 from esctl.store import store as store_module
 from esctl.store.files import draft_of
 from esctl.store.format import APPLICATION_ID, STORAGE_VERSION
-from esctl.store.store import SqliteStore
+from esctl.store.store import Store
 
 
 def events(count: int, stream: str = "order-1", prefix: str = "id", data: str = "{}") -> list[NewEvent]:
     return [(stream, "OrderPlaced", f"{prefix}-{n}", None, 1, data, "{}", None) for n in range(count)]
 
 
-def commit(store: SqliteStore, batch: list[NewEvent]) -> list[int]:
+def commit(store: Store, batch: list[NewEvent]) -> list[int]:
     """Append in a transaction; the versions given."""
     with store.transaction():
         receipts = store.append(batch)
     return [receipt[2] for receipt in receipts]
 
 
-def connection_of(store: SqliteStore) -> apsw.Connection:
+def connection_of(store: Store) -> apsw.Connection:
     return store._connection  # what SQLite was told can be seen nowhere else
 
 
-def ids(store: SqliteStore) -> list[str]:
+def ids(store: Store) -> list[str]:
     return [event[3] for event, _, _ in store.read(Query())]
 
 
@@ -53,7 +53,7 @@ def altered(path: Path, statement: str) -> None:
 
 @pytest.fixture
 def filled(log_path: Path) -> Path:
-    with closing(SqliteStore(log_path, write=True)) as store:
+    with closing(Store(log_path, write=True)) as store:
         commit(store, events(20))
     return log_path
 
@@ -65,7 +65,7 @@ def test_the_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path) -> None
     before = os.umask(0)
     try:
         migrations.create(tmp_path / "log.db")
-        with closing(SqliteStore(tmp_path / "log.db", write=True)) as store:
+        with closing(Store(tmp_path / "log.db", write=True)) as store:
             commit(store, events(1))
             modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
     finally:
@@ -147,7 +147,7 @@ def test_what_is_not_a_log_is_refused(
 ) -> None:
     make(tmp_path / "log.db")
     with pytest.raises(error, match=says) as caught:
-        SqliteStore(tmp_path / "log.db", write=write)
+        Store(tmp_path / "log.db", write=write)
     assert type(caught.value) is error
     assert caught.value.why
 
@@ -158,7 +158,7 @@ def test_what_is_refused_is_left_as_it_was(tmp_path: Path, make: Callable[[Path]
     make(tmp_path / "log.db")
     before = (tmp_path / "log.db").read_bytes()
     with pytest.raises(EsctlError):
-        SqliteStore(tmp_path / "log.db", write=write)
+        Store(tmp_path / "log.db", write=write)
     assert [file.name for file in tmp_path.iterdir()] == ["log.db"]
     assert (tmp_path / "log.db").read_bytes() == before
 
@@ -167,15 +167,15 @@ def test_what_is_refused_is_left_as_it_was(tmp_path: Path, make: Callable[[Path]
 def test_what_cannot_be_read_is_refused_as_esctl_refuses(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "log.db")
     with pytest.raises((StorageVersionError, VerificationError, UnavailableError)):
-        SqliteStore(tmp_path / "log.db")
+        Store(tmp_path / "log.db")
 
 
 def test_a_log_may_have_any_name(tmp_path: Path) -> None:
     path = tmp_path / "50% of ünï?code#1&mode=ro.db"
     migrations.create(path)
-    with closing(SqliteStore(path, write=True)) as store:
+    with closing(Store(path, write=True)) as store:
         commit(store, events(1))
-    with closing(SqliteStore(path)) as store:
+    with closing(Store(path)) as store:
         assert store.head()[0] == 1
 
 
@@ -189,25 +189,25 @@ def test_a_log_may_have_any_name(tmp_path: Path) -> None:
      ("temp_store", 2), ("mmap_size", 0), ("journal_mode", "wal")],
 )  # fmt: skip
 def test_settings_hold_on_every_connection(log_path: Path, setting: str, value: object, write: bool) -> None:
-    with closing(SqliteStore(log_path, write=write)) as store:
+    with closing(Store(log_path, write=write)) as store:
         assert connection_of(store).execute(f"pragma {setting}").get == value
 
 
 def test_a_writers_wal_is_cut_back(log_path: Path) -> None:
-    with closing(SqliteStore(log_path, write=True)) as store:
+    with closing(Store(log_path, write=True)) as store:
         assert connection_of(store).execute("pragma journal_size_limit").get == store_module.WAL_BYTES
 
 
 def test_without_wal_a_writer_truncates_and_syncs_more(log_path: Path) -> None:
     altered(log_path, "pragma journal_mode = delete")
-    with closing(SqliteStore(log_path, write=True)) as store:
+    with closing(Store(log_path, write=True)) as store:
         assert connection_of(store).execute("pragma journal_mode").get == "truncate"
         assert connection_of(store).execute("pragma synchronous").get == 3
         assert commit(store, events(2)) == [1, 2]
 
 
 def test_a_bulk_writer_writes_the_same_log(log_path: Path) -> None:
-    with closing(SqliteStore(log_path, write=True, bulk=True)) as store:
+    with closing(Store(log_path, write=True, bulk=True)) as store:
         assert commit(store, events(30)) == list(range(1, 31))
         assert list(store.check(full=True)) == []
 
@@ -216,12 +216,12 @@ def test_a_bulk_writer_writes_the_same_log(log_path: Path) -> None:
 
 
 def test_a_reader_cannot_write(filled: Path) -> None:
-    with closing(SqliteStore(filled)) as store, pytest.raises(apsw.ReadOnlyError):
+    with closing(Store(filled)) as store, pytest.raises(apsw.ReadOnlyError):
         connection_of(store).execute("delete from events")
 
 
 def test_an_append_through_a_reader_is_refused(filled: Path) -> None:
-    with closing(SqliteStore(filled)) as store:
+    with closing(Store(filled)) as store:
         with pytest.raises(UnavailableError, match="read-only"):
             commit(store, events(1, prefix="new"))
         assert len(ids(store)) == 20
@@ -229,7 +229,7 @@ def test_an_append_through_a_reader_is_refused(filled: Path) -> None:
 
 def test_a_reader_leaves_nothing_behind_and_the_file_as_it_was(filled: Path) -> None:
     before = filled.read_bytes()
-    with closing(SqliteStore(filled)) as store:
+    with closing(Store(filled)) as store:
         assert len(b"".join(store.lines(Query())).splitlines()) == 20
         assert list(store.check(full=True)) == []
     assert [file.name for file in filled.parent.iterdir()] == ["log.db"]
@@ -237,15 +237,15 @@ def test_a_reader_leaves_nothing_behind_and_the_file_as_it_was(filled: Path) -> 
 
 
 def test_a_writer_leaves_nothing_behind(filled: Path) -> None:
-    with closing(SqliteStore(filled, write=True)) as store:
+    with closing(Store(filled, write=True)) as store:
         commit(store, events(5, prefix="new"))
     assert [file.name for file in filled.parent.iterdir()] == ["log.db"]
 
 
 def test_what_a_killed_writer_committed_is_read(log_path: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from esctl.store.store import SqliteStore\n"
-        "store = SqliteStore(Path(sys.argv[1]), write=True)\n"
+        "import os, signal, sys; from pathlib import Path; from esctl.store.store import Store\n"
+        "store = Store(Path(sys.argv[1]), write=True)\n"
         "for n in range(3):\n"
         "    with store.transaction():\n"
         "        store.append([('order-1', 'OrderPlaced', f'id-{n}', None, 1, '{}', '{}', None)])\n"
@@ -256,9 +256,9 @@ def test_what_a_killed_writer_committed_is_read(log_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(log_path)], check=False)
     assert done.returncode == -9
     assert log_path.with_name("log.db-wal").stat().st_size > 0
-    with closing(SqliteStore(log_path)) as store:
+    with closing(Store(log_path)) as store:
         assert ids(store) == ["id-0", "id-1", "id-2"]
-    with closing(SqliteStore(log_path, write=True)) as store:
+    with closing(Store(log_path, write=True)) as store:
         assert commit(store, events(1, prefix="new")) == [4]
 
 
@@ -287,7 +287,7 @@ def held(path: Path, seconds: float) -> Iterator[None]:
 
 
 def test_a_log_that_stays_busy_is_unavailable_after_the_time_limit(log_path: Path) -> None:
-    with held(log_path, 60), closing(SqliteStore(log_path, write=True, timeout=0.3)) as store:
+    with held(log_path, 60), closing(Store(log_path, write=True, timeout=0.3)) as store:
         started = time.monotonic()
         with pytest.raises(UnavailableError, match="is busy"):
             commit(store, events(1))
@@ -295,19 +295,19 @@ def test_a_log_that_stays_busy_is_unavailable_after_the_time_limit(log_path: Pat
 
 
 def test_after_a_busy_log_the_store_is_usable(log_path: Path) -> None:
-    with closing(SqliteStore(log_path, write=True, timeout=0.1)) as store:
+    with closing(Store(log_path, write=True, timeout=0.1)) as store:
         with held(log_path, 60), pytest.raises(UnavailableError):
             commit(store, events(1))
         assert commit(store, events(1)) == [1]
 
 
 def test_a_log_that_is_released_in_time_is_written(log_path: Path) -> None:
-    with held(log_path, 0.5), closing(SqliteStore(log_path, write=True, timeout=60)) as store:
+    with held(log_path, 0.5), closing(Store(log_path, write=True, timeout=60)) as store:
         assert commit(store, events(1)) == [1]
 
 
 def test_a_busy_log_can_be_read(filled: Path) -> None:
-    with held(filled, 60), closing(SqliteStore(filled, timeout=0)) as store:
+    with held(filled, 60), closing(Store(filled, timeout=0)) as store:
         assert len(ids(store)) == 20
 
 
@@ -316,7 +316,7 @@ def test_a_busy_log_can_be_read(filled: Path) -> None:
 
 def test_a_commit_that_fails_leaves_nothing_and_no_stale_versions(filled: Path) -> None:
     """SQLite rolls back by itself when a commit fails; a hook that refuses the commit makes it fail."""
-    with closing(SqliteStore(filled, write=True)) as store:
+    with closing(Store(filled, write=True)) as store:
         commit(store, events(1, prefix="before"))
         connection_of(store).set_commit_hook(lambda: True)
         with pytest.raises(EsctlError):
@@ -328,7 +328,7 @@ def test_a_commit_that_fails_leaves_nothing_and_no_stale_versions(filled: Path) 
 
 
 def test_a_full_disk_is_unavailable_and_leaves_nothing_and_no_stale_versions(filled: Path) -> None:
-    with closing(SqliteStore(filled, write=True)) as store:
+    with closing(Store(filled, write=True)) as store:
         connection = connection_of(store)
         connection.execute(f"pragma max_page_count = {connection.execute('pragma page_count').get}")
         with pytest.raises(UnavailableError, match="no room left"):
@@ -339,7 +339,7 @@ def test_a_full_disk_is_unavailable_and_leaves_nothing_and_no_stale_versions(fil
 
 
 def test_more_streams_than_are_remembered_have_right_versions(log_path: Path) -> None:
-    with closing(SqliteStore(log_path, write=True, bulk=True)) as store:
+    with closing(Store(log_path, write=True, bulk=True)) as store:
         many = appends.MAX_CACHED_STREAMS + 10
         assert set(commit(store, [(f"s-{n}", "T", f"id-{n}", None, 1, "{}", "{}", None) for n in range(many)])) == {1}
         assert commit(store, [*events(2, "s-1", "one"), *events(1, f"s-{many - 1}", "two")]) == [2, 3, 2]
@@ -348,33 +348,33 @@ def test_more_streams_than_are_remembered_have_right_versions(log_path: Path) ->
 # Copies
 
 
-def backed_up(store: SqliteStore, target: Path) -> None:
+def backed_up(store: Store, target: Path) -> None:
     with draft_of(target) as draft:
         store.copy_to(draft)
 
 
 def test_a_backup_is_the_log(filled: Path, tmp_path: Path) -> None:
-    with closing(SqliteStore(filled)) as store:
+    with closing(Store(filled)) as store:
         backed_up(store, tmp_path / "copy.db")
         original = list(store.read(Query(system=True))), store.head(), store.log_id
-    with closing(SqliteStore(tmp_path / "copy.db", write=True)) as copy:
+    with closing(Store(tmp_path / "copy.db", write=True)) as copy:
         assert (list(copy.read(Query(system=True))), copy.head(), copy.log_id) == original
         assert commit(copy, events(1, prefix="new")) == [21]
 
 
 def test_a_backup_holds_what_was_committed_and_not_what_is_under_way(filled: Path, tmp_path: Path) -> None:
-    with closing(SqliteStore(filled, write=True)) as writer, closing(SqliteStore(filled)) as reader:
+    with closing(Store(filled, write=True)) as writer, closing(Store(filled)) as reader:
         commit(writer, events(1, prefix="committed"))
         with writer.transaction():
             writer.append(events(1, prefix="under way"))
             backed_up(reader, tmp_path / "copy.db")
-    with closing(SqliteStore(tmp_path / "copy.db")) as copy:
+    with closing(Store(tmp_path / "copy.db")) as copy:
         assert ids(copy)[20:] == ["committed-0"]
 
 
 def test_a_backup_does_not_overwrite(filled: Path, tmp_path: Path) -> None:
     (tmp_path / "copy.db").write_text("kept")
-    with closing(SqliteStore(filled)) as store, pytest.raises(UsageError, match="is there already"):
+    with closing(Store(filled)) as store, pytest.raises(UsageError, match="is there already"):
         backed_up(store, tmp_path / "copy.db")
     assert (tmp_path / "copy.db").read_text() == "kept"
 
@@ -400,7 +400,7 @@ from pathlib import Path
 from esctl.errors import UnavailableError
 from esctl.events.query import Query
 from esctl.store.files import draft_of
-from esctl.store.store import SqliteStore
+from esctl.store.store import Store
 
 path = Path(sys.argv[1])
 if os.geteuid() == 0:
@@ -423,10 +423,10 @@ def unprivileged(path: Path, code: str) -> str:
     return done.stdout
 
 
-READ = "print(len(list(SqliteStore(path).read(Query()))))"
+READ = "print(len(list(Store(path).read(Query()))))"
 WRITE = """
 try:
-    store = SqliteStore(path, write=True)
+    store = Store(path, write=True)
     with store.transaction():
         store.append([("order-1", "OrderPlaced", "new", None, 1, "{}", "{}", None)])
 except UnavailableError as error:
@@ -468,7 +468,7 @@ def test_a_log_that_one_may_not_read_is_unavailable(shared: Path) -> None:
 
 def test_newest_events_are_not_missed_where_one_may_only_read(shared: Path) -> None:
     """While a writer has the log open its newest events stand in the WAL; they are read, or reading is refused."""
-    with closing(SqliteStore(shared, write=True)) as store:
+    with closing(Store(shared, write=True)) as store:
         commit(store, events(1, prefix="new"))
         for beside in ("-wal", "-shm"):
             Path(f"{shared}{beside}").chmod(0o644)

@@ -92,7 +92,7 @@ def test_a_fork_has_no_snapshot_of_what_came_later(path: Path, tmp_path: Path) -
         copies.fork(log, tmp_path / "fork.db", 8)
         copies.fork(log, tmp_path / "all.db", 13)
     with EventLog(tmp_path / "fork.db") as fork, EventLog(tmp_path / "all.db") as all_:
-        assert [len(list(each.store.snapshots())) for each in (fork, all_)] == [0, 1]
+        assert [len(list(each.store.snapshots().of())) for each in (fork, all_)] == [0, 1]
 
 
 def test_the_log_that_is_forked_is_not_touched(log: EventLog, path: Path, tmp_path: Path) -> None:

@@ -292,7 +292,7 @@ def test_snapshots_that_held_it_go_and_others_stay(path: Path, where: str) -> No
         take(log, "s-1")
     erased(path, 3)
     with EventLog(path) as log:
-        assert [row[0] for row in log.store.snapshots()] == ["s-1"]
+        assert [row[0] for row in log.store.snapshots().of()] == ["s-1"]
 
 
 @where

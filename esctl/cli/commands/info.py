@@ -21,7 +21,7 @@ def command(shared: Shared) -> None:
     """Print what the log holds: counts, sizes, times, events over time."""
     format_ = shared.rendering
     with shared.opened() as log:
-        facts = {"log": log.path, **log.store.info()}
+        facts = {"log": log.path, **log.store.facts().info()}
         by_type, by_stream = _over_time(log, "type"), _over_time(log, "stream")
     if format_ != "table":
         total = [sum(counts) for counts in zip(*by_type.values(), strict=True)]
@@ -36,7 +36,7 @@ def command(shared: Shared) -> None:
 def _over_time(log: EventLog, group: str) -> dict[str, list[int]]:
     """Events by name and bucket of time."""
     counted: dict[str, list[int]] = {}
-    for bucket, name, events in log.store.over_time(BUCKETS, "type" if group == "type" else "stream"):
+    for bucket, name, events in log.store.facts().over_time(BUCKETS, "type" if group == "type" else "stream"):
         counted.setdefault(name, [0] * BUCKETS)[bucket] += events
     return counted
 

@@ -80,7 +80,7 @@ def command(
         filters |= {"hot_only": hot_only}
         query = query_of(log, stream, since=since, until=until, as_of=as_of, **filters)
         if type_:
-            console.unknown_types(type_, list(log.store.names("type")))
+            console.unknown_types(type_, list(log.store.facts().names("type")))
         newest = log.head()
         query.until = min(query.until, query.until if follow else newest[0])
         format_ = "ndjson" if follow and shared.format == "auto" else shared.rendering  # a table has an end

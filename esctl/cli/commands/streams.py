@@ -28,5 +28,5 @@ def command(
 ) -> None:
     """List the streams: how many events, the first, the last, bytes."""
     with shared.opened() as log:
-        found = log.store.streams(pattern, system=system)
+        found = log.store.facts().streams(pattern, system=system)
         render.listed(found, shared.rendering, spare=("first_position", "last_position"), names=COLUMNS)

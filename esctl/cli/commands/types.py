@@ -24,5 +24,5 @@ def command(
 ) -> None:
     """List the event types: events, schemas, first, last, bytes."""
     with shared.opened() as log:
-        found = log.store.types(system=system)
+        found = log.store.facts().types(system=system)
         render.listed(found, shared.rendering, spare=("first_position", "last_position"), names=COLUMNS)

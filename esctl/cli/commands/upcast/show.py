@@ -56,5 +56,5 @@ def _changes(log: EventLog, step: rewriting.Shown) -> str:
     """What a step makes of its sample: a line a field that is not as it was."""
     if step.before is None or step.after is None:
         return "-"
-    changes = log.store.differences(step.before, step.after)
+    changes = log.store.facts().differences(step.before, step.after)
     return ", ".join(f"{path.removeprefix('$.')} {before or '-'} -> {after or '-'}" for path, before, after in changes)
