@@ -7,18 +7,17 @@ is not live trades places with the live one while it is fed, within the transact
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
+from contextlib import nullcontext
 
 import apsw
 
 from esctl.errors import ConflictError, HandlerError, MisfitError, VerificationError
 from esctl.events.query import Query, Shape
 from esctl.model.compiled import ANY, BUILDING, DROPPED, LIVE, PREVIOUS, SCRATCH, Compiled, HandlerFailed, Version
-from esctl.sql.conditions import CONDITION_COLUMNS
-from esctl.sql.judge import Judge, is_taken
-from esctl.sql.payload import is_field, is_field_of_payload
+from esctl.model.untrusted import wrong
 from esctl.sql.quoting import quoted, text
 from esctl.store import reads
+from esctl.store.blocks import Moment, Placed
 from esctl.store.errors import Patience, translating
 from esctl.store.guard import FED, NOTE, Guard
 from esctl.store.windows import Reading, Windows
@@ -249,10 +248,10 @@ class Projections:
                 self._run(f"drop table if exists temp.{quoted(table)}")
             self._scratched.clear()
 
-    def placed(self, version: Version) -> Placed | _InPlace:
+    def placed(self, version: Version) -> Placed | nullcontext[None]:
         """Within a transaction: a block in which a version's tables have the names that the model gives them."""
         beside = version.state in (BUILDING, PREVIOUS)
-        return Placed(self, version) if beside else _IN_PLACE
+        return Placed(self, version) if beside else nullcontext()
 
     def into_place(self, version: Version) -> list[tuple[str, str]]:
         """Have a version that is not live trade places with the one that is; what went away, and where it is."""
@@ -382,7 +381,7 @@ class Projections:
             self._run(statement.format(name=quoted(name)))
         if base is None:
             return 0
-        with _Moment(self._connection):
+        with Moment(self._connection):
             self._run("pragma defer_foreign_keys = on")  # children may come before their parents
             there = self.version(base.version)
             if there is None or there.position > most or there.fingerprint != base.fingerprint:
@@ -398,7 +397,7 @@ class Projections:
         tables, which go. The position up to which the log's hold events.
         """
         self._run(_ROOM)
-        with _Moment(self._connection):
+        with Moment(self._connection):
             self._run("pragma defer_foreign_keys = on")
             there = self.version(version.version) or version
             scratch = there.state not in (LIVE, BUILDING, PREVIOUS)
@@ -437,74 +436,6 @@ class Projections:
             raise HandlerFailed(str(error)) from error
 
 
-def wrong(compiled: Compiled) -> str:
-    """What is wrong with a compiled projection that a file holds: whatever is run of it outside its own triggers."""
-    for table in compiled.tables:
-        if is_taken(table):
-            return f"the table {table} is the log's own"
-    for name, expression in compiled.columns.items():
-        field = is_field(name) and is_field_of_payload(expression)
-        if not field and (name not in CONDITION_COLUMNS or expression != name):
-            return f"{expression} is no column of an event"
-    expressions = {
-        sql
-        for schemas in compiled.upcasting.values()
-        for shapes in schemas.values()
-        for shape in shapes
-        for sql in (shape.data, shape.hidden)
-        if sql is not None
-    }
-    if not expressions:
-        return ""
-    judge = Judge(failing=True)
-    try:
-        return next((why for sql in expressions if (why := judge.expression(sql, state=False))), "")
-    finally:
-        judge.close()
-
-
 def _fed(columns: Collection[str], type_: str, *, note: bool) -> list[str]:
     """What an event is fed as: the columns that are named, its type, and its position where that is noted."""
     return [*columns, type_, *(["position"] if note and "position" not in columns else [])]
-
-
-class Placed:
-    """See `Projections.placed`. What fails inside is rolled back by whoever began the transaction."""
-
-    def __init__(self, projections: Projections, version: Version) -> None:
-        self._projections, self._version = projections, version
-        self._away: list[tuple[str, str]] = []
-
-    def __enter__(self) -> None:
-        self._away = self._projections.into_place(self._version)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if kind is None:
-            self._projections.out_of_place(self._version, self._away)
-
-
-class _InPlace:
-    """A block for tables that are where they are to be."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-
-_IN_PLACE = _InPlace()
-
-
-class _Moment:
-    """A block that sees one state of the file, and may write temporary tables."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        self._connection.execute("begin").fetchall()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("commit" if kind is None else "rollback").fetchall()

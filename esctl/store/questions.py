@@ -11,6 +11,7 @@ import apsw
 from esctl.errors import SegmentError, UsageError
 from esctl.sql.judge import authorize_reading
 from esctl.store.errors import Translated
+from esctl.store.opening import run
 from esctl.store.windows import Reading
 
 TYPE_CHECKING = False
@@ -71,9 +72,9 @@ class Questions:
             if archived or upcasting:
                 from esctl.store.upcasts import have_views  # noqa: PLC0415 - a plain log does without
 
-                self._run("pragma query_only = off")  # temporary views stand before the log's own
+                run(self._connection, "pragma query_only = off")  # temporary views stand before the log's own
                 have_views(self._reading, self._weaving() if upcasting else None, upcasting, archived=archived)
-                self._run("pragma query_only = on")
+                run(self._connection, "pragma query_only = on")
             self._connection.authorizer = authorize_reading  # from here on this connection answers questions only
             with _Asked():
                 names, rows = _selected(self._connection, sql)
@@ -86,15 +87,12 @@ class Questions:
         """
         self._guarding()
         if self._connection.in_transaction:
-            self._run("rollback")
-        self._run("begin; drop table if exists temp.states")
-        self._run("create temp table states (stream, aggregate, version, position, time, state)")
+            run(self._connection, "rollback")
+        run(self._connection, "begin; drop table if exists temp.states")
+        run(self._connection, "create temp table states (stream, aggregate, version, position, time, state)")
         rows = states()
         while some := list(islice(rows, ROWS_OF_STATES)):
             self._connection.executemany("insert into temp.states values (?, ?, ?, ?, ?, ?)", some)
-
-    def _run(self, statements: str) -> None:
-        self._connection.execute(statements).fetchall()
 
     def _answers(self, first: list[Any], rows: Rows) -> Rows:
         yield from first

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import TracebackType
 
 import apsw
 
 from esctl.errors import (
     MisfitError,
-    StorageVersionError,
-    UnavailableError,
-    UsageError,
     VerificationError,
-    word,
 )
-from esctl.events import chain
 from esctl.events.event import MODEL_APPLIED, SYSTEM_STREAM, Event, NewEvent, Part
 from esctl.events.query import Query
 from esctl.store import reads
 from esctl.store.appends import HEAD, Appender, Transaction
+from esctl.store.blocks import Conditioned, Located
 from esctl.store.errors import Patience, Translated
-from esctl.store.format import APPLICATION_ID, ARCHIVED, HOT, STORAGE_VERSION, check_there, uri_of
+from esctl.store.format import ARCHIVED, HOT, uri_of
+from esctl.store.opening import connect, run, set_up
 from esctl.store.windows import Reading
 
 TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold start
@@ -43,20 +39,7 @@ if TYPE_CHECKING:
     from esctl.store.snapshots import Snapshots
     from esctl.store.upcasts import Weaver
 
-SETTINGS = """
-pragma synchronous = full;
-pragma foreign_keys = on;
-pragma secure_delete = on;
-pragma trusted_schema = off;
-pragma cell_size_check = on;
-pragma temp_store = memory;
-pragma mmap_size = 0;
-"""
-WAL_BYTES = 64 * 1024 * 1024  # what the WAL file is cut back to after a checkpoint
-BULK_CACHE_KIB = 24 * 1024  # ids come in random order: the more of their index is at hand, the faster
-BULK_CHECKPOINT_PAGES = 4000  # a page that many batches touch is copied once; measured 1.15 times the rate of 1000
 HEAP = 1024 * 1024 * 1024  # bytes that SQLite may use in a command
-OPCODES_A_BREATH = 1_000_000
 OPCODES_OF_A_MODEL = 1000  # what its expressions do in one may take long
 MODEL_SECONDS = 10.0  # that a statement with a model's expressions in it may run
 _VERSION_UNTIL = """select version from {table} where stream_id = ?1 and +position <= ?2 and version > ?3
@@ -88,75 +71,19 @@ class Store:
         self._archiving: Archiving | None = None
         self._projections: Projections | None = None
         self._guard: Guard | None = None
-        self._connection = self._open(write)
+        self._connection = connect(path, write=write)
         with Translated(path):
             try:
                 self._execute = self._connection.execute
                 self._reading = Reading(self._connection, path)
                 self._appender = Appender(self._reading, timeout)
-                self._settle(write, bulk)
+                self.log_id = set_up(self._connection, path, self.patience, write=write, bulk=bulk, timeout=timeout)
             except (TypeError, ValueError, apsw.CorruptError) as error:  # a head that is not that of any log
                 self._connection.close()
                 raise VerificationError(f"{path} is damaged", why=f"{error}; restore a backup") from error
             except BaseException:
                 self._connection.close()
                 raise
-
-    def _open(self, write: bool) -> apsw.Connection:
-        check_there(self.path)
-        uri = uri_of(self.path)
-        writable = os.access(self.path, os.W_OK) and os.access(os.path.dirname(self.path) or ".", os.W_OK)
-        if write and not writable:  # known before SQLite makes files beside it
-            raise UnavailableError(f"{self.path} is read-only", why="make the file and its folder writable")
-        with Translated(self.path):
-            if not write and not writable and not os.path.exists(f"{self.path}-wal"):
-                # Nobody here could write it, so no WAL is needed; opened in any other way SQLite would want one.
-                flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-                return apsw.Connection(f"{uri}?immutable=1", flags=flags)
-            # Readers open for writing too (and then forbid it): only such a connection removes its -wal and -shm.
-            return apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI)
-
-    def _settle(self, write: bool, bulk: bool) -> None:
-        """Settings first, then what the file says of itself."""
-        # A statement may run for minutes in C; back in Python now and then, it hears Ctrl-C and knows the time.
-        self._connection.set_progress_handler(self.patience.over, OPCODES_A_BREATH)
-        # Else SQLite looks at bound values for a better plan, and prepares a statement anew whenever one is bound.
-        self._connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
-        self._connection.set_busy_timeout(int(self.timeout * 1000))
-        self._run(SETTINGS)
-        application, version = (self._execute(f"pragma {name}").get for name in ("application_id", "user_version"))
-        if application != APPLICATION_ID:
-            raise StorageVersionError(
-                f"{self.path} is not a log", why="it is some other SQLite database; name the log with --log"
-            )
-        if version > STORAGE_VERSION:
-            raise StorageVersionError(
-                f"{self.path} is newer than this esctl",
-                why=f"its storage version is {version}, this esctl knows {STORAGE_VERSION}",
-                fix="pip install --upgrade esctl",
-            )
-        if version < STORAGE_VERSION:
-            raise StorageVersionError(
-                f"{self.path} is older than this esctl",
-                why=f"its storage version is {version}, this esctl needs {STORAGE_VERSION}",
-                fix=f"esctl migrate --log {word(self.path)}",
-            )
-        if write:
-            if self._execute("pragma journal_mode").get != "wal":  # a network file system
-                self._run("pragma journal_mode = truncate; pragma synchronous = extra")
-            self._run(f"pragma journal_size_limit = {WAL_BYTES}")
-        else:
-            self._run("pragma query_only = on")
-        if bulk:
-            chain.for_many()
-            self._run(f"pragma cache_size = -{BULK_CACHE_KIB}; pragma wal_autocheckpoint = {BULK_CHECKPOINT_PAGES}")
-        log_id = self._execute("select log_id from head").get
-        if not isinstance(log_id, str):
-            raise TypeError("it has not one head")
-        self.log_id: str = log_id
-
-    def _run(self, statements: str) -> None:
-        self._execute(statements).fetchall()  # apsw goes on to the next statement only when the rows are taken
 
     # Writing
 
@@ -256,7 +183,7 @@ class Store:
             from esctl.store.guard import Guard  # noqa: PLC0415 - only a model needs it
 
             self._connection.authorizer = self._guard = Guard(self._connection, write=self._write)
-            self._run("pragma query_only = off")
+            run(self._connection, "pragma query_only = off")
         return self._guard
 
     # Reading
@@ -302,9 +229,9 @@ class Store:
 
     def read(self, query: Query) -> Iterator[SealedEvent]:
         """The events of a query. Ends at the head as it stood when the first event was read, however long it takes."""
-        with Translated(self.path), _Conditioned(query):
+        with Translated(self.path), Conditioned(query):
             bounded = self._bounded(query)
-            with _Located(self._reading, bounded):
+            with Located(self._reading, bounded):
                 if bounded.woven is not None and bounded.woven.split:
                     for *columns, salt, hash_, part in reads.rows(self._reading, bounded, f"{reads.COLUMNS}, part"):
                         event = Part(columns)
@@ -316,9 +243,9 @@ class Store:
 
     def lines(self, query: Query, form: Form = "line") -> Iterator[bytes]:
         """The same events as lines of JSON, each ended by LF, in chunks of whole lines. What is read equals `read`."""
-        with Translated(self.path), _Conditioned(query):
+        with Translated(self.path), Conditioned(query):
             bounded = self._bounded(query)
-            with _Located(self._reading, bounded):
+            with Located(self._reading, bounded):
                 yield from reads.chunks(self._reading, bounded, form)
 
     def _bounded(self, query: Query) -> reads.Bounded:
@@ -453,9 +380,10 @@ class Store:
             size = "select page_count * page_size from pragma_page_count, pragma_page_size"
             before: int = self._execute(size).get
             if full:
-                self._run("pragma temp_store = file; vacuum; pragma temp_store = memory")  # the copy may be large
+                # The copy may be large.
+                run(self._connection, "pragma temp_store = file; vacuum; pragma temp_store = memory")
             else:
-                self._run("pragma incremental_vacuum")
+                run(self._connection, "pragma incremental_vacuum")
             after: int = self._execute(size).get
             busy, _, _ = self._execute("pragma wal_checkpoint(truncate)").get or (0, 0, 0)
             return before, after, not busy
@@ -466,7 +394,7 @@ class Store:
         """
         self.patience.seconds = seconds
         largest: int = self._execute("select largest from head").get
-        self._run(f"pragma hard_heap_limit = {max(HEAP, 16 * largest)}")
+        run(self._connection, f"pragma hard_heap_limit = {max(HEAP, 16 * largest)}")
 
     def trace(self, tell: Callable[[str], None]) -> None:
         """Tell every statement from here on, before it runs."""
@@ -480,34 +408,3 @@ class Store:
     def close(self) -> None:
         """Let go of everything; leaves no file beside the log. May be called twice."""
         self._connection.close()
-
-
-class _Located:
-    """A block in which an expression of the model may fail on an event, which is then searched for and named."""
-
-    def __init__(self, reading: Reading, bounded: reads.Bounded) -> None:
-        self.reading, self.bounded = reading, bounded
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if isinstance(error, MisfitError) and "position" not in error.details:
-            position = reads.failing(self.reading, self.bounded)
-            if position is not None:
-                error.at(position)
-
-
-class _Conditioned:
-    """A block in which a query's own condition may fail on some event."""
-
-    def __init__(self, query: Query) -> None:
-        self.where = query.where
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        reason = error.__cause__ if isinstance(error, MisfitError) else error
-        if self.where is not None and isinstance(reason, apsw.SQLError | apsw.TooBigError):
-            raise UsageError(f"--where {self.where[:80]!r} fails on an event: {reason}") from error

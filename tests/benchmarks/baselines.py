@@ -18,7 +18,7 @@ from pathlib import Path
 
 import apsw
 
-from esctl.store.store import BULK_CACHE_KIB, BULK_CHECKPOINT_PAGES, SETTINGS
+from esctl.store.opening import BULK_CACHE_KIB, BULK_CHECKPOINT_PAGES, SETTINGS
 from tests.benchmarks.projections import HANDLERS, TABLE
 
 TUNED = f"{SETTINGS} pragma cache_size = -{BULK_CACHE_KIB}; pragma wal_autocheckpoint = {BULK_CHECKPOINT_PAGES};"

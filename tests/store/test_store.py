@@ -19,8 +19,7 @@ import pytest
 from esctl.errors import EsctlError, NotFoundError, StorageVersionError, UnavailableError, UsageError, VerificationError
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
-from esctl.store import appends, migrations
-from esctl.store import store as store_module
+from esctl.store import appends, migrations, opening
 from esctl.store.files import draft_of
 from esctl.store.format import APPLICATION_ID, STORAGE_VERSION
 from esctl.store.store import Store
@@ -195,7 +194,7 @@ def test_settings_hold_on_every_connection(log_path: Path, setting: str, value: 
 
 def test_a_writers_wal_is_cut_back(log_path: Path) -> None:
     with closing(Store(log_path, write=True)) as store:
-        assert connection_of(store).execute("pragma journal_size_limit").get == store_module.WAL_BYTES
+        assert connection_of(store).execute("pragma journal_size_limit").get == opening.WAL_BYTES
 
 
 def test_without_wal_a_writer_truncates_and_syncs_more(log_path: Path) -> None:

@@ -1,0 +1,78 @@
+"""Blocks of work on a store: what it means that something fails in them, or ends."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import apsw
+
+from esctl.errors import MisfitError, UsageError
+from esctl.events.query import Query
+from esctl.store import reads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.model.compiled import Version
+    from esctl.store.projections import Projections
+    from esctl.store.reads import Bounded
+    from esctl.store.windows import Reading
+
+
+class Located:
+    """A block in which an expression of the model may fail on an event, which is then searched for and named."""
+
+    def __init__(self, reading: Reading, bounded: Bounded) -> None:
+        self.reading, self.bounded = reading, bounded
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, MisfitError) and "position" not in error.details:
+            position = reads.failing(self.reading, self.bounded)
+            if position is not None:
+                error.at(position)
+
+
+class Conditioned:
+    """A block in which a query's own condition may fail on some event."""
+
+    def __init__(self, query: Query) -> None:
+        self.where = query.where
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        reason = error.__cause__ if isinstance(error, MisfitError) else error
+        if self.where is not None and isinstance(reason, apsw.SQLError | apsw.TooBigError):
+            raise UsageError(f"--where {self.where[:80]!r} fails on an event: {reason}") from error
+
+
+class Placed:
+    """What `Projections.placed` gives. What fails inside is rolled back by whoever began the transaction."""
+
+    def __init__(self, projections: Projections, version: Version) -> None:
+        self._projections, self._version = projections, version
+        self._away: list[tuple[str, str]] = []
+
+    def __enter__(self) -> None:
+        self._away = self._projections.into_place(self._version)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if kind is None:
+            self._projections.out_of_place(self._version, self._away)
+
+
+class Moment:
+    """A block that sees one state of the file, and may write temporary tables."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.execute("begin").fetchall()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("commit" if kind is None else "rollback").fetchall()

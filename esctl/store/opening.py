@@ -1,0 +1,92 @@
+"""A connection to a log: opened, known to be a log of this storage version, and set up."""
+
+from __future__ import annotations
+
+import os
+
+import apsw
+
+from esctl.errors import StorageVersionError, UnavailableError, word
+from esctl.events import chain
+from esctl.store.errors import Patience, Translated
+from esctl.store.format import APPLICATION_ID, STORAGE_VERSION, check_there, uri_of
+
+SETTINGS = """
+pragma synchronous = full;
+pragma foreign_keys = on;
+pragma secure_delete = on;
+pragma trusted_schema = off;
+pragma cell_size_check = on;
+pragma temp_store = memory;
+pragma mmap_size = 0;
+"""
+WAL_BYTES = 64 * 1024 * 1024  # what the WAL file is cut back to after a checkpoint
+BULK_CACHE_KIB = 24 * 1024  # ids come in random order: the more of their index is at hand, the faster
+BULK_CHECKPOINT_PAGES = 4000  # a page that many batches touch is copied once; measured 1.15 times the rate of 1000
+OPCODES_A_BREATH = 1_000_000
+
+
+def connect(path: str, *, write: bool) -> apsw.Connection:
+    """A connection to the file at `path`. Raises NotFoundError, UsageError or UnavailableError."""
+    check_there(path)
+    uri = uri_of(path)
+    writable = os.access(path, os.W_OK) and os.access(os.path.dirname(path) or ".", os.W_OK)
+    if write and not writable:  # known before SQLite makes files beside it
+        raise UnavailableError(f"{path} is read-only", why="make the file and its folder writable")
+    with Translated(path):
+        if not write and not writable and not os.path.exists(f"{path}-wal"):
+            # Nobody here could write it, so no WAL is needed; opened in any other way SQLite would want one.
+            flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+            return apsw.Connection(f"{uri}?immutable=1", flags=flags)
+        # Readers open for writing too (and then forbid it): only such a connection removes its -wal and -shm.
+        return apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI)
+
+
+def set_up(
+    connection: apsw.Connection, path: str, patience: Patience, *, write: bool, bulk: bool, timeout: float
+) -> str:
+    """Settings first, then what the file says of itself: the log's id.
+
+    Raises StorageVersionError for another file; TypeError or ValueError for a head that is not that of any log.
+    """
+    # A statement may run for minutes in C; back in Python now and then, it hears Ctrl-C and knows the time.
+    connection.set_progress_handler(patience.over, OPCODES_A_BREATH)
+    # Else SQLite looks at bound values for a better plan, and prepares a statement anew whenever one is bound.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+    connection.set_busy_timeout(int(timeout * 1000))
+    run(connection, SETTINGS)
+    application, version = (connection.execute(f"pragma {name}").get for name in ("application_id", "user_version"))
+    if application != APPLICATION_ID:
+        raise StorageVersionError(
+            f"{path} is not a log", why="it is some other SQLite database; name the log with --log"
+        )
+    if version > STORAGE_VERSION:
+        raise StorageVersionError(
+            f"{path} is newer than this esctl",
+            why=f"its storage version is {version}, this esctl knows {STORAGE_VERSION}",
+            fix="pip install --upgrade esctl",
+        )
+    if version < STORAGE_VERSION:
+        raise StorageVersionError(
+            f"{path} is older than this esctl",
+            why=f"its storage version is {version}, this esctl needs {STORAGE_VERSION}",
+            fix=f"esctl migrate --log {word(path)}",
+        )
+    if write:
+        if connection.execute("pragma journal_mode").get != "wal":  # a network file system
+            run(connection, "pragma journal_mode = truncate; pragma synchronous = extra")
+        run(connection, f"pragma journal_size_limit = {WAL_BYTES}")
+    else:
+        run(connection, "pragma query_only = on")
+    if bulk:
+        chain.for_many()
+        run(connection, f"pragma cache_size = -{BULK_CACHE_KIB}; pragma wal_autocheckpoint = {BULK_CHECKPOINT_PAGES}")
+    log_id = connection.execute("select log_id from head").get
+    if not isinstance(log_id, str):
+        raise TypeError("it has not one head")
+    return log_id
+
+
+def run(connection: apsw.Connection, statements: str) -> None:
+    """Run statements whose rows nobody wants."""
+    connection.execute(statements).fetchall()  # apsw goes on to the next statement only when the rows are taken
