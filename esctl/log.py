@@ -9,7 +9,7 @@ from types import TracebackType
 
 from esctl.errors import NotFoundError, word
 from esctl.events.event import MODEL_APPLIED, SYSTEM_STREAM, Event, new_ids, whole_number
-from esctl.events.query import Query
+from esctl.events.query import NO_UPCASTS, Query
 from esctl.store.store import Store
 
 TYPE_CHECKING = False
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from esctl.events.event import Form, Head, Receipt, SealedEvent
+    from esctl.events.query import Upcasting
     from esctl.model.definitions import Applied, Definitions
     from esctl.store.checks import Finding
 
@@ -86,31 +87,26 @@ class EventLog:
 
     def read(self, query: Query) -> Iterator[SealedEvent]:
         """The events of a query, upcast unless it asks for the raw schema."""
-        return self.store.read(self.prepared(query))
+        self.require(query)
+        return self.store.read(query, self.upcasting(query))
 
     def lines(self, query: Query, form: Form = "line") -> Iterator[bytes]:
         """The events of a query as chunks of NDJSON, upcast unless it asks for the raw schema or for hashes."""
-        query.raw_schema = query.raw_schema or form == "hash"
-        return self.store.lines(self.prepared(query), form)
+        query = query.replace(raw_schema=True) if form == "hash" else query
+        self.require(query)
+        return self.store.lines(query, form, self.upcasting(query))
 
-    def prepared(self, query: Query) -> Query:
-        """The same query, judged, and with the upcasts of the log's model."""
-        self._known(query)
-        return self.upcast(query)
-
-    def upcast(self, query: Query) -> Query:
-        """The same query with the upcasts of the log's model, unless it asks for the raw schema."""
-        if not query.raw_schema and self.store.model():
-            query.upcasting = self.definitions.upcasting
-        return query
+    def upcasting(self, query: Query) -> Upcasting:
+        """What the events of a query are read as: the upcasts of the log's model, unless it asks for the raw schema."""
+        return NO_UPCASTS if query.raw_schema or not self.store.model() else self.definitions.upcasting
 
     def follow(self, query: Query, form: Form = "line") -> Iterator[bytes]:
         """The events of a query, and then those that come, for ever (or up to `query.limit` of them).
 
         Chunks of whole lines; an empty one says that for now there is no more.
         """
-        query.raw_schema = query.raw_schema or form == "hash"
-        self._known(query)
+        query = query.replace(raw_schema=True) if form == "hash" else query
+        self.require(query)
         left = query.limit
         if left == 0:
             return
@@ -119,8 +115,8 @@ class EventLog:
             self.store.changed()
             head = self.head()[0]
             if head > seen:
-                new.until, new.limit = head, left
-                for chunk in self.store.lines(self.upcast(new), form):
+                new = new.replace(until=head, limit=left)
+                for chunk in self.store.lines(new, form, self.upcasting(new)):
                     yield chunk
                     if left is not None and (left := left - chunk.count(b"\n")) <= 0:
                         return
@@ -174,8 +170,7 @@ class EventLog:
 
         `states` gives the rows of the table of that name; see `esctl.states.folding.question`.
         """
-        query = self.upcast(Query(system=True, raw_schema=raw_schema))
-        return self.store.questions().ask(sql, query.upcasting, states)
+        return self.store.questions().ask(sql, self.upcasting(Query(system=True, raw_schema=raw_schema)), states)
 
     def check(self, *, full: bool) -> Iterator[Finding]:
         """What the store finds wrong with itself."""
@@ -185,8 +180,11 @@ class EventLog:
         """Let go of the file."""
         self.store.close()
 
-    def _known(self, query: Query) -> None:
-        """Refuse a condition that is none, and a stream that the log does not have, naming what comes near."""
+    def require(self, query: Query) -> None:
+        """Refuse a condition that is none, and a stream that the log does not have, naming what comes near.
+
+        Raises UsageError or NotFoundError.
+        """
         if query.where is not None:
             from esctl.sql.conditions import check_condition  # noqa: PLC0415 - only a condition needs it
 

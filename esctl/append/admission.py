@@ -59,10 +59,8 @@ def refuse_unreadable(
     def note(position: object, reason: object) -> None:
         found.setdefault(int(str(position)), str(reason))
 
-    query = Query(since=before + 1)
-    query.upcasting, query.noted = definitions.upcasting, note
     try:
-        for _ in store.read(query):
+        for _ in store.read(Query(since=before + 1), definitions.upcasting, note):
             if found:
                 break
     except MisfitError as error:

@@ -60,8 +60,8 @@ class AppendCondition:
         """
         if all(duplicate for _, _, _, _, duplicate in receipts):
             return
-        query = log.upcast(Query(since=self.after + 1, until=before, where=self.condition, limit=10))
-        if found := [event for event, _, _ in log.store.read(query)]:
+        query = Query(since=self.after + 1, until=before, where=self.condition, limit=10)
+        if found := [event for event, _, _ in log.store.read(query, log.upcasting(query))]:
             named = ", ".join(f"#{event[0]} {event[4]} in {event[1]}" for event in found)
             raise ConflictError(
                 f"an event matches {self.condition!r} after position {self.after}",

@@ -69,7 +69,7 @@ class _Court:
         touched = self._touched(receipts)
         if not touched:
             return
-        fold = self._fold = self._fold or self._store.fold(self._program)
+        fold = self._fold = self._fold or self._store.fold(self._program, self._definitions.upcasting)
         if len(self._upto) > self._weighed + FEW_STATES:
             self._weighed = len(self._upto)
             if fold.size() > MOST_BYTES:
@@ -86,9 +86,7 @@ class _Court:
         self._snapshots(fold, touched, before)
 
     def _ask(self, fold: Fold, since: int, until: int = MAX_POSITION) -> None:
-        query = Query(since=since, until=until)
-        query.upcasting = self._definitions.upcasting
-        fold.judge(query, self._aggregate.streams)
+        fold.judge(Query(since=since, until=until), self._aggregate.streams)
 
     def _unfit(
         self,
@@ -136,7 +134,6 @@ class _Court:
     def _catch_up(self, fold: Fold, touched: dict[str, tuple[int, int]], before: int) -> None:
         """Have the state of every stream as of its last event up to the position `before`, some streams at a time."""
         query = Query(until=before)
-        query.upcasting = self._definitions.upcasting
         saved = self._store.snapshots().exist(self._aggregate.name)
         new: list[str] = []
         behind: dict[str, tuple[int, int]] = {}
@@ -158,7 +155,6 @@ class _Court:
             return
         for stream, (since, last) in behind.items():
             one = Query(stream=stream, since_version=since, until_version=last)
-            one.upcasting = self._definitions.upcasting
             for _ in fold.feed(one):
                 pass
 
@@ -187,8 +183,7 @@ class _Court:
     def _named(self, before: int) -> Iterator[str]:
         """The streams in which an event of a type that the policy names came after a position."""
         query = Query(since=before + 1, types=self._aggregate.when_types)
-        query.upcasting = self._definitions.upcasting
-        return (event[1] for event, _, _ in self._store.read(query))
+        return (event[1] for event, _, _ in self._store.read(query, self._definitions.upcasting))
 
     def _refusal(self, receipts: Sequence[Receipt], refused: Refused) -> RefusedError:
         index = next(n for n, receipt in enumerate(receipts) if receipt[0] == refused.position and not receipt[4])

@@ -6,6 +6,10 @@ from collections.abc import Callable, Mapping
 
 from esctl.errors import UsageError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 MAX_POSITION = 2**63 - 1
 
 
@@ -25,15 +29,21 @@ class Shape:
 Upcasting = Mapping[str, Mapping[int, tuple[Shape, ...]]]
 """By stored type and schema version: what such events are read as; nothing where they are dropped."""
 
+NO_UPCASTS: Upcasting = {}
+
+Noted = Callable[[object, object], None]
+"""Gets the position of an event that cannot be upcast, and the reason; the event is then left out."""
+
 
 class Query:
-    """Filters that all have to hold; bounds are inclusive, and events come in position order unless `reverse`.
+    """Filters that all have to hold; bounds are inclusive, and events come in position order unless `reverse`. A value:
+    it does not change.
 
     `stream` is one stream's name, `category` all streams `<category>` and `<category>-…`, `types` any of these types.
     `since` and `until` bound the position, `since_version` and `until_version` the version (one stream only),
     `since_time` and `until_time` the producer's time, `as_of` the recorded time (UTC text).
     `where` is an SQL condition over an event's columns, judged by `esctl.sql.conditions.check_condition`.
-    `raw_schema` reads events as they are stored; else `upcasting`, the log's own, says what they are read as.
+    `raw_schema` reads events as they are stored, whatever upcasts say.
     `hot_only` leaves the archive out.
     `limit` keeps the first so many in reading order, `last` the newest so many. `system` adds the log's own streams.
     """
@@ -44,7 +54,6 @@ class Query:
         "hot_only",
         "last",
         "limit",
-        "noted",
         "raw_schema",
         "reverse",
         "since",
@@ -56,7 +65,6 @@ class Query:
         "until",
         "until_time",
         "until_version",
-        "upcasting",
         "where",
     )
 
@@ -87,9 +95,16 @@ class Query:
         self.since_time, self.until_time, self.as_of = since_time, until_time, as_of
         self.reverse, self.limit, self.last, self.system = reverse, limit, last, system
         self.raw_schema, self.hot_only = raw_schema, hot_only
-        self.upcasting: Upcasting = {}
-        self.noted: Callable[[object, object], None] | None = None  # gets what cannot be upcast: position, reason
         self._check()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if hasattr(self, name):
+            raise AttributeError(f"a query does not change; another {name} makes another query: see replace")
+        object.__setattr__(self, name, value)
+
+    def replace(self, **changes: Any) -> Query:
+        """The same query but for some of its filters."""
+        return Query(**{name: getattr(self, name) for name in self.__slots__} | changes)
 
     def since_position(self, position: int) -> Query:
         """The same filters over what comes from a position on; limits and order are left out."""

@@ -105,14 +105,12 @@ def _readable(log: EventLog, definitions: Definitions, step: int, noted: dict[in
     upcasting = {type_: dict(schemas_) for type_, schemas_ in definitions.upcasting.items()}
 
     def query(since: int, until: int) -> Query:
-        made = Query(since=since, until=until, where=f"position % {step} = 0" if step > 1 else None)
-        made.upcasting, made.noted = upcasting, note
-        return made
+        return Query(since=since, until=until, where=f"position % {step} = 0" if step > 1 else None)
 
     since, head = 1, log.head()[0]
     while since <= head:
         try:
-            for sealed in log.store.read(query(since, head)):
+            for sealed in log.store.read(query(since, head), upcasting, note):
                 since = sealed[0][0] + 1
                 yield sealed
         except (MisfitError, HandlerError):
@@ -121,7 +119,7 @@ def _readable(log: EventLog, definitions: Definitions, step: int, noted: dict[in
             for position in range(since, head + 1):
                 since = position + 1
                 try:
-                    yield from log.store.read(query(position, position))
+                    yield from log.store.read(query(position, position), upcasting, note)
                 except (MisfitError, HandlerError) as error:
                     noted[position] = error.what
                     if isinstance(error, HandlerError):

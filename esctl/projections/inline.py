@@ -84,9 +84,8 @@ def seen_at(store: Store, version: Version, position: int) -> tuple[str, str]:
     """Stream and type of the event at a position, as a version's handlers see it, if they can."""
     for raw in (False, True):
         query = Query(since=position, until=position, system=True, raw_schema=raw)
-        query.upcasting = version.compiled.upcasting
         try:
-            for event, _, _ in store.read(query):
+            for event, _, _ in store.read(query, version.compiled.upcasting):
                 return event[1], event[4]
         except EsctlError:
             continue

@@ -87,8 +87,8 @@ def run(log: EventLog, name: str, reducer: str, done: runs.Run) -> Iterator[int]
     number = _version(log, name, said)
 
     def feed(store: Projections, version: Version, query: Query) -> None:
-        query.upcasting = version.compiled.upcasting
-        events = [event for event, _, _ in log.store.read(query) if event[8] is not None]
+        read = log.store.read(query, version.compiled.upcasting)
+        events = [event for event, _, _ in read if event[8] is not None]
         with store.placed(version):
             rows = Rows(store, version)
             for event in events:

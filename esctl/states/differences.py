@@ -9,7 +9,7 @@ from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.sql.conditions import STATE_COLUMNS, check_condition
 from esctl.states import snapshots
-from esctl.states.folding import Folding, begin, bounds, state
+from esctl.states.folding import Folding, begin, bounds, ending, state
 from esctl.store.snapshots import Snapshot
 
 
@@ -27,15 +27,13 @@ class Change(NamedTuple):
 
 def diff(log: EventLog, since: Query, until: Query, aggregate: str | None = None) -> list[Change]:
     """What differs between the states at the ends of two queries over one stream, by path."""
+    until, _ = ending(log, until)
     before, after = state(log, since, aggregate), state(log, until, aggregate)
     differences = log.store.facts().differences(before.state, after.state)
     if not differences:
         return []
-    again = until.since_position(1)
-    again.until, again.until_version, again.as_of = until.until, until.until_version, until.as_of
-    again.since_version = None
-    folding = begin(log, again, aggregate, saved=False)
-    made = folding.fold.turned(again, {path: later for path, _, later in differences})
+    folding = begin(log, until, aggregate, saved=False)
+    made = folding.fold.turned(folding.query, {path: later for path, _, later in differences})
     folding.fold.close()
     return [
         Change(path.removeprefix("$."), earlier, later, *made.get(path, (None, None)))
@@ -86,15 +84,11 @@ def _first(
 ) -> Found | None:
     """The first event after which a condition holds, from one snapshot (None: the beginning) to another."""
     folding.fold.begin(folding.stream, low.values if low else None)
-    since, until = query.since_version, query.until_version
-    query.since_version = first = low.version + 1 if low else 1
-    query.until_version = high.version if high else until
-    try:
-        for version, _, _, text in folding.fold.each(query, when):
-            return Found(version, text, looked, version - first + 1)
-        return None
-    finally:
-        query.since_version, query.until_version = since, until
+    first = low.version + 1 if low else 1
+    query = query.replace(since_version=first, until_version=high.version if high else query.until_version)
+    for version, _, _, text in folding.fold.each(query, when):
+        return Found(version, text, looked, version - first + 1)
+    return None
 
 
 def _halve(log: EventLog, folding: Folding, query: Query, when: str) -> tuple[Snapshot | None, Snapshot | None, int]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from esctl.events.json import Json
-from esctl.events.query import MAX_POSITION, Query
+from esctl.events.query import MAX_POSITION, NO_UPCASTS, Query
 from esctl.log import EventLog
 from esctl.model.declared import Aggregate
 from esctl.model.definitions import Definitions
@@ -64,6 +64,7 @@ class Folding(NamedTuple):
     program: Program
     fold: Fold
     snapshot: Snapshot | None
+    query: Query
 
 
 def state(
@@ -73,10 +74,10 @@ def state(
 
     Raises NotFoundError for a stream or an aggregate that is not there, MisfitError for an event that cannot be folded.
     """
-    version = _version(log, query)
+    query, version = ending(log, query)
     folding = begin(log, query, aggregate, saved=saved, ignored=ignored)
     try:
-        for _ in folding.fold.feed(query):
+        for _ in folding.fold.feed(folding.query):
             pass
         found = _at(folding)
     finally:
@@ -96,40 +97,39 @@ def _ended(log: EventLog, found: StateAt, version: int) -> StateAt:
     return found
 
 
-def _version(log: EventLog, query: Query) -> int | None:
-    """The version of a stream at the end of a query, which then ends there: its newest events may be hidden by upcasts,
-    and it is this version that a writer has to expect. None where a time bounds the query.
+def ending(log: EventLog, query: Query) -> tuple[Query, int | None]:
+    """A query of one stream that ends where the stream does now, and the version there: its newest events may be hidden
+    by upcasts, and it is this version that a writer has to expect. None where a time bounds the query.
     """
     if query.until_time is not None or not query.stream:
-        return None
+        return query, None
     position = min(query.until, log.head()[0])
     if query.as_of is not None:
         position = min(position, log.store.position_at(query.as_of))
     version = log.store.version_until(query.stream, position)
     if not version:
-        return None
-    query.until = position
-    return version if query.until_version is None else min(version, query.until_version)
+        return query, None
+    query = query.replace(until=position)
+    return query, version if query.until_version is None else min(version, query.until_version)
 
 
 def begin(
     log: EventLog, query: Query, aggregate: str | None = None, *, saved: bool = True, ignored: Told = lambda _: None
 ) -> Folding:
-    """Prepare the fold of a query's stream; the query then reads on from the snapshot, where one serves."""
+    """Prepare the fold of a query's stream; its query reads on from the snapshot, where one serves."""
     definitions, stream = log.definitions, query.stream or ""
-    log.prepared(query)
-    query.upcasting = definitions.upcasting  # those of the definitions that the fold is of
+    log.require(query)
     found = definitions.aggregate(aggregate) if aggregate else definitions.of_stream(stream)
     program = definitions.program(found)
     snapshot = None
     if saved:
         usable = snapshots.usable(log.store, stream, program, definitions.upcasts, bounds(log, query), ignored)
         snapshot = next(usable, None)
-    fold = log.store.fold(program)
+    fold = log.store.fold(program, definitions.upcasting)
     fold.begin(stream, snapshot.values if snapshot else None)
     if snapshot:
-        query.since_version = snapshot.version + 1
-    return Folding(stream, found, program, fold, snapshot)
+        query = query.replace(since_version=snapshot.version + 1)
+    return Folding(stream, found, program, fold, snapshot, query)
 
 
 def bounds(log: EventLog, query: Query) -> snapshots.Bounds:
@@ -152,7 +152,7 @@ def each(log: EventLog, query: Query, aggregate: str | None = None) -> Iterator[
     folding = begin(log, query, aggregate, saved=False)
     name = folding.aggregate.name if folding.aggregate else None
     try:
-        for folded, (version, position, time, text) in enumerate(folding.fold.each(query), 1):
+        for folded, (version, position, time, text) in enumerate(folding.fold.each(folding.query), 1):
             yield StateAt(folding.stream, name, version, position, time, text, None, folded)
     finally:
         folding.fold.close()
@@ -166,8 +166,8 @@ def states(log: EventLog, aggregate: str, query: Query, where: str | None = None
     if where is not None:
         check_condition(where, STATE_COLUMNS)
     found = log.definitions.aggregate(aggregate)
-    log.prepared(query)
-    fold = log.store.fold(log.definitions.program(found))
+    log.require(query)
+    fold = log.store.fold(log.definitions.program(found), NO_UPCASTS if query.raw_schema else log.definitions.upcasting)
     hiding, until = query.until_time is None and log.definitions.hides, bounds(log, query).position or 0
     for streams in _portions(log, found):
         fold.begin_all(streams)
@@ -218,12 +218,10 @@ def _tried(
     def note(position: object, reason: object) -> None:
         noted.setdefault(int(str(position)), str(reason))
 
-    query = Query()
-    query.upcasting, query.noted = definitions.upcasting, note
-    fold = log.store.fold(compiled(aggregate))
+    fold = log.store.fold(compiled(aggregate), definitions.upcasting, note)
     for streams in _portions(log, aggregate):
         fold.begin_all(streams)
-        doubted = fold.feed_all(query, doubt=doubt)
+        doubted = fold.feed_all(Query(), doubt=doubt)
         yield noted, doubted
         noted.clear()
         fold.clear()

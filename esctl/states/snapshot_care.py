@@ -34,12 +34,12 @@ def record(snapshot: Snapshot, wrong: str = "") -> dict[str, object]:
 
 def take(log: EventLog, stream: str, aggregate: str | None = None) -> Snapshot | None:
     """Save the state of a stream as it is now."""
-    log.prepared(Query(stream=stream))
+    log.require(Query(stream=stream))
     with log.transaction():  # the model that folds is the one that is named beside the state
         definitions = log.definitions
         found = definitions.aggregate(aggregate) if aggregate else definitions.of_stream(stream)
         program = definitions.program(found)
-        fold = log.store.fold(program)
+        fold = log.store.fold(program, definitions.upcasting)
         made = _saved(log, fold, program, stream)
     fold.close()
     return made
@@ -68,7 +68,7 @@ def _portion(log: EventLog, name: str, streams: list[str], unfit: list[MisfitErr
     with log.transaction():
         aggregate = log.definitions.aggregate(name)
         program = log.definitions.program(aggregate)
-        fold = log.store.fold(program)
+        fold = log.store.fold(program, log.definitions.upcasting)
         wanted = (stream for stream in streams if not due or _due(log, aggregate, program, stream))
         made: list[Snapshot | None] = []
         for stream in wanted:
@@ -86,7 +86,6 @@ def _saved(log: EventLog, fold: Fold, program: Program, stream: str) -> Snapshot
     newest = next(usable(log.store, stream, program, definitions.upcasts), None)
     fold.begin(stream, newest.values if newest else None)
     query = Query(stream=stream, since_version=newest.version + 1 if newest else 1)
-    query.upcasting = definitions.upcasting
     for _ in fold.feed(query):
         pass
     state, _ = fold.state(stream)
@@ -105,8 +104,8 @@ def _due(log: EventLog, aggregate: Aggregate, program: Program, stream: str) -> 
         return True
     if not aggregate.when_types or since >= version:
         return False
-    query = log.prepared(Query(stream=stream, since_version=since + 1, types=aggregate.when_types, limit=1))
-    return any(True for _ in log.store.read(query))
+    query = Query(stream=stream, since_version=since + 1, types=aggregate.when_types, limit=1)
+    return any(True for _ in log.read(query))
 
 
 def listed(log: EventLog, stream: str | None = None) -> Iterator[dict[str, object]]:
@@ -118,7 +117,7 @@ def listed(log: EventLog, stream: str | None = None) -> Iterator[dict[str, objec
 def _all(log: EventLog, streams: Sequence[str] | None) -> Iterator[Snapshot]:
     for stream in streams or (None,):
         if stream is not None:
-            log.prepared(Query(stream=stream))
+            log.require(Query(stream=stream))
         yield from list(log.store.snapshots().of(stream))
 
 
@@ -163,7 +162,7 @@ def verify(log: EventLog, streams: Sequence[str] | None = None, sample: int | No
             stale += 1
             continue
         checked += 1
-        fold = folds[program.fold] = folds.get(program.fold) or log.store.fold(program)
+        fold = folds[program.fold] = folds.get(program.fold) or log.store.fold(program, log.definitions.upcasting)
         found = _compared(log, snapshot, fold, why)
         wrong += bool(found)
         differences += found
@@ -179,7 +178,8 @@ def _compared(log: EventLog, snapshot: Snapshot, fold: Fold, why: str) -> list[d
     }
     fold.clear()
     fold.begin(snapshot.stream)
-    query = log.prepared(Query(stream=snapshot.stream, until_version=snapshot.version))
+    query = Query(stream=snapshot.stream, until_version=snapshot.version)
+    log.require(query)
     for _ in fold.feed(query):
         pass
     (version, position, time, latest, state), _ = fold.state(snapshot.stream)

@@ -26,6 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from esctl.events.query import Upcasting
     from esctl.store.upcasts import Weaver
 
 WINDOW = 1000  # positions that are fed at once: what SQLite puts aside stays small
@@ -51,7 +52,7 @@ class Projections:
         self,
         reading: Reading,
         guard: Guard,
-        bounded: Callable[[Query], reads.Bounded],
+        bounded: Callable[[Query, Upcasting], reads.Bounded],
         patience: Patience,
         weaving: Callable[[], Weaver],
     ) -> None:
@@ -265,8 +266,7 @@ class Projections:
         self._rename((there, table) for table, there in away)
 
     def _feed(self, version: Version, query: Query, *, note: bool) -> None:
-        query.types, query.upcasting = version.compiled.types, version.compiled.upcasting
-        bounded = self._bounded(query)
+        bounded = self._bounded(query.replace(types=version.compiled.types), version.compiled.upcasting)
         bounded.conditions.append("e.data is not null")  # what was erased is nobody's
         largest: int = self._execute("select largest from head").get
         size = max(1, min(WINDOW, reads.SAFE_BYTES // max(1, largest)))

@@ -8,7 +8,7 @@ from itertools import chain, islice
 import apsw
 
 from esctl.errors import EsctlError
-from esctl.events.query import Query
+from esctl.events.query import NO_UPCASTS, Query
 from esctl.store.format import ARCHIVED, HOT
 from esctl.store.windows import WINDOW, Reading, Windows
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from esctl.events.event import Form
+    from esctl.events.query import Upcasting
     from esctl.store.errors import Patience
     from esctl.store.upcasts import Weaver, Woven
 
@@ -159,7 +160,9 @@ class Bounded:
         return f"select {columns} from ({inner} where {conditions}) lines {where}order by {order} limit :most{offset}"
 
 
-def resolve(reading: Reading, query: Query, until: int, weaver: Weaver | None = None) -> Bounded:
+def resolve(
+    reading: Reading, query: Query, until: int, weaver: Weaver | None = None, upcasting: Upcasting = NO_UPCASTS
+) -> Bounded:
     """Bind a query that ends at position `until` to the tables as they are; with a weaver, upcast."""
     connection = reading.connection
     if query.stream is None:
@@ -171,10 +174,10 @@ def resolve(reading: Reading, query: Query, until: int, weaver: Weaver | None = 
         _by_stream(connection, bounded, query, until)
     if weaver is not None:
         bounded.woven = weaver.woven(
-            query.upcasting, system=query.system or query.stream is not None or query.category is not None
+            upcasting, system=query.system or query.stream is not None or query.category is not None
         )
         bounded.conditions += bounded.woven.conditions if bounded.woven else ()
-    _by_type(connection, bounded, query)
+    _by_type(connection, bounded, query, upcasting)
     for name, operator, value in (("since_time", ">=", query.since_time), ("until_time", "<=", query.until_time)):
         if value is not None:
             bounded.conditions.append(f"e.time {operator} :{name}")
@@ -211,12 +214,12 @@ def _by_category(bounded: Bounded, query: Query) -> None:
         bounded.conditions.append(_NOT_OWN)
 
 
-def _by_type(connection: apsw.Connection, bounded: Bounded, query: Query) -> None:
+def _by_type(connection: apsw.Connection, bounded: Bounded, query: Query, upcasting: Upcasting) -> None:
     if not query.types:
         return
     asked = query.types
     if bounded.woven is not None:  # events may be stored under an old name of the type, or be read as another
-        old = (n for n, schemas in query.upcasting.items() for s in schemas.values() if any(p.type in asked for p in s))
+        old = (n for n, schemas in upcasting.items() for s in schemas.values() if any(p.type in asked for p in s))
         asked = tuple(dict.fromkeys((*asked, *old)))
         bounded.outer.append(f"type in ({', '.join(f':type{n}' for n in range(len(query.types)))})")
         bounded.parameters.update({f"type{n}": name for n, name in enumerate(query.types)})

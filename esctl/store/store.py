@@ -12,7 +12,7 @@ from esctl.errors import (
     VerificationError,
 )
 from esctl.events.event import MODEL_APPLIED, SYSTEM_STREAM, Event, NewEvent, Part
-from esctl.events.query import Query
+from esctl.events.query import NO_UPCASTS, Query
 from esctl.store import reads
 from esctl.store.appends import HEAD, Appender, Transaction
 from esctl.store.blocks import Conditioned, Located
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from esctl.events.event import Form, Head, Receipt, SealedEvent
+    from esctl.events.query import Noted, Upcasting
     from esctl.model.operations import Program
     from esctl.store.appends import Expectations
     from esctl.store.archive import Archive
@@ -227,10 +228,15 @@ class Store:
 
             return self._reading.steady(ask)
 
-    def read(self, query: Query) -> Iterator[SealedEvent]:
-        """The events of a query. Ends at the head as it stood when the first event was read, however long it takes."""
+    def read(
+        self, query: Query, upcasting: Upcasting = NO_UPCASTS, noted: Noted | None = None
+    ) -> Iterator[SealedEvent]:
+        """The events of a query, upcast; what cannot be, goes to `noted`, or raises MisfitError.
+
+        Ends at the head as it stood when the first event was read, however long it takes.
+        """
         with Translated(self.path), Conditioned(query):
-            bounded = self._bounded(query)
+            bounded = self._bounded(query, upcasting, noted)
             with Located(self._reading, bounded):
                 if bounded.woven is not None and bounded.woven.split:
                     for *columns, salt, hash_, part in reads.rows(self._reading, bounded, f"{reads.COLUMNS}, part"):
@@ -241,22 +247,22 @@ class Store:
                 for *columns, salt, hash_ in reads.rows(self._reading, bounded, reads.COLUMNS):
                     yield tuple(columns), salt, hash_  # COLUMNS begins with those of an Event
 
-    def lines(self, query: Query, form: Form = "line") -> Iterator[bytes]:
+    def lines(self, query: Query, form: Form = "line", upcasting: Upcasting = NO_UPCASTS) -> Iterator[bytes]:
         """The same events as lines of JSON, each ended by LF, in chunks of whole lines. What is read equals `read`."""
         with Translated(self.path), Conditioned(query):
-            bounded = self._bounded(query)
+            bounded = self._bounded(query, upcasting)
             with Located(self._reading, bounded):
                 yield from reads.chunks(self._reading, bounded, form)
 
-    def _bounded(self, query: Query) -> reads.Bounded:
+    def _bounded(self, query: Query, upcasting: Upcasting = NO_UPCASTS, noted: Noted | None = None) -> reads.Bounded:
         """The query with names and times resolved to what the tables know, ending at the present head."""
         until = min(query.until, self._newest())
         if query.as_of is not None:
             until = min(until, self.position_at(query.as_of))
         if self._weaver is not None:
-            self._weaver.noted = query.noted
-        upcast = query.upcasting and not query.raw_schema
-        bounded = reads.resolve(self._reading, query, until, self._weaving() if upcast else None)
+            self._weaver.noted = noted
+        weaver = self._weaving() if upcasting and not query.raw_schema else None
+        bounded = reads.resolve(self._reading, query, until, weaver, upcasting)
         if bounded.woven is not None:
             bounded.patience = self.patience
         return bounded
@@ -313,7 +319,7 @@ class Store:
         except MisfitError as error:
             raise error.at(event[0])  # noqa: B904 - the same error, told better
 
-    def fold(self, program: Program) -> Fold:
+    def fold(self, program: Program, upcasting: Upcasting = NO_UPCASTS, noted: Noted | None = None) -> Fold:
         """A fold that has nothing in it yet.
 
         Its tables are temporary: a reader, who may write nothing else, may have them.
@@ -326,7 +332,9 @@ class Store:
         with Translated(self.path):
             weaver.allow(program.state, program.accepts)
             self._guarding()
-            return Fold(self._reading, program, str(self._folds), self._bounded, self.patience)
+            return Fold(
+                self._reading, program, str(self._folds), lambda q: self._bounded(q, upcasting, noted), self.patience
+            )
 
     def is_json(self, text: str) -> bool:
         """Whether a text is strict JSON (RFC 8259) of at most 1,000 levels. It is SQLite's parser that says so."""

@@ -93,9 +93,9 @@ def _both(log: EventLog, query: Query) -> Iterator[Event]:
         asked = Query(stream=query.stream, types=query.types, where=query.where, raw_schema=raw)
         if not raw and not asked.types and asked.where is None:
             continue  # as they are stored is all of them
-        prepared = log.prepared(asked)
-        prepared.noted = _nothing  # what cannot be upcast is found as it is stored, or not at all
-        for event, _, _ in log.store.read(prepared):
+        log.require(asked)
+        # What cannot be upcast is found as it is stored, or not at all.
+        for event, _, _ in log.store.read(asked, log.upcasting(asked), _nothing):
             if event[0] not in seen:
                 seen.add(event[0])
                 yield event

@@ -44,11 +44,26 @@ def test_a_query_keeps_what_it_is_given(filters: dict[str, Any]) -> None:
 def test_a_query_of_nothing_asks_for_the_whole_log() -> None:
     query = Query()
     said = {name: getattr(query, name) for name in Query.__slots__}
-    whole = {"since": 1, "until": MAX_POSITION, "types": (), "upcasting": {}}
+    whole = {"since": 1, "until": MAX_POSITION, "types": ()}
     plain = dict.fromkeys(("reverse", "system", "raw_schema", "hot_only"), False)
     assert said == {**dict.fromkeys(said), **whole, **plain}
 
 
 def test_a_query_knows_no_other_filter() -> None:
     with pytest.raises(AttributeError):
-        Query().offset = 1  # type: ignore[attr-defined]
+        Query().offset = 1
+
+
+@pytest.mark.parametrize("name", Query.__slots__)
+def test_a_query_does_not_change(name: str) -> None:
+    query = Query(stream="s")
+    with pytest.raises(AttributeError, match="does not change"):
+        setattr(query, name, 1)
+
+
+def test_another_filter_makes_another_query() -> None:
+    query = Query(stream="s", until=7)
+    assert (query.replace(until=3).until, query.until) == (3, 7)
+    assert query.replace(until=3).stream == "s"
+    with pytest.raises(UsageError):
+        query.replace(category="c")

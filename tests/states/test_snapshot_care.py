@@ -70,7 +70,7 @@ def forge(path: Path, **changes: Any) -> None:
         columns = ", ".join(f"n.{name}" for name in names if name != "stream")
         rows = connection.execute(f"select s.name, {columns} from snapshots n join streams s using (stream_id)")
         for row in rows.fetchall():
-            said = row._replace(**changes)
+            said = Snapshot(*row)._replace(**changes)
             said = said._replace(hash=digest(said))
             connection.execute(
                 "update snapshots set state = ?, latest = ?, time = ?, hash = ? where version = ?",

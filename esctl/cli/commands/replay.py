@@ -82,7 +82,8 @@ def command(
         if type_:
             console.unknown_types(type_, list(log.store.facts().names("type")))
         newest = log.head()
-        query.until = min(query.until, query.until if follow else newest[0])
+        if not follow:
+            query = query.replace(until=min(query.until, newest[0]))
         format_ = "ndjson" if follow and shared.format == "auto" else shared.rendering  # a table has an end
         printing = Printing(log, query, format_, follow=follow, hashes=hash_)
         printing.run(picked, template)
