@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 
 from esctl.errors import NotFoundError, word
-from esctl.events.event import MODEL_APPLIED, SYSTEM_STREAM, Event, new_ids, whole_number
+from esctl.events import system
+from esctl.events.event import Event, new_ids, whole_number
+from esctl.events.json import Json, text_of
 from esctl.events.query import NO_UPCASTS, Query
 from esctl.store.store import Store
 
@@ -73,7 +75,7 @@ class EventLog:
         """Every model that was ever applied, oldest first."""
         from esctl.model.definitions import history  # noqa: PLC0415 - only a model needs it
 
-        return history(self.system_events(MODEL_APPLIED))
+        return history(self.system_events(system.MODEL_APPLIED))
 
     def keep(self) -> None:
         """A transaction committed."""
@@ -138,23 +140,24 @@ class EventLog:
             fix="esctl replay --last 5",
         )
 
-    def record(self, type_: str, data: str, meta: str = "{}") -> Receipt:
+    def record(self, type_: str, data: Mapping[str, object]) -> Receipt:
         """Append an event of the log's own, about what was done to it."""
         with self.store.transaction():
-            return self.say(type_, data, meta)
+            return self.say(type_, data)
 
-    def say(self, type_: str, data: str, meta: str) -> Receipt:
-        """The same within the open transaction."""
-        return self.store.append([(SYSTEM_STREAM, type_, next(new_ids()), None, 1, data, meta, None)])[0]
+    def say(self, type_: str, data: Mapping[str, object] | Json, meta: str = "") -> Receipt:
+        """The same within the open transaction; `meta` (JSON text) is what another event said of who did it."""
+        event = (system.STREAM, type_, next(new_ids()), None, 1, text_of(data), meta or system.meta(), None)
+        return self.store.append([event])[0]
 
     def system_events(self, type_: str) -> Iterator[Event]:
         """The log's own events of a type."""
-        for event, _, _ in self.store.read(Query(stream=SYSTEM_STREAM, types=(type_,), system=True)):
+        for event, _, _ in self.store.read(Query(stream=system.STREAM, types=(type_,), system=True)):
             yield event
 
-    def apply(self, record: str, meta: str) -> Receipt:
+    def apply(self, record: Json) -> Receipt:
         """Have a model hold from here on: an event of the log's own, within the open transaction."""
-        receipt = self.say(MODEL_APPLIED, record, meta)
+        receipt = self.say(system.MODEL_APPLIED, record)
         self.store.hold_model(receipt[0])
         self._applied = True
         return receipt

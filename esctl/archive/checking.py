@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from esctl.archive.content import digest_of, measured, parts
 from esctl.archive.listing import again, archived
 from esctl.errors import EsctlError, VerificationError
+from esctl.events import system
 from esctl.events.chain import genesis
-from esctl.events.event import SYSTEM_PREFIX
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.store import segments
@@ -76,7 +76,7 @@ def _frame_problems(archive: Archive, segment: Segment, frame: Frame, lines: Seq
     if [line.position for line in lines] != list(range(frame.first, frame.last + 1)):
         yield f"the frame of positions {frame.first} to {frame.last} holds others"
         return
-    own = sum(line.stream.startswith(SYSTEM_PREFIX) for line in lines)
+    own = sum(line.stream.startswith(system.PREFIX) for line in lines)
     if own != frame.own:
         yield f"the frame of positions {frame.first} to {frame.last} holds {own} events of the log's own"
     digests, salts = archive.digests(frame.first, frame.last), archive.salts(frame, segment)

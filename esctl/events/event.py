@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from esctl.errors import ConflictError, RefusedError, UsageError, word
+from esctl.events import system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,9 +56,6 @@ FIELDS = ("position", "stream", "version", "id", "type", "schema", "time", "reco
 EXPECT_WORDS = ("any", "none", "exists")
 MAX_NAME_BYTES = 512
 MAX_SCHEMA = 2**31 - 1
-SYSTEM_PREFIX = "$"  # streams in which the log keeps its own events
-SYSTEM_STREAM = "$esctl"
-MODEL_APPLIED = "ModelApplied"  # the type of the events in it that hold the log's models
 
 
 def max_event_bytes() -> int:
@@ -103,7 +101,7 @@ def _name_problem(name: str) -> str:
 def check_stream(name: str) -> None:
     """Refuse what `check_name` refuses, and the streams that are the log's own."""
     check_name("stream", name)
-    if name.startswith(SYSTEM_PREFIX):
+    if name.startswith(system.PREFIX):
         raise RefusedError(
             f"the stream {name!r} is the log's own", why="streams that begin with $ record what was done to the log"
         )

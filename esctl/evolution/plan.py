@@ -17,7 +17,6 @@ from esctl.model.declared import ANY, Aggregate, Model, Problem, Rule, Upcast, f
 from esctl.model.definitions import Applied, Definitions, checked, record, shared
 from esctl.model.projections import mark, seen
 from esctl.model.toml import parse
-from esctl.points.marks import actor
 from esctl.projections import versions
 from esctl.states import folding
 
@@ -313,7 +312,6 @@ def apply(log: EventLog, draft: Draft, compared_with: int) -> Receipt | None:
     `compared_with` is the position of the model that its plan was made against. Raises ConflictError where another
     holds by now.
     """
-    meta = json.dumps({"actor": actor()}, ensure_ascii=False, separators=(",", ":"))
     with log.transaction():
         held = log.definitions
         if held.position != compared_with:
@@ -324,6 +322,6 @@ def apply(log: EventLog, draft: Draft, compared_with: int) -> Receipt | None:
             )
         if held.applied is not None and held.applied.fingerprint == draft.fingerprint:
             return None
-        receipt = log.apply(record(_next(log, held, draft)), meta)
+        receipt = log.apply(record(_next(log, held, draft)))
         versions.sync(log)
         return receipt

@@ -11,19 +11,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from esctl.errors import ConflictError, NotFoundError, VerificationError
-from esctl.events import chain
-from esctl.events.event import MAX_NAME_BYTES, MODEL_APPLIED, SYSTEM_PREFIX, Event, NewEvent, SealedEvent
+from esctl.events import chain, system
+from esctl.events.event import MAX_NAME_BYTES, Event, NewEvent, SealedEvent
+from esctl.events.json import text_of
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.model import upcasts
 from esctl.model.declared import Upcast
 from esctl.model.operations import payload_after
-from esctl.points.marks import SET, actor
 from esctl.projections import admin
-from esctl.upkeep.verify import ERASED, verify
+from esctl.upkeep.verify import verify
 
 AT_ONCE = 10_000  # events that are appended in one transaction
-REWRITTEN = "LogRewritten"
 
 Watch = Callable[[Iterable[SealedEvent], int], Iterable[SealedEvent]]
 
@@ -129,8 +128,7 @@ class _Copy:
         self.counts["moved"] += position != event[0]
         if event[0] in self._gone:
             self.erased += [(position + n, self._gone[event[0]]) for n in range(max(1, len(read_as)))]
-        system = event[1].startswith(SYSTEM_PREFIX)
-        if system:
+        if event[1].startswith(system.PREFIX):
             return [self._own(event, position)]
         self.counts["events"] += 1
         if not read_as:
@@ -152,23 +150,19 @@ class _Copy:
 
     def _own(self, event: Event, position: int) -> NewEvent:
         """One of the log's own events; a mark goes where its event goes."""
-        if event[4] == MODEL_APPLIED:
+        if event[4] == system.MODEL_APPLIED:
             self.model = position
-        if event[4] == SET:
+        if event[4] == system.MARK_SET:
             data = json.loads(event[8])
             data["position"] += bisect_right(self._splits, data["position"])  # of a split event, its last part
-            event = (*event[:8], _compact(data), event[9])
-        if event[4] == ERASED:
+            event = (*event[:8], text_of(data), event[9])
+        if event[4] == system.PAYLOAD_ERASED:
             data = json.loads(event[8])
             data["positions"] = [
                 (self.moved(low), high + bisect_right(self._splits, high)) for low, high in data["positions"]
             ]
-            event = (*event[:8], _compact(data), event[9])
+            event = (*event[:8], text_of(data), event[9])
         return _new(event, event, event[3])
-
-
-def _compact(value: dict[str, object]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _new(stored: Event, read: Event, event_id: str) -> NewEvent:
@@ -193,7 +187,7 @@ def rewrite(log: EventLog, target: Path, watch: Watch) -> dict[str, object]:
             if log.definitions.position != definitions.position:
                 raise ConflictError("another model was applied meanwhile", again="")
             source: dict[str, object] = {"log_id": log.log_id, "head": f"{head[0]}:{head[1].hex()}"}
-            new.record(REWRITTEN, _compact(source), _compact({"actor": actor()}))
+            new.record(system.LOG_REWRITTEN, source)
             admin.settle(new)
             report = verify(new, full=True, expect_head=None, watch=lambda events, _: events)
             newest = new.head()

@@ -9,7 +9,9 @@ from itertools import combinations
 from typing import NamedTuple
 
 from esctl.errors import RefusedError, VerificationError
-from esctl.events.event import SYSTEM_PREFIX, Event
+from esctl.events import system
+from esctl.events.event import Event
+from esctl.events.json import Json
 from esctl.events.query import Upcasting
 from esctl.model import operations, upcasts
 from esctl.model.declared import EMPTY, Aggregate, Model, Problem, fingerprint, refusal
@@ -180,7 +182,7 @@ class Definitions:
             if len(self._covering) >= MAX_REMEMBERED:
                 self._covering.clear()
             found = (a for a in self.model.aggregates.values() if matches(a.streams, stream))
-            self._covering[stream] = None if stream.startswith(SYSTEM_PREFIX) else next(found, None)
+            self._covering[stream] = None if stream.startswith(system.PREFIX) else next(found, None)
         return self._covering[stream]
 
 
@@ -197,7 +199,7 @@ def load(position: int, events: Iterable[Event]) -> Definitions:
 
 
 def history(events: Iterable[Event]) -> Iterator[Applied]:
-    """The models that events of type MODEL_APPLIED hold."""
+    """The models that events of type system.MODEL_APPLIED hold."""
     return map(_applied, events)
 
 
@@ -223,7 +225,7 @@ def _text(value: object) -> str:
     raise TypeError("it holds something that is no text")
 
 
-def record(applied: Applied) -> str:
+def record(applied: Applied) -> Json:
     """The payload of the event that a model is applied with, JSON text."""
     schemas = {
         type_: {str(schema): json.loads(body) for schema, body in of.items()} for type_, of in applied.schemas.items()
@@ -236,4 +238,4 @@ def record(applied: Applied) -> str:
         "files": files,
         "json_schemas": schemas,
     }
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return Json(json.dumps(data, ensure_ascii=False, separators=(",", ":")))

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 from esctl.errors import EsctlError
-from esctl.events.event import MAX_NAME_BYTES, MAX_SCHEMA, SYSTEM_PREFIX, check_name
+from esctl.events import system
+from esctl.events.event import MAX_NAME_BYTES, MAX_SCHEMA, check_name
 from esctl.model.declared import (
     ANY,
     CONVERSIONS,
@@ -323,7 +324,7 @@ def _aggregate(place: str, name: str, body: object, problems: list[Problem]) -> 
     if len(streams.encode("utf-8", "replace")) > MAX_NAME_BYTES:
         table.problem("streams", "it is too long", f"a GLOB of at most {MAX_NAME_BYTES} bytes")
         streams = ""
-    if streams.startswith(SYSTEM_PREFIX):
+    if streams.startswith(system.PREFIX):
         table.problem("streams", "such streams are the log's own")
     initial = table.pairs("initial", "the state before any event, a table")
     _finite(table, "initial", initial)

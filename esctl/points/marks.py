@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
 from esctl.errors import NotFoundError, UsageError
+from esctl.events import system
 from esctl.events.event import check_name
-from esctl.events.json import quoted
 from esctl.log import EventLog
 from esctl.store.json import values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from esctl.events.times import Point
-
-SET = "MarkSet"
 
 
 class Mark:
@@ -41,7 +37,7 @@ class Mark:
 def marks(log: EventLog) -> dict[str, Mark]:
     """All marks by name, each where it was set last."""
     found: dict[str, Mark] = {}
-    for event in log.system_events(SET):
+    for event in log.system_events(system.MARK_SET):
         (name, position), (who,) = values(event[8], "name", "position"), values(event[9], "actor")
         assert isinstance(name, str)
         assert isinstance(position, int)
@@ -54,10 +50,8 @@ def set_mark(log: EventLog, name: str, position: int) -> Mark:
     check_name("mark", name)
     if _means_a_point(name):
         raise UsageError(f"{name!r} cannot name a mark", why="it already means a point in time", fix="esctl help time")
-    who = actor()
-    data, meta = f'{{"name":{quoted(name)},"position":{position}}}', f'{{"actor":{quoted(who)}}}'
-    receipt = log.record(SET, data, meta)
-    return Mark(name, position, log.event(str(receipt[0]))[0][6], who)
+    receipt = log.record(system.MARK_SET, {"name": name, "position": position})
+    return Mark(name, position, log.event(str(receipt[0]))[0][6], system.actor())
 
 
 def _means_a_point(name: str) -> bool:
@@ -97,8 +91,3 @@ def position_named(log: EventLog, name: str) -> int | None:
     """The position of a mark; None if there is none of that name."""
     mark = marks(log).get(name)
     return mark.position if mark else None
-
-
-def actor() -> str:
-    """Who runs this process, as far as its environment says."""
-    return os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid {os.getuid()}"

@@ -10,8 +10,8 @@ from types import TracebackType
 import apsw
 
 from esctl.errors import ConflictError
-from esctl.events import chain
-from esctl.events.event import MODEL_APPLIED, SYSTEM_PREFIX, SYSTEM_STREAM, Expect, NewEvent, check_expected, now
+from esctl.events import chain, system
+from esctl.events.event import Expect, NewEvent, check_expected, now
 from esctl.store import reads
 from esctl.store.errors import Translated
 from esctl.store.windows import Reading
@@ -173,7 +173,7 @@ class Appender:
     def _model_of(self, sql: str) -> tuple[int, str | None]:
         """Where the newest model stands, and its payload where that is archived."""
         newest = f"select * from ({sql}) order by position desc limit 1"
-        position, text = self._execute(newest, (SYSTEM_STREAM, MODEL_APPLIED)).get or (0, None)
+        position, text = self._execute(newest, (system.STREAM, system.MODEL_APPLIED)).get or (0, None)
         hot = self._execute("select exists(select 1 from events where position = ?)", (position,)).get
         return position, None if hot else text
 
@@ -315,11 +315,11 @@ class Appender:
                     "select ifnull(min(min(stream_id), 0), 0), ifnull(max(max(stream_id), 0), 0) from streams"
                 ).get
                 for name in new:
-                    if name.startswith(SYSTEM_PREFIX):
+                    if name.startswith(system.PREFIX):
                         lowest -= 1
                     else:
                         highest += 1
-                    streams[name] = [lowest if name.startswith(SYSTEM_PREFIX) else highest, 0]
+                    streams[name] = [lowest if name.startswith(system.PREFIX) else highest, 0]
                 self._connection.executemany(
                     "insert into streams (stream_id, name) values (?, ?)", [(streams[name][0], name) for name in new]
                 )

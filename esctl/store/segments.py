@@ -18,8 +18,7 @@ import zstandard  # noqa: TID253 - this is its home; whoever needs segments impo
 from msgspec import Raw
 
 from esctl.errors import VerificationError
-from esctl.events import chain
-from esctl.events.event import SYSTEM_PREFIX
+from esctl.events import chain, system
 from esctl.events.json import Deeper
 
 FRAME_EVENTS = 1000  # at level 9 frames of 100 and of 10,000 lines were larger
@@ -165,7 +164,7 @@ def of_stream(lines: bytes, stream: str, name: str) -> list[Line]:
 
 def without_own(lines: bytes) -> bytes:
     """Lines without those of the log's own streams."""
-    mark = b',"stream":"' + SYSTEM_PREFIX.encode()
+    mark = b',"stream":"' + system.PREFIX.encode()
     if mark not in lines:
         return lines
     return b"".join(line for line in lines.splitlines(keepends=True) if not line.startswith(mark, line.index(b",")))
@@ -301,7 +300,7 @@ class Facts:
                 at *= _WIDTH
                 numbers[at + 1], numbers[at + 3] = version, position
                 numbers[at + 5] += size
-            key = stream[0] == SYSTEM_PREFIX, line.type, line.schema
+            key = stream[0] == system.PREFIX, line.type, line.schema
             counted = types.get(key)
             if counted is None:
                 counted = types[key] = _Counted(position, time, line.recorded)

@@ -11,7 +11,8 @@ from esctl.errors import (
     MisfitError,
     VerificationError,
 )
-from esctl.events.event import MODEL_APPLIED, SYSTEM_STREAM, Event, NewEvent, Part
+from esctl.events import system
+from esctl.events.event import Event, NewEvent, Part
 from esctl.events.query import NO_UPCASTS, Query
 from esctl.store import reads
 from esctl.store.appends import HEAD, Appender, Transaction
@@ -131,7 +132,7 @@ class Store:
                 yield from (event for event, _, _ in self.read(Query(since=position, until=position, system=True)))
                 return
             time, data, meta = (self._execute("select ?1 ->> ?2", (kept, n)).get for n in range(3))
-        yield position, SYSTEM_STREAM, 0, "", MODEL_APPLIED, 1, time, time, data, meta
+        yield position, system.STREAM, 0, "", system.MODEL_APPLIED, 1, time, time, data, meta
 
     def hold_model(self, position: int) -> None:
         """Within a transaction: the model is what the event at a position says."""

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
+from esctl.events import system
 from esctl.events.event import Head, ranges
 from esctl.log import EventLog
-from esctl.points.marks import actor
 from esctl.projections import admin
 from esctl.store.files import draft_of
-from esctl.upkeep.verify import ERASED
-
-RESTORED = "LogRestored"
-FORKED = "LogForked"
 
 
 def backup(log: EventLog, target: Path, *, segments: bool = True) -> Head:
@@ -27,7 +22,7 @@ def backup(log: EventLog, target: Path, *, segments: bool = True) -> Head:
 
 def restore(source: EventLog, target: Path) -> Head:
     """Make a log of a backup, under a name that is not taken, and note in it where it comes from; return its head."""
-    return _copied(source, target, RESTORED, None)
+    return _copied(source, target, system.LOG_RESTORED, None)
 
 
 def fork(log: EventLog, target: Path, position: int) -> Head:
@@ -35,7 +30,7 @@ def fork(log: EventLog, target: Path, position: int) -> Head:
 
     It keeps the log's id and chain: a head that was written down before the position proves it too.
     """
-    return _copied(log, target, FORKED, position)
+    return _copied(log, target, system.LOG_FORKED, position)
 
 
 def _copied(source: EventLog, target: Path, type_: str, position: int | None) -> Head:
@@ -47,7 +42,7 @@ def _copied(source: EventLog, target: Path, type_: str, position: int | None) ->
                 _cut(copy, position)
                 copy.store.compact()
             data = {"from": f"{head[0]}:{head[1].hex()}"} | ({} if position is None else {"until": position})
-            copy.record(type_, _compact(data), _compact({"actor": actor()}))
+            copy.record(type_, data)
             admin.settle(copy)
             return copy.head()
 
@@ -73,15 +68,11 @@ def _cut(copy: EventLog, position: int) -> None:
     for erased, _, event in copy.store.facts().erasures():
         if erased <= position < event:
             later.setdefault(event, []).append(erased)
-    said = {event[0]: event for event in copy.system_events(ERASED)} if later else {}
+    said = {event[0]: event for event in copy.system_events(system.PAYLOAD_ERASED)} if later else {}
     with copy.transaction():
         copy.store.cut(position)
         admin.cut(copy, position)
         for number, positions in later.items():  # what was erased since then is gone in the copy too, and it says so
             _, _, _, _, _, _, _, _, data, meta = said[number]
-            text = _compact({"positions": ranges(positions), "reason": json.loads(data).get("reason")})
-            copy.store.archiving().note_erased(positions, copy.say(ERASED, text, meta)[0])
-
-
-def _compact(value: Mapping[str, object]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+            erased_since = {"positions": ranges(positions), "reason": json.loads(data).get("reason")}
+            copy.store.archiving().note_erased(positions, copy.say(system.PAYLOAD_ERASED, erased_since, meta)[0])

@@ -16,18 +16,16 @@ from typing import NamedTuple
 
 from esctl.archive import checking, content, folders, listing, tidying
 from esctl.errors import ConflictError, HandlerError, RefusedError, UsageError
-from esctl.events import chain
-from esctl.events.event import SYSTEM_PREFIX, Event, ranges
+from esctl.events import chain, system
+from esctl.events.event import Event, ranges
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.model.compiled import BUILDING, DROPPED, LIVE, Version
 from esctl.model.definitions import Definitions
-from esctl.points.marks import actor
 from esctl.projections import runs, versions
 from esctl.store import segments
 from esctl.store.archive import Archive
 from esctl.store.segments import Facts, Frame, Line, Packed, Segment
-from esctl.upkeep.verify import ERASED
 
 TRACES = ""  # noted among what is to be removed: what the log's own file may still hold of erased payloads
 AT_ONCE = 10_000  # payloads that are erased in one transaction
@@ -109,7 +107,7 @@ def _plan(definitions: Definitions, events: Iterator[Event] | list[Event], *, fo
     positions, streams = set[int](), set[str]()
     types, left = Counter[str](), Counter[str]()
     for event in events:
-        if event[1].startswith(SYSTEM_PREFIX):
+        if event[1].startswith(system.PREFIX):
             raise RefusedError(f"the event at position {event[0]} is the log's own", why="it says what was done to it")
         if event[8] is None or event[0] in positions:
             continue
@@ -190,9 +188,7 @@ def _each(log: EventLog, positions: Sequence[int]) -> Iterator[tuple[Event, byte
 
 def _note(log: EventLog, positions: Sequence[int], digests: Sequence[bytes], kinds: set[Kind], reason: str) -> int:
     """Append the event that says what is gone, and take it away; how many of these were hot."""
-    data = json.dumps({"positions": ranges(positions), "reason": reason}, ensure_ascii=False, separators=(",", ":"))
-    meta = json.dumps({"actor": actor()}, ensure_ascii=False, separators=(",", ":"))
-    event = log.say(ERASED, data, meta)[0]
+    event = log.say(system.PAYLOAD_ERASED, {"positions": ranges(positions), "reason": reason})[0]
     archiving = log.store.archiving()
     archiving.leave(TRACES)
     for stream in {stream for stream, _, _ in kinds}:

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from esctl.errors import EsctlError, RefusedError, UsageError, VerificationError
-from esctl.events import chain
+from esctl.events import chain, system
 from esctl.events.event import Event, Head, SealedEvent, check_name, check_schema, whole_number
 from esctl.events.query import Query
 from esctl.events.times import canonical
@@ -16,7 +16,6 @@ from esctl.projections import status
 from esctl.states.snapshots import digest
 from esctl.store.checks import Finding
 
-ERASED = "PayloadErased"  # the log's own events that say whose payloads were erased
 MAX_FINDINGS = 1000  # a log that is wrong in more places is told so, and is not listed whole
 
 
@@ -92,7 +91,7 @@ def _snapshots(log: EventLog) -> Iterator[Finding]:
 
 def _erasures(log: EventLog) -> Iterator[Finding]:
     """Whether every erased payload is one that an event of the log's own names, and the reverse."""
-    said = {event[0]: _ranges(event) for event in log.system_events(ERASED)}
+    said = {event[0]: _ranges(event) for event in log.system_events(system.PAYLOAD_ERASED)}
     left = {number: sum(high - low + 1 for low, high in ranges) for number, ranges in said.items()}
     for position, _, number in log.store.facts().erasures():
         if not any(low <= position <= high for low, high in said.get(number, ())):

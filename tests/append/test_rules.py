@@ -284,7 +284,7 @@ def _apply(log: EventLog, draft: Draft) -> None:
     from esctl.model.definitions import Applied, record
 
     applied = Applied(2, draft.fingerprint, 0, "", None, draft.text, {}, {})
-    log.apply(record(applied), "{}")
+    log.apply(record(applied))
 
 
 @pytest.mark.parametrize("limit", ["MOST_BYTES", "MOST_EVENTS"])

@@ -57,7 +57,7 @@ def test_a_model_that_was_rolled_back_stamps_nothing(log: EventLog) -> None:
     writer = Writer(log)
     model, _ = checked(NEWER, {})
     with log.transaction(keep=False):
-        log.apply(record(drafted(log, Draft(NEWER, {}, model))), "{}")
+        log.apply(record(drafted(log, Draft(NEWER, {}, model))))
         writer.append([("s", "Placed", "a", None, 0, "{}", "{}", None)])
     with log.transaction():
         writer.append([("s", "Placed", "a", None, 0, "{}", "{}", None)])

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from esctl import open_log
 from esctl.errors import MisfitError, NotFoundError, UnavailableError, UsageError
+from esctl.events import system
 from esctl.events.event import SealedEvent
 from esctl.events.query import Query
 from esctl.evolution import rewriting
@@ -195,7 +196,7 @@ def test_the_new_log_has_a_new_id_and_a_chain_that_holds_and_says_what_it_was_ma
         assert (report["log_id"], report["head"], report["log"]) == (new.log_id, new.head(), str(target))
         source = {"log_id": old.log_id, "head": old.head()}
     with EventLog(target) as log:
-        (event,) = log.system_events(rewriting.REWRITTEN)
+        (event,) = log.system_events(system.LOG_REWRITTEN)
     assert json.loads(event[8]) == source
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from esctl.errors import ConflictError, NotFoundError, RefusedError, VerificationError
-from esctl.events.event import MODEL_APPLIED, SYSTEM_STREAM, new_ids
+from esctl.events import system
+from esctl.events.event import new_ids
+from esctl.events.json import Json
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply, sound
 from esctl.log import EventLog
@@ -57,8 +59,8 @@ def test_a_log_without_a_model_says_nothing_of_its_events(log: EventLog) -> None
 def test_an_applied_model_is_an_event_of_the_log_with_its_actor(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USER", "alice")
     hold(log, COUNT)
-    event, _, _ = next(log.read(Query(stream=SYSTEM_STREAM, system=True)))
-    assert (event[1], event[4], json.loads(event[9])) == (SYSTEM_STREAM, MODEL_APPLIED, {"actor": "alice"})
+    event, _, _ = next(log.read(Query(stream=system.STREAM, system=True)))
+    assert (event[1], event[4], json.loads(event[9])) == (system.STREAM, system.MODEL_APPLIED, {"actor": "alice"})
     applied = log.definitions.applied
     assert applied is not None
     assert (applied.number, applied.position, applied.actor, applied.text) == (1, 1, "alice", COUNT)
@@ -100,7 +102,7 @@ def test_a_log_that_is_open_takes_up_the_model_that_another_applies(log: EventLo
 def test_a_model_that_was_rolled_back_holds_nowhere(log: EventLog) -> None:
     applied = definitions.Applied(1, "", 0, "", None, COUNT, {}, {})
     with log.transaction(keep=False):
-        log.apply(definitions.record(applied), "{}")
+        log.apply(definitions.record(applied))
         assert log.definitions.applied is not None
     assert log.definitions.applied is None
 
@@ -108,7 +110,7 @@ def test_a_model_that_was_rolled_back_holds_nowhere(log: EventLog) -> None:
 def test_a_model_at_the_place_of_one_that_was_rolled_back_is_read_anew(log: EventLog, log_path: Path) -> None:
     applied = definitions.Applied(1, "", 0, "", None, COUNT, {}, {})
     with log.transaction(keep=False):
-        log.apply(definitions.record(applied), "{}")
+        log.apply(definitions.record(applied))
         assert log.definitions.model.aggregates
     with EventLog(log_path, write=True) as other:
         hold(other, UPCAST)
@@ -121,16 +123,16 @@ def test_what_is_kept_is_what_is_read(log: EventLog) -> None:
         7, "f", 1, "", None, COUNT, {"a.json": '{"x": [1, 1.5]}'}, {"T": {1: "true", 2: '{"type": "object"}'}}
     )
     with log.transaction():
-        log.apply(definitions.record(applied), '{"actor":"bob"}')
+        log.apply(definitions.record(applied))
     found = log.definitions.applied
     assert found is not None
-    assert found._replace(time="") == applied._replace(actor="bob")
+    assert found._replace(time="") == applied._replace(actor=system.actor())
 
 
 @pytest.mark.parametrize("record", ["{}", "[]", '{"number":1}', "null", '{"json_schemas":[]}'])
 def test_an_event_that_holds_no_model_is_named(log: EventLog, record: str) -> None:
     with log.transaction():
-        log.apply(record, "{}")
+        log.apply(Json(record))
     with pytest.raises(VerificationError, match="position 1"):
         _ = log.definitions
 
@@ -138,7 +140,7 @@ def test_an_event_that_holds_no_model_is_named(log: EventLog, record: str) -> No
 def test_a_model_that_this_esctl_does_not_take_is_named(log: EventLog) -> None:
     applied = definitions.Applied(1, "", 0, "", None, "[later]\n", {}, {})
     with log.transaction():
-        log.apply(definitions.record(applied), "{}")
+        log.apply(definitions.record(applied))
     with pytest.raises(VerificationError, match="model"):
         _ = log.definitions
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from esctl import open_log
 from esctl.errors import NotFoundError, RefusedError, UsageError
+from esctl.events import system
 from esctl.events.query import Query
 from esctl.events.times import Point, parse_point
 from esctl.log import EventLog
-from esctl.points.marks import actor, marks, position_at, position_named, position_of, set_mark
+from esctl.points.marks import marks, position_at, position_named, position_of, set_mark
 from esctl.points.points import query_of
 
 
@@ -32,7 +33,7 @@ def test_a_mark_names_a_position_until_it_moves(log: EventLog) -> None:
     assert position_named(log, "here") is None
     for position in (2, 5, 3):
         made = set_mark(log, "here", position)
-        assert (made.name, made.position, made.actor) == ("here", position, actor())
+        assert (made.name, made.position, made.actor) == ("here", position, system.actor())
         assert marks(log) == {"here": made}
         assert position_named(log, "here") == position
 
@@ -128,13 +129,3 @@ def log_of_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventLog]:
         written.append("s", "T")
     with EventLog(path, write=True) as log:
         yield log
-
-
-def test_who_sets_a_mark_is_who_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("USER", "zoe")
-    monkeypatch.setenv("LOGNAME", "adam")
-    assert actor() == "zoe"
-    monkeypatch.delenv("USER")
-    assert actor() == "adam"
-    monkeypatch.delenv("LOGNAME")
-    assert actor().startswith("uid ")

@@ -14,7 +14,7 @@ import pytest
 
 from esctl import open_log
 from esctl.errors import EsctlError, HandlerError, RefusedError, UsageError
-from esctl.events.event import MODEL_APPLIED
+from esctl.events import system
 from esctl.events.query import Query
 from esctl.evolution import plan
 from esctl.log import EventLog
@@ -781,7 +781,7 @@ def test_an_expression_that_never_ends_is_stopped(endless: EventLog, place: str)
     assert stopped.value.exit_code == 9
     assert time.monotonic() - begin < 5
     read = endless.read(Query(raw_schema=True, system=True))
-    assert [event[4] for event, _, _ in read] == ["T", "U", MODEL_APPLIED]  # and the log is as it was
+    assert [event[4] for event, _, _ in read] == ["T", "U", system.MODEL_APPLIED]  # and the log is as it was
 
 
 def test_rows_of_a_read_are_stopped_as_lines_are(endless: EventLog) -> None:

@@ -11,6 +11,7 @@ import pytest
 from esctl.api import open_log
 from esctl.archive import creation, listing, moving
 from esctl.errors import UnavailableError, UsageError
+from esctl.events import system
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.upkeep import copies
@@ -64,7 +65,7 @@ def test_a_fork_holds_what_the_log_held_up_to_a_position(log: EventLog, tmp_path
     expected = [event[8] for event, _, _ in log.read(Query(until=position))] if position else []
     assert payloads(tmp_path / "fork.db") == expected
     assert whole(tmp_path / "fork.db")
-    assert own(tmp_path / "fork.db", copies.FORKED)["until"] == position
+    assert own(tmp_path / "fork.db", system.LOG_FORKED)["until"] == position
     with EventLog(tmp_path / "fork.db") as fork:
         assert fork.store.model() == (7 if position >= 7 else 0)
 
@@ -107,7 +108,7 @@ def test_a_restored_log_is_the_backup_and_says_where_it_comes_from(log: EventLog
         copies.restore(backup, tmp_path / "restored.db")
         head = backup.head()
     assert payloads(tmp_path / "restored.db") == payloads(tmp_path / "backup.db")
-    assert own(tmp_path / "restored.db", copies.RESTORED) == {"from": f"{head[0]}:{head[1].hex()}"}
+    assert own(tmp_path / "restored.db", system.LOG_RESTORED) == {"from": f"{head[0]}:{head[1].hex()}"}
     assert whole(tmp_path / "restored.db")
 
 
