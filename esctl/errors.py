@@ -17,19 +17,22 @@ class EsctlError(Exception):
     command line is to be run once more, with the words in `again` added (`--yes`; empty: none): only the command line
     knows what it was. It is None where that would not help, or would store events twice. What a person has to do first
     stands in `why`. `details` are plain values (numbers, text) that a program may want; they are printed by
-    `--error-format json`.
+    `--error-format json`. `code` is for callers that have to tell one failure from another: no message's text is.
     """
 
     exit_code = 1
     kind = "failure"
 
-    def __init__(self, what: str, *, why: str = "", fix: str = "", again: str | None = None, **details: object) -> None:
+    def __init__(
+        self, what: str, *, why: str = "", fix: str = "", again: str | None = None, code: str = "", **details: object
+    ) -> None:
         assert not fix or again is None, "one command is to be run next"
         super().__init__(what)
         self.what = what
         self.why = why
         self.fix = fix
         self.again = again
+        self.code = code
         self.details = details
 
 

@@ -9,6 +9,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from esctl.errors import RefusedError, UsageError
 from esctl.events.event import whole_number
 
+NO_SUCH_MOMENT = "no such moment"  # the code of an error: a text has the form of a time, of a day that does not exist
+
 # The form in which nearly every line of a real log comes. Days 29 to 31 take the long way, where months count.
 is_canonical = re.compile(
     r"(?!0000)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{6}Z", re.ASCII
@@ -89,7 +91,9 @@ def parse_point(text: str, *, upper: bool, mark: Callable[[str], int | None] = l
         if moment := _exact(text) or _day(text, upper=upper) or _relative(text):
             return Point(time=utc_text(moment))
     except (RefusedError, ValueError, OverflowError) as error:
-        raise UsageError(f"the point {text!r} does not exist", why=str(error), fix="esctl help time") from error
+        raise UsageError(
+            f"the point {text!r} does not exist", why=str(error), fix="esctl help time", code=NO_SUCH_MOMENT
+        ) from error
     if (position := mark(text)) is not None:
         return Point(position=position)
     raise UsageError(

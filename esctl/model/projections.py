@@ -13,7 +13,7 @@ from esctl.events.query import Shape, Upcasting
 from esctl.model.compiled import Compiled
 from esctl.model.declared import ANY, Projection, fingerprint
 from esctl.sql.clock import names_dates, reads_clock
-from esctl.sql.judge import Judge, is_taken
+from esctl.sql.judge import Denied, Judge, is_taken
 from esctl.sql.payload import FIELD_PATH, columns_of
 from esctl.sql.quoting import quoted
 from esctl.sql.tokens import tokens, unclosed
@@ -48,7 +48,7 @@ class ProjectionJudge(Judge):
     def problems(self, projection: Projection) -> Iterator[tuple[str, str, str]]:
         """What is wrong with the SQL of a projection: the key where, what, and what may have been meant."""
         for key, why in self._found(projection):
-            yield key, why, "a projection may only touch its own tables" if why.startswith("it may not") else ""
+            yield key, why, "a projection may only touch its own tables" if isinstance(why, Denied) else ""
 
     def _found(self, projection: Projection) -> Iterator[tuple[str, str]]:
         keys = {name: "table" if name == projection.name else f"tables.{name}" for name in projection.tables}
@@ -111,7 +111,7 @@ class ProjectionJudge(Judge):
         own = {table.lower() for table in tables}
         for (parent,) in self._connection.execute('select "table" from pragma_foreign_key_list(?)', (name,)):
             if str(parent).lower() not in own:
-                return f"it may not refer to the table {parent}"
+                return Denied(f"it may not refer to the table {parent}")
         return ""
 
     def _renamed(self, name: str) -> str:
@@ -187,7 +187,8 @@ class ProjectionJudge(Judge):
             self._connection.execute(f"explain insert into {self._own}feed (position) values (1)").fetchall()
         except apsw.Error as error:
             missing = re.fullmatch(r"no such table: (?:main\.)?(.*)", str(error))
-            return self._denied or (f"it may not touch {missing[1]}: it has no such table" if missing else str(error))
+            touched = missing and Denied(f"it may not touch {missing[1]}: it has no such table")
+            return self._denied or touched or str(error)
         finally:
             self._connection.authorizer = None
             self._connection.execute("drop trigger if exists judged")
@@ -219,9 +220,9 @@ def _why_not_own(name: str) -> str:
 
 # Words that no statement of a projection may have, since what they do ends the transaction, or fails at its end.
 _FORBIDDEN = {
-    "rollback": "it may not roll back: a failure undoes what the event did",
-    "raise": "it may not call raise()",
-    "deferred": "it may not defer: what refers to a row is checked at once",
+    "rollback": Denied("it may not roll back: a failure undoes what the event did"),
+    "raise": Denied("it may not call raise()"),
+    "deferred": Denied("it may not defer: what refers to a row is checked at once"),
 }
 
 
@@ -231,7 +232,7 @@ def _why_not_one_table(name: str, sql: str) -> str:
     if any(word == ";" for word in words[:-1]):
         return "it is more than one statement"
     columns = words.index("(") if "(" in words else len(words)
-    return f"it may not fill the table {name}: it has columns, and no AS" if "as" in words[:columns] else ""
+    return Denied(f"it may not fill the table {name}: it has columns, and no AS") if "as" in words[:columns] else ""
 
 
 def body(sql: str) -> str:

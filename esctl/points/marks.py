@@ -56,12 +56,12 @@ def set_mark(log: EventLog, name: str, position: int) -> Mark:
 
 def _means_a_point(name: str) -> bool:
     """Whether a name has the form of another point, be it of a day that does not exist."""
-    from esctl.events.times import parse_point  # noqa: PLC0415 - re and datetime, which reading marks does without
+    from esctl.events.times import NO_SUCH_MOMENT, parse_point  # noqa: PLC0415 - re and datetime, which reading does without
 
     try:
         parse_point(name, upper=True)
     except UsageError as error:
-        return "does not exist" in error.what
+        return error.code == NO_SUCH_MOMENT
     return True
 
 

@@ -50,10 +50,16 @@ _ACTIONS = {
 }
 
 
-def _denied(action: int, first: str | None, second: str | None) -> str:
-    """What an authorizer did not allow, in words."""
+class Denied(str):
+    """What a model may not do, in words."""
+
+    __slots__ = ()
+
+
+def _denied(action: int, first: str | None, second: str | None) -> Denied:
+    """What an authorizer did not allow."""
     told = _ACTIONS.get(action, f"do that ({apsw.mapping_authorizer_function.get(action, action)})")
-    return f"it may not {told.format(first, second)}"
+    return Denied(f"it may not {told.format(first, second)}")
 
 
 class Judge:
@@ -110,7 +116,8 @@ class Judge:
         if not allowed and not self._denied:
             self._denied = _denied(action, first, second)
             if action == apsw.SQLITE_FUNCTION:
-                self._denied += ": only functions whose result depends on nothing but their arguments"
+                what = ": only functions whose result depends on nothing but their arguments"
+                self._denied = Denied(self._denied + what)
         return apsw.SQLITE_OK if allowed else apsw.SQLITE_DENY
 
     def close(self) -> None:

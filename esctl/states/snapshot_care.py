@@ -11,7 +11,7 @@ from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.model.declared import Aggregate
 from esctl.model.operations import Program
-from esctl.states.snapshots import problem, save, usable
+from esctl.states.snapshots import DAMAGED, problem, save, usable
 from esctl.store.folds import Fold
 from esctl.store.snapshots import Snapshot
 
@@ -158,7 +158,7 @@ def verify(log: EventLog, streams: Sequence[str] | None = None, sample: int | No
     for snapshot in snapshots[::step]:
         program = _program(log, snapshot)
         why = _problem(log, snapshot)
-        if program is None or (why and why != "it is damaged"):
+        if program is None or (why and why != DAMAGED):
             stale += 1
             continue
         checked += 1

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from esctl.store.store import Store
 
 
+DAMAGED = "it is damaged"  # what is wrong with a snapshot that is not what was saved
+
+
 def digest(snapshot: Snapshot) -> bytes:
     """What a snapshot's `hash` has to be: SHA-256 over everything else but `taken`, which changes no answer."""
     said = "\n".join(map(str, (*snapshot[:8], snapshot.anchor.hex(), snapshot.state)))
@@ -29,7 +32,7 @@ def digest(snapshot: Snapshot) -> bytes:
 def problem(store: Store, snapshot: Snapshot, program: Program, upcasts: str) -> str:
     """Why a snapshot cannot be used; empty where it can."""
     if snapshot.hash != digest(snapshot):
-        return "it is damaged"
+        return DAMAGED
     if snapshot.fold != program.fold:
         return "the aggregate folds in another way now"
     if snapshot.upcasts != upcasts:

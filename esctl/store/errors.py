@@ -111,6 +111,14 @@ def translate(error: apsw.Error, path: str) -> EsctlError:
     return EsctlError(f"SQLite failed on {path}", why=f"{type(error).__name__}: {why}")
 
 
+class OverrunError(HandlerError):
+    """An expression of a model was stopped; `did` says what it did: that it ran too long, or needed too much memory."""
+
+    def __init__(self, did: str, **more: Any) -> None:
+        super().__init__(f"an expression of the model {did}", **more)
+        self.did = did
+
+
 class Patience:
     """A block in which a statement that a model had a part in may run for so many seconds, and no longer."""
 
@@ -124,13 +132,13 @@ class Patience:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._deadline = None
         if isinstance(error, apsw.InterruptError):
-            raise HandlerError(
-                f"an expression of the model ran for more than {self.seconds:g} seconds and was stopped",
+            raise OverrunError(
+                f"ran for more than {self.seconds:g} seconds and was stopped",
                 why="it may never end; mend it, or give it more time",
                 again="--timeout 60",
             ) from error
         if isinstance(error, apsw.NoMemError | MemoryError):
-            raise HandlerError("an expression of the model needs too much memory and was stopped") from error
+            raise OverrunError("needs too much memory and was stopped") from error
         if isinstance(error, apsw.SQLError | apsw.TooBigError) and not any(sign in str(error) for sign in _DAMAGE):
             raise MisfitError(
                 f"an expression of the model fails on an event: {error}", fix="esctl upcast check"

@@ -11,14 +11,14 @@ from contextlib import nullcontext
 
 import apsw
 
-from esctl.errors import ConflictError, HandlerError, MisfitError, VerificationError
+from esctl.errors import ConflictError, MisfitError, VerificationError
 from esctl.events.query import Query, Shape
 from esctl.model.compiled import ANY, BUILDING, DROPPED, LIVE, PREVIOUS, SCRATCH, Compiled, HandlerFailed, Version
 from esctl.model.untrusted import wrong
 from esctl.sql.quoting import quoted, text
 from esctl.store import reads
 from esctl.store.blocks import Moment, Placed
-from esctl.store.errors import Patience, translating
+from esctl.store.errors import OverrunError, Patience, translating
 from esctl.store.guard import FED, NOTE, Guard
 from esctl.store.windows import Reading, Windows
 
@@ -287,8 +287,8 @@ class Projections:
             position = error.details.get("position")
             reason = str(error.details.get("reason") or error.__cause__ or error.what)
             raise self._failed(reason, numbers, position if isinstance(position, int) else None) from error
-        except HandlerError as error:
-            raise self._failed(error.what.replace("an expression of the model", "it"), numbers) from error
+        except OverrunError as error:
+            raise self._failed(f"it {error.did}", numbers) from error
         except (apsw.ConstraintError, apsw.MismatchError, apsw.SQLError, apsw.AuthError) as error:
             raise self._failed(str(error), numbers) from error
         if version.state != SCRATCH and not self._connection.in_transaction:
