@@ -1,1 +1,1 @@
-"""How events get into a log."""
+"""How events get in: lines, what a writer expects, what a model admits, rules, decisions."""

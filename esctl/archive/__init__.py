@@ -1,1 +1,1 @@
-"""Old events, compressed."""
+"""Old events, compressed into segments: made, listed, checked, moved, brought back."""

@@ -1,1 +1,1 @@
-"""A model against stored events."""
+"""A new model against stored events: planned, checked, rewritten."""

@@ -1,1 +1,1 @@
-"""What a domain declares: event types, aggregates, projections."""
+"""What a domain declares: types and their upcasts, aggregates, projections; a model file read and compiled to SQL."""

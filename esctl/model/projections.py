@@ -102,8 +102,8 @@ class ProjectionJudge(Judge):
             return "it holds a NUL"
         if left := unclosed(sql):
             return f"{left} is never closed"
-        if why := next((why for match in tokens(sql) if (why := _FORBIDDEN.get(match[0].lower()))), ""):
-            return why
+        if forbidden := next((why for match in tokens(sql) if (why := _FORBIDDEN.get(match[0].lower()))), None):
+            return forbidden
         return "it reads the clock or the time zone: a rebuild would give another result" if reads_clock(sql) else ""
 
     def _own_references(self, name: str, tables: Collection[str]) -> str:

@@ -1,1 +1,1 @@
-"""What people and pipes see."""
+"""What people and pipes see: tables, NDJSON, CSV, errors, progress."""

@@ -1,1 +1,1 @@
-"""Places in a log, by name, by time, by cause."""
+"""Places in a log: marks, points in time, causes and effects."""

@@ -1,1 +1,1 @@
-"""Read models, kept up to date."""
+"""Read models: brought up to date, built anew, read, compared."""

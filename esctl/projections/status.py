@@ -95,7 +95,7 @@ def _age(log: EventLog, position: int) -> int | None:
 
 
 def problems(log: EventLog) -> Iterator[str]:
-    """What is wrong with what the log keeps of its projections; `projected.compared` asks whether rows are right."""
+    """What is wrong with what the log keeps of its projections; `differences.checked` asks whether rows are right."""
     projections, head = log.store.projections(), log.head()[0]
     for version in projections.versions():
         for table in projections.lost(version):

@@ -1,1 +1,1 @@
-"""SQL that comes from outside: what it may do."""
+"""SQL that comes from outside: quoted, cut into tokens, and judged before it runs."""

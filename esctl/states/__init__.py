@@ -1,1 +1,1 @@
-"""What a stream's events add up to."""
+"""What a stream's events add up to: states, how they came about, snapshots of them."""

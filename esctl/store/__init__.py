@@ -1,1 +1,1 @@
-"""One SQLite file: events, and all that is kept of them."""
+"""One SQLite file: events appended and read, hot or archived; folds, projections and checks that run in it."""

@@ -1,1 +1,1 @@
-"""A log checked, copied, and rid of what has to go."""
+"""A whole log: verified, copied, rid of what has to go."""

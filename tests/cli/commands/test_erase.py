@@ -197,7 +197,7 @@ def test_where_somebody_reads_it_says_so_and_compact_takes_the_rest(run: Run, tm
     with closing(apsw.Connection(str(log), flags=apsw.SQLITE_OPEN_READONLY)) as reader:
         reader.execute("begin")
         assert reader.execute("select count(*) from events").get == 8
-        done = run("erase", "3", "--reason", "asked", "--yes", "--timeout", "0.2")
+        done = run("erase", "3", "--reason", "asked", "--yes", "--timeout", "1")
         assert done.returncode == 8
         assert json.loads(done.stdout)["erased"] == 1
         assert "fix: esctl compact" in done.stderr

@@ -307,7 +307,7 @@ def test_a_lock_that_another_holds_is_exit_8_and_reading_goes_on(run: Run, model
     ) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        assert run("model", "apply", model(MODEL), "--timeout", "0.2").returncode == 8
+        assert run("model", "apply", model(MODEL), "--timeout", "1").returncode == 8
         assert run("model", "plan", "model.toml").returncode == 0
         assert run("model", "history").returncode == 0
         other.communicate("")

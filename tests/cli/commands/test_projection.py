@@ -383,24 +383,24 @@ def test_a_log_that_another_process_writes_to_is_shown_as_it_is(run: Run, log: P
     assert run("projection", "run").code == 0
     append(log, "order-2001", "OrderPlaced", {"order_id": "2001", "customer_id": "999", "total_amount": 7.5})
     with locked(log):
-        done = run("projection", "show", "daily_revenue", "--limit", "1", "--timeout", "0.05")
+        done = run("projection", "show", "daily_revenue", "--limit", "1", "--timeout", "0.5")
         assert (done.code, len(done.out.splitlines())) == (0, 1)
         assert "it did not catch up" in done.err
         assert "1 event behind" in done.err
-        told(run("projection", "show", "daily_revenue", "--fresh", "--timeout", "0.05", "--error-format", "json"), 8)
-        assert run("projection", "show", "daily_revenue", "--until", "#100", "--timeout", "0.05").code == 0
-        assert run("projection", "list", "--timeout", "0.05").code == 0
-        assert run("projection", "status", "--timeout", "0.05").code == 0
-        assert run("projection", "verify", "--timeout", "0.05").code == 0
-        assert run("projection", "diff", "daily_revenue", "--from", "#1", "--timeout", "0.05").code == 10
+        told(run("projection", "show", "daily_revenue", "--fresh", "--timeout", "0.5", "--error-format", "json"), 8)
+        assert run("projection", "show", "daily_revenue", "--until", "#100", "--timeout", "5").code == 0
+        assert run("projection", "list", "--timeout", "5").code == 0
+        assert run("projection", "status", "--timeout", "5").code == 0
+        assert run("projection", "verify", "--timeout", "5").code == 0
+        assert run("projection", "diff", "daily_revenue", "--from", "#1", "--timeout", "5").code == 10
         for changing in (["run"], ["rebuild", "daily_revenue"], ["drop", "daily_revenue", "--yes"]):
-            said = run("projection", *changing, "--timeout", "0.05", "--error-format", "json")
+            said = run("projection", *changing, "--timeout", "0.5", "--error-format", "json")
             assert told(said, 8)["error"] == "unavailable"
 
 
 def test_quiet_is_quiet_about_a_log_that_another_process_writes_to(run: Run, log: Path) -> None:
     with locked(log):
-        done = run("projection", "show", "daily_revenue", "-q", "--timeout", "0.05")
+        done = run("projection", "show", "daily_revenue", "-q", "--timeout", "0.5")
     assert (done.code, done.err) == (0, "")
 
 
