@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hashlib import sha256
+    from hashlib import sha256 as sha256  # noqa: PLC0414 - others may use the one that is chosen here
     from typing import Any
 
     Buffer = Any  # bytes, or what gives them

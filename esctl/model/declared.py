@@ -6,12 +6,12 @@ The values are named tuples and not msgspec's structs: an append to a log that h
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from esctl.errors import RefusedError, word
+from esctl.events import chain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ EMPTY = Model({}, {}, {})
 def fingerprint(*values: object) -> str:
     """SHA-256 in hexadecimal over what values say, wherever it stands: changes exactly when a definition does."""
     said = json.dumps([_said(value) for value in values], ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+    return chain.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _said(value: object) -> object:

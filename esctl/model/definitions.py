@@ -17,7 +17,6 @@ from esctl.model import operations, upcasts
 from esctl.model.declared import EMPTY, Aggregate, Model, Problem, fingerprint, refusal
 from esctl.model.globs import matches, overlap
 from esctl.model.operations import Program
-from esctl.model.projections import ProjectionJudge
 from esctl.model.toml import parse
 from esctl.sql.judge import Judge
 
@@ -91,6 +90,8 @@ def misprojected(model: Model) -> list[Problem]:
     """What is wrong with the SQL of projections: each makes its own tables, indexes them, and writes no others."""
     if not model.projections:
         return []
+    from esctl.model.projections import ProjectionJudge  # noqa: PLC0415 - a model that was applied was judged
+
     judge = ProjectionJudge()
     try:
         return [

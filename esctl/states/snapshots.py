@@ -6,10 +6,10 @@ of the present model, and the event that it ends at has to stand in the log with
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from esctl.events import chain
 from esctl.events.event import now
 from esctl.model.operations import Program
 from esctl.store.snapshots import Snapshot
@@ -26,7 +26,7 @@ DAMAGED = "it is damaged"  # what is wrong with a snapshot that is not what was 
 def digest(snapshot: Snapshot) -> bytes:
     """What a snapshot's `hash` has to be: SHA-256 over everything else but `taken`, which changes no answer."""
     said = "\n".join(map(str, (*snapshot[:8], snapshot.anchor.hex(), snapshot.state)))
-    return hashlib.sha256(said.encode()).digest()
+    return chain.sha256(said.encode()).digest()
 
 
 def problem(store: Store, snapshot: Snapshot, program: Program, upcasts: str) -> str:

@@ -10,7 +10,7 @@ from esctl.events.json import Json
 from esctl.log import EventLog
 from esctl.output import console, progress, render
 from esctl.points.points import query_of
-from esctl.states import folding, reducing
+from esctl.states import folding
 from esctl.states.folding import StateAt
 
 TYPE_CHECKING = False
@@ -77,6 +77,8 @@ def command(
         if all_:
             found = folding.states(log, aggregate or "", query, where)
         elif reducer:
+            from esctl.states import reducing  # noqa: PLC0415 - pathlib and importlib, for a function in Python
+
             states = reducing.reduced(log, query, reducer)
             found = _after_first(states) if each else iter(deque(states, maxlen=1))
         elif each:
