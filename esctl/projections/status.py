@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from esctl.events.query import Query
-from esctl.events.times import age
 from esctl.log import EventLog
 from esctl.model.compiled import BUILDING, DROPPED, LIVE, Compiled, Version
 from esctl.projections.versions import Record, declared
@@ -90,6 +89,8 @@ def status(log: EventLog, names: Sequence[str] = ()) -> list[Record]:
 def _age(log: EventLog, position: int) -> int | None:
     """How many seconds ago the event at a position, or the next one after it, was recorded."""
     for event, _, _ in log.store.read(Query(since=position, limit=1, raw_schema=True)):
+        from esctl.events.times import age  # noqa: PLC0415 - only a projection that is behind needs it
+
         return age(event[7])
     return None
 

@@ -23,8 +23,7 @@ HEAVY = {
 }  # fmt: skip
 LEAN = {"apsw"}
 TIMES = LEAN | {"datetime", "enum", "re"}  # a point in time is read
-READS_MODEL = TIMES | {"hashlib", "importlib", "json", "pathlib", "tomllib", "typing"}
-LISTS_SNAPSHOTS = READS_MODEL - {"datetime", "tomllib"}
+READS_MODEL = LEAN | {"enum", "json", "re", "typing"}
 PROGRAM = """
 import sys
 sys.path[:0] = {paths!r}
@@ -55,13 +54,13 @@ LOADS: dict[str, tuple[list[str], set[str]]] = {
     "version": ([], set()),
     "help": ([], {"difflib", "re", "enum"}),
     "completion": (["bash"], set()),
-    "snapshot list": ([], LISTS_SNAPSHOTS),
+    "snapshot list": ([], READS_MODEL),
     "model history": ([], READS_MODEL),
-    "diff": (["s", "--from", "v1"], READS_MODEL | {"uuid"}),
-    "bisect": (["s", "--when", "version > 0"], READS_MODEL | {"uuid"}),
-    "state": (["s"], READS_MODEL | {"uuid"}),
-    "query": (["select 1 as a"], READS_MODEL | {"uuid"}),
-    "verify": (["--quick"], READS_MODEL - {"tomllib"}),
+    "diff": (["s", "--from", "v1"], READS_MODEL | TIMES),
+    "bisect": (["s", "--when", "version > 0"], READS_MODEL),
+    "state": (["s"], READS_MODEL),
+    "query": (["select 1 as a"], READS_MODEL),
+    "verify": (["--quick"], READS_MODEL | TIMES),
     "projection list": ([], READS_MODEL),
     "projection status": ([], READS_MODEL),
 }
