@@ -34,7 +34,7 @@ from esctl.log import EventLog
 from esctl.points import marks
 from esctl.points.marks import Mark
 from esctl.points.points import query_of
-from esctl.projections import reading, runs, versions
+from esctl.projections import freshness, reading, runs, versions
 from esctl.projections.reading import Asked
 from esctl.sql.conditions import check_condition
 from esctl.states import folding
@@ -87,6 +87,7 @@ class Log:
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
+        self._timeout = log.store.timeout
         self._writer = Writer(log)
         self._parse = parser(Defaults(input="ndjson"))
 
@@ -208,19 +209,25 @@ class Log:
         until: str | None = None,
         as_of: str | None = None,
     ) -> list[dict[str, Any]]:
-        """The rows of a projection as they were brought up to date, or as they were at a point; see
-        `esctl projection show`.
+        """The rows of a projection, after it has caught up where it is not far behind, or as they were at a point; see
+        `esctl projection show`. Where the log cannot be written, they are as they were brought up to date.
         """
         asked = Asked(table, where, order_by, limit)
         declared = versions.declared(self._log, projection)
         if until is None and as_of is None:
-            found = reading.rows(self._log, declared, asked, built=False)
+            with freshness.opened(self._second) as now:
+                freshness.freshen(now, projection)
+                found = reading.rows(now, declared, asked, built=False)
         else:
             with EventLog(self._log.path) as past:  # a picture takes a connection of its own
                 for _ in reading.at(past, declared, query_of(past, None, until=until, as_of=as_of)):
                     pass
                 found = reading.rows(past, declared, asked, built=True)
         return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+
+    def _second(self, write: bool) -> EventLog:
+        """Another connection to the same log."""
+        return EventLog(self._log.path, write=write, timeout=min(self._timeout, freshness.LOCK_SECONDS))
 
     def show(self, reference: int | str) -> Event:
         """The event of a position or an id; raises NotFoundError."""

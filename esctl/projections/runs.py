@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 AT_ONCE = 20_000  # positions that one transaction goes on: about a twentieth of a second
 SMALLER = 8  # times, after a batch in which a handler failed: its event is found in a few steps
-FEW = 10_000  # events that are caught up without being asked for
 LONGEST_GAP = 0.005  # seconds between two batches, in which others who wait for the lock may have it
 
 

@@ -28,7 +28,7 @@ import pytest
 
 from esctl import open_log
 from esctl.cli import main
-from esctl.projections import runs
+from esctl.projections import freshness
 from tests.conftest import ESCTL, environment
 
 SAMPLE = Path(__file__).parents[3] / "sample_data"
@@ -355,7 +355,7 @@ def test_the_past_can_be_neither_freshened_nor_watched(run: Run, option: str, po
 
 
 def test_what_is_far_behind_is_shown_as_it_is_with_a_note(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "FEW", 100)
+    monkeypatch.setattr(freshness, "FEW_EVENTS", 100)
     done = run("projection", "show", "daily_revenue")
     assert (done.code, done.out) == (0, "")
     assert done.err == (
@@ -371,12 +371,12 @@ def test_what_is_far_behind_is_shown_as_it_is_with_a_note(run: Run, monkeypatch:
 def test_fewer_than_so_many_are_caught_up(
     run: Run, few: int, monkeypatch: pytest.MonkeyPatch, *, caught_up: bool
 ) -> None:
-    monkeypatch.setattr(runs, "FEW", few)
+    monkeypatch.setattr(freshness, "FEW_EVENTS", few)
     assert (run("projection", "show", "daily_revenue").out != "") is caught_up
 
 
 def test_fewer_than_ten_thousand_is_few() -> None:
-    assert runs.FEW == 10_000
+    assert freshness.FEW_EVENTS == 10_000
 
 
 def test_a_log_that_another_process_writes_to_is_shown_as_it_is(run: Run, log: Path) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 
 from esctl.cli.commands.projection import running
-from esctl.errors import UnavailableError, UsageError, word
+from esctl.errors import UsageError, word
 from esctl.log import POLL_SECONDS, EventLog
 from esctl.model.declared import Projection
 from esctl.output import console, render
 from esctl.points.points import query_of
-from esctl.projections import reading, runs, status, versions
+from esctl.projections import freshness, reading, runs, versions
 from esctl.projections.reading import Asked, Picture
 
 TYPE_CHECKING = False
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 EXAMPLES = """Examples:
   esctl projection show customer_orders --order-by "spent desc" --limit 10 --total spent
   esctl projection show daily_revenue --bars revenue --until 2026-01-31 -o table"""
-
-SHORT = 0.5  # seconds that a reader waits for a lock, to catch up
 
 
 def command(
@@ -71,7 +68,7 @@ def command(
             return
         while True:
             log.store.changed()
-            _fresh(log, name, always=fresh or watch, quiet=shared.quiet)
+            _freshen(log, name, always=fresh or watch, quiet=shared.quiet)
             picture = reading.rows(log, projection, asked, built=False)
             if not watch:
                 break
@@ -84,36 +81,26 @@ def command(
 def _opened(shared: Shared, *, write: bool, wait: bool) -> EventLog:
     """The log open for writing, if it can be; who only wants to see the rows does not wait long for a lock."""
     if not wait:
-        shared.timeout = min(shared.timeout, SHORT)
-    if write:
-        with suppress(UnavailableError):
-            return shared.opened(write=True, bulk=True)
-    return shared.opened()
+        shared.timeout = min(shared.timeout, freshness.LOCK_SECONDS)
+    return freshness.opened(lambda for_writing: shared.opened(write=write and for_writing, bulk=write and for_writing))
 
 
-def _fresh(log: EventLog, name: str, *, always: bool, quiet: bool) -> None:
-    """Have a projection catch up where it is not far behind, or it is asked for; say how many events it is behind."""
-    try:
-        if versions.current(log) is None:
-            versions.synced(log)
-        version = versions.live(log, name)
-        if always and not version.compiled.on:
-            raise versions.needs_reducer(name)
-        if version.compiled.on and (always or status.lag(log, version) < runs.FEW):
-            done = running.run(log, [name])
-            for failure in done.failures:
-                console.say(f"warning: {failure.what}: {failure.why}")
-    except UnavailableError as error:
-        if always:
-            raise
-        if not quiet:
-            console.say(f"note: it did not catch up: {error.what}")
-    version = versions.live(log, name)
-    behind = status.lag(log, version)
-    if behind and not quiet:
-        how = f"run {name}" if version.compiled.on else f"run --reducer MODULE:FUNCTION {name}"
-        built = "is" if version.position else "is not built yet:"
-        console.say(f"note: {name} {built} {behind:,} event{'s' * (behind != 1)} behind   (esctl projection {how})")
+def _freshen(log: EventLog, name: str, *, always: bool, quiet: bool) -> None:
+    """Have a projection catch up, and say how many events it is behind."""
+    found = freshness.freshen(
+        log, name, always=always, advance=lambda rows: running.watch(rows, "projecting", runs.ahead(log, [name]))
+    )
+    for failure in found.failures:
+        console.say(f"warning: {failure.what}: {failure.why}")
+    if quiet:
+        return
+    if found.hindered is not None:
+        console.say(f"note: it did not catch up: {found.hindered.what}")
+    if found.behind:
+        how = f"run {name}" if found.has_handlers else f"run --reducer MODULE:FUNCTION {name}"
+        built = "is" if found.position else "is not built yet:"
+        events = f"{found.behind:,} event{'s' * (found.behind != 1)}"
+        console.say(f"note: {name} {built} {events} behind   (esctl projection {how})")
 
 
 def _drawn(picture: Picture, projection: Projection) -> str:
