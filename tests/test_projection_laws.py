@@ -200,9 +200,9 @@ quietly = settings(max_examples=12, suppress_health_check=[HealthCheck.function_
 def portions(at_once: int, window: int) -> Iterator[None]:
     """Have so many positions be one transaction, and so many events one statement."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "AT_ONCE", at_once)
-        patch.setattr(reading, "AT_ONCE", at_once)
-        patch.setattr(projection_tables, "WINDOW", window)
+        patch.setattr(runs, "POSITIONS_PER_TRANSACTION", at_once)
+        patch.setattr(reading, "POSITIONS_PER_TRANSACTION", at_once)
+        patch.setattr(projection_tables, "POSITIONS_PER_FEED", window)
         yield
 
 

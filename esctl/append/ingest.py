@@ -20,7 +20,7 @@ from esctl.events.lines import BOM, Defaults, parser, too_large
 
 BATCH_LINES = 10_000
 BATCH_BYTES = 8 * 1024 * 1024  # a batch of large events is cut sooner
-WINDOW = 0.1  # seconds that a batch waits for more lines; acknowledged within 0.2 with the commit
+GATHER_SECONDS = 0.1  # seconds that a batch waits for more lines; acknowledged within 0.2 with the commit
 READ_BYTES = 256 * 1024
 
 
@@ -147,7 +147,7 @@ class Lines:
     def _gather(self, lines: list[bytes | None]) -> tuple[list[bytes | None], list[bytes | None]]:
         """One batch, and the lines that were read beyond it."""
         size = 0
-        deadline: float | None = time.monotonic() + WINDOW if lines else None
+        deadline: float | None = time.monotonic() + GATHER_SECONDS if lines else None
         while not self._ended and len(lines) < self._batch and size < BATCH_BYTES:
             if not self._interrupts.wait(self._poll, None if deadline is None else deadline - time.monotonic()):
                 break
@@ -155,7 +155,7 @@ class Lines:
             size += sum(len(line) for line in more if line)
             lines += more
             if lines and deadline is None:
-                deadline = time.monotonic() + WINDOW
+                deadline = time.monotonic() + GATHER_SECONDS
         return lines[: self._batch], lines[self._batch :]
 
     def _read(self) -> list[bytes | None]:

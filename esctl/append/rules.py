@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from esctl.store.folds import Fold
     from esctl.store.store import Store
 
-MOST_BYTES = 16 * 1024 * 1024  # of states that are kept from one batch to the next
+MOST_STATE_BYTES = 16 * 1024 * 1024  # of states that are kept from one batch to the next
 FEW_STATES = 1000  # more, before their size is looked at again
 FEW_BEHIND = 8  # streams that are brought up to date one by one: all together go over every state that is held
-MOST_EVENTS = 20_000  # that are fed at once
+EVENTS_PER_FEED = 20_000  # that are fed at once
 
 
 class Rules:
@@ -72,7 +72,7 @@ class _Court:
         fold = self._fold = self._fold or self._store.fold(self._program, self._definitions.upcasting)
         if len(self._upto) > self._weighed + FEW_STATES:
             self._weighed = len(self._upto)
-            if fold.size() > MOST_BYTES:
+            if fold.size() > MOST_STATE_BYTES:
                 self.forget()
         self._catch_up(fold, touched, before)
         try:
@@ -145,7 +145,7 @@ class _Court:
                 new.append(stream)
             if (known or 0) < first - 1:
                 behind[stream] = (known or 0) + 1, first - 1
-            if sum(last - since for since, last in behind.values()) > MOST_EVENTS and len(behind) > FEW_BEHIND:
+            if sum(last - since for since, last in behind.values()) > EVENTS_PER_FEED and len(behind) > FEW_BEHIND:
                 fold.begin_all(new)
                 fold.feed_all(query)
                 new, behind = [], {}

@@ -33,7 +33,7 @@ from esctl.store.segments import Facts, Frame, Packed, Segment
 
 SEGMENT_EVENTS = 100_000
 HASH_BYTES = 32
-MOST_AT_ONCE = 64 * 1024 * 1024  # bytes of payload that are surely not exceeded when lines are made
+PAYLOAD_BYTES_PER_READ = 64 * 1024 * 1024  # bytes of payload that are surely not exceeded when lines are made
 # The thread that compresses asks for the interpreter some ten times a frame; at Python's own 5 ms it would wait longer
 # each time than it works (measured: 1.5 instead of 0.9 seconds a segment).
 SWITCH_SECONDS = 0.0002
@@ -146,7 +146,7 @@ def _fill(made: Draft, log: EventLog, first: int, last: int, level: int) -> None
 
 def _frame_at(log: EventLog, first: int, last: int) -> tuple[int, bytes, bytes, bytes]:
     """The events of the next frame: FRAME_EVENTS of them, or as many fewer as keeps their lines short enough."""
-    most = max(1, min(segments.FRAME_EVENTS, MOST_AT_ONCE // max(1, log.store.archiving().largest())))
+    most = max(1, min(segments.FRAME_EVENTS, PAYLOAD_BYTES_PER_READ // max(1, log.store.archiving().largest())))
     until = min(last, first + most - 1)
     events, lines, salts, hashes = log.store.archiving().sealed_lines(first, until)
     if events != until - first + 1:

@@ -9,7 +9,7 @@ from pathlib import Path
 from esctl.log import EventLog
 from esctl.store.files import remove
 
-AT_ONCE = 50_000  # rows that go in one transaction, or that are put aside in memory while all others go
+ROWS_PER_TRANSACTION = 50_000  # rows that go in one transaction, or that are put aside in memory while all others go
 
 
 _A_SEGMENT = re.compile(r"\d{12,}-\d{12,}-([0-9a-f]{16})\.ndjson\.zst").fullmatch
@@ -41,13 +41,13 @@ def let_go(log: EventLog) -> None:
     """Have the hot part hold no row any more that a segment holds: at once where few remain, else in portions."""
     archiving = log.store.archiving()
     spans, remaining = archiving.left()
-    if spans and remaining <= AT_ONCE and remaining < spans[-1][1] - spans[0][0]:
+    if spans and remaining <= ROWS_PER_TRANSACTION and remaining < spans[-1][1] - spans[0][0]:
         archiving.let_go_at_once(log.transaction)
         return
     for first, last in spans:
-        for low in range(first, last + 1, AT_ONCE):
+        for low in range(first, last + 1, ROWS_PER_TRANSACTION):
             with log.transaction():
-                archiving.let_go(low, min(low + AT_ONCE - 1, last))
+                archiving.let_go(low, min(low + ROWS_PER_TRANSACTION - 1, last))
 
 
 def _was_made(path: Path) -> bool:

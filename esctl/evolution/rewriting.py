@@ -22,7 +22,7 @@ from esctl.model.operations import payload_after
 from esctl.projections import admin
 from esctl.upkeep.verify import verify
 
-AT_ONCE = 10_000  # events that are appended in one transaction
+EVENTS_PER_TRANSACTION = 10_000  # events that are appended in one transaction
 
 Watch = Callable[[Iterable[SealedEvent], int], Iterable[SealedEvent]]
 
@@ -202,7 +202,7 @@ def _write(log: EventLog, new: EventLog, copy: _Copy, watch: Watch, head: int) -
     portion: list[tuple[str, NewEvent]] = []
     for event, read_as in _both(log, watch, head):
         portion += [(event[7], made) for made in copy.events(event, read_as)]
-        if len(portion) >= AT_ONCE:
+        if len(portion) >= EVENTS_PER_TRANSACTION:
             _append(new, portion, copy)
             portion = []
     _append(new, portion, copy)

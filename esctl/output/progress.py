@@ -10,7 +10,7 @@ from typing import TypeVar
 from esctl.output import console
 
 T = TypeVar("T")
-PROGRESS_AFTER = 0.5  # seconds: what is over sooner needs no bar
+BAR_AFTER_SECONDS = 0.5  # seconds: what is over sooner needs no bar
 
 
 def watched(items: Iterable[T], label: str, total: int | None, weight: Callable[[T], int]) -> Iterator[T]:
@@ -23,7 +23,7 @@ def watched(items: Iterable[T], label: str, total: int | None, weight: Callable[
         for item in items:
             yield item
             done += weight(item)
-            if bar is None and time.monotonic() - start > PROGRESS_AFTER:
+            if bar is None and time.monotonic() - start > BAR_AFTER_SECONDS:
                 bar = _Bar(label, total, start)
             if bar is not None:
                 bar.show(done)

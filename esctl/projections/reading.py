@@ -13,7 +13,7 @@ from esctl.model import projections
 from esctl.model.compiled import SCRATCH, HandlerFailed, Version
 from esctl.model.declared import Projection
 from esctl.model.definitions import Definitions
-from esctl.projections.runs import AT_ONCE
+from esctl.projections.runs import POSITIONS_PER_TRANSACTION
 from esctl.projections.versions import live, needs_reducer
 from esctl.sql.conditions import check_condition
 from esctl.sql.quoting import quoted
@@ -64,7 +64,8 @@ def at(log: EventLog, projection: Projection, query: Query, definitions: Definit
 
 def feed_some(log: EventLog, version: Version, positions: range, until_time: str | None = None) -> Iterator[int]:
     """Feed a version the events at positions, some at a time; how many."""
-    for some in (positions[start : start + AT_ONCE] for start in range(0, len(positions), AT_ONCE)):
+    starts = range(0, len(positions), POSITIONS_PER_TRANSACTION)
+    for some in (positions[start : start + POSITIONS_PER_TRANSACTION] for start in starts):
         try:
             log.store.projections().feed(version, Query(since=some[0], until=some[-1], until_time=until_time))
         except HandlerFailed as failed:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from esctl.store.projections import Projections
 
-AT_ONCE = 20_000  # positions that one transaction goes on: about a twentieth of a second
-SMALLER = 8  # times, after a batch in which a handler failed: its event is found in a few steps
-LONGEST_GAP = 0.005  # seconds between two batches, in which others who wait for the lock may have it
+POSITIONS_PER_TRANSACTION = 20_000  # positions that one transaction goes on: about a twentieth of a second
+TIMES_SMALLER = 8  # times, after a batch in which a handler failed: its event is found in a few steps
+GAP_SECONDS = 0.005  # seconds between two batches, in which others who wait for the lock may have it
 
 
 class Run:
@@ -73,7 +73,8 @@ def quick(log: EventLog, names: Sequence[str]) -> list[Record] | None:
     if not chosen or set(names) - {version.name for version in chosen}:
         return None
     lives = [version for version in chosen if version.state != PREVIOUS]
-    if any(v.state != LIVE or v.failed or not v.compiled.on or head - v.position > AT_ONCE for v in lives):
+    far = head - POSITIONS_PER_TRANSACTION
+    if any(v.state != LIVE or v.failed or not v.compiled.on or v.position < far for v in lives):
         return None
     try:
         for version in lives:
@@ -157,7 +158,7 @@ def catch_up(
             if last == head:
                 return
             search.passed()
-            time.sleep(min(LONGEST_GAP, (time.monotonic() - began) / 25))
+            time.sleep(min(GAP_SECONDS, (time.monotonic() - began) / 25))
         if search.found is not None and version is not None and search.found == version.position + 1:
             raise _stopped(log, number, search.failed)
 
@@ -168,7 +169,7 @@ class _Search:
     """
 
     def __init__(self) -> None:
-        self.noting, self.size = False, AT_ONCE
+        self.noting, self.size = False, POSITIONS_PER_TRANSACTION
         self.found: int | None = None
         self.failed = HandlerFailed("")
 
@@ -184,12 +185,12 @@ class _Search:
         elif self.size == 1:
             self.found = first
         elif self.noting:
-            self.size = max(1, self.size // SMALLER)
+            self.size = max(1, self.size // TIMES_SMALLER)
         self.noting = True
 
     def passed(self) -> None:
         """A batch was taken."""
-        self.noting, self.size = False, min(self.size * SMALLER, AT_ONCE)
+        self.noting, self.size = False, min(self.size * TIMES_SMALLER, POSITIONS_PER_TRANSACTION)
 
 
 def _advance(projections: Projections, version: Version, position: int, complete: bool) -> None:

@@ -15,7 +15,7 @@ from esctl.states.snapshots import DAMAGED, problem, save, usable
 from esctl.store.folds import Fold
 from esctl.store.snapshots import Snapshot
 
-AT_ONCE = 500  # snapshots that are saved in one transaction
+SNAPSHOTS_PER_TRANSACTION = 500  # snapshots that are saved in one transaction
 
 
 def record(snapshot: Snapshot, wrong: str = "") -> dict[str, object]:
@@ -53,8 +53,8 @@ def take_many(log: EventLog, aggregate: str | None, *, due: bool) -> Iterator[Sn
     definitions, unfit = log.definitions, list[MisfitError]()
     for name in [aggregate] if aggregate else list(definitions.model.aggregates):
         streams = [stream for stream, _ in log.store.facts().matching(definitions.aggregate(name).streams)]
-        for start in range(0, len(streams), AT_ONCE):
-            yield from _portion(log, name, streams[start : start + AT_ONCE], unfit, due=due)
+        for start in range(0, len(streams), SNAPSHOTS_PER_TRANSACTION):
+            yield from _portion(log, name, streams[start : start + SNAPSHOTS_PER_TRANSACTION], unfit, due=due)
     if unfit:
         unfit[0].what = f"{len(unfit)} streams cannot be folded; of the first, {unfit[0].what}"
         raise unfit[0]

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from esctl.store.segments import Segment
 
-AT_ONCE = 1024 * 1024
+BYTES_PER_READ = 1024 * 1024
 
 
 @contextmanager
@@ -26,10 +26,12 @@ def draft_of(target: Path, draft: Path | None = None) -> Iterator[Path]:
     `draft` is what it is called until then, for who has to find it after a kill. A file that has the name already is
     kept, whoever made it and when. Raises UsageError then, and UnavailableError where the folder cannot be written.
     """
+    made = draft is None  # nobody else has such a name: it goes even where a signal comes while it is made
     draft = draft or target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.new")
     try:
-        os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
         try:
+            os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+            made = True
             if os.path.lexists(target):  # known before the work is done; the link below decides
                 raise FileExistsError
             yield draft
@@ -37,7 +39,7 @@ def draft_of(target: Path, draft: Path | None = None) -> Iterator[Path]:
             os.link(draft, target, follow_symlinks=False)
             _sync(target.parent)
         finally:
-            for leftover in (draft, Path(f"{draft}-wal"), Path(f"{draft}-shm"), Path(f"{draft}-journal")):
+            for leftover in (draft, *(Path(f"{draft}{end}") for end in ("-wal", "-shm", "-journal"))) if made else ():
                 leftover.unlink(missing_ok=True)
     except FileExistsError as error:
         raise UsageError(f"{target} is there already", why="name a file that does not exist") from error
@@ -77,8 +79,8 @@ def read_part(path: Path, offset: int, size: int, segment: Segment) -> bytes:
 def read_whole(path: Path, segment: Segment) -> Iterator[bytes]:
     """All bytes of a segment's file, in parts."""
     with _opened(path, segment) as descriptor:
-        for offset in range(0, segment.size, AT_ONCE):
-            yield os.pread(descriptor, AT_ONCE, offset)
+        for offset in range(0, segment.size, BYTES_PER_READ):
+            yield os.pread(descriptor, BYTES_PER_READ, offset)
 
 
 @contextmanager

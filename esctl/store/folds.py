@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from esctl.store.errors import Patience
     from esctl.store.snapshots import State
 
-WINDOW = 256  # events that are fed at once: what SQLite puts aside then stays in the processor's caches (1.1 times)
-MOST_EVENTS = 20_000  # that are fed at once when many streams are folded
+EVENTS_PER_FEED = 256  # what SQLite puts aside then stays in the processor's caches: 1.1 times as fast
+EVENTS_PER_FEED_OF_MANY = 20_000  # that are fed at once when many streams are folded
 _KEPT = ("stream_id", "position", "version", "time")  # what the fold itself needs of an event, beside the type
 
 
@@ -157,7 +157,7 @@ class Fold:
     def _window(self) -> int:
         """How many positions or versions to feed at once, so that what SQLite puts aside stays small."""
         largest: int = self._connection.execute("select largest from head").get
-        return max(1, min(WINDOW, reads.SAFE_BYTES // max(1, largest)))
+        return max(1, min(EVENTS_PER_FEED, reads.SAFE_BYTES // max(1, largest)))
 
     def judge(self, query: Query, streams: str) -> None:
         """Fold the events of a query in streams that match a GLOB and have begun; ask of each whether it is accepted.
@@ -239,7 +239,7 @@ class Fold:
             f"select count(*), ifnull(min(version), 0) + 1, ifnull(max({newest}), 0) from {self._fold} f"
             f" where {newest} > version"
         ).get
-        size = max(WINDOW, MOST_EVENTS // max(1, streams))
+        size = max(EVENTS_PER_FEED, EVENTS_PER_FEED_OF_MANY // max(1, streams))
         for low in range(since, last + 1, size):
             yield low, low + size - 1
 

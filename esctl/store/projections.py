@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from esctl.events.query import Upcasting
     from esctl.store.upcasts import Weaver
 
-WINDOW = 1000  # positions that are fed at once: what SQLite puts aside stays small
+POSITIONS_PER_FEED = 1000  # positions that are fed at once: what SQLite puts aside stays small
 _COLUMNS = "version, name, state, inline, model, held, fingerprint, compiled, reducer, position, made"
 _FAILURE = "failed, handler, error, failed_at"
 _SHAPES = """
@@ -269,7 +269,7 @@ class Projections:
         bounded = self._bounded(query.replace(types=version.compiled.types), version.compiled.upcasting)
         bounded.conditions.append("e.data is not null")  # what was erased is nobody's
         largest: int = self._execute("select largest from head").get
-        size = max(1, min(WINDOW, reads.SAFE_BYTES // max(1, largest)))
+        size = max(1, min(POSITIONS_PER_FEED, reads.SAFE_BYTES // max(1, largest)))
         given, woven = version.compiled.columns, bounded.woven is not None
         # Names are joined where they are wanted; else a handler is chosen by the number of its type.
         names = woven or "stream" in given or "type" in given

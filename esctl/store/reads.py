@@ -10,7 +10,7 @@ import apsw
 from esctl.errors import EsctlError
 from esctl.events.query import NO_UPCASTS, Query
 from esctl.store.format import ARCHIVED, HOT
-from esctl.store.windows import WINDOW, Reading, Windows
+from esctl.store.windows import POSITIONS_PER_STATEMENT, Reading, Windows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -371,7 +371,7 @@ def _position(reading: Reading, bounded: Bounded, table: str, key: int) -> int |
 def _step(connection: apsw.Connection, bounded: Bounded) -> int:
     """How many rows to take at a time; 0: all of a window, since none of the log's events is large."""
     largest = connection.execute("select largest from head").get * (bounded.woven.parts if bounded.woven else 1)
-    return 0 if largest * WINDOW <= SAFE_BYTES else max(1, min(64, STEP_BYTES // largest))
+    return 0 if largest * POSITIONS_PER_STATEMENT <= SAFE_BYTES else max(1, min(64, STEP_BYTES // largest))
 
 
 def _at_once(cursor: apsw.Cursor) -> bytes:

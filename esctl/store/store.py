@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from esctl.store.snapshots import Snapshots
     from esctl.store.upcasts import Weaver
 
-HEAP = 1024 * 1024 * 1024  # bytes that SQLite may use in a command
+HEAP_BYTES = 1024 * 1024 * 1024  # bytes that SQLite may use in a command
 OPCODES_OF_A_MODEL = 1000  # what its expressions do in one may take long
 MODEL_SECONDS = 10.0  # that a statement with a model's expressions in it may run
 _VERSION_UNTIL = """select version from {table} where stream_id = ?1 and +position <= ?2 and version > ?3
@@ -403,7 +403,7 @@ class Store:
         """
         self.patience.seconds = seconds
         largest: int = self._execute("select largest from head").get
-        run(self._connection, f"pragma hard_heap_limit = {max(HEAP, 16 * largest)}")
+        run(self._connection, f"pragma hard_heap_limit = {max(HEAP_BYTES, 16 * largest)}")
 
     def trace(self, tell: Callable[[str], None]) -> None:
         """Tell every statement from here on, before it runs."""

@@ -16,7 +16,7 @@ from esctl.sql.quoting import text
 from esctl.store.format import ARCHIVED
 from esctl.store.windows import Reading
 
-LONGEST = 64 * 1024 * 1024  # bytes of a text that a model's expression may make
+LONGEST_TEXT_BYTES = 64 * 1024 * 1024  # bytes of a text that a model's expression may make
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Weaver:
         self._clockless = False
         # One opcode may copy as much as the longest text: the shorter that is, the sooner a limit of time holds.
         largest: int = connection.execute("select largest from head").get
-        connection.limit(apsw.SQLITE_LIMIT_LENGTH, max(LONGEST, 4 * largest))
+        connection.limit(apsw.SQLITE_LIMIT_LENGTH, max(LONGEST_TEXT_BYTES, 4 * largest))
         self._kept: tuple[object, ...] = ()
         connection.create_scalar_function(FAIL, self._fail, 2)  # type: ignore[arg-type]  # it takes any two values
 

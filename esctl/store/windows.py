@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-WINDOW = 1000  # a statement reads so many positions (or versions) and then lets go of its read transaction
+POSITIONS_PER_STATEMENT = 1000  # or versions: it reads so many, and then ends its read transaction
 _GENERATION = "select archived from head union all select 0"
 # Rows that a segment holds already stay in the hot table until the end of the run that made it. Reads by position or
 # version never look for them there; all else that counts rows leaves them out.
@@ -106,7 +106,9 @@ class Windows:
     table to read and the parameters `low` and `high`, and holds the snapshot until the block ends.
     """
 
-    def __init__(self, reading: Reading, bounded: Bounded, size: int = WINDOW, *, reverse: bool | None = None) -> None:
+    def __init__(
+        self, reading: Reading, bounded: Bounded, size: int = POSITIONS_PER_STATEMENT, *, reverse: bool | None = None
+    ) -> None:
         self._held = reading.held()
         self._reading, self._bounded, self._size = reading, bounded, size
         self._reverse = bounded.reverse if reverse is None else reverse

@@ -28,7 +28,7 @@ from esctl.store.archive import Archive
 from esctl.store.segments import Facts, Frame, Line, Packed, Segment
 
 TRACES = ""  # noted among what is to be removed: what the log's own file may still hold of erased payloads
-AT_ONCE = 10_000  # payloads that are erased in one transaction
+PAYLOADS_PER_TRANSACTION = 10_000  # payloads that are erased in one transaction
 _GONE = b',"data":null,"meta":null,"erased":true}\n'
 
 
@@ -133,8 +133,8 @@ def erase(log: EventLog, positions: Sequence[int], reason: str) -> Iterator[int]
     for span, group in groupby(positions, key=lambda position: _span_of(spans, position)):
         wanted = list(group)
         if span is None:
-            for start in range(0, len(wanted), AT_ONCE):
-                yield _hot(log, wanted[start : start + AT_ONCE], reason)
+            for start in range(0, len(wanted), PAYLOADS_PER_TRANSACTION):
+                yield _hot(log, wanted[start : start + PAYLOADS_PER_TRANSACTION], reason)
         else:
             yield _archived(log, listing.named(log, f"{span[0]}-{span[1]}"), wanted, reason)
 

@@ -22,7 +22,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from esctl.append.ingest import BATCH_BYTES, READ_BYTES, WINDOW, Interrupts, Lines, Options, Tally, ingest
+from esctl.append.ingest import BATCH_BYTES, GATHER_SECONDS, READ_BYTES, Interrupts, Lines, Options, Tally, ingest
 from esctl.append.writer import Writer
 from esctl.errors import ConflictError, EsctlError, RefusedError
 from esctl.events.event import Event, Receipt
@@ -280,7 +280,7 @@ def test_a_full_batch_does_not_wait() -> None:
         waited.append(time.monotonic() - started)
         os.close(writer)
         os.close(reader)
-    assert min(waited) < WINDOW / 2
+    assert min(waited) < GATHER_SECONDS / 2
 
 
 # Ingest

@@ -287,7 +287,7 @@ def _apply(log: EventLog, draft: Draft) -> None:
     log.apply(record(applied))
 
 
-@pytest.mark.parametrize("limit", ["MOST_BYTES", "MOST_EVENTS"])
+@pytest.mark.parametrize("limit", ["MOST_STATE_BYTES", "EVENTS_PER_FEED"])
 def test_many_streams_are_judged_by_their_own_states(
     log: EventLog, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:

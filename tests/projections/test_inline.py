@@ -203,7 +203,7 @@ def test_the_event_that_is_refused_is_named_whatever_came_with_it(
     log: EventLog, verb: str, behind: int, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And all is as it was before, for the projection too, which was behind by some events."""
-    monkeypatch.setattr(projection_tables, "WINDOW", window)
+    monkeypatch.setattr(projection_tables, "POSITIONS_PER_FEED", window)
     model = NAMES.replace("insert", verb)
     hold(log, model.replace("inline = true", "inline = false"))
     put(log, *(named(f"before-{n}") for n in range(behind)))
@@ -273,7 +273,7 @@ def skipping(log: EventLog, lines: list[dict[str, Any]], **options: Any) -> tupl
 def test_a_run_that_skips_what_is_refused_stores_all_the_others(
     log: EventLog, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(projection_tables, "WINDOW", window)
+    monkeypatch.setattr(projection_tables, "POSITIONS_PER_FEED", window)
     hold(log, NAMES + COUNT)
     lines = [{"stream": f"user-{n}", "type": "Named", "data": {"name": f"n{n % 30}"}} for n in range(40)]
     tally, skipped = skipping(log, lines, batch=16)

@@ -203,7 +203,7 @@ def test_a_state_that_serves_is_gone_on_from_and_not_read_again(
     sums: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(sums, event("x", 7))
-    monkeypatch.setattr(reading, "AT_ONCE", 1)
+    monkeypatch.setattr(reading, "POSITIONS_PER_TRANSACTION", 1)
 
     def read(name: str, until: int) -> int:
         with EventLog(sums.path) as reader:
@@ -226,7 +226,7 @@ def test_the_past_is_read_from_a_previous_version_where_the_live_one_is_beyond(
         pass
     put(sums, event("x", 7), event("y", 8))
     run(sums)
-    monkeypatch.setattr(reading, "AT_ONCE", 1)
+    monkeypatch.setattr(reading, "POSITIONS_PER_TRANSACTION", 1)
     with EventLog(sums.path) as reader:
         assert sum(reading.at(reader, reader.definitions.model.projections["sums"], Query(until=6))) == 1
         assert [row[:2] for row in shown(reader, "sums", built=True)] == [("x", 13), ("y", 20), ("z", 3)]

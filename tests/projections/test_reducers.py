@@ -265,7 +265,7 @@ def test_any_batches_make_the_same_rows(
     reducer = module(f'{COUNT}\nrows["last"] = {{"n": event.position, "note": event.stream}}')
     append(log_path, *"ABCABCA")
     whole = kept(log_path, "tally", reducer)
-    monkeypatch.setattr(runs, "AT_ONCE", 2)
+    monkeypatch.setattr(runs, "POSITIONS_PER_TRANSACTION", 2)
     with EventLog(log_path, write=True) as log:
         admin.drop(log, "tally")
     assert kept(log_path, "tally", reducer) == whole

@@ -152,7 +152,7 @@ def test_of_a_name_that_is_none_nothing_runs(log: EventLog) -> None:
 def test_rows_and_checkpoint_are_one_for_every_reader_at_any_moment(
     log: EventLog, other: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "AT_ONCE", 2)
+    monkeypatch.setattr(runs, "POSITIONS_PER_TRANSACTION", 2)
     hold(log, LIST)
     fill(log, "xyzxy")
     advancing = runs.run(log, [], runs.Run())
@@ -161,7 +161,7 @@ def test_rows_and_checkpoint_are_one_for_every_reader_at_any_moment(
 
 
 def test_a_run_that_is_left_goes_on_where_its_last_batch_ended(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "AT_ONCE", 2)
+    monkeypatch.setattr(runs, "POSITIONS_PER_TRANSACTION", 2)
     hold(log, LIST)
     fill(log, "xyzxy")
     advancing = runs.run(log, [], runs.Run())
@@ -216,7 +216,7 @@ def test_a_quick_run_leaves_to_others_whatever_is_more_than_catching_up(
     run(log)
     assert runs.quick(log, []) is not None
     fill(log, "xyz")
-    monkeypatch.setattr(runs, "AT_ONCE", 2)
+    monkeypatch.setattr(runs, "POSITIONS_PER_TRANSACTION", 2)
     assert runs.quick(log, []) is None
     assert states(log) == {"live": 4, "previous": 4}
 
@@ -274,7 +274,7 @@ def stumbling(table: str, handler: str) -> str:
 def test_a_run_stops_exactly_at_the_event_that_a_handler_cannot_take(
     log: EventLog, table: str, handler: str, error: str, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "AT_ONCE", at_once)
+    monkeypatch.setattr(runs, "POSITIONS_PER_TRANSACTION", at_once)
     log.store.patience.seconds = 0.05
     hold(log, stumbling(table, handler) + COUNTS)
     fill(log, "xyzxy")
@@ -396,7 +396,7 @@ def test_a_changed_definition_is_built_beside_the_one_that_is_read_and_fed(
     assert states(log) == {"live": 4, "building": 0}
     assert rows(log) == [("x", 2), ("y", 1)]
     fill(log, "yz")
-    monkeypatch.setattr(runs, "AT_ONCE", 2)
+    monkeypatch.setattr(runs, "POSITIONS_PER_TRANSACTION", 2)
     seen = [rows(other) for _ in runs.run(log, [], runs.Run())]
     assert seen[0] == [("x", 2), ("y", 2)]
     assert seen[1:-1] == [[("x", 2), ("y", 2), ("z", 1)]] * (len(seen) - 2)
@@ -618,7 +618,7 @@ def test_a_rollback_that_was_left_unfinished_goes_on_with_the_next_run(
     fill(log, "xyz")
     admin.roll_back(log, "counts")
     assert states(log) == {"live": 4, "building": 4}
-    monkeypatch.setattr(runs, "AT_ONCE", 1)
+    monkeypatch.setattr(runs, "POSITIONS_PER_TRANSACTION", 1)
     run(log)
     assert rows(log) == [("x", 2), ("y", 2), ("z", 1)]
 
@@ -694,7 +694,7 @@ def test_a_projection_that_was_dropped_and_left_the_model_comes_back_with_it(log
 def test_two_that_run_at_the_same_time_take_every_event_once(
     log: EventLog, other: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "AT_ONCE", 1)
+    monkeypatch.setattr(runs, "POSITIONS_PER_TRANSACTION", 1)
     hold(log, COUNTS)
     fill(log, "xyxyx")
     ones, others = (runs.run(one, [], runs.Run()) for one in (log, other))
@@ -707,7 +707,7 @@ def test_two_that_run_at_the_same_time_take_every_event_once(
 def test_what_one_has_begun_to_build_another_ends(
     log: EventLog, other: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "AT_ONCE", 2)
+    monkeypatch.setattr(runs, "POSITIONS_PER_TRANSACTION", 2)
     hold(log, COUNTS)
     fill(log, "xyxyx")
     run(log)
@@ -722,7 +722,7 @@ def test_what_one_has_begun_to_build_another_ends(
 
 
 def test_from_scratch_throws_away_what_was_begun(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "AT_ONCE", 2)
+    monkeypatch.setattr(runs, "POSITIONS_PER_TRANSACTION", 2)
     hold(log, COUNTS)
     fill(log, "xyxyx")
     run(log)
@@ -734,7 +734,7 @@ def test_from_scratch_throws_away_what_was_begun(log: EventLog, monkeypatch: pyt
 def test_a_model_that_is_applied_in_the_middle_of_a_build_is_the_one_that_is_built(
     log: EventLog, other: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "AT_ONCE", 2)
+    monkeypatch.setattr(runs, "POSITIONS_PER_TRANSACTION", 2)
     hold(log, COUNTS)
     fill(log, "xyxyx")
     run(log)
@@ -753,7 +753,7 @@ def test_a_model_that_is_applied_in_the_middle_of_a_build_is_the_one_that_is_bui
 def test_one_that_was_dropped_by_another_in_the_middle_of_a_run_is_left(
     log: EventLog, other: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "AT_ONCE", 2)
+    monkeypatch.setattr(runs, "POSITIONS_PER_TRANSACTION", 2)
     hold(log, COUNTS)
     fill(log, "xyxyx")
     advancing = runs.run(log, [], runs.Run())
@@ -784,7 +784,7 @@ def test_what_is_erased_is_in_no_version_of_any_projection(
     run(log)
     if other != "nothing":
         admin.rebuild(log, "counts", from_scratch=True)
-        monkeypatch.setattr(runs, "AT_ONCE", 10)
+        monkeypatch.setattr(runs, "POSITIONS_PER_TRANSACTION", 10)
         build = runs.catch_up(log, next(v.version for v in log.store.projections().versions() if v.version > 2))
         for _, _ in zip(range(99 if other != "building" else 2), build, strict=False):
             pass

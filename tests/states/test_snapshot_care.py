@@ -167,7 +167,7 @@ def test_all_are_those_of_every_aggregate(many: EventLog) -> None:
 
 
 def test_many_are_taken_in_several_transactions(many: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot_care, "AT_ONCE", 3)
+    monkeypatch.setattr(snapshot_care, "SNAPSHOTS_PER_TRANSACTION", 3)
     made = list(snapshot_care.take_many(many, "c", due=False))
     assert [json.loads(one.state)["n"] for one in made] == [1, 2, 3, 4]
 

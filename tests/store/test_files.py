@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -174,3 +175,16 @@ def test_a_relative_name_is_in_this_folder(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     written(Path("new"))
     assert names(tmp_path) == ["new"]
+
+
+def test_a_signal_while_a_draft_is_made_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = os.open
+
+    def interrupted(*arguments: Any, **options: Any) -> int:
+        os.close(opened(*arguments, **options))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt), draft_of(tmp_path / "log.db"):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -21,7 +21,7 @@ from esctl.store.guard import Guard
 from esctl.store.store import Store
 from tests.conftest import write_empty_log
 
-EVENTS = 2 * windows.WINDOW + 7
+EVENTS = 2 * windows.POSITIONS_PER_STATEMENT + 7
 COUNT = """
 [aggregate.c]
 streams = "c-*"
@@ -74,7 +74,7 @@ def put(store: Store, *events: NewEvent) -> None:
 def test_a_fold_over_several_windows_is_one_fold(store: Store) -> None:
     fold = store.fold(compiled(COUNT))
     fold.begin("c-1")
-    assert sum(1 for _ in fold.feed(Query(stream="c-1"))) == -(-EVENTS // folds.WINDOW) > 1
+    assert sum(1 for _ in fold.feed(Query(stream="c-1"))) == -(-EVENTS // folds.EVENTS_PER_FEED) > 1
     (version, position, _, latest, state), folded = fold.state("c-1")
     assert (version, position, folded) == (EVENTS, 2 * EVENTS - 1, EVENTS)
     assert json.loads(state) == {"n": EVENTS, "sum": EVENTS * (EVENTS + 1) // 2}
@@ -85,7 +85,7 @@ def test_a_fold_over_several_windows_is_one_fold(store: Store) -> None:
 def test_each_state_comes_once_and_in_order_whatever_the_window(
     store: Store, monkeypatch: pytest.MonkeyPatch, window: int
 ) -> None:
-    monkeypatch.setattr(folds, "WINDOW", window)
+    monkeypatch.setattr(folds, "EVENTS_PER_FEED", window)
     fold = store.fold(compiled(COUNT))
     fold.begin("c-1")
     states = [
@@ -98,7 +98,7 @@ def test_each_state_comes_once_and_in_order_whatever_the_window(
 def test_the_event_that_made_a_value_is_found_whatever_the_window(
     written: Store, monkeypatch: pytest.MonkeyPatch, window: int
 ) -> None:
-    monkeypatch.setattr(windows, "WINDOW", window)
+    monkeypatch.setattr(windows, "POSITIONS_PER_STATEMENT", window)
     values = ['{"a":1}', '{"a":2,"b":1}', '{"a":1}', '{"b":null}', '{"b":1}', '{"c":0}']
     put(written, *(event(n, data=value) for n, value in enumerate(values)))
     fold = written.fold(MERGE)
@@ -329,7 +329,7 @@ def test_a_reader_that_folds_may_write_nothing_but_temporary_tables(action: int)
 def test_many_streams_are_fed_in_spans_of_versions_that_make_no_difference(
     store: Store, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr(folds, "MOST_EVENTS", most)
+    monkeypatch.setattr(folds, "EVENTS_PER_FEED_OF_MANY", most)
     fold = store.fold(compiled(COUNT))
     fold.begin_all(["c-1", "c-2"])
     fold.feed_all(Query(until=EVENTS))

@@ -90,8 +90,8 @@ def log(log_path: Path) -> Iterator[EventLog]:
 def test_a_reader_sees_one_whole_version_at_every_moment_of_a_rebuild(
     log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "AT_ONCE", 40)
-    monkeypatch.setattr(runs, "LONGEST_GAP", 0)
+    monkeypatch.setattr(runs, "POSITIONS_PER_TRANSACTION", 40)
+    monkeypatch.setattr(runs, "GAP_SECONDS", 0)
     hold(log, model("old"))
     put(log, 800)
     run(log)
@@ -143,7 +143,7 @@ def test_a_batch_that_fails_leaves_every_name_where_it_was(log: EventLog) -> Non
 
 
 def test_the_version_that_builds_and_the_live_one_are_fed_apart(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "AT_ONCE", 2)
+    monkeypatch.setattr(runs, "POSITIONS_PER_TRANSACTION", 2)
     hold(log, model("old"))
     put(log, 6)
     run(log)

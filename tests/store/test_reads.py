@@ -21,7 +21,7 @@ from tests.conftest import write_empty_log
 if TYPE_CHECKING:
     from esctl.events.event import Form
 
-EVENTS = 2 * windows.WINDOW + 500
+EVENTS = 2 * windows.POSITIONS_PER_STATEMENT + 500
 ANOTHER = 7  # every seventh event belongs to another stream, so that a stream's versions are not the log's positions
 
 
@@ -159,10 +159,10 @@ READS: dict[str, dict[str, Any]] = {
 COUNTS = [
     0,
     1,
-    windows.WINDOW - 1,
-    windows.WINDOW,
-    windows.WINDOW + 1,
-    2 * windows.WINDOW,
+    windows.POSITIONS_PER_STATEMENT - 1,
+    windows.POSITIONS_PER_STATEMENT,
+    windows.POSITIONS_PER_STATEMENT + 1,
+    2 * windows.POSITIONS_PER_STATEMENT,
     EVENTS - 1,
     EVENTS,
     EVENTS + 1,
@@ -207,10 +207,10 @@ def test_last_reaches_back_over_windows(store: Store, filters: dict[str, Any], c
     assert positions(store, **filters, last=count, reverse=reverse) == newest[:: -1 if reverse else 1]
 
 
-@pytest.mark.parametrize("since", [1, 500, windows.WINDOW, windows.WINDOW + 1])
+@pytest.mark.parametrize("since", [1, 500, windows.POSITIONS_PER_STATEMENT, windows.POSITIONS_PER_STATEMENT + 1])
 @both_directions
 def test_windows_may_begin_anywhere(store: Store, since: int, reverse: bool) -> None:
-    until = since + windows.WINDOW
+    until = since + windows.POSITIONS_PER_STATEMENT
     assert positions(store, since=since, until=until, reverse=reverse) == list(
         range(since, until + 1) if not reverse else range(until, since - 1, -1)
     )

@@ -21,7 +21,7 @@ from esctl.events.query import Query
 from esctl.evolution import plan
 from esctl.log import EventLog
 from esctl.model.definitions import checked
-from esctl.store.windows import WINDOW
+from esctl.store.windows import POSITIONS_PER_STATEMENT
 from tests.conftest import write_empty_log, writer_of
 
 STREAMS = ["order-1", "order-2", 'quo"te-1', "cart", "order"]
@@ -313,7 +313,7 @@ def test_any_log_through_any_model_is_what_a_reference_makes_of_it(
 
 # A log of more than one window
 
-MANY = 2 * WINDOW + 300
+MANY = 2 * POSITIONS_PER_STATEMENT + 300
 
 
 @pytest.fixture(scope="module")
@@ -480,15 +480,15 @@ def test_an_expression_sees_the_type_and_schema_that_its_step_begins_at() -> Non
 
 def test_an_event_that_does_not_fit_is_named_and_those_before_it_are_read() -> None:
     text = "[[event.A.upcast]]\nfrom = 1\nconvert = { a = 'number' }"
-    events: list[Stored] = [("s", "A", 1, {"a": "1"})] * (WINDOW + 2) + [("s", "A", 1, {"a": "x"})]
+    events: list[Stored] = [("s", "A", 1, {"a": "1"})] * (POSITIONS_PER_STATEMENT + 2) + [("s", "A", 1, {"a": "x"})]
     with log_of(text, events) as log:
         seen: list[bytes] = []
         with pytest.raises(MisfitError) as refused:
             seen.extend(log.lines(Query()))
-        assert refused.value.details["position"] == WINDOW + 3
-        assert b"".join(seen).count(b"\n") >= WINDOW
-        assert len(both(log, until=WINDOW + 2)) == WINDOW + 2
-        assert len(both(log, raw_schema=True)) == WINDOW + 3
+        assert refused.value.details["position"] == POSITIONS_PER_STATEMENT + 3
+        assert b"".join(seen).count(b"\n") >= POSITIONS_PER_STATEMENT
+        assert len(both(log, until=POSITIONS_PER_STATEMENT + 2)) == POSITIONS_PER_STATEMENT + 2
+        assert len(both(log, raw_schema=True)) == POSITIONS_PER_STATEMENT + 3
 
 
 def test_an_event_that_does_not_fit_is_no_matter_to_who_does_not_ask_for_it() -> None:
