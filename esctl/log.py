@@ -146,7 +146,7 @@ class EventLog:
             return self.say(type_, data)
 
     def say(self, type_: str, data: Mapping[str, object] | Json, meta: str = "") -> Receipt:
-        """The same within the open transaction; `meta` (JSON text) is what another event said of who did it."""
+        """The same within the open transaction; `meta` (JSON text) is that of another event, whose author it names."""
         event = (system.STREAM, type_, next(new_ids()), None, 1, text_of(data), meta or system.meta(), None)
         return self.store.append([event])[0]
 

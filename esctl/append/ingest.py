@@ -1,4 +1,4 @@
-"""A stream of lines into a log: batches, transactions, and what is said of them."""
+"""A stream of lines into a log: batches, transactions, receipts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Tally:
-    """What a run has stored so far, kept current by every commit, so that it can be told even after an error."""
+    """What a run has stored so far, updated by every commit, so that it is right even after an error."""
 
     def __init__(self) -> None:
         self.appended = self.duplicates = self.invalid = 0
@@ -279,7 +279,7 @@ def _all_or_none(
 
 
 def _append(writer: Writer, numbers: list[int], events: list[NewEvent], run: RunExpectation | None) -> list[Receipt]:
-    """Append a batch; an error that names an event's index is told with its input line."""
+    """Append a batch; an error that names an event's index gets its input line."""
     try:
         return writer.append(events, run)
     except EsctlError as error:

@@ -58,7 +58,7 @@ class _Court:
         self._saved: dict[str, int] = {}  # stream -> the version of its newest snapshot
 
     def forget(self) -> None:
-        """Begin anew with every stream."""
+        """Start again with every stream."""
         self._upto.clear()
         self._saved.clear()
         self._weighed = 0

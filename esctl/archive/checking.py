@@ -32,7 +32,7 @@ def hash_before(log: EventLog, position: int) -> bytes:
 
 
 def problems(log: EventLog, segment: Segment) -> Iterator[str]:
-    """Everything that is wrong with a segment: every byte of it is read, and all that is noted of it told anew."""
+    """Everything that is wrong with a segment: re-read every byte of it, and recompute everything recorded about it."""
     archive = log.store.archive()
     assert archive is not None
     facts = Facts()

@@ -88,7 +88,7 @@ def create(
     level: int = segments.LEVEL,
     to: Path | None = None,
 ) -> Iterator[Segment]:
-    """Archive ranges of the hot part, in segments of at most `most` events; each is told when it is kept for good.
+    """Archive ranges of the hot part, in segments of at most `most` events; each is yielded when it is committed.
 
     While one is compared and kept, the next is compressed by another thread.
     """

@@ -32,7 +32,7 @@ def folder_for(to: Path) -> Path:
 
 
 def location(log: EventLog, folder: Path) -> str:
-    """A folder as it is noted: relative to the log's own where it lies within, so that both can be moved together."""
+    """A folder as it is recorded: relative to the log's own if it lies within, so that both can be moved together."""
     own, there = Path(log.path).resolve().parent, folder.resolve()
     return str(there.relative_to(own)) if there.is_relative_to(own) else str(there)
 
@@ -62,7 +62,7 @@ def draft_name(path: Path) -> Path:
 
 
 def noted_path(log: EventLog, path: Path) -> str:
-    """A file as it is noted: see `location`."""
+    """A file as it is recorded: see `location`."""
     return str(Path(location(log, path.parent)) / path.name)
 
 

@@ -55,7 +55,7 @@ class Command(TyperCommand):
 
 
 def _laid(examples: str) -> str:
-    """Examples, each in one line; where that has no room, what is said of it comes beneath."""
+    """Examples, each in one line; where that has no room, its explanation comes beneath."""
     lines = (
         line if len(line) <= WIDTH else re.sub(r"(?<=\S) {2,}", "\n      ", line, count=1)
         for line in examples.splitlines()

@@ -30,7 +30,7 @@ def explain(error: MalformedError) -> int:
 
 
 def _without_command(group: str, words: Sequence[str]) -> int:
-    """Options stand where a command should: help is wanted, nothing is said, or an option is wrong."""
+    """Options stand where a command should: help is wanted, no command is given, or an option is wrong."""
     text = overview.group(group) if group else overview.commands()
     if any(word in HELP for word in words):
         return _printed(text)

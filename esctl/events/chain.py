@@ -61,7 +61,7 @@ def header(
 
 
 def hashes(previous: bytes, events: Iterable[tuple[bytes | None, Buffer, Buffer, Buffer, str]]) -> list[bytes]:
-    """The hashes of events that follow each other: of each its digest (None: told from what comes next), salt, data,
+    """The hashes of events that follow each other: of each its digest (None: from what comes next), salt, data,
     meta and header. The formulas of above without a call for each, for the many events of an archive.
     """
     made = []

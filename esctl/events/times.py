@@ -104,7 +104,7 @@ def parse_point(text: str, *, upper: bool, mark: Callable[[str], int | None] = l
 
 
 def _exact(text: str) -> datetime | None:
-    """A moment said in full: RFC 3339, seconds since 1970, or an hour of today."""
+    """A complete moment: RFC 3339, seconds since 1970, or an hour of today."""
     if match := _RFC3339(text):
         return _moment(match)
     if match := _UNIX(text):

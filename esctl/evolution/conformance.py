@@ -82,7 +82,7 @@ def _shown(shape: Shape) -> str:
 def _failing(log: EventLog, definitions: Definitions, step: int, watch: Watch) -> Iterator[tuple[int, str, bool]]:
     """Position and reason of events that cannot be upcast, or whose JSON Schema (True) does not accept the outcome."""
     noted: dict[int, str] = {}
-    told = 0  # the last position that was told: a split event comes once a part
+    told = 0  # the last position that was reported: a split event comes once a part
     for event, _, _ in watch(_readable(log, definitions, step, noted), log.head()[0]):
         position = event[0]
         for known in sorted(known for known in noted if known < position):
@@ -97,7 +97,7 @@ def _failing(log: EventLog, definitions: Definitions, step: int, watch: Watch) -
 
 
 def _readable(log: EventLog, definitions: Definitions, step: int, noted: dict[int, str]) -> Iterator[SealedEvent]:
-    """The events as they are read; what cannot be done on one is noted by its position, whatever it is."""
+    """The events as they are read; an event that cannot be upcast is recorded by its position."""
 
     def note(position: object, reason: object) -> None:
         noted[int(str(position))] = str(reason)

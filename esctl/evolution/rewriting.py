@@ -1,4 +1,4 @@
-"""Copy and replace: a log written anew, every event in its newest schema; and chains of upcasts, step by step."""
+"""Copy and replace: a new log with every event in its newest schema; and chains of upcasts, step by step."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class Version:
         return table if self.state == LIVE else f"{table}__{self.version}"
 
 
-class HandlerFailed(Exception):  # noqa: N818 - told as a failure by whoever knows the event
+class HandlerFailed(Exception):  # noqa: N818 - whoever knows the event reports the failure
     """A handler could not take an event, or ran too long; `reason` is SQLite's message.
 
     `position` is that of the event, where it is known, and `type` what it is read as; `undone`: nothing is left of what

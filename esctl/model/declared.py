@@ -97,7 +97,7 @@ class EventType(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A condition on new and state that has to hold for an event to be accepted, and what is said where it does not."""
+    """A condition on new and state that has to hold for an event to be accepted, and the message where it does not."""
 
     place: str
     sql: str

@@ -67,7 +67,7 @@ class _Number(float):
 
 
 class _Table:
-    """A table of the file, the place where it stands, and the keys that it may have; what is wrong is noted."""
+    """A table of the file, the place where it stands, and the keys that it may have; what is wrong is recorded."""
 
     def __init__(self, place: str, body: object, problems: list[Problem], keys: tuple[str, ...]) -> None:
         self.place, self.problems = place, problems
@@ -254,7 +254,7 @@ def _part(place: str, body: object, problems: list[Problem]) -> Part:
 
 
 def _step(place: str, body: object, problems: list[Problem], operations: tuple[str, ...]) -> Step:
-    """The operations of a table; keys that are none have been noted by who reads the table's others."""
+    """The operations of a table. Unknown keys are reported by the caller."""
     known = body if isinstance(body, dict) else {}
     table = _Table(place, {key: value for key, value in known.items() if key in operations}, problems, operations)
     made: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Standard output and error: what is written to them, and how errors are told."""
+"""Standard output and error: what is written to them, and how errors are printed."""
 
 from __future__ import annotations
 

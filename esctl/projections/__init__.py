@@ -1,1 +1,1 @@
-"""Read models: brought up to date, built anew, read, compared."""
+"""Read models: brought up to date, rebuilt, read, compared."""

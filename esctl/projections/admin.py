@@ -1,4 +1,4 @@
-"""Projections built anew, brought back, dropped; and what becomes of them in a copy."""
+"""Projections rebuilt, rolled back, dropped; and what becomes of them in a copy."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def settle(log: EventLog) -> None:
 
 
 def cut(log: EventLog, position: int) -> None:
-    """Within the transaction that has a copy end at a position: let go of versions that hold what comes after it."""
+    """In the transaction that cuts a copy at a position: drop versions that hold anything after it."""
     projections = log.store.projections()
     for version in projections.versions():
         if version.position > position:

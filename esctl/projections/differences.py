@@ -19,7 +19,7 @@ BEFORE = "esctl_before_"  # how the store calls what it has put aside, with a nu
 
 
 class Cell(NamedTuple):
-    """A cell in which two states of a projection differ: in a row that was added, is gone, or changed, told by its key.
+    """A cell in which two states of a projection differ: in a row that was added, is gone, or changed, by its key.
 
     `column` is None for a row that is nothing but its key.
     """
@@ -66,7 +66,7 @@ def against(log: EventLog, name: str, drafted: Definitions) -> Iterator[int | Ce
 
 
 def checked(log: EventLog, name: str) -> Iterator[int | Cell]:
-    """How the rows of a live version differ from those of the same definition built anew: none may."""
+    """How the rows of a live version differ from a rebuild of the same definition: none should."""
     version, projection = live(log, name), log.definitions.model.projections[name]
     if not version.compiled.on:
         raise needs_reducer(name, version.reducer)

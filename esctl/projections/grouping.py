@@ -23,7 +23,7 @@ OPERATIONS = ("sum", "min", "max", "avg", "first", "last")
 
 
 class Measure(NamedTuple):
-    """What is told of a group: an operation over a field; `count` is over none."""
+    """A column of a group: an operation over a field; `count` is over none."""
 
     operation: str
     field: str = ""
@@ -106,7 +106,7 @@ def _of(record: dict[str, Any], field: str) -> Any:
 
 
 def _mark(value: Any) -> tuple[str, Any]:
-    """What tells groups apart: 1 and 1.0 are one number, and neither is true."""
+    """What distinguishes groups: 1 and 1.0 are one number, and neither is true."""
     if isinstance(value, list | dict):
         return "json", _json(value)
     if isinstance(value, bool):

@@ -83,7 +83,7 @@ _numbers = count(10**15)  # no log has so many versions
 
 
 def scratch(projection: Projection, definitions: Definitions) -> Version:
-    """A version that is nowhere but in temporary tables; its number tells it from others on the connection."""
+    """A version that exists only in temporary tables; its number is unique on the connection."""
     compiled = projections.compiled(projection, definitions.upcasting)
     mark = projections.mark(projection, definitions.upcasting)
     return Version(next(_numbers), projection.name, SCRATCH, False, 0, 0, mark, compiled, None, 0, "")

@@ -127,7 +127,7 @@ def _version(log: EventLog, name: str, said: str) -> int:
 
 
 def _fingerprint(function: object) -> str:
-    """Of the module that has a function, as far as it can be told."""
+    """Of the module that has a function, as far as it can be found."""
     source = inspect.getsourcefile(function) if inspect.isfunction(function) else None
     module = sys.modules.get(getattr(function, "__module__", ""), None)
     path = source or getattr(module, "__file__", None)

@@ -164,7 +164,7 @@ def catch_up(
 
 
 class _Search:
-    """For the event that stops a version: a batch that fails is fed again while events are noted; what then is not
+    """For the event that stops a version: a batch that fails is fed again while events are recorded; what then is not
     known (it failed before a handler was given it) is found in smaller and smaller batches.
     """
 

@@ -129,7 +129,7 @@ def declared(log: EventLog, name: str) -> Projection:
 
 
 def needs_reducer(name: str, reducer: str | None = None) -> HandlerError:
-    """What is said of a projection whose handlers are Python's; `reducer`: what has kept it, as its version says."""
+    """The error for a projection whose handlers are Python's; `reducer`: the function that its version names."""
     return HandlerError(
         f"the projection {name} has no handlers in the model",
         why="it is kept by a Python function, which has to be named: --reducer MODULE:FUNCTION",
@@ -152,7 +152,7 @@ def live(log: EventLog, name: str) -> Version:
 
 
 def revive(log: EventLog, name: str) -> None:
-    """Have a projection that was dropped begin anew."""
+    """Start a dropped projection again, from nothing."""
     with log.transaction():
         for version in named(log, name):
             log.store.projections().let_go(version)

@@ -63,7 +63,7 @@ def _denied(action: int, first: str | None, second: str | None) -> Denied:
 
 
 class Judge:
-    """Compiles what a model says in an empty database under an authorizer, and tells what is wrong; runs nothing."""
+    """Compiles what a model says in an empty database under an authorizer, and reports what is wrong; runs nothing."""
 
     def __init__(self, *, failing: bool = False) -> None:
         """With `failing`, expressions may call FAIL: those that were put together of operations."""

@@ -70,7 +70,9 @@ class Folding(NamedTuple):
 def state(
     log: EventLog, query: Query, aggregate: str | None = None, *, saved: bool = True, ignored: Told = lambda _: None
 ) -> StateAt:
-    """The state of the query's stream at its end. `saved`: a snapshot may serve; those that may not are told.
+    """The state of the query's stream at its end. With `saved`, start from a snapshot if one is usable.
+
+    Unusable ones are reported to `ignored`.
 
     Raises NotFoundError for a stream or an aggregate that is not there, MisfitError for an event that cannot be folded.
     """

@@ -66,7 +66,7 @@ def usable(
     bounds: Bounds = Bounds(),  # noqa: B008 - a tuple
     ignored: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Snapshot]:
-    """The snapshots of a stream that hold nothing beyond the bounds and can be used, newest first; others are told."""
+    """The usable snapshots of a stream that hold nothing beyond the bounds, newest first; `ignored` gets the others."""
     for snapshot in store.snapshots().of(stream, program.aggregate):
         if not bounds.holds(snapshot):
             continue

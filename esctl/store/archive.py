@@ -50,7 +50,9 @@ Row = tuple["Any", ...]
 
 @translating
 class Archive:
-    """The archive of one connection, as of the last time that it was told how often it has changed."""
+    """The archive of one connection, as of its last `as_of`. Damage raises VerificationError, what is out of reach
+    SegmentError; both name the segment.
+    """
 
     def __init__(self, connection: apsw.Connection, path: str) -> None:
         self._connection, self.path = connection, path
@@ -161,7 +163,7 @@ class Archive:
         return following
 
     def told(self, segment: Segment) -> tuple[set[tuple[object, ...]], set[tuple[object, ...]]]:
-        """What is written down of a segment, by stream and by type, as `Facts` tells it."""
+        """What is recorded of a segment, by stream and by type, as `Facts` has it."""
         asked = (segment.first,)
         return set(self._connection.execute(_TOLD_STREAMS, asked)), set(self._connection.execute(_TOLD_TYPES, asked))
 

@@ -99,7 +99,7 @@ class _Table:
         return _Cursor(self._archive)
 
     def Disconnect(self) -> None:  # noqa: N802
-        """Nothing to let go of."""
+        """There is nothing to close."""
 
     Destroy = Disconnect
 

@@ -1,4 +1,4 @@
-"""SQLite's errors told as esctl's."""
+"""SQLite's errors as esctl's."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _busy(what: str, *, why: str) -> UnavailableError:
     return UnavailableError(what, why=why, again="--timeout 60")
 
 
-# By SQLite's error: the error that it is told as, what it says, and what somebody has to do first.
+# By SQLite's error: esctl's error, its message, and what somebody has to do first.
 _TRANSLATIONS: tuple[tuple[tuple[type[apsw.Error], ...], Callable[..., EsctlError], str, str], ...] = (
     (
         (apsw.BusyError, apsw.LockedError),

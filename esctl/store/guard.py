@@ -10,7 +10,7 @@ _WRITES = {
     apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE, apsw.SQLITE_CREATE_TABLE, apsw.SQLITE_DROP_TABLE
 }  # fmt: skip
 _CHANGES = {apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE}
-NOTE = "esctl_note"  # a function that notes which event a handler is given
+NOTE = "esctl_note"  # a function that records which event a handler is given
 FED = "esctl_run_"  # how the triggers of projections begin
 
 

@@ -51,7 +51,7 @@ def set_up(
     """
     # A statement may run for minutes in C; back in Python now and then, it hears Ctrl-C and knows the time.
     connection.set_progress_handler(patience.over, OPCODES_A_BREATH)
-    # Else SQLite looks at bound values for a better plan, and prepares a statement anew whenever one is bound.
+    # Else SQLite looks at bound values for a better plan, and prepares a statement again whenever one is bound.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.set_busy_timeout(int(timeout * 1000))
     run(connection, SETTINGS)

@@ -295,7 +295,7 @@ class Projections:
             raise HandlerFailed("it ended the transaction")
 
     def _failed(self, reason: str, numbers: Mapping[str, int], position: int | None = None) -> HandlerFailed:
-        """What is said of a failure, of the event that was noted last."""
+        """The failure of the event that was recorded last."""
         if position is not None or self._noted is None:
             return HandlerFailed(reason, position)
         position, said = self._noted
@@ -437,5 +437,5 @@ class Projections:
 
 
 def _fed(columns: Collection[str], type_: str, *, note: bool) -> list[str]:
-    """What an event is fed as: the columns that are named, its type, and its position where that is noted."""
+    """What an event is fed as: the columns that are named, its type, and its position where that is recorded."""
     return [*columns, type_, *(["position"] if note and "position" not in columns else [])]

@@ -260,7 +260,7 @@ class _Counted:
 
 
 class Facts:
-    """What a segment holds, told from its lines: by stream, by type and schema; `ids`, the hashes of its ids; which
+    """What a segment holds, from its lines: by stream, by type and schema; `ids`, the hashes of its ids; which
     payloads are erased; the bytes of the largest; recorded times of the first and last event.
     """
 

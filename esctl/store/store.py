@@ -318,7 +318,7 @@ class Store:
             with Translated(self.path), self.patience:
                 return evaluated(self._connection, expression, event)
         except MisfitError as error:
-            raise error.at(event[0])  # noqa: B904 - the same error, told better
+            raise error.at(event[0])  # noqa: B904 - the same error, with its event
 
     def fold(self, program: Program, upcasting: Upcasting = NO_UPCASTS, noted: Noted | None = None) -> Fold:
         """A fold that has nothing in it yet.
@@ -370,7 +370,7 @@ class Store:
             copy = apsw.Connection(uri_of(os.fspath(empty)), flags=flags)
             try:
                 with copy.backup("main", self._connection, "main") as backup:
-                    backup.step(-1)  # all under one read lock: in smaller steps every write starts it anew
+                    backup.step(-1)  # all under one read lock: in smaller steps every write restarts it
             finally:
                 copy.close()
 

@@ -46,7 +46,7 @@ class Reading:
         return Held(self)
 
     def steady(self, ask: Callable[[bool], T]) -> T:
-        """What a question gives of one state of the file; it is told whether there is an archive.
+        """The answer of a question on one state of the file; `ask` gets whether there is an archive.
 
         It is asked again where a segment that it needs was moved between our look and our reach.
         """

@@ -27,7 +27,7 @@ from esctl.store import segments
 from esctl.store.archive import Archive
 from esctl.store.segments import Facts, Frame, Line, Packed, Segment
 
-TRACES = ""  # noted among what is to be removed: what the log's own file may still hold of erased payloads
+TRACES = ""  # stands among the files to remove, for what the log's own file may still hold of erased payloads
 PAYLOADS_PER_TRANSACTION = 10_000  # payloads that are erased in one transaction
 _GONE = b',"data":null,"meta":null,"erased":true}\n'
 
@@ -145,7 +145,7 @@ def _span_of(spans: Sequence[tuple[int, int]], position: int) -> tuple[int, int]
 
 
 def scrub(log: EventLog) -> bool:
-    """Take the last traces out of files that nothing needs, of projections (which are built anew), of unused bytes in
+    """Take the last traces out of files that nothing needs, of projections (which are rebuilt), of unused bytes in
     pages, and of the WAL; whether they are gone (else somebody still reads them).
 
     What SQLite leaves in the gap of a page when it moves cells to another, only writing all pages anew takes away.
@@ -230,7 +230,7 @@ def _sees(version: Version, kinds: set[tuple[str, int]]) -> bool:
 
 
 def _renew(log: EventLog) -> None:
-    """Build anew what may hold something of erased payloads; it is read until then, and gone afterwards.
+    """Rebuild what may hold something of erased payloads; the old rows are read until then, and gone afterwards.
 
     Where a handler fails on the way, what was built takes its place as it is.
     """
@@ -265,7 +265,7 @@ class _Rewritten(NamedTuple):
 
 
 def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason: str) -> int:
-    """Erase payloads of a segment: it is written anew without them, checked, and takes the place of the old one."""
+    """Erase payloads of a segment: it is written again without them, checked, and takes the place of the old one."""
     checking.check(log, segment)
     found = log.store.archive()
     assert found is not None

@@ -16,7 +16,7 @@ from esctl.projections import status
 from esctl.states.snapshots import digest
 from esctl.store.checks import Finding
 
-MAX_FINDINGS = 1000  # a log that is wrong in more places is told so, and is not listed whole
+MAX_FINDINGS = 1000  # of a log with more, the report says so and does not list them all
 
 
 class Report(NamedTuple):
@@ -175,7 +175,7 @@ def _linked(
     position, stream, version, event_id, type_, schema, time, recorded, data, meta = event
     if data is None or meta is None or salt is None:
         if erased is None:
-            return  # said already
+            return  # reported already
         digest = erased
     else:
         if len(salt) != chain.SALT_BYTES:  # of any other length, the border between salt and data could have moved

@@ -72,7 +72,7 @@ def _words(line: str) -> list[str]:
 
 
 def _without_comment(line: str) -> str:
-    """A line up to its comment; the whole of it where quotes are unbalanced, which is told then."""
+    """A line up to its comment; the whole of it where quotes are unbalanced, which is reported later."""
     before = _BEFORE_COMMENT.match(line)
     end = before.end() if before else 0
     return line[:end] if line[end : end + 1] == "#" else line

@@ -1,4 +1,4 @@
-"""`esctl projection rebuild`: a projection, built anew."""
+"""`esctl projection rebuild`: a projection, from the first event on."""
 
 from __future__ import annotations
 

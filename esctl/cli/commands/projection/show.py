@@ -108,7 +108,7 @@ def _drawn(picture: Picture, projection: Projection) -> str:
 
 
 def _print(picture: Picture, projection: Projection, shared: Shared) -> None:
-    """Print rows; what is drawn is drawn in tables, and elsewhere sums are said beside the data."""
+    """Print rows; bars and sums stand in tables, elsewhere sums go to stderr."""
     if shared.rendering == "table":
         console.text(_drawn(picture, projection))
         return
