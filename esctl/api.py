@@ -35,7 +35,7 @@ from esctl.points import marks
 from esctl.points.marks import Mark
 from esctl.points.points import query_of
 from esctl.projections import freshness, reading, runs, versions
-from esctl.projections.reading import Asked
+from esctl.projections.reading import RowFilter
 from esctl.sql.conditions import check_condition
 from esctl.states import folding
 from esctl.upkeep import copies, verify
@@ -212,7 +212,7 @@ class Log:
         """The rows of a projection, after it has caught up where it is not far behind, or as they were at a point; see
         `esctl projection show`. Where the log cannot be written, they are as they were brought up to date.
         """
-        asked = Asked(table, where, order_by, limit)
+        asked = RowFilter(table, where, order_by, limit)
         declared = versions.declared(self._log, projection)
         if until is None and as_of is None:
             with freshness.opened(self._second) as now:
@@ -267,7 +267,7 @@ class Log:
         copies.backup(self._log, Path(target))
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._log.close()
 
 

@@ -180,7 +180,7 @@ class EventLog:
         return self.store.check(full=full)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.store.close()
 
     def require(self, query: Query) -> None:

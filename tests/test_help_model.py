@@ -22,7 +22,7 @@ from esctl.log import EventLog
 from esctl.model.definitions import checked, shared
 from esctl.model.toml import OPERATIONS, UPCAST_OPERATIONS
 from esctl.projections import runs
-from esctl.projections.reading import Asked, rows
+from esctl.projections.reading import RowFilter, rows
 from esctl.sql.conditions import check_condition
 from esctl.states import folding
 from tests.conftest import writer_of
@@ -309,7 +309,7 @@ def projected(log: EventLog, name: str) -> list[tuple[object, ...]]:
     for _ in runs.run(log, [], run):
         pass
     run.end()
-    return rows(log, log.definitions.model.projections[name], Asked(), built=False).rows
+    return rows(log, log.definitions.model.projections[name], RowFilter(), built=False).rows
 
 
 def test_the_projection_of_the_page_does_what_it_says(log: EventLog) -> None:
@@ -327,7 +327,7 @@ def test_an_inline_projection_that_is_new_takes_what_is_stored_with_the_next_app
     have(log, PROJECTION + 'inline = true\non.T = "insert into t(k) values (new.stream)"')
     give(log, "T", "{}", stream="b")
     table = log.definitions.model.projections["t"]
-    assert [row[0] for row in rows(log, table, Asked(), built=False).rows] == ["a", "b"]
+    assert [row[0] for row in rows(log, table, RowFilter(), built=False).rows] == ["a", "b"]
     with pytest.raises(RefusedError, match="UNIQUE"):
         give(log, "T", "{}", stream="a")
 

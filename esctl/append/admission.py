@@ -1,5 +1,5 @@
 """Which events a model lets in, whatever the state of their stream: those of a schema version that it knows and can
-read, with a payload that its JSON Schema accepts. Asked inside the transaction that appends them.
+read, with a payload that its JSON Schema accepts. RowFilter inside the transaction that appends them.
 """
 
 from __future__ import annotations

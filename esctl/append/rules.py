@@ -29,12 +29,12 @@ class Rules:
     def __init__(self, store: Store, definitions: Definitions) -> None:
         self._store, self._definitions = store, definitions
         judged = [a for a in definitions.model.aggregates.values() if a.accept]
-        self._courts = [_Court(store, definitions, aggregate) for aggregate in judged]
+        self._aggregates = [_AggregateRules(store, definitions, aggregate) for aggregate in judged]
 
     def forget(self) -> None:
         """A transaction was rolled back, and with it the states that were folded in it."""
-        for court in self._courts:
-            court.forget()
+        for rules in self._aggregates:
+            rules.forget()
 
     def judge(self, receipts: Sequence[Receipt], before: int) -> None:
         """Ask for each event that was appended after a position, in order, whether its stream's state accepts it.
@@ -42,11 +42,11 @@ class Rules:
         Raises RefusedError, which names the event by `index` (its place in the receipts), the rule, and the state that
         it saw; the transaction then has to be left by raising. Keeps snapshots where a policy asks for them.
         """
-        for court in self._courts:
-            court.judge(receipts, before)
+        for rules in self._aggregates:
+            rules.judge(receipts, before)
 
 
-class _Court:
+class _AggregateRules:
     """One aggregate's rules."""
 
     def __init__(self, store: Store, definitions: Definitions, aggregate: Aggregate) -> None:

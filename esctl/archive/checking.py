@@ -50,7 +50,7 @@ def problems(log: EventLog, segment: Segment) -> Iterator[str]:
             )
             yield from _frame_problems(archive, segment, frame, lines)
             facts.add(lines, frame.number)
-        yield from _noted(log, archive, segment, facts)
+        yield from _differing(log, archive, segment, facts)
     except EsctlError as error:
         yield error.why or error.what
     except (KeyError, ValueError, TypeError, IndexError) as error:
@@ -89,11 +89,11 @@ def _frame_problems(archive: Archive, segment: Segment, frame: Frame, lines: Seq
         yield f"events between positions {frame.first} and {frame.last} would not be found by their ids"
 
 
-def _noted(log: EventLog, archive: Archive, segment: Segment, facts: Facts) -> Iterator[str]:
+def _differing(log: EventLog, archive: Archive, segment: Segment, facts: Facts) -> Iterator[str]:
     """Whether what is written down of a segment is what its lines tell."""
     if (segment.first_recorded, segment.last_recorded) != facts.recorded:
         yield "its recorded times are not those of its first and last event"
-    by_stream, by_type = archive.told(segment)
+    by_stream, by_type = archive.recorded_facts(segment)
     if by_stream != set(facts.by_stream()):
         yield "what is noted of its streams is not what its lines say"
     if by_type != set(facts.by_type()):

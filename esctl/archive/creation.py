@@ -23,7 +23,7 @@ from esctl.archive.checking import hash_before
 from esctl.archive.content import digest_of
 from esctl.archive.folders import folder_for, kept, location, write
 from esctl.archive.listing import Span
-from esctl.archive.tidying import let_go, tidy
+from esctl.archive.tidying import delete_leftover_rows, tidy
 from esctl.errors import ConflictError, EsctlError
 from esctl.events.chain import SALT_BYTES
 from esctl.log import EventLog
@@ -71,7 +71,7 @@ class Draft:
         return os.pread(self._file.fileno(), frame.size, frame.offset)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
     def hashes_of(self, frame: Frame) -> memoryview:
@@ -116,7 +116,7 @@ def create(
             for waiting in ahead:
                 if not waiting.cancel() and waiting.exception() is None:
                     waiting.result().close()
-    let_go(log)
+    delete_leftover_rows(log)
     log.store.compact()
 
 
@@ -169,7 +169,7 @@ def _kept(log: EventLog, checker: EventLog, draft: Draft, folder: Path | None) -
     facts = _compared(checker, draft, segment, erased, folder)
     segment = segment._replace(first_recorded=facts.recorded[0], last_recorded=facts.recorded[1])
     with log.transaction():
-        log.store.archiving().settle(segment, draft.frames, facts)
+        log.store.archiving().commit_segment(segment, draft.frames, facts)
         if folder is not None:
             kept(log, folder / segment.file, segment)
     return segment

@@ -34,20 +34,20 @@ def tidy(log: EventLog) -> None:
                     remove(path)
                 archiving.removed(name)
         archiving.drop_pending()
-    let_go(log)
+    delete_leftover_rows(log)
 
 
-def let_go(log: EventLog) -> None:
+def delete_leftover_rows(log: EventLog) -> None:
     """Have the hot part hold no row any more that a segment holds: at once where few remain, else in portions."""
     archiving = log.store.archiving()
-    spans, remaining = archiving.left()
+    spans, remaining = archiving.leftover_rows()
     if spans and remaining <= ROWS_PER_TRANSACTION and remaining < spans[-1][1] - spans[0][0]:
-        archiving.let_go_at_once(log.transaction)
+        archiving.delete_leftover_rows_at_once(log.transaction)
         return
     for first, last in spans:
         for low in range(first, last + 1, ROWS_PER_TRANSACTION):
             with log.transaction():
-                archiving.let_go(low, min(low + ROWS_PER_TRANSACTION - 1, last))
+                archiving.delete_leftover_rows(low, min(low + ROWS_PER_TRANSACTION - 1, last))
 
 
 def _was_made(path: Path) -> bool:

@@ -72,7 +72,7 @@ def _call(line: parse.Line) -> int:
 
 
 def _flush() -> None:
-    """Let go of what is buffered, as the interpreter's own end would; who reads it may be gone."""
+    """Write what is buffered, as the interpreter's own end would; who reads it may be gone."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

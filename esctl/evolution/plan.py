@@ -166,7 +166,7 @@ def _pieces(model: Model) -> dict[tuple[str, str], object]:
 def _told(piece: object) -> str:
     """A piece in a few words."""
     if isinstance(piece, Upcast):
-        return upcasts.told(piece)
+        return upcasts.summary(piece)
     if isinstance(piece, Rule):
         return piece.sql
     if isinstance(piece, Aggregate):

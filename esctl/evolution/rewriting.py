@@ -67,7 +67,7 @@ def steps(log: EventLog, type_: str) -> Iterator[Shown]:
             number,
             f"{name} {upcast.start}",
             "nothing" if upcast.drop else " + ".join(f"{part.type} {part.schema}" for part in upcast.parts),
-            upcasts.told(upcast),
+            upcasts.summary(upcast),
             event[0] if event and before else None,
             before,
             after,

@@ -148,7 +148,7 @@ def expressions(model: Model) -> Iterator[tuple[str, str]]:
                 yield from part.step.expressions()
 
 
-def told(upcast: Upcast) -> str:
+def summary(upcast: Upcast) -> str:
     """An upcast in words, for people."""
     if upcast.drop:
         return f"drop when {upcast.when}" if upcast.when else "drop"

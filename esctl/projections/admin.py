@@ -23,10 +23,10 @@ def rebuild(log: EventLog, name: str, *, from_scratch: bool, reducer: str | None
         building, live = versions.get(BUILDING), versions.get(LIVE)
         if live is None:
             for version in versions.values():
-                log.store.projections().let_go(version)
+                log.store.projections().drop(version)
             return make(log, projection, LIVE, reducer).version
         if building is not None and (from_scratch or building.held):
-            log.store.projections().let_go(building)
+            log.store.projections().drop(building)
             building = None
         return (building or make(log, projection, BUILDING, reducer)).version
 
@@ -51,7 +51,7 @@ def roll_back(log: EventLog, name: str) -> int:
                 fix=f"esctl projection rebuild {word(name)}",
             )
         if BUILDING in versions:
-            projections.let_go(versions[BUILDING])
+            projections.drop(versions[BUILDING])
         previous.state, previous.held, previous.model = BUILDING, log.store.model(), log.store.model()
         previous.inline = declared(log, name).inline
         projections.save(previous)
@@ -71,10 +71,10 @@ def drop(log: EventLog, name: str) -> list[Version]:
             raise NotFoundError(f"there is nothing of the projection {name} to drop", fix="esctl projection list")
         for version in found:
             if version.state != LIVE:
-                projections.let_go(version)
+                projections.drop(version)
         for version in found:
             if version.state == LIVE:
-                projections.let_go(version, keep=True)
+                projections.drop(version, keep=True)
     return found
 
 
@@ -95,7 +95,7 @@ def cut(log: EventLog, position: int) -> None:
     projections = log.store.projections()
     for version in projections.versions():
         if version.position > position:
-            projections.let_go(version)
+            projections.drop(version)
         else:
             version.model = 0  # to be compared with the copy's model
             projections.save(version)

@@ -20,7 +20,7 @@ from esctl.sql.quoting import quoted
 from esctl.store.projections import Projections
 
 
-class Picture(NamedTuple):
+class RowSelection(NamedTuple):
     """Some rows of a table of a projection: its columns, the rows, the sum of each column that was asked for, and the
     columns that are to have bars.
     """
@@ -32,7 +32,7 @@ class Picture(NamedTuple):
     bars: list[str]
 
 
-class Asked(NamedTuple):
+class RowFilter(NamedTuple):
     """Which rows, in which order (`column`, `column desc`, with commas), how many; and the columns that are to have
     sums and bars.
     """
@@ -99,7 +99,7 @@ def _nearest(log: EventLog, version: Version, query: Query, until: int) -> Versi
     return max((v for v in same if 0 < v.position <= until), key=lambda v: v.position, default=None)
 
 
-def rows(log: EventLog, projection: Projection, asked: Asked, *, built: bool) -> Picture:
+def rows(log: EventLog, projection: Projection, asked: RowFilter, *, built: bool) -> RowSelection:
     """Rows of a projection: of its live version, or `built` by `at` on this connection.
 
     Raises UsageError for what is no column or condition, NotFoundError where there are no tables yet.
@@ -131,7 +131,7 @@ def rows(log: EventLog, projection: Projection, asked: Asked, *, built: bool) ->
         made = {name: _sum(store, name, chosen) for name in sums}
     except HandlerFailed as failed:
         raise UsageError(f"--where {str(asked.where)[:80]!r} fails on a row: {failed.reason}") from failed
-    return Picture(table, columns, found, made, bars)
+    return RowSelection(table, columns, found, made, bars)
 
 
 def _sum(store: Projections, name: str, chosen: str) -> Any:

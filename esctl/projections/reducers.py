@@ -103,7 +103,7 @@ def run(log: EventLog, name: str, reducer: str, done: runs.Run) -> Iterator[int]
     yield from runs.catch_up(log, number, feed)
     after = log.store.projections().version(number)
     if before is not None and after is not None:
-        done.records.append(runs.told(before, after))
+        done.records.append(runs.record_of(before, after))
 
 
 def _version(log: EventLog, name: str, said: str) -> int:
@@ -115,7 +115,7 @@ def _version(log: EventLog, name: str, said: str) -> int:
             with log.transaction():
                 for other in versions:
                     if other.state == BUILDING and other.version != version.version:
-                        log.store.projections().let_go(other)
+                        log.store.projections().drop(other)
             return version.version
     live = next((version for version in versions if version.state in (LIVE, DROPPED)), None)
     if live is not None and live.state == LIVE and live.reducer is None and not live.position:

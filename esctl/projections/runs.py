@@ -85,7 +85,7 @@ def quick(log: EventLog, names: Sequence[str]) -> list[Record] | None:
     after = {version.version: version for version in log.store.projections().versions()}
     order = {name: number for number, name in enumerate(names)}
     lives.sort(key=lambda version: order.get(version.name, 0))
-    return [told(version, after.get(version.version, version)) for version in lives]
+    return [record_of(version, after.get(version.version, version)) for version in lives]
 
 
 def ahead(log: EventLog, names: Sequence[str] = ()) -> int:
@@ -110,10 +110,10 @@ def _run(log: EventLog, name: str, done: Run) -> Iterator[int]:
             done.failures.append(error)
     for version in named(log, name):
         if version.state == LIVE:
-            done.records.append(told(before.get(version.version, version), version))
+            done.records.append(record_of(before.get(version.version, version), version))
 
 
-def told(before: Version, after: Version) -> Record:
+def record_of(before: Version, after: Version) -> Record:
     """What a run did to a version."""
     return {
         "projection": after.name,

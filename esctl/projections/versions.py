@@ -41,7 +41,7 @@ def sync(log: EventLog) -> list[Version]:
     projections, declared = log.store.projections(), log.definitions.model.projections
     for version in projections.versions():
         if version.name not in declared:
-            projections.let_go(version)
+            projections.drop(version)
     kept: dict[str, list[Version]] = {}
     for version in projections.versions():
         kept.setdefault(version.name, []).append(version)
@@ -64,7 +64,7 @@ def _compare(log: EventLog, projection: Projection, versions: list[Version]) -> 
     by_state = {version.state: version for version in versions}
     live, building = by_state.get(LIVE), by_state.get(BUILDING)
     if building is not None and not agrees(building):
-        projections.let_go(building)
+        projections.drop(building)
         building = None
     if live is None and DROPPED not in by_state:
         make(log, projection, LIVE)
@@ -84,7 +84,7 @@ def make(log: EventLog, projection: Projection, state: str, reducer: str | None 
     if state == BUILDING:
         for version in named(log, projection.name):
             if version.state == PREVIOUS:
-                projections.let_go(version)
+                projections.drop(version)
     made = compiled(projection, upcasting)
     version = Version(
         0, projection.name, state, projection.inline, model, 0, mark(projection, upcasting), made, reducer, 0, now()
@@ -155,5 +155,5 @@ def revive(log: EventLog, name: str) -> None:
     """Start a dropped projection again, from nothing."""
     with log.transaction():
         for version in named(log, name):
-            log.store.projections().let_go(version)
+            log.store.projections().drop(version)
         make(log, declared(log, name), LIVE)

@@ -121,7 +121,7 @@ class Judge:
         return apsw.SQLITE_OK if allowed else apsw.SQLITE_DENY
 
     def close(self) -> None:
-        """Let go of the empty database."""
+        """Close the empty database."""
         self._connection.close()
 
 

@@ -23,7 +23,7 @@ MOST_STREAMS = 1000  # whose states are held at once when many are folded
 MOST_EVENTS = 20_000  # that are fed at once when many streams are folded
 MOST_STREAMS_OF_ARCHIVE = 20_000  # each portion unpacks all of it
 
-Told = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 class StateAt(NamedTuple):
@@ -68,7 +68,7 @@ class Folding(NamedTuple):
 
 
 def state(
-    log: EventLog, query: Query, aggregate: str | None = None, *, saved: bool = True, ignored: Told = lambda _: None
+    log: EventLog, query: Query, aggregate: str | None = None, *, saved: bool = True, ignored: Report = lambda _: None
 ) -> StateAt:
     """The state of the query's stream at its end. With `saved`, start from a snapshot if one is usable.
 
@@ -116,7 +116,7 @@ def ending(log: EventLog, query: Query) -> tuple[Query, int | None]:
 
 
 def begin(
-    log: EventLog, query: Query, aggregate: str | None = None, *, saved: bool = True, ignored: Told = lambda _: None
+    log: EventLog, query: Query, aggregate: str | None = None, *, saved: bool = True, ignored: Report = lambda _: None
 ) -> Folding:
     """Prepare the fold of a query's stream; its query reads on from the snapshot, where one serves."""
     definitions, stream = log.definitions, query.stream or ""

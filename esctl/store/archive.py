@@ -162,7 +162,7 @@ class Archive:
         following: bytes = self._connection.execute("select before from frames where first = ?", (frame.last + 1,)).get
         return following
 
-    def told(self, segment: Segment) -> tuple[set[tuple[object, ...]], set[tuple[object, ...]]]:
+    def recorded_facts(self, segment: Segment) -> tuple[set[tuple[object, ...]], set[tuple[object, ...]]]:
         """What is recorded of a segment, by stream and by type, as `Facts` has it."""
         asked = (segment.first,)
         return set(self._connection.execute(_TOLD_STREAMS, asked)), set(self._connection.execute(_TOLD_TYPES, asked))

@@ -67,7 +67,7 @@ class Archiving:
             raise _changed(first, last)
 
     def _drop_between(self, first: int, last: int) -> None:
-        """Let go of frames that another run has kept for some of these positions, and will not find any more."""
+        """Delete frames that another run has kept for some of these positions, and will not find any more."""
         before = "select max(first) from frames where first < ?2"
         self._execute(
             f"delete from frames where first <= ?1 and first >= ifnull(({before}), 0) and last >= ?2", (last, first)
@@ -90,7 +90,7 @@ class Archiving:
         return found
 
     def drop_pending(self) -> None:
-        """Let go of frames that were kept for a segment that did not come to be."""
+        """Delete frames that were kept for a segment that did not come to be."""
         self._execute(
             "delete from frames where not exists("
             "select 1 from segments g where g.first = segment and frames.first between g.first and g.last)"
@@ -98,7 +98,7 @@ class Archiving:
 
     # Segments
 
-    def settle(self, segment: Segment, frames: Sequence[Frame], facts: Facts) -> None:
+    def commit_segment(self, segment: Segment, frames: Sequence[Frame], facts: Facts) -> None:
         """Have a segment hold its events, and the hot table hold them no more.
 
         Raises ConflictError where the hot rows, or the frames that were kept, are not those that it was made of.
@@ -132,7 +132,7 @@ class Archiving:
             (segment.first, apsw.carray(facts.ids, flags=apsw.SQLITE_CARRAY_INT64)),
         )
 
-    def left(self) -> tuple[list[tuple[int, int]], int]:
+    def leftover_rows(self) -> tuple[list[tuple[int, int]], int]:
         """Positions of which rows are left in the hot part though a segment holds them; and how many rows remain there
         without these.
         """
@@ -143,13 +143,13 @@ class Archiving:
         remaining = "select position - (select ifnull(sum(last - first + 1), 0) from segments) from head"
         return spans, self._execute(remaining).get
 
-    def let_go(self, first: int, last: int) -> None:
-        """Let go of such rows between two positions."""
+    def delete_leftover_rows(self, first: int, last: int) -> None:
+        """Delete such rows between two positions."""
         self._execute(f"delete from events as h where position between ? and ? and not {NOT_ARCHIVED}", (first, last))
         self._execute("update head set archived = archived + 1")
 
-    def let_go_at_once(self, transaction: Callable[[], AbstractContextManager[None]]) -> None:
-        """Let go of all of them, in a transaction of its own: quick where few rows remain, which are held in memory
+    def delete_leftover_rows_at_once(self, transaction: Callable[[], AbstractContextManager[None]]) -> None:
+        """Delete all of them, in a transaction of its own: quick where few rows remain, which are held in memory
         meanwhile.
         Without a condition SQLite frees pages, and not rows one by one: if nothing refers to the table, nor it to any.
         """
@@ -190,7 +190,7 @@ class Archiving:
         self._execute(_REACHED_ANEW)
 
     def cut(self, segment: Segment) -> None:
-        """Let go of a segment whose events are to be no more."""
+        """Delete a segment, and its events with it."""
         self._execute("delete from archived_ids where position between ? and ?", (segment.first, segment.last))
         self._forget(segment)
         self._execute("update head set archived = archived + 1")
@@ -247,7 +247,7 @@ class Archiving:
         )
 
     def drop_snapshots(self, stream: str) -> None:
-        """Let go of the snapshots of a stream."""
+        """Delete the snapshots of a stream."""
         self._execute(
             "delete from snapshots where stream_id = (select stream_id from streams where name = ?)", (stream,)
         )

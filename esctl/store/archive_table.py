@@ -165,7 +165,7 @@ class _Cursor:
         return hash_ if number == _HASH else salt
 
     def Close(self) -> None:  # noqa: N802
-        """Let go."""
+        """Close the cursor."""
         self._blocks = iter(())
 
 

@@ -14,14 +14,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from esctl.model.compiled import Version
     from esctl.store.projections import Projections
-    from esctl.store.reads import Bounded
+    from esctl.store.reads import Scan
     from esctl.store.windows import Reading
 
 
 class Located:
     """A block in which an expression of the model may fail on an event, which is then searched for and named."""
 
-    def __init__(self, reading: Reading, bounded: Bounded) -> None:
+    def __init__(self, reading: Reading, bounded: Scan) -> None:
         self.reading, self.bounded = reading, bounded
 
     def __enter__(self) -> None:

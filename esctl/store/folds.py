@@ -47,7 +47,7 @@ class Fold:
         reading: Reading,
         program: Program,
         name: str,
-        bounded: Callable[[Query], reads.Bounded],
+        bounded: Callable[[Query], reads.Scan],
         patience: Patience,
     ) -> None:
         self._reading, self._connection, self._path = reading, reading.connection, reading.path
@@ -201,7 +201,7 @@ class Fold:
     def _generation(self) -> int:
         return self._reading.archive.generation if self._reading.archive else 0
 
-    def _feed_hot(self, bounded: reads.Bounded, kind: str, low: int, high: int) -> None:
+    def _feed_hot(self, bounded: reads.Scan, kind: str, low: int, high: int) -> None:
         """Feed every stream's events from the hot table, in ranges of versions: by the index on them."""
         if low > high:
             return
@@ -220,7 +220,7 @@ class Fold:
             bounds = {"low": low, "high": high, "since": since, "last": last}
             self._run_feed(statement, {**bounded.parameters, **bounds})
 
-    def _feed_archived(self, bounded: reads.Bounded, kind: str, low: int, high: int) -> None:
+    def _feed_archived(self, bounded: reads.Scan, kind: str, low: int, high: int) -> None:
         """Feed every stream's events from the archive, a frame at a time: each is unpacked once."""
         begun = f"exists(select 1 from {self._fold} f where f.stream_id = e.stream_id and e.version > f.version)"
         inner = reads.source("", bounded.woven, table=ARCHIVED)
@@ -270,7 +270,7 @@ class Fold:
         self._run(f"delete from {self._fold}")
 
     def close(self) -> None:
-        """Let go of everything that the fold needed; it is of no use from then on."""
+        """Drop everything that the fold needed; it cannot be used from then on."""
         for kind in self._kinds:
             self._run(f"drop view esctl_{kind}_{self._name}")
         for table in (self._fold, f"esctl_after_{self._name}"):

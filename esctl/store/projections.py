@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from esctl.events.query import Upcasting
-    from esctl.store.upcasts import Weaver
+    from esctl.store.upcasts import UpcastCompiler
 
 POSITIONS_PER_FEED = 1000  # positions that are fed at once: what SQLite puts aside stays small
 _COLUMNS = "version, name, state, inline, model, held, fingerprint, compiled, reducer, position, made"
@@ -52,9 +52,9 @@ class Projections:
         self,
         reading: Reading,
         guard: Guard,
-        bounded: Callable[[Query, Upcasting], reads.Bounded],
+        bounded: Callable[[Query, Upcasting], reads.Scan],
         patience: Patience,
-        weaving: Callable[[], Weaver],
+        weaving: Callable[[], UpcastCompiler],
     ) -> None:
         self._connection, self._execute = reading.connection, reading.connection.execute
         self._reading, self.path, self._guard = reading, reading.path, guard
@@ -167,7 +167,7 @@ class Projections:
             ),
         )  # fmt: skip
 
-    def let_go(self, version: Version, *, keep: bool = False) -> None:
+    def drop(self, version: Version, *, keep: bool = False) -> None:
         """Within a transaction: drop a version's tables; with `keep`, remember that it was dropped."""
         if version.state != DROPPED:
             # Children first: what refers to a table goes before it, whatever order the model has them in.
@@ -188,7 +188,7 @@ class Projections:
         """Within a transaction: a version that was building is live from here on, and the one that was, is previous."""
         for live in self._others(version, LIVE):
             if not live.fingerprint:  # it holds what was erased
-                self.let_go(live)
+                self.drop(live)
                 continue
             self._rename((table, f"{table}__{live.version}") for table in self._there(live))
             live.state = PREVIOUS
@@ -243,7 +243,7 @@ class Projections:
         self._run("release esctl_attempt")
 
     def _unshadow(self, version: Version) -> None:
-        """Let go of temporary tables, which would be taken for those of a version in the log."""
+        """Drop temporary tables, which would be taken for those of a version in the log."""
         if self._scratched and version.state != SCRATCH:
             for table in self._scratched:
                 self._run(f"drop table if exists temp.{quoted(table)}")

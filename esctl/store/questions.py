@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from esctl.events.query import Upcasting
     from esctl.store.guard import Guard
-    from esctl.store.upcasts import Weaver
+    from esctl.store.upcasts import UpcastCompiler
 
 ROWS_OF_STATES = 1000  # that are put into their table at once
 TRIES = 10  # of a question whose segment was moved meanwhile
@@ -37,7 +37,7 @@ class Questions:
         reading: Reading,
         guarding: Callable[[], Guard],
         unguarded: Callable[[], None],
-        weaving: Callable[[], Weaver],
+        weaving: Callable[[], UpcastCompiler],
     ) -> None:
         """`guarding` puts the connection under the authorizer of models, `unguarded` under none."""
         self._reading, self._connection, self._path = reading, reading.connection, reading.path

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from esctl.events.event import Form
     from esctl.events.query import Upcasting
     from esctl.store.errors import Patience
-    from esctl.store.upcasts import Weaver, Woven
+    from esctl.store.upcasts import UpcastCompiler, UpcastSql
 
     Row = tuple[Any, ...]
 
@@ -46,7 +46,7 @@ _NAMES = {
 
 def source(
     way_in: str,
-    woven: Woven | None,
+    woven: UpcastSql | None,
     *,
     reverse: bool = False,
     lead: str = "",
@@ -111,7 +111,7 @@ class _Endless:
 _ENDLESS = _Endless()
 
 
-class Bounded:
+class Scan:
     """A query resolved against the tables: what every chunk of it has in common.
 
     `key` is the column that orders and bounds the read (the version within one stream, the position otherwise);
@@ -130,7 +130,7 @@ class Bounded:
         self.reverse = query.reverse
         # What is asked of the event as it is read. The line feed ends a comment that the condition may end in.
         self.outer = [f"({query.where}\n)"] if query.where else []
-        self.woven: Woven | None = None
+        self.woven: UpcastSql | None = None
         self.hot_only = query.hot_only
         self.plain = False  # whether it asks for all events, or for all but the log's own
         self.ranged: tuple[int, list[tuple[int, int]]] = (-1, [])
@@ -161,16 +161,16 @@ class Bounded:
 
 
 def resolve(
-    reading: Reading, query: Query, until: int, weaver: Weaver | None = None, upcasting: Upcasting = NO_UPCASTS
-) -> Bounded:
+    reading: Reading, query: Query, until: int, weaver: UpcastCompiler | None = None, upcasting: Upcasting = NO_UPCASTS
+) -> Scan:
     """Bind a query that ends at position `until` to the tables as they are; with a weaver, upcast."""
     connection = reading.connection
     if query.stream is None:
-        bounded = Bounded("position", query.since, until, query)
+        bounded = Scan("position", query.since, until, query)
         _by_category(bounded, query)
         bounded.plain = query.category is None
     else:
-        bounded = Bounded("version", query.since_version or 1, query.until_version or 2**63 - 1, query)
+        bounded = Scan("version", query.since_version or 1, query.until_version or 2**63 - 1, query)
         _by_stream(connection, bounded, query, until)
     if weaver is not None:
         bounded.woven = weaver.woven(
@@ -190,7 +190,7 @@ def resolve(
     return bounded
 
 
-def _by_stream(connection: apsw.Connection, bounded: Bounded, query: Query, until: int) -> None:
+def _by_stream(connection: apsw.Connection, bounded: Scan, query: Query, until: int) -> None:
     """Versions and positions of a stream grow together, so bounds on the position become bounds on the version."""
     stream_id, version = connection.execute(
         f"select s.stream_id, {VERSION} from streams s where s.name = ?", (query.stream,)
@@ -205,7 +205,7 @@ def _by_stream(connection: apsw.Connection, bounded: Bounded, query: Query, unti
         bounded.parameters[name] = bound
 
 
-def _by_category(bounded: Bounded, query: Query) -> None:
+def _by_category(bounded: Scan, query: Query) -> None:
     if query.category is not None:
         # Names in `<category>-…` are those from `<category>-` up to `<category>.`, the character after the dash.
         bounded.conditions.append("(s.name = :category or s.name >= :category || '-' and s.name < :category || '.')")
@@ -214,7 +214,7 @@ def _by_category(bounded: Bounded, query: Query) -> None:
         bounded.conditions.append(_NOT_OWN)
 
 
-def _by_type(connection: apsw.Connection, bounded: Bounded, query: Query, upcasting: Upcasting) -> None:
+def _by_type(connection: apsw.Connection, bounded: Scan, query: Query, upcasting: Upcasting) -> None:
     if not query.types:
         return
     asked = query.types
@@ -234,7 +234,7 @@ def _by_type(connection: apsw.Connection, bounded: Bounded, query: Query, upcast
         bounded.nothing()
 
 
-def _keep_last(reading: Reading, bounded: Bounded, last: int) -> None:
+def _keep_last(reading: Reading, bounded: Scan, last: int) -> None:
     """Raise the lower bound to the oldest of the newest `last` events that match."""
     if last == 0:
         bounded.nothing()
@@ -261,7 +261,7 @@ def _keep_last(reading: Reading, bounded: Bounded, last: int) -> None:
             bounded.skip = there - count
 
 
-def _count(reading: Reading, bounded: Bounded, table: str, parameters: dict[str, object]) -> int:
+def _count(reading: Reading, bounded: Scan, table: str, parameters: dict[str, object]) -> int:
     """How many events match, where a split one may count more than once."""
     if bounded.woven is None or bounded.woven.parts == 1:
         return 0
@@ -270,7 +270,7 @@ def _count(reading: Reading, bounded: Bounded, table: str, parameters: dict[str,
     return found
 
 
-def rows(reading: Reading, bounded: Bounded, columns: str) -> Iterator[Row]:
+def rows(reading: Reading, bounded: Scan, columns: str) -> Iterator[Row]:
     """The columns of each event, in order."""
     connection, step = reading.connection, _step(reading.connection, bounded)
     left = bounded.limit
@@ -289,7 +289,7 @@ def rows(reading: Reading, bounded: Bounded, columns: str) -> Iterator[Row]:
                 block = list(islice(cursor, step))
 
 
-def chunks(reading: Reading, bounded: Bounded, form: Form) -> Iterator[bytes]:
+def chunks(reading: Reading, bounded: Scan, form: Form) -> Iterator[bytes]:
     """The line of each event, in order, joined to chunks."""
     connection, woven = reading.connection, bounded.woven
     quoting, erased = connection.execute("select quoting, exists(select 1 from erased) from head").get
@@ -336,7 +336,7 @@ def sealed_lines(connection: apsw.Connection, low: int, high: int) -> tuple[int,
     return count, (lines or "").encode(), salts, b"".join(each[at + 16 : at + 48] for at in range(0, len(each), 48))
 
 
-def failing(reading: Reading, bounded: Bounded) -> int | None:
+def failing(reading: Reading, bounded: Scan) -> int | None:
     """The position of the first event of a query that cannot be read; None where each can by itself."""
     columns = "position, stream, version, type, schema, data, part"
 
@@ -359,16 +359,16 @@ def failing(reading: Reading, bounded: Bounded) -> int | None:
     return None
 
 
-def _position(reading: Reading, bounded: Bounded, table: str, key: int) -> int | None:
+def _position(reading: Reading, bounded: Scan, table: str, key: int) -> int | None:
     """The position of the event that has a key."""
-    raw = Bounded(bounded.key, key, key, Query())
+    raw = Scan(bounded.key, key, key, Query())
     raw.conditions = bounded.conditions[: 1 if bounded.key == "version" else 0]
     asked = {**bounded.parameters, "low": key, "high": key, "most": 1}
     found: int | None = reading.connection.execute(raw.sql("position", reverse=False, table=table), asked).get
     return found
 
 
-def _step(connection: apsw.Connection, bounded: Bounded) -> int:
+def _step(connection: apsw.Connection, bounded: Scan) -> int:
     """How many rows to take at a time; 0: all of a window, since none of the log's events is large."""
     largest = connection.execute("select largest from head").get * (bounded.woven.parts if bounded.woven else 1)
     return 0 if largest * POSITIONS_PER_STATEMENT <= SAFE_BYTES else max(1, min(64, STEP_BYTES // largest))

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from esctl.store.projections import Projections
     from esctl.store.questions import Questions
     from esctl.store.snapshots import Snapshots
-    from esctl.store.upcasts import Weaver
+    from esctl.store.upcasts import UpcastCompiler
 
 HEAP_BYTES = 1024 * 1024 * 1024  # bytes that SQLite may use in a command
 OPCODES_OF_A_MODEL = 1000  # what its expressions do in one may take long
@@ -69,7 +69,7 @@ class Store:
         self._write = write
         self._change = -1
         self._folds = 0
-        self._weaver: Weaver | None = None
+        self._weaver: UpcastCompiler | None = None
         self._archiving: Archiving | None = None
         self._projections: Projections | None = None
         self._guard: Guard | None = None
@@ -255,7 +255,7 @@ class Store:
             with Located(self._reading, bounded):
                 yield from reads.chunks(self._reading, bounded, form)
 
-    def _bounded(self, query: Query, upcasting: Upcasting = NO_UPCASTS, noted: Noted | None = None) -> reads.Bounded:
+    def _bounded(self, query: Query, upcasting: Upcasting = NO_UPCASTS, noted: Noted | None = None) -> reads.Scan:
         """The query with names and times resolved to what the tables know, ending at the present head."""
         until = min(query.until, self._newest())
         if query.as_of is not None:
@@ -268,11 +268,11 @@ class Store:
             bounded.patience = self.patience
         return bounded
 
-    def _weaving(self) -> Weaver:
+    def _weaving(self) -> UpcastCompiler:
         if self._weaver is None:
-            from esctl.store.upcasts import Weaver  # noqa: PLC0415 - only a model needs it
+            from esctl.store.upcasts import UpcastCompiler  # noqa: PLC0415 - only a model needs it
 
-            self._weaver = Weaver(self._connection)
+            self._weaver = UpcastCompiler(self._connection)
             self._connection.set_progress_handler(self.patience.over, OPCODES_OF_A_MODEL)
         return self._weaver
 
@@ -415,5 +415,5 @@ class Store:
         self._connection.exec_trace = told
 
     def close(self) -> None:
-        """Let go of everything; leaves no file beside the log. May be called twice."""
+        """Close everything; leaves no file beside the log. May be called twice."""
         self._connection.close()

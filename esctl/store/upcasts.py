@@ -29,7 +29,7 @@ _NUMBERS = "select type_id, name from carray(?) c cross join types on name = c.v
 Cases = Mapping[int, Mapping[int, tuple[Shape, ...]]]
 
 
-def have_views(reading: Reading, weaver: Weaver | None, upcasting: Upcasting, *, archived: bool) -> None:
+def have_views(reading: Reading, weaver: UpcastCompiler | None, upcasting: Upcasting, *, archived: bool) -> None:
     """Have temporary views, which names without a schema find first: `log` of events as they are read, and `events` of
     the archived ones too.
     """
@@ -47,7 +47,7 @@ def have_views(reading: Reading, weaver: Weaver | None, upcasting: Upcasting, *,
         connection.execute(f"create temp view events as {both}").fetchall()
 
 
-class Woven:
+class UpcastSql:
     """The columns type, schema, data and part of an event; what is joined for splits; which events are hidden."""
 
     def __init__(self, cases: Cases, *, system: bool) -> None:
@@ -89,7 +89,7 @@ class Woven:
         return f" cross join ({' union all '.join(f'select {n} as n' for n in numbers)}) p on p.n <= {self._counts}"
 
 
-class Weaver:
+class UpcastCompiler:
     """What a connection needs to run a model's expressions: their functions, and upcasts woven for its types.
 
     A function that is defined again makes SQLite prepare every statement anew, and cannot be while one runs: each is
@@ -115,7 +115,7 @@ class Weaver:
             without_clock(self._connection)
             self._clockless = True
 
-    def woven(self, upcasting: Upcasting, *, system: bool) -> Woven | None:
+    def woven(self, upcasting: Upcasting, *, system: bool) -> UpcastSql | None:
         """The upcasts of the types that the log has; None where it has none of them. `system`: the log's own events
         are read too.
         """
@@ -125,8 +125,8 @@ class Weaver:
             cases = {number: upcasting[name] for number, name in numbers}
             for shape in shapes_of(cases):
                 self.allow(shape.data, shape.hidden)
-            self._kept = (*key, upcasting, Woven(cases, system=system) if cases else None)
-        made: Woven | None = self._kept[4]  # type: ignore[assignment]  # as it was put there
+            self._kept = (*key, upcasting, UpcastSql(cases, system=system) if cases else None)
+        made: UpcastSql | None = self._kept[4]  # type: ignore[assignment]  # as it was put there
         return made
 
 

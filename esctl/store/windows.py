@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from esctl.store.archive import Archive
-    from esctl.store.reads import Bounded
+    from esctl.store.reads import Scan
 
     T = TypeVar("T")
 
@@ -107,7 +107,7 @@ class Windows:
     """
 
     def __init__(
-        self, reading: Reading, bounded: Bounded, size: int = POSITIONS_PER_STATEMENT, *, reverse: bool | None = None
+        self, reading: Reading, bounded: Scan, size: int = POSITIONS_PER_STATEMENT, *, reverse: bool | None = None
     ) -> None:
         self._held = reading.held()
         self._reading, self._bounded, self._size = reading, bounded, size

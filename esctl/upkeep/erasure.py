@@ -213,7 +213,7 @@ def _spoil(log: EventLog, positions: Collection[int], kinds: set[tuple[str, int]
         if version.state == DROPPED or version.position < position or not _sees(version, kinds):
             continue
         if version.state != LIVE or not version.compiled.on:
-            store.let_go(version, keep=version.state == LIVE)
+            store.drop(version, keep=version.state == LIVE)
         else:
             version.fingerprint, version.model, version.held = "", 0, 0
             store.save(version)

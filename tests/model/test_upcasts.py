@@ -211,12 +211,12 @@ TOLD: list[tuple[str, str]] = [
 @pytest.mark.parametrize(("body", "told"), TOLD)
 def test_an_upcast_is_told_in_words(body: str, told: str) -> None:
     model, _ = model_of(step("A", 1, body))
-    assert upcasts.told(model.events["A"].upcasts[0]) == told
+    assert upcasts.summary(model.events["A"].upcasts[0]) == told
 
 
 def test_a_renamed_type_is_told_in_words() -> None:
     model, _ = model_of(step("A", 1, 'type = "B"'))
-    assert "B" in upcasts.told(model.events["A"].upcasts[0])
+    assert "B" in upcasts.summary(model.events["A"].upcasts[0])
 
 
 def test_every_expression_of_an_upcast_is_found_with_its_place() -> None:

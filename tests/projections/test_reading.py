@@ -18,7 +18,7 @@ from esctl.model.definitions import Applied, Definitions, checked
 from esctl.points.points import query_of
 from esctl.projections import admin, differences, reading, runs, versions
 from esctl.projections.differences import Cell
-from esctl.projections.reading import Asked
+from esctl.projections.reading import RowFilter
 from tests.conftest import writer_of
 
 _IDS = new_ids()
@@ -85,7 +85,7 @@ def run(log: EventLog) -> None:
 
 
 def shown(log: EventLog, name: str, *, built: bool = False, **asked: Any) -> list[tuple[Any, ...]]:
-    return reading.rows(log, log.definitions.model.projections[name], Asked(**asked), built=built).rows
+    return reading.rows(log, log.definitions.model.projections[name], RowFilter(**asked), built=built).rows
 
 
 def built(path: str | Path, name: str, *, table: str | None = None, **query: Any) -> list[tuple[Any, ...]]:
@@ -132,7 +132,7 @@ def test_rows_are_chosen_ordered_and_limited(sums: EventLog, asked: dict[str, An
 
 
 def test_sums_are_of_the_rows_that_are_shown(sums: EventLog) -> None:
-    asked = Asked(where="k <> 'z'", order_by="n desc", limit=1, totals=["N"])
+    asked = RowFilter(where="k <> 'z'", order_by="n desc", limit=1, totals=["N"])
     picture = reading.rows(sums, sums.definitions.model.projections["sums"], asked, built=False)
     assert (picture.table, picture.columns, dict(picture.totals)) == ("sums", ["k", "n", "last"], {"n": 20})
 

@@ -18,7 +18,7 @@ from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
 from esctl.model.definitions import checked
 from esctl.projections import admin, reading, runs
-from esctl.projections.reading import Asked
+from esctl.projections.reading import RowFilter
 from esctl.store.guard import Guard
 from tests.conftest import writer_of
 
@@ -286,7 +286,7 @@ def test_a_column_of_a_strangers_table_is_no_sql_in_a_condition(log_path: Path, 
         hold(log, MODEL.replace('x(a, b)"', f'x(a, b, \\"{name}\\")"'))
         put(log, "A")
         run(log)
-        picture = reading.rows(log, log.definitions.model.projections["x"], Asked(where="a > 0"), built=False)
+        picture = reading.rows(log, log.definitions.model.projections["x"], RowFilter(where="a > 0"), built=False)
         assert picture.columns == ["a", "b", name]
         assert len(picture.rows) == 1
     assert rows(victim, "select * from t") == [("untouched",)]
@@ -298,7 +298,7 @@ def test_a_condition_may_name_columns_however_they_are_called(log_path: Path) ->
         hold(log, MODEL.replace('x(a, b)"', 'x(a, b, \\"order count\\", \\"select\\")"'))
         put(log, "A")
         run(log)
-        asked = Asked(where='a > 0 and "order count" is null and "select" is null')
+        asked = RowFilter(where='a > 0 and "order count" is null and "select" is null')
         assert len(reading.rows(log, log.definitions.model.projections["x"], asked, built=False).rows) == 1
 
 
@@ -454,5 +454,5 @@ def test_a_projection_cannot_be_built_as_of_a_point_from_what_was_put_there(stra
         held = log.definitions.model.projections["x"]
         for _ in reading.at(log, held, Query(until=5)):
             pass
-        found = reading.rows(log, held, Asked(), built=True).rows
+        found = reading.rows(log, held, RowFilter(), built=True).rows
     assert [row[0] for row in found] == [2, 3, 4, 5]

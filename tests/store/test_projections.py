@@ -19,7 +19,7 @@ from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
 from esctl.model.definitions import checked
 from esctl.projections import admin, differences, reading, runs
-from esctl.projections.reading import Asked
+from esctl.projections.reading import RowFilter
 from esctl.store import migrations
 from tests.conftest import writer_of
 
@@ -302,10 +302,10 @@ A = "insert into {quoted}(a) values (new.position)"
     put(log, 1)
     run(log)
     held = log.definitions.model.projections[name]
-    assert [row[0] for row in reading.rows(log, held, Asked(), built=False).rows] == [2, 3, 4, 5]
+    assert [row[0] for row in reading.rows(log, held, RowFilter(), built=False).rows] == [2, 3, 4, 5]
     for _ in reading.at(log, held, Query(until=3)):
         pass
-    assert [row[0] for row in reading.rows(log, held, Asked(), built=True).rows] == [2, 3]
+    assert [row[0] for row in reading.rows(log, held, RowFilter(), built=True).rows] == [2, 3]
     admin.drop(log, name)
 
 
@@ -317,7 +317,7 @@ def test_a_table_may_have_a_column_that_is_called_rowid(log: EventLog) -> None:
     held = log.definitions.model.projections["x"]
     for _ in reading.at(log, held, Query(until=4)):
         pass
-    assert reading.rows(log, held, Asked(), built=True).rows == [(2, "old"), (3, "old"), (4, "old")]
+    assert reading.rows(log, held, RowFilter(), built=True).rows == [(2, "old"), (3, "old"), (4, "old")]
 
 
 # What is built as of a point
@@ -332,7 +332,7 @@ def built(path: Path, until: int) -> list[Any]:
         held = log.definitions.model.projections["x"]
         for _ in reading.at(log, held, Query(until=until)):
             pass
-        return [row[0] for row in reading.rows(log, held, Asked(), built=True).rows]
+        return [row[0] for row in reading.rows(log, held, RowFilter(), built=True).rows]
 
 
 def cells(path: Path, since: int, until: int) -> list[tuple[str, Any]]:

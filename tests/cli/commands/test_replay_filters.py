@@ -91,7 +91,7 @@ CONDITIONS: dict[str, Callable[[Line], bool]] = {
 }
 
 
-class Asked(NamedTuple):
+class RowFilter(NamedTuple):
     """Filters as a user gives them."""
 
     stream: str | None
@@ -99,7 +99,7 @@ class Asked(NamedTuple):
 
 
 @st.composite
-def questions(draw: DrawFn) -> Asked:
+def questions(draw: DrawFn) -> RowFilter:
     """Any combination of filters; a version is a point only where a stream is named."""
     kind = draw(st.sampled_from(("all", "stream", "category")))
     stream = draw(st.sampled_from((*STREAMS, "$esctl"))) if kind == "stream" else None
@@ -123,18 +123,18 @@ def questions(draw: DrawFn) -> Asked:
             },
         )
     )
-    return Asked(stream, filters | ({"category": draw(st.sampled_from(CATEGORIES))} if kind == "category" else {}))
+    return RowFilter(stream, filters | ({"category": draw(st.sampled_from(CATEGORIES))} if kind == "category" else {}))
 
 
-def resolved(asked: Asked, everything: list[Line]) -> Asked:
+def resolved(asked: RowFilter, everything: list[Line]) -> RowFilter:
     """The same question with the moment at which some event was recorded filled in."""
     as_of = asked.filters.get("as_of", "")
     if not as_of.startswith("recorded of "):
         return asked
-    return Asked(asked.stream, asked.filters | {"as_of": everything[int(as_of.split()[-1])]["recorded"]})
+    return RowFilter(asked.stream, asked.filters | {"as_of": everything[int(as_of.split()[-1])]["recorded"]})
 
 
-def in_python(asked: Asked, everything: list[Line]) -> list[Line]:
+def in_python(asked: RowFilter, everything: list[Line]) -> list[Line]:
     """What the filters mean, over the whole replay."""
     filters = asked.filters
     marked = {e["data"]["name"]: e["data"]["position"] for e in everything if e["type"] == "MarkSet"}
@@ -179,7 +179,7 @@ def in_python(asked: Asked, everything: list[Line]) -> list[Line]:
 @settings(max_examples=250)
 @given(asked=questions())
 def test_any_combination_of_filters_equals_the_same_filters_in_python(
-    path: Path, everything: list[Line], asked: Asked
+    path: Path, everything: list[Line], asked: RowFilter
 ) -> None:
     asked = resolved(asked, everything)
     expected = in_python(asked, everything)
@@ -199,7 +199,7 @@ COMMAND_LINES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def asked_by(arguments: str, changed: dict[str, Any]) -> Asked:
+def asked_by(arguments: str, changed: dict[str, Any]) -> RowFilter:
     """The question of a command line, without Typer."""
     words = arguments.split()
     stream = words.pop(0) if words and not words[0].startswith("-") else None
@@ -212,7 +212,7 @@ def asked_by(arguments: str, changed: dict[str, Any]) -> Asked:
             filters["types"] = (*filters.get("types", ()), words.pop(0))
         else:
             filters[name] = int(words.pop(0)) if name in ("limit", "last") else words.pop(0)
-    return Asked(stream, filters | changed)
+    return RowFilter(stream, filters | changed)
 
 
 @pytest.mark.parametrize(("arguments", "changed"), COMMAND_LINES)

@@ -39,4 +39,4 @@ def catch_up(shared: Shared, log: EventLog, name: str, number: int) -> None:
     watch(runs.catch_up(log, number), f"building {name}", total)
     after = log.store.projections().version(number)
     if before is not None and after is not None:
-        render.acknowledge(runs.told(before, after), shared.rendering)
+        render.acknowledge(runs.record_of(before, after), shared.rendering)

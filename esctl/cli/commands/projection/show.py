@@ -13,7 +13,7 @@ from esctl.model.declared import Projection
 from esctl.output import console, render
 from esctl.points.points import query_of
 from esctl.projections import freshness, reading, runs, versions
-from esctl.projections.reading import Asked, Picture
+from esctl.projections.reading import RowFilter, RowSelection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def command(
     Where 10,000 events are missing or more, it says how many.
     """
     asked, at_point = (
-        Asked(table, where, order_by, limit, list(total), list(bars)),
+        RowFilter(table, where, order_by, limit, list(total), list(bars)),
         until is not None or as_of is not None,
     )
     if watch and not sys.stdout.isatty():
@@ -103,11 +103,11 @@ def _freshen(log: EventLog, name: str, *, always: bool, quiet: bool) -> None:
         console.say(f"note: {name} {built} {events} behind   (esctl projection {how})")
 
 
-def _drawn(picture: Picture, projection: Projection) -> str:
+def _drawn(picture: RowSelection, projection: Projection) -> str:
     return render.read_model(picture.columns, picture.rows, projection.columns, picture.totals, picture.bars)
 
 
-def _print(picture: Picture, projection: Projection, shared: Shared) -> None:
+def _print(picture: RowSelection, projection: Projection, shared: Shared) -> None:
     """Print rows; bars and sums stand in tables, elsewhere sums go to stderr."""
     if shared.rendering == "table":
         console.text(_drawn(picture, projection))
