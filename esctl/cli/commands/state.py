@@ -61,16 +61,15 @@ def command(
 
     They are folded as the model says; without a model their payloads are merged.
     """
-    if bool(stream) == all_:
-        raise UsageError("it takes a STREAM, or --all", fix="esctl state --help")
-    if all_ and not aggregate:
-        raise UsageError("--all needs --aggregate", fix="esctl state --help")
-    if all_ and (reducer or each or explain):
-        raise UsageError("--all takes --aggregate, --where, --until and --as-of", fix="esctl state --help")
-    if where and not all_:
-        raise UsageError("--where is for --all", fix="esctl state --help")
-    if aggregate and reducer:
-        raise UsageError("--aggregate and --reducer exclude each other", fix="esctl state --help")
+    wrong = {
+        "it takes a STREAM, or --all": bool(stream) == all_,
+        "--all needs --aggregate": all_ and not aggregate,
+        "--all takes --aggregate, --where, --until and --as-of": all_ and (reducer or each or explain),
+        "--where is for --all": where and not all_,
+        "--aggregate and --reducer exclude each other": aggregate and reducer,
+    }
+    for what in (what for what, is_so in wrong.items() if is_so):
+        raise UsageError(what, fix="esctl state --help")
     with shared.opened() as log:
         query = query_of(log, stream, until=until, as_of=as_of)
         found: Iterator[StateAt]
