@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from esctl.events.event import Form, Head, Receipt, SealedEvent
     from esctl.events.query import Upcasting
-    from esctl.model.definitions import Applied, Definitions
+    from esctl.model.applied import Applied, Definitions
     from esctl.store.checks import Finding
 
 POLL_SECONDS = 0.02  # between two looks for new events: a look takes microseconds
@@ -31,11 +31,18 @@ class EventLog:
     """An open log. Close it, or use it in a `with` block."""
 
     def __init__(
-        self, path: str | os.PathLike[str], *, write: bool = False, bulk: bool = False, timeout: float = 5.0
+        self,
+        path: str | os.PathLike[str],
+        *,
+        write: bool = False,
+        bulk: bool = False,
+        timeout: float = 5.0,
+        cache: str = "",
     ) -> None:
-        """Open the log at `path` for reading, or for writing too; see `Store`."""
+        """Open the log at `path`; see `Store`. `cache` is a folder for compiled models."""
         self.path = os.fspath(path)
         self.store = Store(self.path, write=write, bulk=bulk, timeout=timeout)
+        self.cache = cache
         self.undone = 0  # how many transactions were rolled back
         self._definitions: Definitions | None = None
         self._applied = False  # whether a model was applied in the open transaction
@@ -66,14 +73,19 @@ class EventLog:
         """What the log's model says now; where there is none it says nothing."""
         position = self.store.model()
         if self._definitions is None or self._definitions.position != position:
-            from esctl.model.definitions import load  # noqa: PLC0415 - only a model needs it
+            from esctl.model.applied import load  # noqa: PLC0415 - only a model needs it
 
-            self._definitions = load(position, self.store.model_event())
+            cache = None
+            if self.cache:
+                from esctl.model.cache import Cache  # noqa: PLC0415
+
+                cache = Cache(self.cache, self.store.engine)
+            self._definitions = load(position, self.store.model_event(), cache)
         return self._definitions
 
     def models(self) -> Iterator[Applied]:
         """Every model that was ever applied, oldest first."""
-        from esctl.model.definitions import history  # noqa: PLC0415 - only a model needs it
+        from esctl.model.applied import history  # noqa: PLC0415 - only a model needs it
 
         return history(self.system_events(system.MODEL_APPLIED))
 

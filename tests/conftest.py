@@ -38,7 +38,7 @@ Esctl = Callable[..., "subprocess.CompletedProcess[str]"]
 def environment(**changes: str) -> dict[str, str]:
     """The environment of a child: nothing that would change what esctl does, but for what a test wants."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("ESCTL_") and k not in ("NO_COLOR", "FORCE_COLOR")}
-    return {**kept, "TZ": "UTC", "COLUMNS": "120", **changes}
+    return {**kept, "TZ": "UTC", "COLUMNS": "120", "XDG_CACHE_HOME": runner.cache_home(), **changes}
 
 
 def write_empty_log(path: Path) -> Path:

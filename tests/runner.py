@@ -10,6 +10,7 @@ import atexit
 import gc
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -63,6 +64,14 @@ def _received(connection: socket.socket, size: int) -> bytes:
             raise EOFError
         found += part
     return found
+
+
+@cache
+def cache_home() -> str:
+    """Where commands keep compiled models: not in the home of who runs the tests, and shared by a process's tests."""
+    folder = tempfile.mkdtemp(prefix="esctl-cache-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 # The server

@@ -28,7 +28,7 @@ from esctl.events.query import Query
 from esctl.evolution import conformance
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.definitions import checked
+from esctl.model.checks import checked
 from esctl.points import marks, trace
 from esctl.states import differences, folding, snapshot_care
 from esctl.store import segments

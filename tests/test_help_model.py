@@ -19,7 +19,7 @@ from esctl.events.lines import Defaults, parser
 from esctl.events.query import Query
 from esctl.evolution.plan import apply, sound
 from esctl.log import EventLog
-from esctl.model.definitions import checked, shared
+from esctl.model.checks import checked, shared
 from esctl.model.toml import OPERATIONS, UPCAST_OPERATIONS
 from esctl.projections import runs
 from esctl.projections.reading import RowFilter, rows

@@ -21,7 +21,7 @@ from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.definitions import checked
+from esctl.model.checks import checked
 from esctl.projections import admin, differences, reading, runs
 from esctl.store import projections as projection_tables
 from tests.conftest import write_empty_log, writer_of

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.runner import cache_home
+
 _BLOCK = re.compile(r"^```(\w+)(?: ([^\n]*))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -50,7 +52,8 @@ def _trimmed(text: str) -> str:
 def environment() -> dict[str, str]:
     """A terminal's environment in which this interpreter's esctl is found."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ESCTL_")}
-    return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}", "COLUMNS": "120", "TZ": "UTC"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+    return {**kept, "PATH": path, "COLUMNS": "120", "TZ": "UTC", "XDG_CACHE_HOME": cache_home()}
 
 
 def run(command: str, folder: Path, shell: str = "sh") -> str:

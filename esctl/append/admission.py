@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from esctl.errors import MisfitError, RefusedError
 from esctl.events.query import Query
-from esctl.model.definitions import Definitions
+from esctl.model.applied import Definitions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

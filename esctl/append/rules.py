@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from esctl.errors import MisfitError, RefusedError, word
 from esctl.events.query import MAX_POSITION, Query
+from esctl.model.applied import Definitions
 from esctl.model.declared import ANY, Aggregate
-from esctl.model.definitions import Definitions
 from esctl.states import snapshots
 from esctl.store.folds import Refused
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from esctl.append.rules import Rules
     from esctl.events.event import NewEvent, Receipt
     from esctl.log import EventLog
-    from esctl.model.definitions import Definitions
+    from esctl.model.applied import Definitions
 
 
 class Writer:

@@ -110,7 +110,7 @@ class Shared:
         where = self.path
         if self.verbose:
             console.say(f"log: {where}")
-        log = EventLog(where, write=write, bulk=bulk, timeout=self.timeout)
+        log = EventLog(where, write=write, bulk=bulk, timeout=self.timeout, cache=locate.cache())
         log.store.limit(self.patience)
         if self.debug:
             log.store.trace(console.say)

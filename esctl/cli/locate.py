@@ -1,4 +1,4 @@
-"""Which log a command is about."""
+"""Which log a command is about, and where it keeps what the next command may use."""
 
 from __future__ import annotations
 
@@ -42,3 +42,12 @@ def _is_home(folder: str) -> bool:
 def place(named: str | None) -> str:
     """Where a new log goes: what `--log` or ESCTL_LOG names, else `esctl.db` in this folder."""
     return named or os.environ.get("ESCTL_LOG") or DEFAULT_NAME
+
+
+def cache() -> str:
+    """The folder for compiled models: ESCTL_CACHE (none: there is none), else the usual one of this user."""
+    if given := os.environ.get("ESCTL_CACHE"):
+        return "" if given == "none" else given
+    home = os.environ.get("HOME")
+    base = os.environ.get("XDG_CACHE_HOME") or (home and os.path.join(home, ".cache"))
+    return os.path.join(base, "esctl") if base and os.path.isabs(base) else ""

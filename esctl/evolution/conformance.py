@@ -11,7 +11,7 @@ from esctl.events.event import SealedEvent
 from esctl.events.query import Query, Shape, Upcasting
 from esctl.log import EventLog
 from esctl.model import json_schemas
-from esctl.model.definitions import Definitions
+from esctl.model.applied import Definitions
 
 MOST_FAILURES = 100  # of one type and schema that are named
 

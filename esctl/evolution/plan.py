@@ -13,8 +13,9 @@ from esctl.events.event import Receipt, max_event_bytes
 from esctl.evolution import conformance
 from esctl.log import EventLog
 from esctl.model import json_schemas, upcasts
+from esctl.model.applied import Applied, Definitions, record
+from esctl.model.checks import checked, shared
 from esctl.model.declared import ANY, Aggregate, Model, Problem, Rule, Upcast, fingerprint, refusal
-from esctl.model.definitions import Applied, Definitions, checked, record, shared
 from esctl.model.projections import mark, seen
 from esctl.model.toml import parse
 from esctl.projections import versions

@@ -6,7 +6,6 @@ The values are named tuples and not msgspec's structs: an append to a log that h
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -152,6 +151,8 @@ EMPTY = Model({}, {}, {})
 
 def fingerprint(*values: object) -> str:
     """SHA-256 in hexadecimal over what values say, wherever it stands: changes exactly when a definition does."""
+    import json  # noqa: PLC0415 - a kept model has its fingerprints
+
     said = json.dumps([_said(value) for value in values], ensure_ascii=False, separators=(",", ":"))
     return chain.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
 

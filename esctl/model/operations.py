@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from itertools import pairwise
-from typing import NamedTuple
 
 from esctl.model.declared import ANY, Aggregate, Copy, Literal, Source, Step, fingerprint
+from esctl.model.program import Program
 from esctl.sql.judge import FAIL
 from esctl.sql.payload import columns_of
 from esctl.sql.quoting import text
@@ -320,19 +320,6 @@ def _converted(here: str, field: str, kind: str) -> str:
     }
     whens = " ".join(f"when '{type_}' then {made}" for type_, made in cases[kind].items())
     return f"case ifnull(json_type({here}, {target}), '') when '' then {here} {whens} else {failed} end"
-
-
-class Program(NamedTuple):
-    """How one aggregate folds: the state before any event (JSON text), the SQL expressions of the state after an event
-    (JSONB) and of whether it is accepted, which columns of the event they name, and the fingerprint of the fold.
-    """
-
-    aggregate: str
-    initial: str
-    state: str
-    accepts: str | None
-    columns: tuple[str, ...]
-    fold: str
 
 
 MERGE = Program(

@@ -9,8 +9,8 @@ from esctl.errors import NotFoundError, UsageError, word
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.model import projections
+from esctl.model.applied import Definitions
 from esctl.model.declared import Projection
-from esctl.model.definitions import Definitions
 from esctl.projections.reading import at, feed_some, scratch
 from esctl.projections.versions import live, needs_reducer
 from esctl.sql.quoting import quoted

@@ -10,9 +10,9 @@ from esctl.errors import HandlerError, NotFoundError, UsageError, word
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.model import projections
+from esctl.model.applied import Definitions
 from esctl.model.compiled import SCRATCH, HandlerFailed, Version
 from esctl.model.declared import Projection
-from esctl.model.definitions import Definitions
 from esctl.projections.runs import POSITIONS_PER_TRANSACTION
 from esctl.projections.versions import live, needs_reducer
 from esctl.sql.conditions import check_condition

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from esctl.events.json import Json
+from esctl.events.json import Json, text_of
 from esctl.events.query import MAX_POSITION, NO_UPCASTS, Query
 from esctl.log import EventLog
+from esctl.model.applied import Definitions
 from esctl.model.declared import Aggregate
-from esctl.model.definitions import Definitions
-from esctl.model.operations import Program
-from esctl.model.operations import program as compiled
+from esctl.model.program import Program
 from esctl.sql.conditions import STATE_COLUMNS, check_condition
 from esctl.sql.tokens import words_of
 from esctl.states import snapshots
@@ -50,9 +48,7 @@ class StateAt(NamedTuple):
     def line(self) -> bytes:
         """The state as a line of JSON."""
         names = self._fields[:5]
-        pairs = [
-            f'"{name}":{json.dumps(value, ensure_ascii=False)}' for name, value in zip(names, self[:5], strict=True)
-        ]
+        pairs = [f'"{name}":{text_of(value)}' for name, value in zip(names, self[:5], strict=True)]
         return f'{{{",".join(pairs)},"state":{self.state}}}\n'.encode()
 
 
@@ -220,7 +216,9 @@ def _tried(
     def note(position: object, reason: object) -> None:
         noted.setdefault(int(str(position)), str(reason))
 
-    fold = log.store.fold(compiled(aggregate), definitions.upcasting, note)
+    from esctl.model.operations import program  # noqa: PLC0415 - a state of a kept model does without
+
+    fold = log.store.fold(program(aggregate), definitions.upcasting, note)
     for streams in _portions(log, aggregate):
         fold.begin_all(streams)
         doubted = fold.feed_all(Query(), doubt=doubt)

@@ -10,7 +10,7 @@ from esctl.events.json import Json
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.model.declared import Aggregate
-from esctl.model.operations import Program
+from esctl.model.program import Program
 from esctl.states.snapshots import DAMAGED, problem, save, usable
 from esctl.store.folds import Fold
 from esctl.store.snapshots import Snapshot

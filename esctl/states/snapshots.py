@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from esctl.events import chain
 from esctl.events.event import now
-from esctl.model.operations import Program
+from esctl.model.program import Program
 from esctl.store.snapshots import Snapshot
 
 TYPE_CHECKING = False

@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from esctl.model.operations import Program
+    from esctl.model.program import Program
     from esctl.store.errors import Patience
     from esctl.store.snapshots import State
 

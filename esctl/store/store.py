@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from esctl.events.event import Form, Head, Receipt, SealedEvent
     from esctl.events.query import Noted, Upcasting
-    from esctl.model.operations import Program
+    from esctl.model.program import Program
     from esctl.store.appends import Expectations
     from esctl.store.archive import Archive
     from esctl.store.archive_changes import Archiving
@@ -117,6 +117,11 @@ class Store:
     def stamp(self, newest: Mapping[str, int]) -> None:
         """From here on an event that is appended with schema 0 gets its type's version, or 1."""
         self._appender.newest = newest
+
+    @property
+    def engine(self) -> str:
+        """The SQLite that runs everything, by its version."""
+        return apsw.sqlite_lib_version()
 
     def model(self) -> int:
         """The position of the event that holds the model; 0: there is none."""

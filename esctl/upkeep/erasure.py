@@ -20,8 +20,8 @@ from esctl.events import chain, system
 from esctl.events.event import Event, ranges
 from esctl.events.query import Query
 from esctl.log import EventLog
+from esctl.model.applied import Definitions
 from esctl.model.compiled import BUILDING, DROPPED, LIVE, Version
-from esctl.model.definitions import Definitions
 from esctl.projections import runs, versions
 from esctl.store import segments
 from esctl.store.archive import Archive

@@ -12,7 +12,7 @@ from esctl.events.event import new_ids
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.definitions import checked
+from esctl.model.checks import checked
 from tests.conftest import writer_of
 
 COUNT = '[aggregate.c]\nstreams = "c-*"\non."*".add = { n = 1 }\n'

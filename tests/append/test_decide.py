@@ -16,7 +16,7 @@ from esctl.events.event import NewEvent, Receipt, new_ids
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.definitions import checked
+from esctl.model.checks import checked
 from tests.conftest import writer_of
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -18,7 +18,7 @@ from esctl.events.event import NewEvent, Receipt, new_ids
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.definitions import checked
+from esctl.model.checks import checked
 from esctl.states import folding
 from tests.conftest import writer_of
 
@@ -281,7 +281,7 @@ def test_a_model_that_was_rolled_back_is_forgotten(log: EventLog, log_path: Path
 
 def _apply(log: EventLog, draft: Draft) -> None:
     """Apply a draft within the open transaction."""
-    from esctl.model.definitions import Applied, record
+    from esctl.model.applied import Applied, record
 
     applied = Applied(2, draft.fingerprint, 0, "", None, draft.text, {}, {})
     log.apply(record(applied))

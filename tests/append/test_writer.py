@@ -13,7 +13,8 @@ from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply, drafted
 from esctl.log import EventLog
-from esctl.model.definitions import checked, record
+from esctl.model.applied import record
+from esctl.model.checks import checked
 
 NEWER = """
 [event.Placed]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from esctl.cli import locate
 from esctl.cli.locate import find, place
 from esctl.errors import NotFoundError
 
@@ -128,3 +129,24 @@ def test_a_new_log_goes_where_it_is_named_or_into_this_folder(
     if environment is not None:
         monkeypatch.setenv("ESCTL_LOG", environment)
     assert place(named) == expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
+        ({"ESCTL_CACHE": "/c"}, "/c"),
+        ({"ESCTL_CACHE": "none"}, ""),
+        ({"ESCTL_CACHE": "", "XDG_CACHE_HOME": "/x", "HOME": "/h"}, "/x/esctl"),
+        ({"XDG_CACHE_HOME": "x", "HOME": "/h"}, ""),
+        ({"HOME": "/h"}, "/h/.cache/esctl"),
+        ({}, ""),
+    ],
+)
+def test_compiled_models_lie_where_the_environment_says(
+    variables: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ESCTL_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert locate.cache() == folder

@@ -32,7 +32,7 @@ from esctl.cli.main import run as run_command
 from esctl.events.event import NewEvent
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.definitions import checked
+from esctl.model.checks import checked
 from esctl.points import marks
 from esctl.store import migrations
 from esctl.upkeep import erasure

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from esctl.errors import RefusedError
+from esctl.model.applied import Applied, Definitions
+from esctl.model.checks import checked
 from esctl.model.declared import Model, Problem, fingerprint
-from esctl.model.definitions import Applied, Definitions, checked
 from esctl.model.operations import program
 from esctl.model.toml import parse
 

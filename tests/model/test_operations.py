@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from esctl.errors import MisfitError
+from esctl.model.checks import checked
 from esctl.model.declared import Copy, Literal, Source, Step
-from esctl.model.definitions import checked
 from esctl.model.operations import payload_after, state_after
 from esctl.sql.judge import FAIL
 from esctl.store.store import Store

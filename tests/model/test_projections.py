@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from esctl.events.query import Shape
+from esctl.model.checks import checked
 from esctl.model.declared import Projection
-from esctl.model.definitions import checked
 from esctl.model.projections import ProjectionJudge, body, compiled, mark, seen
 from esctl.store import migrations
 

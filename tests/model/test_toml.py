@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esctl.errors import RefusedError
+from esctl.model.checks import checked
 from esctl.model.declared import Aggregate, Copy, Literal, Model, Problem, Projection, Rule, Step, refusal
-from esctl.model.definitions import checked
 from esctl.model.toml import json_text, parse
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from esctl.model import upcasts
+from esctl.model.checks import checked
 from esctl.model.declared import Model, Problem
-from esctl.model.definitions import checked
 
 
 def model_of(text: str) -> tuple[Model, list[Problem]]:

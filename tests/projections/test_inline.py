@@ -19,7 +19,7 @@ from esctl.events.lines import Defaults
 from esctl.evolution import rewriting
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.definitions import checked
+from esctl.model.checks import checked
 from esctl.projections import admin, inline, runs
 from esctl.store import projections as projection_tables
 from esctl.upkeep import copies

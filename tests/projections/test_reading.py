@@ -14,7 +14,8 @@ from esctl.events.event import NewEvent, new_ids
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply, drafted
 from esctl.log import EventLog
-from esctl.model.definitions import Applied, Definitions, checked
+from esctl.model.applied import Applied, Definitions
+from esctl.model.checks import checked
 from esctl.points.points import query_of
 from esctl.projections import admin, differences, reading, runs, versions
 from esctl.projections.differences import Cell

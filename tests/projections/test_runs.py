@@ -16,7 +16,7 @@ from esctl.events.event import NewEvent, new_ids
 from esctl.evolution import rewriting
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.definitions import checked
+from esctl.model.checks import checked
 from esctl.projections import admin, runs, versions
 from esctl.projections import status as projection_status
 from esctl.upkeep import copies, erasure

@@ -18,7 +18,7 @@ from esctl.events import system
 from esctl.events.query import Query
 from esctl.evolution import plan
 from esctl.log import EventLog
-from esctl.model.definitions import checked
+from esctl.model.checks import checked
 from esctl.sql.clock import DATES, names_dates, without_clock
 from esctl.sql.conditions import CONDITION_COLUMNS, STATE_COLUMNS, check_condition
 from esctl.sql.judge import Judge, deterministic_functions, permitted

@@ -19,7 +19,7 @@ from esctl.events.event import NewEvent, new_ids
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.definitions import checked
+from esctl.model.checks import checked
 from esctl.points.marks import set_mark
 from esctl.points.points import query_of
 from esctl.states import differences, folding, reducing, snapshot_care

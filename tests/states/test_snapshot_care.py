@@ -16,7 +16,7 @@ from esctl.events.event import NewEvent, new_ids
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.definitions import checked
+from esctl.model.checks import checked
 from esctl.states import folding, snapshot_care
 from esctl.states.snapshots import digest
 from esctl.store.snapshots import Snapshot

@@ -13,8 +13,9 @@ import pytest
 from esctl.errors import EsctlError, HandlerError, MisfitError
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
-from esctl.model.definitions import checked
-from esctl.model.operations import MERGE, Program, program
+from esctl.model.checks import checked
+from esctl.model.operations import MERGE, program
+from esctl.model.program import Program
 from esctl.store import folds, reads, windows
 from esctl.store.folds import Refused
 from esctl.store.guard import Guard

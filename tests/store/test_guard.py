@@ -16,7 +16,7 @@ from esctl.events.event import new_ids
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.definitions import checked
+from esctl.model.checks import checked
 from esctl.projections import admin, reading, runs
 from esctl.projections.reading import RowFilter
 from esctl.store.guard import Guard

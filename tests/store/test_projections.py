@@ -17,7 +17,7 @@ from esctl.events.event import new_ids
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.definitions import checked
+from esctl.model.checks import checked
 from esctl.projections import admin, differences, reading, runs
 from esctl.projections.reading import RowFilter
 from esctl.store import migrations

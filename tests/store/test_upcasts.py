@@ -20,7 +20,7 @@ from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.evolution import plan
 from esctl.log import EventLog
-from esctl.model.definitions import checked
+from esctl.model.checks import checked
 from esctl.store.windows import POSITIONS_PER_STATEMENT
 from tests.conftest import write_empty_log, writer_of
 

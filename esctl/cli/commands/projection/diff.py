@@ -7,7 +7,7 @@ from pathlib import Path
 from esctl.cli.commands.projection.cells import only_cells, show
 from esctl.errors import DifferenceError, UsageError
 from esctl.evolution import plan
-from esctl.model.definitions import Definitions
+from esctl.model.applied import Definitions
 from esctl.points.points import query_of
 from esctl.projections import differences, versions
 

@@ -15,8 +15,8 @@ from esctl.events.json import Json
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply, sound
 from esctl.log import EventLog
-from esctl.model import definitions
-from esctl.model.definitions import checked, shared
+from esctl.model import applied
+from esctl.model.checks import checked, shared
 from tests.conftest import writer_of
 
 COUNT = '[aggregate.c]\nstreams = "c-*"\non."*".add = { n = 1 }\n'
@@ -100,17 +100,17 @@ def test_a_log_that_is_open_takes_up_the_model_that_another_applies(log: EventLo
 
 
 def test_a_model_that_was_rolled_back_holds_nowhere(log: EventLog) -> None:
-    applied = definitions.Applied(1, "", 0, "", None, COUNT, {}, {})
+    made = applied.Applied(1, "", 0, "", None, COUNT, {}, {})
     with log.transaction(keep=False):
-        log.apply(definitions.record(applied))
+        log.apply(applied.record(made))
         assert log.definitions.applied is not None
     assert log.definitions.applied is None
 
 
 def test_a_model_at_the_place_of_one_that_was_rolled_back_is_read_anew(log: EventLog, log_path: Path) -> None:
-    applied = definitions.Applied(1, "", 0, "", None, COUNT, {}, {})
+    made = applied.Applied(1, "", 0, "", None, COUNT, {}, {})
     with log.transaction(keep=False):
-        log.apply(definitions.record(applied))
+        log.apply(applied.record(made))
         assert log.definitions.model.aggregates
     with EventLog(log_path, write=True) as other:
         hold(other, UPCAST)
@@ -119,14 +119,14 @@ def test_a_model_at_the_place_of_one_that_was_rolled_back_is_read_anew(log: Even
 
 
 def test_what_is_kept_is_what_is_read(log: EventLog) -> None:
-    applied = definitions.Applied(
+    made = applied.Applied(
         7, "f", 1, "", None, COUNT, {"a.json": '{"x": [1, 1.5]}'}, {"T": {1: "true", 2: '{"type": "object"}'}}
     )
     with log.transaction():
-        log.apply(definitions.record(applied))
+        log.apply(applied.record(made))
     found = log.definitions.applied
     assert found is not None
-    assert found._replace(time="") == applied._replace(actor=system.actor())
+    assert found._replace(time="") == made._replace(actor=system.actor())
 
 
 @pytest.mark.parametrize("record", ["{}", "[]", '{"number":1}', "null", '{"json_schemas":[]}'])
@@ -138,9 +138,9 @@ def test_an_event_that_holds_no_model_is_named(log: EventLog, record: str) -> No
 
 
 def test_a_model_that_this_esctl_does_not_take_is_named(log: EventLog) -> None:
-    applied = definitions.Applied(1, "", 0, "", None, "[later]\n", {}, {})
+    made = applied.Applied(1, "", 0, "", None, "[later]\n", {}, {})
     with log.transaction():
-        log.apply(definitions.record(applied))
+        log.apply(applied.record(made))
     with pytest.raises(VerificationError, match="model"):
         _ = log.definitions
 

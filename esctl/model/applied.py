@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
-from itertools import combinations
+from functools import cached_property, partial
 from typing import NamedTuple
 
-from esctl.errors import RefusedError, VerificationError
+from esctl.errors import VerificationError
 from esctl.events import system
 from esctl.events.event import Event
 from esctl.events.json import Json
 from esctl.events.query import Upcasting
-from esctl.model import operations, upcasts
-from esctl.model.declared import EMPTY, Aggregate, Model, Problem, fingerprint, refusal
-from esctl.model.globs import matches, overlap
-from esctl.model.operations import Program
-from esctl.sql.judge import Judge
+from esctl.model.declared import EMPTY, Aggregate, fingerprint, refusal
+from esctl.model.globs import matches
+from esctl.model.program import Program
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
+    from esctl.model.cache import Cache
 
 MAX_REMEMBERED = 65_536  # streams whose aggregate is known
 
@@ -40,69 +40,6 @@ class Applied(NamedTuple):
     schemas: Schemas
 
 
-def checked(text: str, files: Mapping[str, str], *, trusted: bool = False) -> tuple[Model, list[Problem]]:
-    """A model file decoded, and everything that is wrong with it; `files` are the JSON texts of those that it names.
-
-    `trusted`: it was applied, so projections were judged; and they run under an authorizer besides.
-    """
-    from esctl.model.toml import parse  # noqa: PLC0415 - a log without a model does without TOML
-
-    def read(name: str) -> str:
-        if name not in files:
-            raise RefusedError(f"the file {name} was not read")
-        return files[name]
-
-    model, problems = parse(text, read)
-    problems += upcasts.problems(model)
-    problems += misplaced(model)
-    if not trusted:
-        problems += misprojected(model)
-    return model, problems
-
-
-def shared(model: Model) -> list[Problem]:
-    """Aggregates that could cover one stream: a stream has one at most."""
-    found = []
-    for first, second in combinations(model.aggregates.values(), 2):
-        if first.streams and second.streams and overlap(first.streams, second.streams):
-            what = f"{second.streams!r} and the {first.streams!r} of {first.name} can match one stream"
-            found.append(Problem(f"aggregate.{second.name}.streams", what, "a stream has one aggregate at most"))
-    return found
-
-
-def misplaced(model: Model) -> list[Problem]:
-    """What is wrong with the SQL of a model: what is no expression, and what it may not do."""
-    judge = Judge()
-    hint = "it is one SQL expression over new.data, new.type, … and, in aggregates, state"
-    try:
-        found = [(place, judge.expression(sql, state=False)) for place, sql in upcasts.expressions(model)]
-        for aggregate in model.aggregates.values():
-            steps = (step for several in aggregate.on.values() for step in several)
-            rules = ((rule.place, rule.sql) for rule in aggregate.accept.values())
-            for place, sql in (*(one for step in steps for one in step.expressions()), *rules):
-                found.append((place, judge.expression(sql, state=True)))
-        return [Problem(place, why, hint) for place, why in found if why]
-    finally:
-        judge.close()
-
-
-def misprojected(model: Model) -> list[Problem]:
-    """What is wrong with the SQL of projections: each makes its own tables, indexes them, and writes no others."""
-    if not model.projections:
-        return []
-    from esctl.model.projections import ProjectionJudge  # noqa: PLC0415 - a model that was applied was judged
-
-    judge = ProjectionJudge()
-    try:
-        return [
-            Problem(f"projection.{name}.{key}", why, hint)
-            for name, projection in model.projections.items()
-            for key, why, hint in judge.problems(projection)
-        ]
-    finally:
-        judge.close()
-
-
 class Definitions:
     """What a log's model says, compiled when it is first asked for."""
 
@@ -110,12 +47,22 @@ class Definitions:
         self.applied = applied
         self.model = EMPTY
         if applied is not None:
+            from esctl.model.checks import checked  # noqa: PLC0415 - TOML and a judge, which a kept one does without
+
             self.model, problems = checked(applied.text, applied.files, trusted=True)
             if problems:
                 error = refusal(problems)
                 raise VerificationError("the log's model is not one that this esctl takes", why=error.what)
         self._programs: dict[str, Program] = {}
         self._covering: dict[str, Aggregate | None] = {}
+
+    def prepared(self) -> Self:
+        """The same, with everything compiled that takes long."""
+        for aggregate in self.model.aggregates.values():
+            self.program(aggregate)
+        assert self.upcasts
+        assert self.upcasting is not None
+        return self
 
     @property
     def position(self) -> int:
@@ -130,6 +77,8 @@ class Definitions:
     @cached_property
     def upcasting(self) -> Upcasting:
         """What stored events are read as."""
+        from esctl.model import upcasts  # noqa: PLC0415 - a kept model does without
+
         return upcasts.compiled(self.model)
 
     @cached_property
@@ -146,12 +95,14 @@ class Definitions:
     @cached_property
     def upcasts(self) -> str:
         """The fingerprint of all upcasts."""
+        from esctl.model.operations import ENGINE  # noqa: PLC0415 - a kept model does without
+
         chains = {
             name: tuple(sorted(event.upcasts, key=lambda upcast: upcast.start))
             for name, event in self.model.events.items()
             if event.upcasts
         }
-        return fingerprint(operations.ENGINE, chains)
+        return fingerprint(ENGINE, chains)
 
     @cached_property
     def newest(self) -> dict[str, int]:
@@ -171,11 +122,14 @@ class Definitions:
 
     def program(self, aggregate: Aggregate | None) -> Program:
         """How an aggregate folds; None: the merge of all payloads."""
+        if aggregate is not None and aggregate.name in self._programs:
+            return self._programs[aggregate.name]
+        from esctl.model import operations  # noqa: PLC0415 - a kept model does without
+
         if aggregate is None:
             return operations.MERGE
-        if aggregate.name not in self._programs:
-            self._programs[aggregate.name] = operations.program(aggregate)
-        return self._programs[aggregate.name]
+        made = self._programs[aggregate.name] = operations.program(aggregate)
+        return made
 
     def of_stream(self, stream: str) -> Aggregate | None:
         """The aggregate that covers a stream, if one does."""
@@ -187,7 +141,7 @@ class Definitions:
         return self._covering[stream]
 
 
-def load(position: int, events: Iterable[Event]) -> Definitions:
+def load(position: int, events: Iterable[Event], cache: Cache | None = None) -> Definitions:
     """The definitions that hold now: of the event at that position, if there is one; 0: there are none.
 
     Raises VerificationError where the log does not hold the model that it says.
@@ -195,8 +149,17 @@ def load(position: int, events: Iterable[Event]) -> Definitions:
     if not position:
         return Definitions(None)
     for event in events:
-        return Definitions(_applied(event))
+        if cache is None:
+            return Definitions(_applied(event))
+        found = cache.get(f"{event[8]}\0{event[9]}", partial(_prepared, event))
+        assert found.applied is not None
+        found.applied = found.applied._replace(position=event[0], time=event[6])  # which the text does not say
+        return found
     raise VerificationError(f"there is no model at position {position}", fix="esctl verify")
+
+
+def _prepared(event: Event) -> Definitions:
+    return Definitions(_applied(event)).prepared()
 
 
 def history(events: Iterable[Event]) -> Iterator[Applied]:
@@ -205,6 +168,8 @@ def history(events: Iterable[Event]) -> Iterator[Applied]:
 
 
 def _applied(event: Event) -> Applied:
+    import json  # noqa: PLC0415 - a kept model does without
+
     try:
         data, meta = json.loads(event[8]), json.loads(event[9])
         number, text, mark = int(data["number"]), _text(data["text"]), _text(data["fingerprint"])
@@ -228,6 +193,8 @@ def _text(value: object) -> str:
 
 def record(applied: Applied) -> Json:
     """The payload of the event that a model is applied with, JSON text."""
+    import json  # noqa: PLC0415
+
     schemas = {
         type_: {str(schema): json.loads(body) for schema, body in of.items()} for type_, of in applied.schemas.items()
     }
