@@ -11,8 +11,6 @@ from esctl.model.declared import Model, Problem
 from esctl.model.globs import overlap
 from esctl.sql.judge import Judge
 
-TYPE_CHECKING = False
-
 
 def checked(text: str, files: Mapping[str, str], *, trusted: bool = False) -> tuple[Model, list[Problem]]:
     """A model file decoded, and everything that is wrong with it; `files` are the JSON texts of those that it names.

@@ -10,8 +10,6 @@ from typing import Any
 from esctl.errors import UsageError
 from esctl.model.declared import Model, Problem
 
-TYPE_CHECKING = False
-
 Failing = Callable[[str], str]
 """A function from a payload (JSON text) to what is wrong with it; empty: nothing."""
 

@@ -10,9 +10,6 @@ from esctl.errors import EsctlError, UnavailableError
 from esctl.events.json import encoded
 from esctl.output.terminal import clean
 
-TYPE_CHECKING = False
-
-
 FORMATS = ("auto", "table", "ndjson", "json", "csv", "tsv", "raw", "cloudevents")
 
 
