@@ -32,11 +32,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """Evaluates expressions over an event; nothing is ever appended to it."""
     path = tmp_path_factory.mktemp("operations") / "log.db"
     write_empty_log(path)
-    with SqliteStoreOf(path) as store:
+    with StoreOf(path) as store:
         yield store
 
 
-class SqliteStoreOf:
+class StoreOf:
     """A store that a block closes."""
 
     def __init__(self, path: Path) -> None:
