@@ -140,7 +140,7 @@ class Appender:
     def append(
         self, events: Sequence[NewEvent], run: Expectations | None = None, recorded: str | None = None
     ) -> list[Receipt]:
-        """What `Store.append` does. A first attempt trusts that every id is new; only a batch that is not looks ids up."""
+        """What `Store.append` does. Ids are taken for new at first; only a batch with one that is not looks them up."""
         assert self.head is not None, "append belongs in a transaction"
         with Translated(self.path):
             start, self._recorded = self.head, recorded or self._recorded
