@@ -100,7 +100,7 @@ def test_an_installed_esctl_makes_the_demo_from_its_own_files(wheel: Path, tmp_p
     command = [sys.executable, "-c", program]
     environ = environment(PYTHONPATH=str(installed))
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == [str(installed / "esctl" / "demo.py"), "418"], done.stderr
+    assert done.stdout.split() == [str(installed / "esctl" / "cli" / "sample_shop.py"), "418"], done.stderr
 
 
 def test_the_newest_change_is_this_version_and_its_storage_version() -> None:
