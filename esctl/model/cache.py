@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from esctl import __version__
 from esctl.events import chain
 
 TYPE_CHECKING = False
@@ -26,10 +27,7 @@ else:
 
 MOST_FILES = 100
 OTHERS_MAY_WRITE = 0o022
-# The modules whose values are kept, or that compile them: what another state of them has made is not used.
-SOURCES = (
-    "applied", "checks", "declared", "operations", "program", "toml", "upcasts", "../events/query", "../sql/judge"
-)  # fmt: skip
+PREFIX = "esctl-model-"  # of the names of our files: the folder may hold others, which nobody here removes
 
 
 class Cache:
@@ -38,13 +36,12 @@ class Cache:
     def __init__(self, folder: str, engine: str) -> None:
         """`engine` names the SQLite that judged them."""
         self._folder = folder
-        package = os.path.dirname(__file__)
-        made = [os.stat(f"{package}/{name}.py").st_mtime_ns for name in SOURCES]
-        self._engine = f"{sys.version} {engine} {made}"
+        self._engine = f"{__version__} {sys.version} {engine} {_sources()}"
 
     def get(self, text: str, compiled: Callable[[], T]) -> T:
         """What `compiled` makes of a text, or what it made of it before."""
-        path = os.path.join(self._folder, chain.sha256(f"{self._engine}\0{text}".encode()).hexdigest()[:32])
+        name = chain.sha256(f"{self._engine}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        path = os.path.join(self._folder, PREFIX + name)
         try:
             found: T = loads(_own(path))  # noqa: S301 - this user's own, as a .pyc is
         except Exception:  # noqa: BLE001 - whatever is wrong with it, it is made again
@@ -56,7 +53,8 @@ class Cache:
         draft = f"{path}.{os.getpid()}"
         try:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            for name in sorted(os.listdir(self._folder), key=self._age)[:-MOST_FILES]:
+            ours = [name for name in os.listdir(self._folder) if name.startswith(PREFIX)]
+            for name in sorted(ours, key=self._age)[:-MOST_FILES]:
                 os.unlink(os.path.join(self._folder, name))
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
             with open(descriptor, "wb") as file:
@@ -67,6 +65,19 @@ class Cache:
 
     def _age(self, name: str) -> int:
         return os.lstat(os.path.join(self._folder, name)).st_mtime_ns
+
+
+def _sources() -> list[tuple[str, int, int]]:
+    """The sources that compile a model, by name, size and time: while somebody edits them, a version says too little.
+
+    An installation may come without them; then the version decides.
+    """
+    package = os.path.dirname(__file__)
+    found = []
+    for folder in (package, os.path.join(package, "..", "sql"), os.path.join(package, "..", "events")):
+        with os.scandir(folder) as entries:
+            found += [(e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in entries if e.name.endswith(".py")]
+    return sorted(found)
 
 
 def _own(path: str) -> bytes:

@@ -163,3 +163,23 @@ def test_the_folder_does_not_grow_for_ever(folder: Path, monkeypatch: pytest.Mon
 
 def test_another_engine_judges_for_itself(folder: Path) -> None:
     assert [Cache(str(folder), engine).get("text", lambda engine=engine: engine) for engine in "aba"] == ["a", "b", "a"]  # type: ignore[misc]
+
+
+def test_what_else_lies_in_the_folder_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "MOST_FILES", 1)
+    folder.mkdir(parents=True)
+    for name in ("a.txt", "b.txt", "c.txt"):
+        (folder / name).write_text("the user's")
+    for number in range(5):
+        Cache(str(folder), "engine").get(str(number), lambda: None)
+    assert sorted(file.name for file in folder.iterdir() if not file.name.startswith(cache.PREFIX)) == [
+        "a.txt", "b.txt", "c.txt"
+    ]  # fmt: skip
+
+
+def test_another_version_of_the_sources_is_not_trusted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Cache(str(folder), "engine").get("text", lambda: "old") == "old"
+    monkeypatch.setattr(cache, "__version__", "0.0.1")
+    assert Cache(str(folder), "engine").get("text", lambda: "new") == "new"
+    monkeypatch.setattr(cache, "_sources", list)
+    assert Cache(str(folder), "engine").get("text", lambda: "newest") == "newest"
