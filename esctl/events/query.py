@@ -30,6 +30,7 @@ Upcasting = Mapping[str, Mapping[int, tuple[Shape, ...]]]
 """By stored type and schema version: what such events are read as; nothing where they are dropped."""
 
 NO_UPCASTS: Upcasting = {}
+_set = object.__setattr__  # which alone sets what a query says
 
 Noted = Callable[[object, object], None]
 """Gets the position of an event that cannot be upcast, and the reason; the event is then left out."""
@@ -68,6 +69,24 @@ class Query:
         "where",
     )
 
+    stream: str | None
+    category: str | None
+    types: tuple[str, ...]
+    since: int
+    until: int
+    since_version: int | None
+    until_version: int | None
+    since_time: str | None
+    until_time: str | None
+    as_of: str | None
+    reverse: bool
+    limit: int | None
+    last: int | None
+    system: bool
+    where: str | None
+    raw_schema: bool
+    hot_only: bool
+
     def __init__(  # a value with one keyword a filter; a struct would import msgspec on every cold start
         self,
         *,
@@ -89,38 +108,22 @@ class Query:
         raw_schema: bool = False,
         hot_only: bool = False,
     ) -> None:
-        self.stream, self.category, self.types, self.where = stream, category, types, where
-        self.since, self.until = since, until
-        self.since_version, self.until_version = since_version, until_version
-        self.since_time, self.until_time, self.as_of = since_time, until_time, as_of
-        self.reverse, self.limit, self.last, self.system = reverse, limit, last, system
-        self.raw_schema, self.hot_only = raw_schema, hot_only
+        given = locals()
+        for name in self.__slots__:
+            _set(self, name, given[name])
         self._check()
 
     def __setattr__(self, name: str, value: object) -> None:
-        if hasattr(self, name):
-            raise AttributeError(f"a query does not change; another {name} makes another query: see replace")
-        object.__setattr__(self, name, value)
+        raise AttributeError(f"a query does not change; another {name} makes another query: see replace")
 
     def replace(self, **changes: Any) -> Query:
         """The same query but for some of its filters."""
         return Query(**{name: getattr(self, name) for name in self.__slots__} | changes)
 
     def since_position(self, position: int) -> Query:
-        """The same filters over what comes from a position on; limits and order are left out."""
-        return Query(
-            stream=self.stream,
-            category=self.category,
-            types=self.types,
-            since=max(self.since, position),
-            since_version=self.since_version,
-            since_time=self.since_time,
-            until_time=self.until_time,
-            system=self.system,
-            where=self.where,
-            raw_schema=self.raw_schema,
-            hot_only=self.hot_only,
-        )
+        """The same filters over what comes from a position on; its end, limits and order are left out."""
+        left_out = {"until": MAX_POSITION, "until_version": None, "as_of": None, "limit": None, "last": None}
+        return self.replace(since=max(self.since, position), reverse=False, **left_out)
 
     def _check(self) -> None:
         if self.stream is None and (self.since_version is not None or self.until_version is not None):
