@@ -67,6 +67,14 @@ def numbered(head: str) -> tuple[int, str]:
     return int(position), hash_
 
 
+def heads_of_backups(log: Log) -> list[str]:
+    heads = []
+    for name in ("shell.db", "python.db"):
+        with open_log(Path(log._log.path).with_name(name)) as copy:
+            heads.append(copy.head())
+    return heads
+
+
 def report(log: Log) -> dict[str, Any]:
     return log.verify().record()
 
@@ -89,12 +97,27 @@ ASKED: dict[str, tuple[list[str], Callable[[Log], object]]] = {
         lambda log: log.rows("daily_revenue", until="#200"),
     ),
 }
-DONE: dict[str, tuple[list[str], Callable[[Log], object]]] = {
-    "append": (["order-3002", "Noted", "a=b", "--id", "n"], lambda log: log.append("order-3002", "Noted", {}, id="m")),
-    "mark": (["here"], lambda log: log.mark("there")),
-    "model apply": ([str(SAMPLE / "shop.toml"), "--yes"], lambda log: log.apply_model(SAMPLE / "shop.toml")),
-    "projection run": ([], lambda log: log.project()),
-    "backup": (["copy.db"], lambda log: log.backup(Path(log._log.path).with_name("other.db"))),
+DONE: dict[str, tuple[list[str], Callable[[Log], object], Callable[[Log], object], object]] = {
+    "append": (
+        ["order-3002", "Noted", "a=b", "--id", "shell"],
+        lambda log: log.append("order-3003", "Noted", {"a": "b"}, id="python"),
+        lambda log: [(found.type, found.version, found.data) for found in log.replay(last=2)],
+        [("Noted", 1, {"a": "b"})] * 2,
+    ),
+    "mark": (["shell"], lambda log: log.mark("python"), lambda log: sorted(log.marks()), ["python", "shell"]),
+    "model apply": (
+        [str(SAMPLE / "shop.toml"), "--yes"],
+        lambda log: log.apply_model(SAMPLE / "shop.toml"),
+        lambda log: [found.type for found in log.replay("$esctl")],
+        ["ModelApplied"],  # it holds already
+    ),
+    "projection run": ([], lambda log: log.project(), lambda log: set(log.project().values()), {420}),
+    "backup": (
+        ["shell.db"],
+        lambda log: log.backup(Path(log._log.path).with_name("python.db")),
+        lambda log: [head == log.head() for head in heads_of_backups(log)],
+        [True, True],
+    ),
 }
 
 
@@ -117,9 +140,10 @@ def test_both_give_the_same_answer(name: str, esctl: Esctl, python: Log) -> None
 
 @pytest.mark.parametrize("name", DONE)
 def test_both_do_the_same(name: str, esctl: Esctl, python: Log) -> None:
-    words, method = DONE[name]
+    words, method, what, expected = DONE[name]
     assert esctl(*name.split(), *words).returncode == 0
     method(python)
+    assert what(python) == expected
     assert python.verify().ok
 
 
