@@ -1,1 +1,1 @@
-"""What an event is, and the forms that it comes in: lines, JSON, CloudEvents; the hash chain, times, queries."""
+"""The event and its formats (NDJSON lines, JSON, CloudEvents), the hash chain, times and queries."""

@@ -1,8 +1,8 @@
-"""Events as CloudEvents 1.0 in JSON, and back. Source: the CloudEvents specification and its documented extensions.
+"""Convert events to CloudEvents 1.0 in JSON, and back. Source: the CloudEvents specification and its extensions.
 
-Stream, position and recorded time travel as `subject` and `partitionkey`, `sequence` and `recordedtime`. Meta travels
-as extensions where its keys and values can be such (`correlation_id` and `causation_id` under their documented names),
-and whole in `esctlmeta` where they cannot.
+The stream becomes `subject` and `partitionkey`, the position `sequence`, the recorded time `recordedtime`. Each key of
+meta becomes an extension (`correlation_id` and `causation_id` under their documented names). If CloudEvents does not
+allow one of the keys or values, the whole meta goes into `esctlmeta` instead, as JSON text.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _decode = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 def lines(events: Iterable[SealedEvent], log_id: str) -> Iterator[bytes]:
-    """A line of JSON for each event."""
+    """One line of CloudEvents JSON per event."""
     for event, _, _ in events:
         position, stream, _, event_id, type_, schema, time, recorded, data, meta = event
         extensions = {"esctlerased": True} if data is None else _extensions(meta)
@@ -37,7 +37,7 @@ def lines(events: Iterable[SealedEvent], log_id: str) -> Iterator[bytes]:
             "time": time,
             "datacontenttype": "application/json",
             "partitionkey": stream,
-            "sequence": f"{position:020}",  # compared as text
+            "sequence": f"{position:020}",  # consumers compare it as text
             "recordedtime": recorded,
             "esctlschema": schema,
             **extensions,
@@ -47,7 +47,7 @@ def lines(events: Iterable[SealedEvent], log_id: str) -> Iterator[bytes]:
 
 
 def _extensions(meta: str) -> dict[str, object]:
-    """Meta as extensions, or whole in `esctlmeta` if one of its fields cannot be one."""
+    """Meta as extensions, or all of it in `esctlmeta` if CloudEvents does not allow one of its fields."""
     extensions: dict[str, object] = {}
     for key, raw in _decode(meta).items():
         name = _RENAMED.get(key, key)
@@ -58,40 +58,40 @@ def _extensions(meta: str) -> dict[str, object]:
 
 
 def _is_extension(name: str, value: bytes) -> bool:
-    """Whether CloudEvents allows an extension of this name and JSON value (`source` and `dataschema`: text)."""
+    """Whether CloudEvents allows an extension of this name and JSON value (`source`, `dataschema`: non-empty text)."""
     if name in ("source", "dataschema"):
         return value[:1] == b'"' and len(value) > len('""')
     if name in _ATTRIBUTES + _OWN or not (name.isascii() and name.isalnum() and name == name.lower()):
         return False
-    whole = whole_number(value.removeprefix(b"-").decode())
-    fits = whole is not None and whole < 2**31
+    number = whole_number(value.removeprefix(b"-").decode())
+    fits = number is not None and number < 2**31
     return len(name) <= _MAX_EXTENSION_NAME and (value[:1] == b'"' or value in (b"true", b"false") or fits)
 
 
 def to_line(fields: dict[str, Raw]) -> dict[str, Raw]:
-    """The fields of an event's line from those of a CloudEvent; raises RefusedError for one that has no stream."""
+    """Convert the fields of a CloudEvent to those of an input line. Raises RefusedError if it cannot be an event."""
     fields = {name: raw for name, raw in fields.items() if name == "data" or bytes(raw) != b"null"}
     version = bytes(fields.pop("specversion", Raw(b"null")))
     if version != b'"1.0"':
-        raise RefusedError(f"the CloudEvent has specversion {version.decode()[:20]}", why='it is "1.0"')
+        raise RefusedError(f"the CloudEvent has specversion {version.decode()[:20]}", why='esctl reads "1.0"')
     if "esctlerased" in fields:
-        raise RefusedError("the event's payload was erased", why="there is nothing left of it to append")
+        raise RefusedError("the event's payload was erased", why="an erased event cannot be appended")
     if "data_base64" in fields:
-        raise RefusedError("the CloudEvent's data is binary", why="data_base64 is no JSON value")
+        raise RefusedError("the CloudEvent's data is binary", why="esctl stores JSON, not data_base64")
     line: dict[str, Raw] = {name: fields.pop(name) for name in ("id", "type", "time", "data") if name in fields}
     key, subject = fields.pop("partitionkey", None), fields.pop("subject", None)
     stream = subject if subject is not None else key
     if stream is None:
-        raise RefusedError("the CloudEvent names no stream", why="its subject or its partitionkey is the stream")
+        raise RefusedError("the CloudEvent names no stream", why="give it a subject or a partitionkey")
     line["stream"] = stream
-    for ours in ("sequence", "recordedtime", "datacontenttype"):
-        fields.pop(ours, None)
+    for unused in ("sequence", "recordedtime", "datacontenttype"):
+        fields.pop(unused, None)
     if "esctlschema" in fields:
         line["schema"] = fields.pop("esctlschema")
-    whole = fields.pop("esctlmeta", None)
-    back = {new: old for old, new in _RENAMED.items()}
-    meta = {back.get(name, name): raw for name, raw in fields.items()}
-    if whole is not None:
-        meta |= _decode(msgspec.json.decode(whole, type=str))
+    meta_text = fields.pop("esctlmeta", None)
+    original = {new: old for old, new in _RENAMED.items()}
+    meta = {original.get(name, name): raw for name, raw in fields.items()}
+    if meta_text is not None:
+        meta |= _decode(msgspec.json.decode(meta_text, type=str))
     line["meta"] = Raw(msgspec.json.encode(meta))
     return line

@@ -1,4 +1,4 @@
-"""Events as Python sees them: payloads decoded."""
+"""Events for the Python API, with data and meta decoded from JSON."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from esctl.events.lines import deeper
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A stored event; times are UTC text with microseconds, `data` and `meta` decoded JSON; `part` is its number among
-    those that a split event is read as; `erased`: the payload is gone for good.
+    """A stored event. Times are UTC text with microseconds, `data` and `meta` decoded JSON; `part` (1, 2 …) numbers the
+    events that a split upcast makes of one stored event; `erased`: the payload was removed for good.
     """
 
     position: int

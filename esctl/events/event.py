@@ -1,7 +1,7 @@
-"""What an event is: its fields, which names and texts it may hold, new ids, and what a writer may expect of a stream.
+"""The event: its fields, checks of its names, new ids, and the expected version of a stream.
 
-Imported on every cold start, so it needs nothing but built-in modules; this is also why an event on its way
-through the program is a plain tuple and not a struct.
+Imported on every cold start, so it imports built-in modules only. This is also why an event is a plain tuple and not
+a msgspec struct.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     Form = Literal["line", "hash", "data"]
-    """What a line says: the event, the event with its salt and hash, or its payload alone."""
+    """What a line contains: the event, the event with its salt and hash, or its payload only."""
 
 Expect = int | str
 """What a writer expects of a stream: its version, or one of EXPECT_WORDS."""
@@ -48,7 +48,7 @@ class Part(tuple):  # type: ignore[type-arg]  # noqa: SLOT001 - a tuple with slo
 
 
 def part_of(event: Event) -> int | None:
-    """The number of an event that is part of a split one."""
+    """The number of a part of a split event; None for any other event."""
     return event.part if isinstance(event, Part) else None
 
 
@@ -59,20 +59,22 @@ MAX_SCHEMA = 2**31 - 1
 
 
 def max_event_bytes() -> int:
-    """The largest event in bytes that is taken (`ESCTL_MAX_EVENT`, by default 16 MiB)."""
+    """The largest accepted event in bytes (`ESCTL_MAX_EVENT`, by default 16 MiB)."""
     text = os.environ.get("ESCTL_MAX_EVENT", "")
     if not text:
         return 16 * 1024 * 1024
     limit = whole_number(text)
     if limit is None or not 0 < limit <= 512 * 1024 * 1024:
         raise UsageError(
-            f"ESCTL_MAX_EVENT is {text!r}", why="it is a number of bytes, 1 to 536870912", fix="unset ESCTL_MAX_EVENT"
+            f"ESCTL_MAX_EVENT is {text!r}",
+            why="it must be a number of bytes up to 536870912",
+            fix="unset ESCTL_MAX_EVENT",
         )
     return limit
 
 
 def check_name(kind: str, name: str) -> None:
-    """Refuse a stream, type or id that is not 1 to 512 bytes of UTF-8 without controls or blanks at its ends."""
+    """Refuse a stream, type or id that is not 1 to 512 bytes of UTF-8, or has control characters or outer blanks."""
     if name.isascii() and name.isprintable() and 0 < len(name) <= MAX_NAME_BYTES and name.strip() == name:
         return
     if problem := _name_problem(name):
@@ -99,7 +101,7 @@ def _name_problem(name: str) -> str:
 
 
 def check_stream(name: str) -> None:
-    """Refuse what `check_name` refuses, and the streams that are the log's own."""
+    """Refuse what `check_name` refuses, and streams reserved for the log's own events."""
     check_name("stream", name)
     if name.startswith(system.PREFIX):
         raise RefusedError(
@@ -114,23 +116,23 @@ def check_schema(schema: int) -> None:
 
 
 def whole_number(text: str) -> int | None:
-    """The number that decimal digits write, if it is one that a log can hold."""
+    """The value of a text of 1 to 18 decimal digits; None for any other text."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
 
 
 def parse_expect(text: str) -> Expect | None:
-    """Read an expectation: any, none, exists or a version; None if it is none of these."""
+    """Parse an expected version: any, none, exists or a number; None for any other text."""
     return text if text in EXPECT_WORDS else whole_number(text)
 
 
 def check_expected(expect: Expect, stream: str, actual: int) -> None:
-    """Raise ConflictError unless `stream`, now at version `actual` (0: not there), is as `expect` says."""
+    """Raise ConflictError unless the stream's version `actual` (0: no such stream) is as expected."""
     if expect == "any" or (expect == "none" and not actual) or (expect == "exists" and actual) or expect == actual:
         return
     raise ConflictError(
         f"stream {stream} is at version {actual}, expected {expect}",
-        why="another writer was faster, or the expectation is out of date;"
-        " read it again, decide again, append with the version it has then",
+        why="another writer was faster, or the expected version is out of date;"
+        " read the stream again, decide again, and append with its new version",
         fix=f"esctl replay {word(stream)}" if actual else "esctl streams",
         stream=stream,
         expected=expect,
@@ -139,14 +141,14 @@ def check_expected(expect: Expect, stream: str, actual: int) -> None:
 
 
 def now() -> str:
-    """The present moment as the log writes times: UTC with microseconds, `2026-01-31T09:30:00.000000Z`."""
+    """The current time as the log writes it: UTC with microseconds, `2026-01-31T09:30:00.000000Z`."""
     seconds, micros = divmod(time.time_ns() // 1000, 1_000_000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{micros:06d}Z"
 
 
 def new_ids() -> Iterator[str]:
-    """Endless UUIDv7 texts that sort as they were made (RFC 9562, 6.2: a counter in the 12 bits after the version)."""
-    stamp = 0  # milliseconds since 1970 and the counter
+    """Endless UUIDv7 texts in ascending order (RFC 9562, 6.2: a counter in the 12 bits after the version)."""
+    stamp = 0  # milliseconds since 1970, then 12 bits of counter
     while True:
         random = os.urandom(8 * 64)
         for i in range(0, len(random), 8):
@@ -157,11 +159,11 @@ def new_ids() -> Iterator[str]:
 
 
 def ranges(positions: Iterable[int]) -> list[tuple[int, int]]:
-    """Positions as ranges, inclusive."""
-    made: list[tuple[int, int]] = []
+    """Ascending positions as ranges, both ends inclusive."""
+    merged: list[tuple[int, int]] = []
     for position in positions:
-        if made and made[-1][1] + 1 == position:
-            made[-1] = made[-1][0], position
+        if merged and merged[-1][1] + 1 == position:
+            merged[-1] = merged[-1][0], position
         else:
-            made.append((position, position))
-    return made
+            merged.append((position, position))
+    return merged

@@ -1,4 +1,4 @@
-"""Parts of events by name: `stream`, `data.amount`, `meta.actor`; and templates made of them."""
+"""Select parts of events by name (`stream`, `data.amount`, `meta.actor`), and fill templates with them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from esctl.errors import UsageError
 from esctl.events.event import FIELDS, Event, part_of
 
 Value = str | None
-"""The JSON text of a part of an event; None where the event has no such part."""
+"""The JSON text of a field; None if the event has no such field."""
 
 _decode = msgspec.json.Decoder(dict[str, Raw]).decode
 _HOLE = re.compile(r"\{([^{}]*)\}|\{\{|\}\}|[{}]")
@@ -35,7 +35,7 @@ class Field:
         self._path = path
 
     def of(self, event: Event) -> Value:
-        """The JSON text of this field; numbers keep theirs."""
+        """The JSON text of this field; numbers keep their spelling."""
         if self._index is None and self.name == "erased":
             return "true" if event[8] is None else None
         if self._index is None:
@@ -56,19 +56,19 @@ class Field:
 
 
 def parse_fields(text: str) -> list[Field]:
-    """Read `a,b,data.x`."""
+    """Parse a list of fields, `a,b,data.x`."""
     return [Field(name.strip()) for name in text.split(",")]
 
 
 def plain(value: Value) -> str:
-    """A value as people and spreadsheets read it: text without quotes, nothing for null and for what is not there."""
+    """A value for people and spreadsheets: text without quotes, empty for null and for a missing field."""
     if value is None or value == "null":
         return ""
     return str(msgspec.json.decode(value)) if value.startswith('"') else value
 
 
 def record(fields: Sequence[Field], event: Event) -> bytes:
-    """One line of JSON with these fields; null for what is not there."""
+    """One line of JSON with these fields; null for a missing one."""
     parts = [f"{msgspec.json.encode(field.name).decode()}:{field.of(event) or 'null'}" for field in fields]
     return ("{" + ",".join(parts) + "}\n").encode()
 
@@ -82,7 +82,7 @@ def template(text: str, show: Callable[[str], str] = str) -> Callable[[Event], s
         if match[0] in ("{{", "}}"):
             parts.append(match[0][0])
         elif match[1] is None:
-            raise UsageError(f"the template has a lone {match[0]!r}", why="{{ and }} stand for braces")
+            raise UsageError(f"the template has a lone {match[0]!r}", why="write {{ for { and }} for }")
         else:
             parts.append(Field(match[1]))
         end = match.end()

@@ -1,4 +1,4 @@
-"""JSON texts: of values, on one line, and how deeply they are nested. msgspec is loaded for rare values only."""
+"""Write values as JSON, put JSON text on one line, and limit its nesting. msgspec is loaded for rare values only."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ from collections.abc import Mapping
 
 from esctl.errors import RefusedError
 
-MAX_DEPTH = 1000  # SQLite's own limit for JSON: a deeper payload could be stored but never queried
+MAX_DEPTH = 1000  # SQLite's limit for JSON: a deeper payload could be stored but never queried
 
 
 class Json(str):
-    """A JSON text among values that are printed: it stands for itself."""
+    """A JSON text that is written as it is, not as a string."""
 
     __slots__ = ()
 
 
 class Deeper:
-    """A block with room for JSON that is nested as deeply as a log may hold it: Python's own limit is about that, less
-    the frames that are in use.
-    """
+    """Raises Python's recursion limit within a block, so that JSON nested up to MAX_DEPTH can be decoded."""
 
     _LEVELS = 3000
 
@@ -40,12 +38,12 @@ def quoted(text: str) -> str:
 
 
 def encoded(record: Mapping[str, object]) -> bytes:
-    """Compact JSON of a record, in UTF-8; what is not Unicode (a path may be) comes as question marks."""
+    """Compact JSON of a record, in UTF-8; what is not Unicode (a path may not be) becomes question marks."""
     return text_of(record).encode()
 
 
 def text_of(value: object) -> str:
-    """The JSON text of a value; msgspec is loaded for rare ones only: importing it takes two cold starts."""
+    """The JSON text of a value."""
     if isinstance(value, str) and not isinstance(value, Json):
         return quoted(value if value.isascii() else value.encode("utf-8", "replace").decode())
     if isinstance(value, Mapping):
@@ -59,18 +57,18 @@ def text_of(value: object) -> str:
         isinstance(value, float) and plain.replace("-", "").replace(".", "").isdigit()
     ):
         return plain
-    import msgspec  # noqa: PLC0415 - importing it takes two cold starts
+    import msgspec  # noqa: PLC0415 - importing it takes as long as two cold starts
 
     return msgspec.json.encode(value, enc_hook=repr).decode()
 
 
 def one_line(json_text: str) -> str:
-    """The same JSON on one line: between tokens CR and LF are blanks, and inside strings they cannot stand."""
+    """The same JSON on one line. In JSON, CR and LF occur only between tokens, where a blank means the same."""
     return json_text.replace("\n", " ").replace("\r", " ").strip(" \t")
 
 
 def nesting(json_text: str) -> int:
-    """How deeply arrays and objects stand inside each other in valid JSON text."""
+    """How deeply arrays and objects are nested in valid JSON text."""
     depth = deepest = 0
     in_string = escaped = False
     for c in json_text:
@@ -88,7 +86,7 @@ def nesting(json_text: str) -> int:
 
 
 def check_depth(json_text: str) -> None:
-    """Refuse valid JSON that is nested beyond MAX_DEPTH. Only texts that could be are walked through."""
+    """Refuse valid JSON that is nested beyond MAX_DEPTH. Texts with too few brackets are not scanned."""
     if len(json_text) <= 2 * MAX_DEPTH or json_text.count("[") + json_text.count("{") <= MAX_DEPTH:
         return
     if nesting(json_text) > MAX_DEPTH:

@@ -1,4 +1,4 @@
-"""Lines of NDJSON -> new events, checked; `esctl help format` says what a line may hold."""
+"""Parse lines of NDJSON into new events, and check them; `esctl help format` documents the lines."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from esctl.events.times import canonical, is_canonical
 
 BOM = b"\xef\xbb\xbf"
 MAX_REMEMBERED = 65_536
-_SHORT = 2 * MAX_DEPTH  # no text of so many characters is nested too deeply
+_SHORT = 2 * MAX_DEPTH  # no valid JSON of so few characters is nested too deeply
 _plain_name = re.compile(f"[!-~]{{1,{MAX_NAME_BYTES}}}").fullmatch
-_READ_ON = ("trailing characters", "unicode escape")  # errors that msgspec places behind the byte and not at it
+_ONE_BYTE_LATE = ("trailing characters", "unicode escape")  # errors that msgspec reports one byte after the wrong one
 _ABSENT = Raw(b"")
 _ENVELOPE = ("stream", "type", "data", "id", "time", "schema", "meta", "expect")
 _REPLAYED = (
@@ -40,15 +40,15 @@ _REPLAYED = (
     "salt",
     "hash",
     "erased",
-)  # a log gives its own; so `replay | append` works
-# A pair, as far as it takes to see that it is meant as one, or a half.
+)  # ignored, since the log assigns its own; so `replay | append` works
+# The escape of a surrogate: with enough of the second to see that the two are a pair, or alone (half of a pair).
 _SURROGATE = re.compile(
     rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F]|\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
-    """One event of the input. `Raw` keeps a value's text byte for byte; an empty one stands for an absent key."""
+    """One event of the input. `Raw` keeps a value's text byte for byte; an empty `Raw` means that the key is absent."""
 
     stream: str | None = None
     type: str | None = None
@@ -67,8 +67,8 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Defaults(msgspec.Struct, frozen=True):
-    """What lines that lack a field get; `payload`: the whole line is the data; `extra`: unknown keys go to meta;
-    `input`: what lines are (auto: a line with `specversion` is a CloudEvent).
+    """The values for fields that a line lacks. `payload`: the whole line is the data; `extra`: unknown keys go to meta;
+    `input`: the format of the lines (auto: a line with `specversion` is a CloudEvent).
     """
 
     stream: str | None = None
@@ -86,7 +86,7 @@ _decode_raw = msgspec.json.Decoder(Raw).decode
 
 
 def parser(defaults: Defaults) -> Callable[[bytes], NewEvent]:
-    """A function from a line (no LF, not blank) to its event; it raises RefusedError with `byte` where it knows it."""
+    """A function that parses a line (no LF, not blank) into an event. It raises RefusedError, with `byte` if known."""
     limit = max_event_bytes()
     decode = _decoder(defaults)
     event = _events(defaults)
@@ -96,7 +96,7 @@ def parser(defaults: Defaults) -> Callable[[bytes], NewEvent]:
             raise too_large(limit)
         try:
             if not line.isascii():
-                line.decode()  # what is skipped as `Raw` has not been looked at
+                line.decode()  # msgspec does not check the UTF-8 of what it skips as `Raw`
             try:
                 return event(decode(line))
             except RecursionError:
@@ -109,19 +109,19 @@ def parser(defaults: Defaults) -> Callable[[bytes], NewEvent]:
 
 
 def _decoder(defaults: Defaults) -> Callable[[bytes], _Line]:
-    """The function that decodes a line as the defaults have it."""
+    """The function that decodes a line of the format that the defaults name."""
     if defaults.payload:
         return _payload
     if defaults.input == "cloudevents":
         return _cloudevent
-    own = _with_extra if defaults.extra else _decode_line
+    ndjson = _with_extra if defaults.extra else _decode_line
     if defaults.input == "ndjson":
-        return own
+        return ndjson
 
     def either(line: bytes) -> _Line:
         if b'"specversion"' in line and "specversion" in _decode_object(line):
             return _cloudevent(line)
-        return own(line)
+        return ndjson(line)
 
     return either
 
@@ -134,23 +134,23 @@ def _cloudevent(line: bytes) -> _Line:
 
 
 def too_large(limit: int) -> RefusedError:
-    """The refusal of a line of more than `limit` bytes."""
+    """The error for a line of more than `limit` bytes."""
     return RefusedError(
         f"the event is larger than {limit} bytes",
-        why="ESCTL_MAX_EVENT, a number of bytes, is the limit",
+        why="this is the limit; ESCTL_MAX_EVENT sets it, in bytes",
         fix="esctl help environment",
     )
 
 
 def deeper(text: bytes) -> Deeper:
-    """Room for what is nested up to MAX_DEPTH; raises RefusedError for what is nested beyond."""
+    """A block in which JSON nested up to MAX_DEPTH can be decoded. Raises RefusedError for deeper JSON."""
     if text.count(b"[") + text.count(b"{") > MAX_DEPTH + 1 and nesting(text.decode()) > MAX_DEPTH + 1:
         raise RefusedError("the JSON is nested too deeply", why=f"{MAX_DEPTH} levels is SQLite's limit")
     return Deeper()
 
 
 def payload_of(text: bytes, what: str) -> Raw:
-    """A JSON text that stands alone, on several lines or one; `what` names it in the refusal."""
+    """Check a payload given by itself, as JSON text of one or more lines; `what` names it in the error."""
     if len(text) > (limit := max_event_bytes()):
         raise too_large(limit)
     try:
@@ -170,7 +170,7 @@ def _payload(line: bytes) -> _Line:
 
 
 def _with_extra(line: bytes) -> _Line:
-    """Move the keys that no envelope has into meta; a key that meta has already wins."""
+    """Decode a line, moving unknown keys into meta; a key that is already in meta wins."""
     fields = _decode_object(line)
     extra = {key: fields.pop(key) for key in list(fields) if key not in _ENVELOPE + _REPLAYED}
     if extra:
@@ -183,7 +183,7 @@ def _meta(raw: Raw) -> dict[str, Raw]:
 
 
 def _events(defaults: Defaults) -> Callable[[_Line], NewEvent]:  # noqa: C901 - one pass over the fields
-    """A function from a decoded line to its event. It runs for every line: what needs no call is not called."""
+    """A function that makes an event of a decoded line. It runs for every line, so it avoids calls."""
     ids = new_ids()
     streams: set[str] = set()  # names that were checked; bounded below
     types: set[str] = set()
@@ -210,7 +210,7 @@ def _events(defaults: Defaults) -> Callable[[_Line], NewEvent]:  # noqa: C901 - 
         if expect is not None and (expect not in EXPECT_WORDS if isinstance(expect, str) else expect < 0):
             raise RefusedError(
                 f"expect is {expect!r}",
-                why="it is any, none, exists or a version such as 7",
+                why="it must be any, none, exists or a version such as 7",
                 fix="esctl append --help",
             )
         data = str(line.data, "utf-8") or "{}"
@@ -232,7 +232,7 @@ def _check_names(stream: str | None, type_: str | None) -> tuple[str, str]:
         lacking = "type" if stream else "stream"
         raise RefusedError(
             f"the event has no {lacking}",
-            why=f"give the line a {lacking!r}, or all lines one with --{lacking}",
+            why=f"add the key {lacking!r} to the line, or set one for all lines with --{lacking}",
             fix="esctl append --help",
         )
     check_stream(stream)
@@ -241,9 +241,9 @@ def _check_names(stream: str | None, type_: str | None) -> tuple[str, str]:
 
 
 def _meta_text(line: _Line, added: dict[str, Raw]) -> str:
-    """The text of meta, a JSON object; kept as it came unless there is something to add."""
-    if line.erased:  # its meta is null, so it comes here
-        raise RefusedError("the event's payload was erased", why="there is nothing left of it to append")
+    """The text of meta, a JSON object; unchanged unless there is something to add."""
+    if line.erased:  # the meta of an erased event is null, so every erased line comes here
+        raise RefusedError("the event's payload was erased", why="an erased event cannot be appended")
     text = str(line.meta, "utf-8")
     if added:
         text = msgspec.json.encode(added | _meta(line.meta)).decode()
@@ -256,7 +256,7 @@ def _meta_text(line: _Line, added: dict[str, Raw]) -> str:
 
 
 def _refusal(line: bytes, error: ValueError, what: str = "the line") -> RefusedError:
-    """Say in the reader's words, with the byte (from 1) where it is known, why a line could not be decoded."""
+    """The error for a line that could not be decoded, in plain words and with the byte (from 1) if it is known."""
     try:
         line.decode()
     except UnicodeDecodeError as undecodable:
@@ -266,7 +266,7 @@ def _refusal(line: bytes, error: ValueError, what: str = "the line") -> RefusedE
         for match in _SURROGATE.finditer(line):
             if match[1].count(b"\\") == 1:
                 return RefusedError(
-                    f"{what} has half of a surrogate pair", why="such text is not Unicode", byte=match.start(1) + 1
+                    f"{what} has half of a surrogate pair", why="half a pair is no character", byte=match.start(1) + 1
                 )
     if unknown := re.search(r"unknown field `(.*?)`", text):
         return _unknown_key(unknown[1])
@@ -276,8 +276,8 @@ def _refusal(line: bytes, error: ValueError, what: str = "the line") -> RefusedE
     reason = re.sub(r" \(byte \d+\)", "", text).removeprefix("JSON is malformed: ")
     if "truncated" in reason:
         reason = "it ends in the middle of a value"
-    at = int(place[1]) + (0 if any(word in reason for word in _READ_ON) else 1) if place else len(line)
-    return RefusedError(f"{what} is not JSON", why=reason, byte=at)
+    byte = int(place[1]) + (0 if any(word in reason for word in _ONE_BYTE_LATE) else 1) if place else len(line)
+    return RefusedError(f"{what} is not JSON", why=reason, byte=byte)
 
 
 def _unknown_key(key: str) -> RefusedError:

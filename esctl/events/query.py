@@ -1,4 +1,4 @@
-"""Which events to read, and in which order: a value that every store understands."""
+"""The query: filters, bounds, limits and the order in which to read events; and the upcasts to read them with."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MAX_POSITION = 2**63 - 1
 
 
 class Shape:
-    """What an event of one stored type and schema version is read as.
+    """The event that a stored event of one type and schema version is upcast to.
 
-    `data` is an SQL expression over `new`, the stored event, for its payload (None: as it is stored); `part` its number
-    among those that the event is split into (0: it is not); `hidden` an SQL condition under which nobody sees it.
+    `data` is the payload as an SQL expression over `new`, the stored event (None: unchanged); `part` (1, 2 …) numbers
+    the events of a split (0: not split); `hidden` is an SQL condition under which the event is dropped.
     """
 
     __slots__ = ("data", "hidden", "part", "schema", "type")
@@ -27,26 +27,26 @@ class Shape:
 
 
 Upcasting = Mapping[str, Mapping[int, tuple[Shape, ...]]]
-"""By stored type and schema version: what such events are read as; nothing where they are dropped."""
+"""By stored type and schema version: the shapes that such events are upcast to; an empty tuple drops them."""
 
 NO_UPCASTS: Upcasting = {}
-_set = object.__setattr__  # which alone sets what a query says
+_set = object.__setattr__  # a query's own __setattr__ always raises
 
 Noted = Callable[[object, object], None]
-"""Gets the position of an event that cannot be upcast, and the reason; the event is then left out."""
+"""Called with the position of an event that cannot be upcast, and the reason; the read skips that event."""
 
 
 class Query:
-    """Filters that all have to hold; bounds are inclusive, and events come in position order unless `reverse`. A value:
-    it does not change.
+    """Filters, all of which an event has to match; immutable. Bounds are inclusive, and events come in position order
+    unless `reverse`.
 
     `stream` is one stream's name, `category` all streams `<category>` and `<category>-…`, `types` any of these types.
     `since` and `until` bound the position, `since_version` and `until_version` the version (one stream only),
     `since_time` and `until_time` the producer's time, `as_of` the recorded time (UTC text).
-    `where` is an SQL condition over an event's columns, judged by `esctl.sql.conditions.check_condition`.
-    `raw_schema` reads events as they are stored, whatever upcasts say.
-    `hot_only` leaves the archive out.
-    `limit` keeps the first so many in reading order, `last` the newest so many. `system` adds the log's own streams.
+    `where` is an SQL condition over an event's columns; `esctl.sql.conditions.check_condition` has to accept it.
+    `raw_schema` reads events as stored, without upcasts. `hot_only` skips the archive.
+    `limit` is the number of events from the start of the reading order, `last` from the newest back.
+    `system` includes the log's own streams.
     """
 
     __slots__ = (
@@ -87,7 +87,7 @@ class Query:
     raw_schema: bool
     hot_only: bool
 
-    def __init__(  # a value with one keyword a filter; a struct would import msgspec on every cold start
+    def __init__(  # not a struct, which would import msgspec on every cold start
         self,
         *,
         stream: str | None = None,
@@ -114,14 +114,14 @@ class Query:
         self._check()
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"a query does not change; another {name} makes another query: see replace")
+        raise AttributeError(f"a query does not change; use replace({name}=…)")
 
     def replace(self, **changes: Any) -> Query:
-        """The same query but for some of its filters."""
+        """A copy of the query with some filters changed."""
         return Query(**{name: getattr(self, name) for name in self.__slots__} | changes)
 
     def since_position(self, position: int) -> Query:
-        """The same filters over what comes from a position on; its end, limits and order are left out."""
+        """The same filters from a position on, without an end or limits, in position order."""
         left_out = {"until": MAX_POSITION, "until_version": None, "as_of": None, "limit": None, "last": None}
         return self.replace(since=max(self.since, position), reverse=False, **left_out)
 
@@ -133,4 +133,4 @@ class Query:
                 fix="esctl help time",
             )
         if self.stream is not None and self.category is not None:
-            raise UsageError("a stream and a category exclude each other", why="name the stream alone")
+            raise UsageError("a stream and a category exclude each other", why="name only the stream")

@@ -1,4 +1,4 @@
-"""The log's own events: in the stream `$esctl`, what was done to the log, by whom."""
+"""The log's own events: what was done to the log and by whom, in the stream `$esctl`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 
 from esctl.events.json import text_of
 
-PREFIX = "$"  # how the names of streams begin in which the log keeps its own events
+PREFIX = "$"  # the first character of the names of the log's own streams
 STREAM = "$esctl"
-MODEL_APPLIED = "ModelApplied"  # holds a model; the newest one counts
+MODEL_APPLIED = "ModelApplied"  # contains a model; the newest one is in force
 MARK_SET = "MarkSet"
 PAYLOAD_ERASED = "PayloadErased"
 LOG_RESTORED = "LogRestored"
@@ -17,10 +17,10 @@ LOG_REWRITTEN = "LogRewritten"
 
 
 def actor() -> str:
-    """Who runs this process, as far as its environment says."""
+    """The user who runs this process, from the environment, or else `uid N`."""
     return os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid {os.getuid()}"
 
 
 def meta() -> str:
-    """The meta (JSON text) of an event of the log's own that this process appends."""
+    """The meta (JSON text) for one of the log's own events that this process appends."""
     return text_of({"actor": actor()})

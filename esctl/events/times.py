@@ -1,4 +1,4 @@
-"""Times: RFC 3339 in, UTC text with microseconds out; and what a point in a log may be."""
+"""Parse RFC 3339 times into UTC text with microseconds, and parse points in a log."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from esctl.errors import RefusedError, UsageError
 from esctl.events.event import whole_number
 
-NO_SUCH_MOMENT = "no such moment"  # the code of an error: a text has the form of a time, of a day that does not exist
+NO_SUCH_MOMENT = "no such moment"  # the code of an error: the text has the form of a time, but no such day exists
 
-# The form in which nearly every line of a real log comes. Days 29 to 31 take the long way, where months count.
+# The form of nearly every time in real input. Days 29 to 31 go to the full parser, which knows the months' lengths.
 is_canonical = re.compile(
     r"(?!0000)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{6}Z", re.ASCII
 ).fullmatch
@@ -23,21 +23,21 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII).fullmatch
 
 
 def canonical(text: str) -> str:
-    """An RFC 3339 time in any zone as the log writes it, cut to microseconds.
+    """Convert an RFC 3339 time in any zone to the log's form, cut to microseconds.
 
-    Raises RefusedError for anything else, a time without a zone included: a log has no place that it is local to.
+    Raises RefusedError for anything else, also for a time without a zone: a log has no local time.
     """
     if is_canonical(text):
         return text
     if not (match := _RFC3339(text)) or not match[4]:
         raise RefusedError(
-            f"the time {text[:60]!r} is not RFC 3339 with a zone", why="such as 2026-01-31T09:30:00Z or …+01:00"
+            f"the time {text[:60]!r} is not RFC 3339 with a zone", why="write 2026-01-31T09:30:00Z or …+01:00"
         )
     return utc_text(_moment(match))
 
 
 def _moment(match: re.Match[str]) -> datetime:
-    """The moment that an RFC 3339 match names; without a zone, as the local clock showed it."""
+    """The moment of an RFC 3339 match; without a zone, it is local time."""
     date, clock, fraction, zone = match.groups()
     zone = "+00:00" if zone in ("Z", "z") else zone or ""
     try:
@@ -48,12 +48,12 @@ def _moment(match: re.Match[str]) -> datetime:
 
 
 def age(text: str) -> int:
-    """How many whole seconds have passed since a time of the log; none since one that is to come."""
+    """Whole seconds since a time of the log; 0 for a future one."""
     return max(0, int((datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds()))
 
 
 def utc_text(moment: datetime) -> str:
-    """An aware moment as the log writes it."""
+    """A moment (an aware datetime) in the log's form."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
@@ -79,11 +79,11 @@ _UNITS = {
 
 
 def parse_point(text: str, *, upper: bool, mark: Callable[[str], int | None] = lambda _: None) -> Point:
-    """Read a point: a time in any of the forms of `esctl help time`, `#120` (position) or `v7` (version of a stream).
+    """Parse a point: a time in any form of `esctl help time`, `#120` (position), `v7` (version of a stream) or a mark.
 
     A bare date is a whole local day: its first moment as a lower bound, its last as an `upper` one, since bounds
-    are inclusive. A time without a zone is local. `mark` gives the position of a mark by its name, asked for what has
-    no other form. Raises UsageError for anything else.
+    are inclusive. A time without a zone is local. `mark` returns the position of a mark by name (None: no such mark);
+    it is called last. Raises UsageError for anything else.
     """
     if text[:1] in ("#", "v") and (number := whole_number(text[1:])) is not None:
         return Point(position=number) if text[0] == "#" else Point(version=number)
@@ -104,21 +104,21 @@ def parse_point(text: str, *, upper: bool, mark: Callable[[str], int | None] = l
 
 
 def _exact(text: str) -> datetime | None:
-    """A complete moment: RFC 3339, seconds since 1970, or an hour of today."""
+    """A complete moment: RFC 3339, seconds since 1970 (`@…`), or a clock time today."""
     if match := _RFC3339(text):
         return _moment(match)
     if match := _UNIX(text):
         return datetime.fromtimestamp(int(match[1]), UTC) + timedelta(microseconds=int(f"{match[2] or '0':0<6.6}"))
     if match := _CLOCK(text):
         hour, minute, second = int(match[1]), int(match[2]), int(match[3] or 0)
-        today = datetime.now()  # noqa: DTZ005 - a local hour is meant, with the offset that it has then
+        today = datetime.now()  # noqa: DTZ005 - a local clock time, with the UTC offset in force then
         return today.replace(hour=hour, minute=minute, second=second, microsecond=0).astimezone(UTC)
     return None
 
 
 def _day(text: str, *, upper: bool) -> datetime | None:
     """The first or the last moment of a local day."""
-    today = datetime.now().replace(hour=0, minute=0, second=0, microsecond=0)  # noqa: DTZ005 - local days are meant
+    today = datetime.now().replace(hour=0, minute=0, second=0, microsecond=0)  # noqa: DTZ005 - local days
     named = {"today": today, "yesterday": today - timedelta(days=1)}
     if text not in named and not _DATE(text):
         return None
@@ -131,14 +131,14 @@ def _day(text: str, *, upper: bool) -> datetime | None:
 
 
 def _midnight(day: datetime) -> datetime:
-    """The first moment of a local day: where clocks are set at midnight, it stands there twice or not at all."""
+    """The first moment of a local day. Where clocks change at midnight, midnight occurs twice or not at all."""
     moments = [day.replace(fold=fold).astimezone(UTC) for fold in (0, 1)]
     real = [moment for moment in moments if moment.astimezone().replace(tzinfo=None) == day]
     return min(real) if real else max(moments)
 
 
 def _relative(text: str) -> datetime | None:
-    """So long before now: `now`, `2h`, `3 days ago`."""
+    """A moment relative to now: `now`, `2h`, `3 days ago`."""
     if text == "now":
         return datetime.now(UTC)
     if (match := _AGO(text)) and (match[2] in _UNITS):
