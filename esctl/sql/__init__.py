@@ -1,1 +1,1 @@
-"""SQL that comes from outside: quoted, cut into tokens, and judged before it runs."""
+"""SQL from users and models: quoted, split into tokens, and checked under an authorizer before it runs."""

@@ -1,4 +1,4 @@
-"""SQL that would read the clock or the time zone: found before it runs, and stopped where it hides."""
+"""Reject SQL that reads the clock or the time zone: by its tokens before it runs, by its arguments when it runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import apsw
 from esctl.errors import MisfitError
 from esctl.sql.tokens import GAP, words_of
 
-# SQLite notices a date function that reads the clock only when it does; this is for branches that the sample misses.
+# SQLite rejects a date function that reads the clock only when it runs; a check on a sample misses untaken branches.
 DATES = ("date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff")
 
 
@@ -19,20 +19,20 @@ _CLOCK_WORDS = ("now", "localtime", "utc", "subsec", "subsecond")
 
 
 def reads_clock(sql: str) -> bool:
-    """Whether SQL plainly asks a date function for the time or the time zone; one that hides it is stopped when run."""
+    """Whether SQL visibly calls a date function for the time or the time zone; `without_clock` stops hidden calls."""
     words = [word.lower() for word in words_of(sql)]
     literals = {word.strip("'").strip() for word in words if word.startswith("'")}
-    for at, (word, following) in enumerate(pairwise(words)):
+    for index, (word, following) in enumerate(pairwise(words)):
         if word in DATES and following == "(":
-            inside = _within(words[at + 2 :])
+            inside = _arguments(words[index + 2 :])
             commas = inside.count(",")
             if not inside or literals & set(_CLOCK_WORDS) or (word == "strftime" and not commas):
                 return True
     return False
 
 
-def _within(words: list[str]) -> list[str]:
-    """The words up to the bracket that closes, less brackets around and within them."""
+def _arguments(words: list[str]) -> list[str]:
+    """The words up to the closing bracket, without nested brackets."""
     depth, inside = 1, []
     for word in words:
         depth += {"(": 1, ")": -1}.get(word, 0)
@@ -46,18 +46,18 @@ _NAMES_DATES = rf"\b(?:{'|'.join(DATES)})[\"`\]]?{GAP}\("
 
 
 def names_dates(sql: str) -> bool:
-    """Whether an expression may call a date function, which could read the clock."""
+    """Whether an expression calls a date function by name, which could read the clock."""
     return re.search(_NAMES_DATES, sql, re.IGNORECASE | re.DOTALL) is not None
 
 
 def _as_text(value: object) -> str:
-    """A value as the date functions read it: to them a blob is text too, and text ends at a NUL."""
+    """A value as SQLite's date functions read it: they treat a blob as text, and end text at a NUL."""
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
     return text.partition("\0")[0].strip().lower()
 
 
 def without_clock(connection: apsw.Connection) -> None:
-    """Have the date functions of a connection refuse to read the clock or the time zone; costs a call each."""
+    """Make a connection's date functions refuse to read the clock or the time zone, at a Python call each."""
     real = apsw.Connection(":memory:")
 
     def shadow(name: str) -> Callable[..., object]:
@@ -67,7 +67,7 @@ def without_clock(connection: apsw.Connection) -> None:
             if not moment or moment[0] in ("subsec", "subsecond") or {"now", "localtime", "utc"} & set(words):
                 raise MisfitError(
                     f"an expression of the model fails on an event: {name}() would read the clock or the time zone",
-                    why="a definition gives the same result whenever it is asked",
+                    why="a definition must give the same result at any time",
                     fix="esctl upcast check",
                 )
             return real.execute(f"select {name}({', '.join('?' * len(values))})", values).get

@@ -1,4 +1,4 @@
-"""Conditions over the columns of an event or a state, judged before they run."""
+"""Check SQL conditions over the columns of an event or a state before they run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from esctl.sql.quoting import quoted
 CONDITION_COLUMNS = ("position", "stream", "version", "id", "type", "schema", "time", "recorded", "data", "meta")
 
 
-MOST_OF_A_SAMPLE = 1_000_000  # bytes of a text that a condition may make of a sample
+MAX_SAMPLE_BYTES = 1_000_000  # of any value that a condition computes from the sample row
 STATE_COLUMNS = ("stream", "version", "position", "time", "state")
 _SAMPLES = {"position": "1", "version": "1", "schema": "1", "data": "'{}'", "meta": "'{}'", "state": "'{}'"}
 _EXAMPLES = {
@@ -21,13 +21,11 @@ _EXAMPLES = {
 
 
 def check_condition(condition: str, columns: tuple[str, ...] = CONDITION_COLUMNS, *, option: str = "--where") -> None:
-    """Refuse what is not one deterministic SQL expression over the columns of an event, or of a state.
+    """Refuse a condition that is not one deterministic SQL expression over these columns. Raises UsageError.
 
-    An index expression is exactly that: SQLite itself allows no subquery, no parameter, no aggregate, no other table
-    and no function whose result changes in one; and of the date functions no reading of the clock, which it notices
-    when the index is filled. Compiled as a WHERE as well, nothing but a single expression passes both.
-
-    Raises UsageError with SQLite's reason.
+    The condition is tried as an index expression: in one, SQLite itself allows no subquery, parameter, aggregate, other
+    table or non-deterministic function. It rejects a date function that reads the clock when it fills the index, hence
+    the sample row. The condition is also compiled as a WHERE; only a single expression passes both.
     """
     try:
         condition.encode()
@@ -36,13 +34,13 @@ def check_condition(condition: str, columns: tuple[str, ...] = CONDITION_COLUMNS
     if reads_clock(condition):
         raise UsageError(
             f"{option} {condition[:80]!r}: non-deterministic, it reads the clock",
-            why="a condition gives the same result whenever it is asked;"
-            " name the moment (time > '2026-01-31'), or use --since 2h",
+            why="a condition must give the same result at any time;"
+            " write a fixed time (time > '2026-01-31'), or use --since 2h",
             fix="esctl help time",
         )
     connection, listed = apsw.Connection(":memory:"), ", ".join(map(quoted, columns))
-    connection.limit(apsw.SQLITE_LIMIT_LENGTH, MOST_OF_A_SAMPLE)
-    connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)  # "x" is a column and nothing else: 'x' was meant
+    connection.limit(apsw.SQLITE_LIMIT_LENGTH, MAX_SAMPLE_BYTES)
+    connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)  # "x" must be a column, never the text 'x'
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
     try:
         connection.execute(f"create table log({listed})")

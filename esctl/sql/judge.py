@@ -1,4 +1,4 @@
-"""SQL of a model, judged in an empty database under an authorizer; and what a question may do."""
+"""Check a model's SQL in an empty database under an authorizer; and the authorizer for read-only queries."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import apsw
 from esctl.sql.clock import reads_clock
 from esctl.sql.tokens import why_not_one_expression
 
-# What a question may do: read, call functions, recurse. No statement of another kind gets past the authorizer.
+# What a query may do: read, call functions, recurse. The authorizer denies every other kind of statement.
 _ALLOWED = {apsw.SQLITE_SELECT, apsw.SQLITE_READ, apsw.SQLITE_RECURSIVE}
 _FORBIDDEN_FUNCTIONS = {"load_extension", "fts3_tokenizer", "edit", "writefile", "readfile", "zeroblob"}
 
 
 def authorize_reading(action: int, _: str | None, second: str | None, __: str | None, ___: str | None) -> int:
-    """An authorizer that lets a statement read tables and views, and do nothing else."""
+    """An authorizer that allows a statement to read tables and views, and nothing else."""
     if action == apsw.SQLITE_FUNCTION:
         return apsw.SQLITE_DENY if (second or "").lower() in _FORBIDDEN_FUNCTIONS else apsw.SQLITE_OK
     return apsw.SQLITE_OK if action in _ALLOWED else apsw.SQLITE_DENY
@@ -27,11 +27,11 @@ create table {0}fold({0}key primary key, {0}result, state) without rowid;
 create table {0}bare({0}key primary key, {0}result) without rowid;
 create view {0}feed as select 1 as position, 's' as stream, 1 as version, 'i' as id, 'T' as type, 1 as schema,
                            't' as time, 'r' as recorded, '' as data, '' as meta;"""
-_SCANNED = {"json_each", "json_tree"}  # tables that are functions of their arguments alone
+_TABLE_FUNCTIONS = {"json_each", "json_tree"}  # table-valued functions that depend on their arguments only
 
 
 FAIL = "esctl_fail"
-"""A function of (position, message) that raises; called only for an event that an operation cannot be done on."""
+"""An SQL function of (position, message) that raises, for an event to which an operation cannot be applied."""
 
 
 _ACTIONS = {
@@ -41,51 +41,51 @@ _ACTIONS = {
     apsw.SQLITE_UPDATE: "update {0}",
     apsw.SQLITE_DELETE: "delete from {0}",
     apsw.SQLITE_READ: "read the table {0}",
-    apsw.SQLITE_CREATE_TABLE: "make the table {0}",
-    apsw.SQLITE_CREATE_VIEW: "make the view {0}",
-    apsw.SQLITE_CREATE_VTABLE: "make the virtual table {0}",
-    apsw.SQLITE_CREATE_INDEX: "make an index on {1}",
-    apsw.SQLITE_CREATE_TRIGGER: "make a trigger",
+    apsw.SQLITE_CREATE_TABLE: "create the table {0}",
+    apsw.SQLITE_CREATE_VIEW: "create the view {0}",
+    apsw.SQLITE_CREATE_VTABLE: "create the virtual table {0}",
+    apsw.SQLITE_CREATE_INDEX: "create an index on {1}",
+    apsw.SQLITE_CREATE_TRIGGER: "create a trigger",
     apsw.SQLITE_FUNCTION: "call {1}()",
 }
 
 
 class Denied(str):
-    """What a model may not do, in words."""
+    """The message for an action that a model's SQL may not do."""
 
     __slots__ = ()
 
 
 def _denied(action: int, first: str | None, second: str | None) -> Denied:
-    """What an authorizer did not allow."""
-    told = _ACTIONS.get(action, f"do that ({apsw.mapping_authorizer_function.get(action, action)})")
-    return Denied(f"it may not {told.format(first, second)}")
+    """The message for an action that the authorizer denied."""
+    description = _ACTIONS.get(action, f"do that ({apsw.mapping_authorizer_function.get(action, action)})")
+    return Denied(f"it may not {description.format(first, second)}")
 
 
 class Judge:
-    """Compiles what a model says in an empty database under an authorizer, and reports what is wrong; runs nothing."""
+    """Compiles a model's SQL in an empty database under an authorizer and reports what is wrong; runs none of it."""
 
     def __init__(self, *, failing: bool = False) -> None:
-        """With `failing`, expressions may call FAIL: those that were put together of operations."""
+        """With `failing`, expressions may call FAIL, as compiled operations do."""
         self._connection = apsw.Connection(":memory:")
         if failing:
             self._connection.create_scalar_function(FAIL, lambda *_: None, 2)
         self._connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
         self._connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
-        self._own = f"t{os.urandom(8).hex()}_"  # nobody can name its tables
+        self._own = f"t{os.urandom(8).hex()}_"  # a prefix that no model can guess, for the judge's own tables
         self._tables = {f"{self._own}{name}" for name in ("fold", "bare", "feed")}
         self._connection.execute(_TABLES.format(self._own)).fetchall()
         self._deterministic = deterministic_functions(self._connection) | ({FAIL} if failing else set())
         self._denied = ""
 
     def expression(self, sql: str, *, state: bool) -> str:
-        """What is wrong with a scalar expression over `new`, and with `state` over the state; empty: nothing."""
+        """What is wrong with a scalar expression over `new` (and `state`, if set); empty if nothing is."""
         try:
             sql.encode()
         except UnicodeEncodeError:
             return "it is not valid UTF-8"
         if "\0" in sql:
-            return "it holds a NUL"
+            return "it contains a NUL"
         if reason := why_not_one_expression(sql):
             return reason
         if reads_clock(sql):
@@ -112,12 +112,12 @@ class Judge:
         return self._answer(action, first, second, allowed=allowed)
 
     def _answer(self, action: int, first: str | None, second: str | None, *, allowed: bool) -> int:
-        """Note the first thing that is not allowed."""
+        """Return the authorizer's answer, and remember the first action that is not allowed."""
         if not allowed and not self._denied:
             self._denied = _denied(action, first, second)
             if action == apsw.SQLITE_FUNCTION:
-                what = ": only functions whose result depends on nothing but their arguments"
-                self._denied = Denied(self._denied + what)
+                reason = ": only functions whose result depends on their arguments alone"
+                self._denied = Denied(self._denied + reason)
         return apsw.SQLITE_OK if allowed else apsw.SQLITE_DENY
 
     def close(self) -> None:
@@ -130,7 +130,7 @@ def _modules() -> set[str]:
     return {str(name) for (name,) in apsw.Connection(":memory:").execute("select name from pragma_module_list")}
 
 
-# Names that are the log's own, or will be.
+# Names that the log uses, or reserves for later.
 RESERVED = (
     "head", "streams", "types", "events", "log", "snapshots", "segments", "frames", "archived", "archived_streams",
     "archived_types", "archived_ids", "erased", "leftovers", "projections", "reactions", "dead_letters", "checkpoints",
@@ -139,23 +139,23 @@ RESERVED = (
 
 
 def is_taken(name: str) -> bool:
-    """Whether a name is that of a table in a log, or of SQLite's own."""
+    """Whether a name is reserved: for a table of the log, or by SQLite."""
     lower = name.lower()
     return lower.startswith(("sqlite_", "pragma_", "esctl_")) or lower in _modules() or lower in RESERVED
 
 
 def permitted(action: int, first: str | None, second: str | None, tables: set[str], functions: set[str]) -> bool:
-    """Whether a definition may do that: read and update these tables, call these functions."""
+    """Whether a definition may do an action, if it may read and update these tables and call these functions."""
     if action == apsw.SQLITE_FUNCTION:
         return (second or "").lower() in functions
     if action == apsw.SQLITE_READ:
-        return first in tables or first in _SCANNED or (second == "" and not is_taken(first or ""))
+        return first in tables or first in _TABLE_FUNCTIONS or (second == "" and not is_taken(first or ""))
     if action == apsw.SQLITE_UPDATE:
         return first in tables
     return action in (apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE)
 
 
 def deterministic_functions(connection: apsw.Connection) -> set[str]:
-    """The names of the functions that give the same result for the same arguments, and of the aggregates among them."""
+    """The names of SQLite's deterministic functions, and of its aggregate and window functions."""
     flagged = connection.execute("select name from pragma_function_list where flags & 0x800 or type in ('a', 'w')")
     return {name for (name,) in flagged} - _FORBIDDEN_FUNCTIONS

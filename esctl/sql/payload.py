@@ -1,4 +1,4 @@
-"""What SQL over an event takes: which columns, which fields of the payload."""
+"""Find which columns of an event, and which fields of its payload, an SQL expression uses."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from esctl.sql.tokens import GAP
 
 
 def is_field(name: str) -> bool:
-    """Whether a name is one that this package gives to a field of the payload."""
+    """Whether a name is a generated column name for a payload field (`esctl_field_1`)."""
     return re.fullmatch(r"esctl_field_\d+", name) is not None
 
 
 def is_field_of_payload(expression: str) -> bool:
-    """Whether an expression takes a field out of the payload, and does nothing else."""
+    """Whether an expression only extracts a field of the payload."""
     return re.fullmatch(rf"data ->> {FIELD_PATH}", expression, re.ASCII) is not None
 
 
 def columns_of(sql: str, *, failing: bool = True) -> list[str]:
-    """Which columns of `new` SQL names; with `failing`, with what a failure has to name."""
+    """The columns of `new` that SQL names; with `failing`, also the position, which FAIL reports."""
     used = {name.lower() for name in re.findall(_USED, sql, re.IGNORECASE | re.DOTALL)}
     used |= {"position"} if failing else set()
     return [name for name in CONDITION_COLUMNS if name in used]

@@ -1,13 +1,13 @@
-"""Texts and names as SQL."""
+"""Quote text and identifiers for SQL."""
 
 from __future__ import annotations
 
 
 def text(value: str) -> str:
-    """A text as an SQL literal."""
+    """A text as an SQL string literal."""
     return "'" + value.replace("'", "''") + "'"
 
 
 def quoted(name: str) -> str:
-    """A name as SQL, whatever it is made of."""
+    """A name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
