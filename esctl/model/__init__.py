@@ -1,1 +1,1 @@
-"""What a domain declares: types and their upcasts, aggregates, projections; a model file read and compiled to SQL."""
+"""The model of a domain (event types, upcasts, aggregates, projections): read from TOML and compiled to SQL."""

@@ -1,4 +1,4 @@
-"""The model of a log as the log keeps it: events in `$esctl`, the newest of which holds; and what is compiled of it."""
+"""The models applied to a log, stored as events in `$esctl` (the newest is in force), and their compiled form."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from esctl.model.cache import Cache
 
-MAX_REMEMBERED = 65_536  # streams whose aggregate is known
+MAX_REMEMBERED = 65_536  # streams whose aggregate is cached
 
 Schemas = Mapping[str, Mapping[int, str]]
 """JSON Schemas (JSON text) by event type and schema version."""
 
 
 class Applied(NamedTuple):
-    """A model as it was applied: the how many-th, its fingerprint, where and when it was and by whom, and the text."""
+    """A model that was applied: its number (1, 2 …) and fingerprint, its event's position, time and actor, its text."""
 
     number: int
     fingerprint: str
@@ -41,23 +41,23 @@ class Applied(NamedTuple):
 
 
 class Definitions:
-    """What a log's model says, compiled when it is first asked for."""
+    """A log's model, each part compiled on first use."""
 
     def __init__(self, applied: Applied | None) -> None:
         self.applied = applied
         self.model = EMPTY
         if applied is not None:
-            from esctl.model.checks import checked  # noqa: PLC0415 - TOML and a judge, which a kept one does without
+            from esctl.model.checks import checked  # noqa: PLC0415 - TOML and a judge; a cached model needs neither
 
             self.model, problems = checked(applied.text, applied.files, trusted=True)
             if problems:
                 error = refusal(problems)
-                raise VerificationError("the log's model is not one that this esctl takes", why=error.what)
+                raise VerificationError("the log's model is not valid for this esctl", why=error.what)
         self._programs: dict[str, Program] = {}
         self._covering: dict[str, Aggregate | None] = {}
 
     def prepared(self) -> Self:
-        """The same, with everything compiled that takes long."""
+        """Compile everything that takes long, and return the same definitions."""
         for aggregate in self.model.aggregates.values():
             self.program(aggregate)
         assert self.upcasts
@@ -66,18 +66,18 @@ class Definitions:
 
     @property
     def position(self) -> int:
-        """Where in the log the model stands; 0: there is none."""
+        """The position of the model's event; 0: there is none."""
         return self.applied.position if self.applied else 0
 
     @property
     def schemas(self) -> Schemas:
-        """The JSON Schemas of the types that have one, by the schema version that they describe."""
+        """The JSON Schemas, by event type and schema version."""
         return self.applied.schemas if self.applied else {}
 
     @cached_property
     def upcasting(self) -> Upcasting:
-        """What stored events are read as."""
-        from esctl.model import upcasts  # noqa: PLC0415 - a kept model does without
+        """The compiled upcasts: what stored events are read as."""
+        from esctl.model import upcasts  # noqa: PLC0415 - a cached model does not need it
 
         return upcasts.compiled(self.model)
 
@@ -89,13 +89,13 @@ class Definitions:
 
     @cached_property
     def keeps_inline(self) -> bool:
-        """Whether any projection is kept inside appends."""
+        """Whether any projection is inline, that is updated inside appends."""
         return any(projection.inline for projection in self.model.projections.values())
 
     @cached_property
     def upcasts(self) -> str:
         """The fingerprint of all upcasts."""
-        from esctl.model.operations import ENGINE  # noqa: PLC0415 - a kept model does without
+        from esctl.model.operations import ENGINE  # noqa: PLC0415 - a cached model does not need it
 
         chains = {
             name: tuple(sorted(event.upcasts, key=lambda upcast: upcast.start))
@@ -106,11 +106,11 @@ class Definitions:
 
     @cached_property
     def newest(self) -> dict[str, int]:
-        """The schema version that events of a type get when none is given."""
+        """The default schema version of new events, by type."""
         return {name: event.schema for name, event in self.model.events.items()}
 
     def aggregate(self, name: str) -> Aggregate:
-        """The aggregate of a name; raises NotFoundError."""
+        """The aggregate with this name; raises NotFoundError."""
         if name in self.model.aggregates:
             return self.model.aggregates[name]
         from esctl.errors import NotFoundError  # noqa: PLC0415 - only a mistake needs it
@@ -121,30 +121,30 @@ class Definitions:
         )
 
     def program(self, aggregate: Aggregate | None) -> Program:
-        """How an aggregate folds; None: the merge of all payloads."""
+        """The compiled fold of an aggregate; for None, the merge of all payloads."""
         if aggregate is not None and aggregate.name in self._programs:
             return self._programs[aggregate.name]
-        from esctl.model import operations  # noqa: PLC0415 - a kept model does without
+        from esctl.model import operations  # noqa: PLC0415 - a cached model does not need it
 
         if aggregate is None:
             return operations.MERGE
-        made = self._programs[aggregate.name] = operations.program(aggregate)
-        return made
+        compiled = self._programs[aggregate.name] = operations.program(aggregate)
+        return compiled
 
     def of_stream(self, stream: str) -> Aggregate | None:
-        """The aggregate that covers a stream, if one does."""
+        """The aggregate whose `streams` pattern matches a stream, or None."""
         if stream not in self._covering:
             if len(self._covering) >= MAX_REMEMBERED:
                 self._covering.clear()
-            found = (a for a in self.model.aggregates.values() if matches(a.streams, stream))
-            self._covering[stream] = None if stream.startswith(system.PREFIX) else next(found, None)
+            matching = (a for a in self.model.aggregates.values() if matches(a.streams, stream))
+            self._covering[stream] = None if stream.startswith(system.PREFIX) else next(matching, None)
         return self._covering[stream]
 
 
 def load(position: int, events: Iterable[Event], cache: Cache | None = None) -> Definitions:
-    """The definitions that hold now: of the event at that position, if there is one; 0: there are none.
+    """The definitions of the model at a position (0: no model), of which `events` gives the event.
 
-    Raises VerificationError where the log does not hold the model that it says.
+    Raises VerificationError if there is no such event, or it contains no valid model.
     """
     if not position:
         return Definitions(None)
@@ -163,40 +163,41 @@ def _prepared(event: Event) -> Definitions:
 
 
 def history(events: Iterable[Event]) -> Iterator[Applied]:
-    """The models that events of type system.MODEL_APPLIED hold."""
+    """The models in events of the type system.MODEL_APPLIED."""
     return map(_applied, events)
 
 
 def _applied(event: Event) -> Applied:
-    import json  # noqa: PLC0415 - a kept model does without
+    import json  # noqa: PLC0415 - a cached model does not need it
 
     try:
         data, meta = json.loads(event[8]), json.loads(event[9])
-        number, text, mark = int(data["number"]), _text(data["text"]), _text(data["fingerprint"])
+        number, text, digest = int(data["number"]), _text(data["text"]), _text(data["fingerprint"])
         schemas = {
-            type_: {int(schema): json.dumps(body) for schema, body in of.items()}
-            for type_, of in data["json_schemas"].items()
+            type_: {int(schema): json.dumps(body) for schema, body in versions.items()}
+            for type_, versions in data["json_schemas"].items()
         }
         files = {name: json.dumps(body) for name, body in data["files"].items()}
-        return Applied(number, mark, event[0], event[6], meta.get("actor"), text, files, schemas)
+        return Applied(number, digest, event[0], event[6], meta.get("actor"), text, files, schemas)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise VerificationError(
-            f"the event at position {event[0]} holds no model", why=str(error), fix="esctl verify"
+            f"the event at position {event[0]} contains no model", why=str(error), fix="esctl verify"
         ) from error
 
 
 def _text(value: object) -> str:
     if isinstance(value, str):
         return value
-    raise TypeError("it holds something that is no text")
+    raise TypeError("it contains a value that is not text")
 
 
 def record(applied: Applied) -> Json:
-    """The payload of the event that a model is applied with, JSON text."""
+    """The payload (JSON text) of the event that applies a model."""
     import json  # noqa: PLC0415
 
     schemas = {
-        type_: {str(schema): json.loads(body) for schema, body in of.items()} for type_, of in applied.schemas.items()
+        type_: {str(schema): json.loads(body) for schema, body in versions.items()}
+        for type_, versions in applied.schemas.items()
     }
     files = {name: json.loads(body) for name, body in applied.files.items()}
     data = {

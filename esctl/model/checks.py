@@ -1,4 +1,4 @@
-"""A model file decoded, and everything that is wrong with it: its shape, its chains of upcasts, its SQL."""
+"""Decode a model file and find everything that is wrong with it: its shape, its chains of upcasts, its SQL."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from esctl.sql.judge import Judge
 
 
 def checked(text: str, files: Mapping[str, str], *, trusted: bool = False) -> tuple[Model, list[Problem]]:
-    """A model file decoded, and everything that is wrong with it; `files` are the JSON texts of those that it names.
+    """Decode a model file and list its problems; `files` are the JSON texts of the files that it names.
 
-    `trusted`: it was applied, so projections were judged; and they run under an authorizer besides.
+    `trusted` skips the check of projections: an applied model has passed it, and its SQL runs under an authorizer.
     """
-    from esctl.model.toml import parse  # noqa: PLC0415 - a log without a model does without TOML
+    from esctl.model.toml import parse  # noqa: PLC0415 - a log without a model needs no TOML
 
     def read(name: str) -> str:
         if name not in files:
@@ -26,26 +26,26 @@ def checked(text: str, files: Mapping[str, str], *, trusted: bool = False) -> tu
 
     model, problems = parse(text, read)
     problems += upcasts.problems(model)
-    problems += misplaced(model)
+    problems += expression_problems(model)
     if not trusted:
-        problems += misprojected(model)
+        problems += projection_problems(model)
     return model, problems
 
 
 def shared(model: Model) -> list[Problem]:
-    """Aggregates that could cover one stream: a stream has one at most."""
+    """Pairs of aggregates whose patterns can match the same stream, which may have only one aggregate."""
     found = []
     for first, second in combinations(model.aggregates.values(), 2):
         if first.streams and second.streams and overlap(first.streams, second.streams):
-            what = f"{second.streams!r} and the {first.streams!r} of {first.name} can match one stream"
-            found.append(Problem(f"aggregate.{second.name}.streams", what, "a stream has one aggregate at most"))
+            what = f"{second.streams!r} and {first.streams!r} of {first.name} can match the same stream"
+            found.append(Problem(f"aggregate.{second.name}.streams", what, "a stream may have only one aggregate"))
     return found
 
 
-def misplaced(model: Model) -> list[Problem]:
-    """What is wrong with the SQL of a model: what is no expression, and what it may not do."""
+def expression_problems(model: Model) -> list[Problem]:
+    """The problems of a model's SQL expressions (upcasts, folds, rules): no expression, or a forbidden action."""
     judge = Judge()
-    hint = "it is one SQL expression over new.data, new.type, … and, in aggregates, state"
+    hint = "it must be one SQL expression over new.data, new.type, … and, in aggregates, state"
     try:
         found = [(place, judge.expression(sql, state=False)) for place, sql in upcasts.expressions(model)]
         for aggregate in model.aggregates.values():
@@ -58,11 +58,11 @@ def misplaced(model: Model) -> list[Problem]:
         judge.close()
 
 
-def misprojected(model: Model) -> list[Problem]:
-    """What is wrong with the SQL of projections: each makes its own tables, indexes them, and writes no others."""
+def projection_problems(model: Model) -> list[Problem]:
+    """The problems of the projections' SQL: each may create, index and write its own tables only."""
     if not model.projections:
         return []
-    from esctl.model.projections import ProjectionJudge  # noqa: PLC0415 - a model that was applied was judged
+    from esctl.model.projections import ProjectionJudge  # noqa: PLC0415 - an applied model is not checked again
 
     judge = ProjectionJudge()
     try:

@@ -1,20 +1,20 @@
-"""What a projection is once it is compiled, and the versions of it that a log keeps. Light: a cold run loads it."""
+"""A compiled projection, and its versions in a log. A cold start loads this module, so it imports little."""
 
 from __future__ import annotations
 
 from esctl.events.query import Upcasting
 
-ANY = "*"  # the handler of every type that has none
+ANY = "*"  # the handler for every type without its own
 LIVE, BUILDING, PREVIOUS, DROPPED = "live", "building", "previous", "dropped"
-SCRATCH = "scratch"  # of one that is in no log, but in temporary tables
+SCRATCH = "scratch"  # a version outside the log, in temporary tables
 
 
 class Compiled:
     """A projection as SQL that is ready to run.
 
-    `tables` and `indexes` are the statements that make them, by name; `on` the handlers, by event type; `columns` what
-    these are given of an event, by name, as expressions over it; `upcasting` what stored events are read as, of those
-    that a handler may see.
+    `tables` and `indexes` are the CREATE statements by name; `on` the handlers by event type; `columns` the expressions
+    over an event, by column name, that are passed to the handlers; `upcasting` the upcasts of the events that handlers
+    can see.
     """
 
     __slots__ = ("columns", "indexes", "on", "tables", "upcasting")
@@ -31,20 +31,21 @@ class Compiled:
 
     @property
     def types(self) -> tuple[str, ...]:
-        """The types that are fed to the handlers; nothing stands for all."""
+        """The event types that are fed to the handlers; empty for all types."""
         return () if ANY in self.on else tuple(self.on)
 
 
 class Version:
-    """A projection's tables in a log, and how far they are.
+    """One version of a projection's tables in a log, with its checkpoint.
 
-    One version is `live`: its tables have the names that the model says. Beside it one may be `building`, which takes
-    its place when it has caught up, and one `previous`, which was live before; names of their tables end in
-    `__<version>`. A `dropped` one has no tables, and comes back only when it is asked for.
+    One version is `live`: its tables have the names from the model. Beside it, one may be `building`, which becomes
+    live when it has caught up, and one `previous`, which was live before; the names of their tables end in
+    `__<version>`. A `dropped` version has no tables; it is rebuilt only on request.
 
-    `fingerprint` is that of the definition and of the upcasts that it sees; `model` the model that it was last compared
-    with; `held` the model in spite of which it was brought back. `position` is the checkpoint: the last event that the
-    rows hold. `failed` is the event that a handler could not take, `handler` and `error` say which and why.
+    `fingerprint` covers the definition and the upcasts that it sees. `model` is the position of the model that the
+    version was last compared with, `held` that of the model in spite of which a user brought the version back.
+    `position` is the checkpoint: the last event that the rows include. `failed` is the position of the event on which
+    the handler for the type `handler` failed with the message `error`.
     """
 
     __slots__ = (
@@ -78,15 +79,15 @@ class Version:
         self.failed, self.handler, self.error, self.failed_at = failed, handler, error, failed_at
 
     def actual(self, table: str) -> str:
-        """What a table of the model is called in the file."""
+        """The name in the file of a table of the model."""
         return table if self.state == LIVE else f"{table}__{self.version}"
 
 
-class HandlerFailed(Exception):  # noqa: N818 - whoever knows the event reports the failure
-    """A handler could not take an event, or ran too long; `reason` is SQLite's message.
+class HandlerFailed(Exception):  # noqa: N818 - internal: the caller that knows the event raises HandlerError
+    """A handler failed on an event, or ran too long; `reason` is SQLite's message.
 
-    `position` is that of the event, where it is known, and `type` what it is read as; `undone`: nothing is left of what
-    was fed, and the transaction goes on.
+    `position` is the event's, if known, and `type` its type after upcasting; `undone`: everything that was fed has been
+    rolled back, and the transaction goes on.
     """
 
     def __init__(self, reason: str, position: int | None = None, type_: str | None = None) -> None:

@@ -1,7 +1,7 @@
-"""What a log's domain declares: event types, aggregates, projections. `esctl.model.toml` reads them from a file.
+"""The declarations of a model: event types, aggregates, projections. `esctl.model.toml` reads them from a file.
 
-The values are named tuples and not msgspec's structs: an append to a log that has a model loads this on a cold start.
-`esctl.sql.judge` judges what the SQL in a model may do, `esctl.model.upcasts` whether chains of upcasts hold together.
+They are named tuples and not msgspec structs, because an append to a log with a model loads this on a cold start.
+`esctl.sql.judge` checks what a model's SQL may do, `esctl.model.upcasts` whether its chains of upcasts are complete.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
-ANY = "*"  # under `on` and `accept`: every type that is not named
+ANY = "*"  # under `on` and `accept`: every type without an entry of its own
 CONVERSIONS = ("number", "integer", "string", "boolean")
 
 
 class Copy(NamedTuple):
-    """A value that is copied from a path of the payload (`$.amount`)."""
+    """A value copied from a path of the payload (`$.amount`)."""
 
     path: str
 
 
 class Literal(NamedTuple):
-    """A value as it stands, as JSON text."""
+    """A constant value, as JSON text."""
 
     json: str
 
@@ -36,9 +36,9 @@ Source = Copy | Literal
 
 
 class Step(NamedTuple):
-    """Operations on a payload or a state, done in the order of the fields; `place` is where the model has them.
+    """Operations on a payload or a state, applied in the order of these attributes; `place` is their key in the model.
 
-    Fields are named by dotted paths (`shipping.city`).
+    The payload's fields are named by dotted paths (`shipping.city`).
     """
 
     place: str
@@ -63,7 +63,7 @@ class Step(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One of the events that an event is split into: the type and schema it then has, and how its payload is made."""
+    """One of the events that an upcast produces: its type and schema version, and the operations on its payload."""
 
     type: str
     schema: int
@@ -71,7 +71,9 @@ class Part(NamedTuple):
 
 
 class Upcast(NamedTuple):
-    """How events of one type and schema version are read: as the parts of a split, or not at all where dropped."""
+    """How events of one type and schema version (`start`) are read: as one part, as several (`split`), or not at all
+    (`drop`).
+    """
 
     place: str
     type: str
@@ -79,12 +81,12 @@ class Upcast(NamedTuple):
     parts: tuple[Part, ...]
     split: bool
     drop: bool
-    when: str | None  # of a drop: only where it holds
+    when: str | None  # of a drop: the SQL condition for dropping an event
 
 
 class EventType(NamedTuple):
-    """An event type: its newest schema version, what payloads of it look like (JSON text), whether it may be erased;
-    `declared`: the model says which version is the newest.
+    """An event type: its newest schema version, the JSON Schema of its payloads (JSON text), whether it may be erased;
+    `declared`: whether the model itself states the newest version.
     """
 
     name: str
@@ -96,7 +98,7 @@ class EventType(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A condition on new and state that has to hold for an event to be accepted, and the message where it does not."""
+    """An SQL condition on `new` and `state` for accepting an event, and the message if it is refused."""
 
     place: str
     sql: str
@@ -104,8 +106,8 @@ class Rule(NamedTuple):
 
 
 class Aggregate(NamedTuple):
-    """How the events of each stream that matches `streams` (a GLOB) fold into a state; `every`, `when_types`: the
-    snapshot policy; `on`: steps by type; `accept`: rules by type.
+    """How the events of each stream that matches `streams` (a GLOB) fold into a state. `initial`: the state before any
+    event (JSON text); `every`, `when_types`: the snapshot policy; `on`: steps by type; `accept`: rules by type.
     """
 
     name: str
@@ -118,8 +120,8 @@ class Aggregate(NamedTuple):
 
 
 class Projection(NamedTuple):
-    """A read model: its tables and indexes (DDL), whether it is kept inside appends, how columns are shown, and the
-    SQL that is run for each event, by type.
+    """A read model: its tables and indexes (DDL), whether it is updated inside appends (`inline`), how columns are
+    displayed, and the SQL that runs for each event, by type.
     """
 
     name: str
@@ -139,7 +141,7 @@ class Model(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Something that is wrong with a model: the dotted key where, what, and what may have been meant."""
+    """A problem in a model: its dotted key, what is wrong, and a hint how to fix it."""
 
     place: str
     problem: str
@@ -150,25 +152,25 @@ EMPTY = Model({}, {}, {})
 
 
 def fingerprint(*values: object) -> str:
-    """SHA-256 in hexadecimal over what values say, wherever it stands: changes exactly when a definition does."""
-    import json  # noqa: PLC0415 - a kept model has its fingerprints
+    """SHA-256 in hexadecimal over definitions. It changes when their content changes, not when it moves in the file."""
+    import json  # noqa: PLC0415 - a cached model has its fingerprints
 
-    said = json.dumps([_said(value) for value in values], ensure_ascii=False, separators=(",", ":"))
-    return chain.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+    text = json.dumps([_canonical(value) for value in values], ensure_ascii=False, separators=(",", ":"))
+    return chain.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _said(value: object) -> object:
-    """A definition without its places, mappings in the order of their keys."""
+def _canonical(value: object) -> object:
+    """A definition without its places, and with the keys of mappings sorted."""
     if isinstance(value, Mapping):
-        return {key: _said(value[key]) for key in sorted(value)}
+        return {key: _canonical(value[key]) for key in sorted(value)}
     if isinstance(value, tuple):
         names = getattr(value, "_fields", [""] * len(value))
-        return [_said(inner) for name, inner in zip(names, value, strict=True) if name != "place"]
+        return [_canonical(inner) for name, inner in zip(names, value, strict=True) if name != "place"]
     return value
 
 
 def refusal(problems: list[Problem], path: Path | None = None) -> RefusedError:
-    """One error for all that is wrong with a model; `path` is its file, where it is one."""
+    """One error for all problems of a model; `path` is its file, if it has one."""
     first, more = problems[0], len(problems) - 1
     return RefusedError(
         f"the model: {first.place}: {first.problem}" if first.place else f"the model: {first.problem}",

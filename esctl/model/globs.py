@@ -1,4 +1,4 @@
-"""Whether two GLOB patterns could match one name; as SQLite has them: `*`, `?`, `[a-z]`, `[^a-z]`."""
+"""Match GLOB patterns as SQLite does (`*`, `?`, `[a-z]`, `[^a-z]`), and find whether two can match the same name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class _One(NamedTuple):
-    """What stands for one character: one of `characters`, or, `negated`, any other."""
+    """A pattern of one character: one of `characters` or, if `negated`, any other."""
 
     characters: frozenset[str]
     negated: bool
@@ -22,14 +22,14 @@ _Token = _One | None
 
 def overlap(first: str, second: str) -> bool:
     """Whether some name matches both patterns."""
-    begins = [_WILD.split(pattern, maxsplit=1)[0] for pattern in (first, second)]
-    if not begins[0].startswith(begins[1]) and not begins[1].startswith(begins[0]):
-        return False  # as nearly all that stand in one model: known without a walk
+    prefixes = [_WILD.split(pattern, maxsplit=1)[0] for pattern in (first, second)]
+    if not prefixes[0].startswith(prefixes[1]) and not prefixes[1].startswith(prefixes[0]):
+        return False  # nearly all pairs in a model end here
     return _overlap(_tokens(first), _tokens(second))
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether a name matches a pattern, as SQLite would say."""
+    """Whether a name matches a pattern, by the rules of SQLite's GLOB."""
     return _expression(pattern).fullmatch(name) is not None
 
 
@@ -48,7 +48,7 @@ def _expression(pattern: str) -> re.Pattern[str]:
 
 
 def _overlap(first: tuple[_Token, ...], second: tuple[_Token, ...]) -> bool:
-    """Walk both patterns side by side, by the places that can be reached in each."""
+    """Search the pairs of places in the two patterns that some common text can reach."""
     waiting, seen = [(0, 0)], {(0, 0)}
     while waiting:
         a, b = waiting.pop()
@@ -73,7 +73,7 @@ def _overlap(first: tuple[_Token, ...], second: tuple[_Token, ...]) -> bool:
 
 def _meet(first: _One, second: _One) -> bool:
     if first.negated and second.negated:
-        return True  # there are always characters that neither leaves out
+        return True  # some character is excluded by neither
     if first.negated or second.negated:
         some, others = (second, first) if first.negated else (first, second)
         return bool(some.characters - others.characters)
@@ -82,34 +82,36 @@ def _meet(first: _One, second: _One) -> bool:
 
 def _tokens(pattern: str) -> tuple[_Token, ...]:
     tokens: list[_Token] = []
-    at = 0
-    while at < len(pattern):
-        c = pattern[at]
-        end = pattern.find("]", at + (3 if pattern[at + 1 : at + 2] == "^" else 2)) if c == "[" else -1
+    index = 0
+    while index < len(pattern):
+        c = pattern[index]
+        end = pattern.find("]", index + (3 if pattern[index + 1 : index + 2] == "^" else 2)) if c == "[" else -1
         if c == "*":
             tokens.append(None)
         elif c == "?":
             tokens.append(_ANY)
         elif end > 0:
-            tokens.append(_set(pattern[at + 1 : end]))
-            at = end
+            tokens.append(_set(pattern[index + 1 : end]))
+            index = end
         else:
             tokens.append(_One(frozenset(c), negated=False))
-        at += 1
+        index += 1
     return tuple(tokens)
 
 
 def _set(body: str) -> _One:
-    """What stands between brackets: characters and ranges, all others where it begins with ^."""
+    """The content of brackets: characters and ranges, negated if it begins with ^."""
     negated = body.startswith("^")
     body = body[1:] if negated else body
     characters: set[str] = set()
-    at = 0
-    while at < len(body):
-        if body[at + 1 : at + 2] == "-" and at + 2 < len(body):
-            characters.update(map(chr, range(ord(body[at]), min(ord(body[at + 2]), ord(body[at]) + 0xFFFF) + 1)))
-            at += 3
+    index = 0
+    while index < len(body):
+        if body[index + 1 : index + 2] == "-" and index + 2 < len(body):
+            characters.update(
+                map(chr, range(ord(body[index]), min(ord(body[index + 2]), ord(body[index]) + 0xFFFF) + 1))
+            )
+            index += 3
         else:
-            characters.add(body[at])
-            at += 1
+            characters.add(body[index])
+            index += 1
     return _One(frozenset(characters), negated)

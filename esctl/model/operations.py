@@ -1,8 +1,9 @@
-"""Declared operations -> SQL expressions that SQLite runs over rows, so that no payload is ever decoded in Python.
+"""Compile declared operations to SQL expressions that SQLite runs over rows, so that Python decodes no payload.
 
-An expression is built in layers: an operation that needs its subject more than once begins a new one, a subselect with
-the subject as a column (LIMIT with OFFSET keeps SQLite from flattening it back), so that nothing is computed twice.
-Names in it: `new`, the event; `state`, a fold's state as JSONB; and the function FAIL, which ends the statement.
+An expression is built in layers. An operation that uses its subject (the payload or state so far) more than once starts
+a new layer: a subselect with the subject as a column, so that nothing is computed twice (LIMIT with OFFSET keeps SQLite
+from flattening it). Expressions may use `new`, the event; `state`, a fold's state as JSONB; and the function FAIL,
+which aborts the statement.
 """
 
 from __future__ import annotations
@@ -17,36 +18,36 @@ from esctl.sql.judge import FAIL
 from esctl.sql.payload import columns_of
 from esctl.sql.quoting import text
 
-ENGINE = 1  # part of every fingerprint: raised when the same definition begins to give another result
+ENGINE = 1  # part of every fingerprint: raise it when the same definition gives another result
 
 
 def path(field: str) -> str:
-    """A field's dotted path as an SQL literal of SQLite's JSON path."""
+    """The JSON path of a dotted field name, as an SQL literal."""
     return text("$" + "".join(f".{json.dumps(name, ensure_ascii=False)}" for name in field.split(".")))
 
 
-def own_path(source: Copy) -> str:
-    """The path of the payload that is copied, as an SQL literal; dotted names, an index may follow (`$.items[0]`)."""
-    made = "$"
+def source_path(source: Copy) -> str:
+    """The JSON path that is copied from the payload, as an SQL literal; a name may have an index (`$.items[0]`)."""
+    quoted = "$"
     for name in source.path.split(".")[1:]:
         bare, bracket, index = name.partition("[")
-        made += f".{json.dumps(bare, ensure_ascii=False)}{bracket}{index}"
-    return text(made)
+        quoted += f".{json.dumps(bare, ensure_ascii=False)}{bracket}{index}"
+    return text(quoted)
 
 
 class _Layers:
-    """What became of a subject so far: finished layers, and an expression over the column that holds the last one."""
+    """The expression for a subject so far: finished layers, and the current one over the column of the layer before."""
 
-    def __init__(self, column: str, payload: str | None, binary: str, fence: Callable[[str, str], str]) -> None:
-        self.column = column  # how the subject is called within a layer
-        self._payload = payload  # what operations copy from; None: the subject itself
-        self.binary = binary  # `json` or `jsonb`: what the functions that edit begin with
-        self._fence = fence
+    def __init__(self, column: str, payload: str | None, prefix: str, nest: Callable[[str, str], str]) -> None:
+        self.column = column  # the subject's name within a layer
+        self._payload = payload  # the column that operations copy from; None: the subject itself
+        self.prefix = prefix  # `json` or `jsonb`: the prefix of the names of SQLite's editing functions
+        self._nest = nest  # makes one expression of a layer and the expression for its subject
         self.layers: list[str] = []
         self.now = column
 
     def once(self) -> str:
-        """The subject as a column, which may be named as often as needed."""
+        """The subject as a column, which an expression may use any number of times."""
         if self.now != self.column:
             self.layers.append(self.now)
             self.now = self.column
@@ -54,47 +55,47 @@ class _Layers:
 
     @property
     def payload(self) -> str:
-        """What `$` paths lead into."""
+        """The column that `$` paths refer to."""
         return self._payload or self.once()
 
     def sql(self) -> str:
         """The whole expression."""
-        made = ""
+        expression = ""
         for layer in (*self.layers, self.now):
-            made = self._fence(layer, made) if made else layer
-        return made
+            expression = self._nest(layer, expression) if expression else layer
+        return expression
 
 
 def state_after(steps: Iterable[Step]) -> str:
-    """The state after steps, as JSONB, as an expression over `state` and `new`."""
+    """An expression over `state` and `new` for the state (JSONB) after steps."""
     layers = _Layers(
         "state", "new.data", "jsonb", lambda layer, of: f"(select {layer} from (select {of} as state limit 1 offset 0))"
     )
     for step in steps:
-        _do(layers, step)
+        _apply(layers, step)
     return layers.sql()
 
 
 def payload_after(steps: Iterable[tuple[str, int, Step]], condition: tuple[str, int, str] | None = None) -> str:
-    """The payload, JSON text, after steps that read types and schema versions, as an expression over `new`.
+    """An expression over `new` for the payload (JSON text) after steps, each given with the type and schema it reads.
 
-    With a condition of a type and schema version: what that says of the event after them.
+    With a condition (type, schema version, SQL): an expression for the condition's value on the event after the steps.
     """
-    made = "new.data"
+    data = "new.data"
     for type_, schema, step in _renames_first(list(steps)):
         layers = _Layers("new.data", None, "json", lambda layer, of: _with_new(layer, of, type_, schema))  # noqa: B023
-        layers.now = made  # what needs it once takes it as it is
-        _do(layers, step)
-        made = layers.sql()
+        layers.now = data  # not yet a layer: an operation that uses it once needs none
+        _apply(layers, step)
+        data = layers.sql()
     if condition is None:
-        return made
+        return data
     type_, schema, sql = condition
-    return _with_new(f"({sql}\n)", made, type_, schema)
+    return _with_new(f"({sql}\n)", data, type_, schema)
 
 
 def _renames_first(steps: list[tuple[str, int, Step]]) -> list[tuple[str, int, Step]]:
-    """Steps that only rename, before ones that only set defaults of other fields: on the stored text a rename is a
-    replacement, and what comes of a default has to be read again.
+    """Move steps that only rename before steps that only set defaults of other fields: a rename on the stored text is a
+    fast text replacement, and after a default it would not be.
     """
     for at, ((_, _, first), (_, _, second)) in enumerate(pairwise(steps)):
         plain = first == Step(first.place, default=first.default) and second == Step(second.place, rename=second.rename)
@@ -107,18 +108,18 @@ def _renames_first(steps: list[tuple[str, int, Step]]) -> list[tuple[str, int, S
 
 
 def _with_new(layer: str, data: str, type_: str, schema: int) -> str:
-    """An expression over `new` whose payload is what came before; only columns that it names are handed on."""
+    """An expression over `new` with another payload, type and schema; only the columns that it uses are selected."""
     given = {"data": f"{data} as data", "type": f"{text(type_)} as type", "schema": f"{schema} as schema"}
     columns = ", ".join(given.get(name, f"new.{name} as {name}") for name in columns_of(f"{layer} new.data"))
     return f"(select {layer} from (select {columns} limit 1 offset 0) as new)"
 
 
-def _do(layers: _Layers, step: Step) -> None:
-    """Add a step's operations in their order, or none of them where its condition does not hold."""
+def _apply(layers: _Layers, step: Step) -> None:
+    """Add a step's operations in their order, applied only if the step's condition is true."""
     if step.when is None:
         _operations(layers, step)
         return
-    inner = _Layers(layers.once(), layers._payload, layers.binary, layers._fence)  # noqa: SLF001 - the same class
+    inner = _Layers(layers.once(), layers._payload, layers.prefix, layers._nest)  # noqa: SLF001 - the same class
     _operations(inner, step)
     layers.now = f"iif(({step.when}\n), {inner.sql()}, {layers.column})"
 
@@ -140,9 +141,9 @@ def _operations(layers: _Layers, step: Step) -> None:
     if step.merge is not None:
         _merge(layers, step.merge)
     for field, sql in step.compute:
-        layers.now = f"{layers.binary}_set({layers.once()}, {path(field)}, ({sql}\n))"
+        layers.now = f"{layers.prefix}_set({layers.once()}, {path(field)}, ({sql}\n))"
     if step.remove:
-        layers.now = f"{layers.binary}_remove({layers.now}, {', '.join(map(path, step.remove))})"
+        layers.now = f"{layers.prefix}_remove({layers.now}, {', '.join(map(path, step.remove))})"
 
 
 def _fail(message: str) -> str:
@@ -150,17 +151,17 @@ def _fail(message: str) -> str:
 
 
 def _set(layers: _Layers, verb: str, fields: tuple[tuple[str, Source], ...]) -> None:
-    """json_set or json_insert; a path that is NULL, where there is nothing to copy, is passed over by both."""
+    """json_set or json_insert of fields. Both skip a NULL path, which stands for a source that is absent."""
     arguments = []
     if any(isinstance(source, Copy) for _, source in fields):
         payload = layers.payload
     for field, source in fields:
         if isinstance(source, Copy):
-            arguments.append(f"iif(json_type({payload}, {own_path(source)}) is null, null, {path(field)})")
-            arguments.append(f"{payload} -> {own_path(source)}")
+            arguments.append(f"iif(json_type({payload}, {source_path(source)}) is null, null, {path(field)})")
+            arguments.append(f"{payload} -> {source_path(source)}")
         else:
             arguments += [path(field), _literal(source)]
-    layers.now = f"{layers.binary}_{verb}({layers.now}, {', '.join(arguments)})"
+    layers.now = f"{layers.prefix}_{verb}({layers.now}, {', '.join(arguments)})"
 
 
 def _literal(source: Literal) -> str:
@@ -176,22 +177,22 @@ def _add(layers: _Layers, sign: str, field: str, source: Source) -> None:
     )
     if isinstance(source, Literal):
         total = _total(sign, balance, f"{here} -> {target}", source.json, text(source.json))
-        layers.now = f"{layers.binary}_set({here}, {target}, {total})"
+        layers.now = f"{layers.prefix}_set({here}, {target}, {total})"
         return
-    payload, amount = layers.payload, own_path(source)
+    payload, amount = layers.payload, source_path(source)
     number = (
         f"case when json_type({payload}, {amount}) in ('integer', 'real') then {payload} ->> {amount}"
         f" else {_fail(f'{source.path} is not a number')} end"
     )
     total = _total(sign, balance, f"{here} -> {target}", number, f"{payload} -> {amount}")
-    layers.now = f"iif(json_type({payload}, {amount}) is null, {here}, {layers.binary}_set({here}, {target}, {total}))"
+    layers.now = f"iif(json_type({payload}, {amount}) is null, {here}, {layers.prefix}_set({here}, {target}, {total}))"
 
 
 def _total(sign: str, left: str, left_text: str, right: str, right_text: str) -> str:
-    """A sum or a difference as people write it: with as many decimals as the longer of the two, 0.7 and 0.1 are 0.8.
+    """A sum or difference as a decimal, with as many decimals as the operand that has more: 0.7 + 0.1 is 0.8.
 
     Binary fractions would give 0.79999999999999993. Numbers with an exponent and sums of more than fifteen digits are
-    what SQLite makes of them. Short numbers, which nearly all are, go by their texts alone.
+    added by SQLite as they are. Short numbers, which are nearly all, take a faster path that looks at their text only.
     """
     decimals = "max(octet_length(l) - instr(l || '.', '.'), octet_length(r) - instr(r || '.', '.'), 0)"
     short = " and ".join(f"octet_length({n}) < 12 and {n} between '-' and ':'" for n in ("l", "r"))
@@ -210,37 +211,37 @@ def _total(sign: str, left: str, left_text: str, right: str, right_text: str) ->
 
 def _append(layers: _Layers, field: str, source: Source) -> None:
     here, target = layers.once(), path(field)
-    value = _literal(source) if isinstance(source, Literal) else f"json({layers.payload} -> {own_path(source)})"
+    value = _literal(source) if isinstance(source, Literal) else f"json({layers.payload} -> {source_path(source)})"
     made = (
         f"case ifnull(json_type({here}, {target}), 'absent')"
-        f" when 'array' then {layers.binary}_set({here}, {target} || '[#]', {value})"
-        f" when 'absent' then {layers.binary}_set({here}, {target}, json_array({value}))"
+        f" when 'array' then {layers.prefix}_set({here}, {target} || '[#]', {value})"
+        f" when 'absent' then {layers.prefix}_set({here}, {target}, json_array({value}))"
         f" else {_fail(f'{field} is not an array')} end"
     )
     if isinstance(source, Copy):
-        made = f"iif(json_type({layers.payload}, {own_path(source)}) is null, {here}, {made})"
+        made = f"iif(json_type({layers.payload}, {source_path(source)}) is null, {here}, {made})"
     layers.now = made
 
 
 def _merge(layers: _Layers, source: Copy) -> None:
-    here, payload, where = layers.once(), layers.payload, own_path(source)
+    here, payload, where = layers.once(), layers.payload, source_path(source)
     patch = payload if source.path == "$" else f"{payload} -> {where}"
     layers.now = (
         f"case ifnull(json_type({payload}, {where}), '') when '' then {here}"
-        f" when 'object' then {layers.binary}_patch({here}, {patch})"
+        f" when 'object' then {layers.prefix}_patch({here}, {patch})"
         f" else {_fail(f'{source.path} is not an object')} end"
     )
 
 
 def _rename(layers: _Layers, old: str, new: str) -> None:
-    """Rename a field where it stands.
+    """Rename a field in its place.
 
-    A key that stands in the text once is replaced there, which is quick and keeps all else byte for byte. Otherwise the
-    object around it is made anew, field by field.
+    A key that occurs in the text once is replaced there, which is fast and keeps the rest byte for byte. Otherwise the
+    object that contains it is rebuilt, field by field.
     """
     here = layers.once()
-    (around, key), (beside, new_key) = _split(old), _split(new)
-    if around != beside:  # it moves to another object
+    (around, key), (target, new_key) = _split(old), _split(new)
+    if around != target:  # the field moves to another object
         moved = f"json_set(json_remove({here}, {path(new)}), {path(new)}, json({here} -> {path(old)}))"
         layers.now = (
             f"case when json_type({here}, {path(old)}) is null then {here}"
@@ -253,22 +254,23 @@ def _rename(layers: _Layers, old: str, new: str) -> None:
         f"(select json_group_object(iif(key = {text(key)}, {text(new_key)}, key), json({here} -> fullkey))"
         f" from json_each({here}, {root}) where key <> {text(new_key)})"
     )
-    anew = f"json_set({here}, {root}, json({fields}))" if around else fields
+    rebuilt = f"json_set({here}, {root}, json({fields}))" if around else fields
     quoted, written = (json.dumps(name, ensure_ascii=False) for name in (key, new_key))
     longer = len(written.encode()) - len(quoted.encode())
     if "\\" in quoted + written:
-        layers.now = f"iif(json_type({here}, {path(old)}) is null, {here}, {anew})"
+        layers.now = f"iif(json_type({here}, {path(old)}) is null, {here}, {rebuilt})"
         return
-    # Without a backslash every key is spelled as it is: the old name's only place in the text is the key, if the new
-    # name, which was not there, is then found as one. LIKE and GLOB scan a text much faster than instr() does.
+    # A text without a backslash has no escapes, so every key is spelled out in it. If the old name occurs once, and the
+    # new name, which did not occur, is a key after the replacement, then that one place was the key. LIKE and GLOB scan
+    # a text much faster than instr() does.
     once = f"octet_length(new.renamed) - octet_length({here}) = {longer}"
     if not longer:
         once = f"octet_length({here}) - octet_length(replace({here}, {text(quoted)}, '')) = {len(quoted.encode())}"
-    absent = "".join(f"[{c}]" if c in "*?[" else c for c in written[1:])  # a quote is everywhere, so without the first
+    absent = "".join(f"[{c}]" if c in "*?[" else c for c in written[1:])  # no opening quote: it is everywhere
     layers.now = (
         f"(select case when {once} and {here} not like '%\\%' and {here} not glob {text(f'*{absent}*')}"
         f" and json_type(new.renamed, {path(new)}) is not null then new.renamed"
-        f" when json_type({here}, {path(old)}) is null then {here} else {anew} end"
+        f" when json_type({here}, {path(old)}) is null then {here} else {rebuilt} end"
         f" from (select {here} as data, replace({here}, {text(quoted)}, {text(written)}) as renamed, new.position"
         " limit 1 offset 0) as new)"
     )
@@ -280,7 +282,7 @@ def _split(field: str) -> tuple[str, str]:
 
 
 def _converted(here: str, field: str, kind: str) -> str:
-    """The payload with a field's value as another kind of value; null is none and cannot become one."""
+    """The payload with a field's value converted to another kind; null cannot be converted."""
     target = path(field)
     value = f"({here} ->> {target})"
     failed = _fail(f"{field} cannot be converted to {kind}")
@@ -292,7 +294,7 @@ def _converted(here: str, field: str, kind: str) -> str:
     rounded = f"cast(cast({value} as real) as integer)"
     as_written, as_integer = put(f"json({value})"), put(rounded)
     fits = f"cast({value} as real) = {rounded} and abs({rounded}) < 9007199254740992"
-    # Joined to '' a number's text is a text: what -> gives by itself would be taken for JSON.
+    # || '' makes the number's text plain text; the result of -> itself would be taken for JSON.
     digits = put(f"({here} -> {target}) || ''")
     true, false = put("json('true')"), put("json('false')")
     cases = {
@@ -329,7 +331,7 @@ MERGE = Program(
 
 
 def program(aggregate: Aggregate) -> Program:
-    """An aggregate compiled; its rules are no part of the fold's fingerprint, since they do not change states."""
+    """Compile an aggregate. Its rules are not part of the fold's fingerprint, since they do not change states."""
     state = _by_type({type_: state_after(steps) for type_, steps in aggregate.on.items()}, "state")
     accepts = _by_type({type_: f"({rule.sql}\n)" for type_, rule in aggregate.accept.items()}, "1")
     columns = tuple(columns_of(f"{state} {accepts} new.type"))
@@ -338,7 +340,7 @@ def program(aggregate: Aggregate) -> Program:
 
 
 def _by_type(expressions: dict[str, str], otherwise: str) -> str:
-    """One expression that goes by the type of `new`; `*` is for all that are not named."""
+    """One expression that selects by the type of `new`; `*` is for all types without their own."""
     otherwise = expressions.get(ANY, otherwise)
     named = [f"when {text(type_)} then {sql}" for type_, sql in expressions.items() if type_ != ANY]
     return f"case new.type {' '.join(named)} else {otherwise} end" if named else otherwise

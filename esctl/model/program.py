@@ -1,4 +1,4 @@
-"""What an aggregate is once it is compiled. Light: a cold run loads it."""
+"""A compiled aggregate. A cold start loads this module, so it imports little."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 
 class Program(NamedTuple):
-    """How one aggregate folds: the state before any event (JSON text), the SQL expressions of the state after an event
-    (JSONB) and of whether it is accepted, which columns of the event they name, and the fingerprint of the fold.
+    """A compiled aggregate: `initial`, the state before any event (JSON text); the SQL expressions `state`, the state
+    after an event (JSONB), and `accepts`, whether the event is accepted; `columns`, the columns of the event that the
+    expressions use; `fold`, the fingerprint of the fold.
     """
 
     aggregate: str

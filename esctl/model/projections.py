@@ -1,4 +1,4 @@
-"""A projection's tables and handlers: judged in an empty database under an authorizer, and compiled."""
+"""Check a projection's tables and handlers in an empty database under an authorizer, and compile them."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from esctl.sql.payload import FIELD_PATH, columns_of
 from esctl.sql.quoting import quoted
 from esctl.sql.tokens import tokens, unclosed
 
-ENGINE = 1  # part of every fingerprint: raised when the same definition begins to give other rows
-_OF_A_VERSION = re.compile(r"__\d+$")  # how the tables of versions that are not live end
+ENGINE = 1  # part of every fingerprint: raise it when the same definition gives other rows
+_VERSION_SUFFIX = re.compile(r"__\d+$")  # of the tables of versions that are not live
 _CLOCK_DEFAULTS = re.compile(r"current_(?:time|date|timestamp)", re.IGNORECASE)
 _INDEX = re.compile(
     r"""(CREATE (?:UNIQUE )?INDEX )(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`|\[[^]]*]|(?:[\w$]|[^\x00-\x7f])+)"""
 )
 _SCHEMA = ("sqlite_master", "sqlite_schema")
-_MADE = (apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_READ)
-MOST_OPCODES = 10_000_000  # of a statement that only makes a table or an index
+_ACCESS = (apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_READ)
+MAX_OPCODES = 10_000_000  # of a statement that only creates a table or an index
 _TABLE = "CREATE TABLE "
-MOST_FIELDS = 6  # that each event is asked for, whichever handler wants them
+MAX_FIELDS = 6  # payload fields extracted from every event, whichever handler uses them
 _FIELD = re.compile(
     rf"new\s*\.\s*data\s*->>\s*(?P<path>{FIELD_PATH})(?!['\w])(?!\s*(?:--|/\*))(?!\s*collate\b)",
     re.IGNORECASE | re.ASCII,
 )
-_TIGHT = {"|", ">", "-", "+", "~", "."}  # before an operand these may bind as tightly as ->>, or more
+_TIGHT = {"|", ">", "-", "+", "~", "."}  # operators that may bind as tightly as ->>, or tighter
 
 
 class ProjectionJudge(Judge):
-    """Tables, indexes and handlers of all projections of a model, which may not get in each other's way."""
+    """Checks the tables, indexes and handlers of all projections of a model, which must not touch each other's."""
 
     def __init__(self) -> None:
         super().__init__()
         self._connection.config(apsw.SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, 1)
         self._connection.execute("pragma foreign_keys = on").fetchall()
-        self._connection.set_progress_handler(lambda: True, MOST_OPCODES)
+        self._connection.set_progress_handler(lambda: True, MAX_OPCODES)
 
     def problems(self, projection: Projection) -> Iterator[tuple[str, str, str]]:
-        """What is wrong with the SQL of a projection: the key where, what, and what may have been meant."""
+        """What is wrong with the SQL of a projection: key, problem, hint."""
         for key, why in self._found(projection):
             yield key, why, "a projection may only touch its own tables" if isinstance(why, Denied) else ""
 
@@ -58,9 +58,9 @@ class ProjectionJudge(Judge):
         for number, sql in enumerate(projection.indexes, 1):
             if why := self.index(sql, projection.tables):
                 yield f"indexes[{number}]", why
-        made = [name for name in projection.tables if self.columns(name)]
-        for name in made:
-            if why := self._own_references(name, projection.tables) or self._renamed(name):
+        created = [name for name in projection.tables if self.columns(name)]
+        for name in created:
+            if why := self._foreign_keys(name, projection.tables) or self._rename(name):
                 yield keys[name], why
         for type_, sql in projection.on.items():
             if why := self.handler(sql, projection.tables):
@@ -71,16 +71,16 @@ class ProjectionJudge(Judge):
                 yield f"columns.{column}", f"no table of the projection has it; they have {', '.join(sorted(known))}"
 
     def columns(self, table: str) -> list[tuple[str, str | None]]:
-        """The columns of a table that was made, with the expressions that are their defaults."""
+        """The columns of a created table, with their default expressions."""
         return self._connection.execute("select name, dflt_value from pragma_table_xinfo(?)", (table,)).fetchall()  # type: ignore[return-value]  # these two
 
     def table(self, name: str, sql: str) -> str:
-        """What is wrong with a statement that has to make the table of a name, and does for what is judged later."""
-        if reason := self._unfit(sql) or _why_not_own(name):
+        """Run a statement that has to create this table, for the checks that follow; return what is wrong with it."""
+        if reason := self._unfit(sql) or _name_problem(name):
             return reason
         if self.columns(name):
             return f"another projection has the table {name}"
-        if reason := self._shaping(sql, {name}, f"it makes no table {name}") or _why_not_one_table(name, sql):
+        if reason := self._create(sql, {name}, f"it does not create the table {name}") or _why_not_one_table(name, sql):
             return reason
         for column, default in self.columns(name):
             if default is not None and (
@@ -90,43 +90,46 @@ class ProjectionJudge(Judge):
         return ""
 
     def index(self, sql: str, tables: Collection[str]) -> str:
-        """What is wrong with a statement that has to index one of these tables."""
-        return self._unfit(sql) or self._shaping(sql, set(tables), "")
+        """Run a statement that has to index one of these tables; return what is wrong with it."""
+        return self._unfit(sql) or self._create(sql, set(tables), "")
 
     def _unfit(self, sql: str) -> str:
+        """What is wrong with any SQL of a projection, judged by its tokens."""
         try:
             sql.encode()
         except UnicodeEncodeError:
             return "it is not valid UTF-8"
         if "\0" in sql:
-            return "it holds a NUL"
-        if left := unclosed(sql):
-            return f"{left} is never closed"
+            return "it contains a NUL"
+        if opening := unclosed(sql):
+            return f"{opening} is never closed"
         if forbidden := next((why for match in tokens(sql) if (why := _FORBIDDEN.get(match[0].lower()))), None):
             return forbidden
         return "it reads the clock or the time zone: a rebuild would give another result" if reads_clock(sql) else ""
 
-    def _own_references(self, name: str, tables: Collection[str]) -> str:
-        """Foreign keys lead to the projection's own tables: to any other they would forbid the log to change it."""
+    def _foreign_keys(self, name: str, tables: Collection[str]) -> str:
+        """Why a foreign key is forbidden: to a table of the log, it would keep the log from changing that table."""
         own = {table.lower() for table in tables}
         for (parent,) in self._connection.execute('select "table" from pragma_foreign_key_list(?)', (name,)):
             if str(parent).lower() not in own:
                 return Denied(f"it may not refer to the table {parent}")
         return ""
 
-    def _renamed(self, name: str) -> str:
-        """Why a table cannot stand beside another version of itself under another name for a while."""
+    def _rename(self, name: str) -> str:
+        """Why a table cannot be renamed, as it is while another version of the projection is live."""
         away = f"{name}__0"
         try:
             self._connection.execute(f"alter table {quoted(name)} rename to {quoted(away)}").fetchall()
             self._connection.execute(f"alter table {quoted(away)} rename to {quoted(name)}").fetchall()
         except apsw.Error as error:
             reason = str(error).replace(away, name).replace(" after rename", "")
-            return f"{reason}: within the table, say the column alone" if "no such column" in reason else reason
+            return f"{reason}: within the table, write only the column's name" if "no such column" in reason else reason
         return ""
 
-    def _shaping(self, sql: str, tables: set[str], otherwise: str) -> str:
-        """Run a statement that may make these tables and indexes on them, and nothing else."""
+    def _create(self, sql: str, tables: set[str], otherwise: str) -> str:
+        """Run a statement that may create these tables and indexes on them, and nothing else. Return what is wrong with
+        it, or `otherwise` if a table is missing afterwards.
+        """
 
         def allowed(action: int, first: str | None, second: str | None, _: str | None, __: str | None) -> int:
             own = {
@@ -155,7 +158,7 @@ class ProjectionJudge(Judge):
         return "" if tables <= there else otherwise
 
     def handler(self, sql: str, tables: Collection[str]) -> str:
-        """What is wrong with statements that are run for an event, and may read and write these tables."""
+        """What is wrong with a handler: statements that run for an event, and may read and write these tables."""
         if reason := self._unfit(sql):
             return reason
         words = [match[0].lower() for match in tokens(sql)]
@@ -163,13 +166,13 @@ class ProjectionJudge(Judge):
             if word in ("main", "temp") and words[at + 1 : at + 2] == ["."]:
                 return f"names may not be qualified by a database: {''.join(words[at : at + 3])}"
         own = {*self._tables, *tables}
-        there = {str(name) for (name,) in self._connection.execute("select name from sqlite_schema")}
-        others = {name.lower() for name in there} - {name.lower() for name in own}
+        existing = {str(name) for (name,) in self._connection.execute("select name from sqlite_schema")}
+        others = {name.lower() for name in existing} - {name.lower() for name in own}
         self._denied = ""
 
         def creating(action: int, first: str | None, second: str | None, _: str | None, __: str | None) -> int:
             trigger = action == apsw.SQLITE_CREATE_TRIGGER and first == "judged"
-            return self._answer(action, first, second, allowed=trigger or (action in _MADE and first in _SCHEMA))
+            return self._answer(action, first, second, allowed=trigger or (action in _ACCESS and first in _SCHEMA))
 
         def running(action: int, first: str | None, second: str | None, _: str | None, trigger: str | None) -> int:
             if action == apsw.SQLITE_READ and trigger is not None and (first or "").lower() in others:
@@ -179,7 +182,7 @@ class ProjectionJudge(Judge):
 
         try:
             self._connection.execute("drop trigger if exists judged")
-            self._connection.authorizer = creating  # what ends the trigger's body ends in another statement
+            self._connection.authorizer = creating  # denies what follows the trigger, if the handler ends it
             self._connection.execute(
                 f"create trigger judged instead of insert on {self._own}feed begin {body(sql)} end"
             ).fetchall()
@@ -187,7 +190,7 @@ class ProjectionJudge(Judge):
             self._connection.execute(f"explain insert into {self._own}feed (position) values (1)").fetchall()
         except apsw.Error as error:
             missing = re.fullmatch(r"no such table: (?:main\.)?(.*)", str(error))
-            touched = missing and Denied(f"it may not touch {missing[1]}: it has no such table")
+            touched = missing and Denied(f"it may not touch {missing[1]}: the projection has no such table")
             return self._denied or touched or str(error)
         finally:
             self._connection.authorizer = None
@@ -195,8 +198,8 @@ class ProjectionJudge(Judge):
         return ""
 
     def statements(self, tables: Collection[str]) -> tuple[dict[str, str], dict[str, str]]:
-        """How tables that were made, and the indexes on them, are made again: without IF NOT EXISTS, the name of an
-        index as `{name}`.
+        """The CREATE statements of these tables and of their indexes, by name: without IF NOT EXISTS, tables without
+        `CREATE TABLE`, and with `{name}` for the name of an index.
         """
         names = {str(name).lower(): name for name in tables}
         made: tuple[dict[str, str], dict[str, str]] = {}, {}
@@ -211,18 +214,18 @@ class ProjectionJudge(Judge):
         return made
 
 
-def _why_not_own(name: str) -> str:
-    """Why a projection's table may not have a name."""
+def _name_problem(name: str) -> str:
+    """Why a projection's table may not have this name; empty if it may."""
     if is_taken(name):
         return f"the name {name} is taken by the log or by SQLite"
-    return f"the name {name} ends as those of older versions do" if _OF_A_VERSION.search(name) else ""
+    return f"the name {name} ends like that of an older version's table" if _VERSION_SUFFIX.search(name) else ""
 
 
-# Words that no statement of a projection may have, since what they do ends the transaction, or fails at its end.
+# Words that no statement of a projection may contain, since they end the transaction, or make it fail at its end.
 _FORBIDDEN = {
     "rollback": Denied("it may not roll back: a failure undoes what the event did"),
     "raise": Denied("it may not call raise()"),
-    "deferred": Denied("it may not defer: what refers to a row is checked at once"),
+    "deferred": Denied("it may not defer: foreign keys are checked at once"),
 }
 
 
@@ -232,11 +235,11 @@ def _why_not_one_table(name: str, sql: str) -> str:
     if any(word == ";" for word in words[:-1]):
         return "it is more than one statement"
     columns = words.index("(") if "(" in words else len(words)
-    return Denied(f"it may not fill the table {name}: it has columns, and no AS") if "as" in words[:columns] else ""
+    return Denied(f"it may not fill the table {name}: declare columns, not AS") if "as" in words[:columns] else ""
 
 
 def body(sql: str) -> str:
-    """Statements as the body of a trigger: what comes after the last is left out, and it ends in a semicolon."""
+    """Statements as the body of a trigger: without trailing comments, and ending in one semicolon."""
     found = list(tokens(sql))
     while found and found[-1][0] == ";":
         found.pop()
@@ -244,7 +247,7 @@ def body(sql: str) -> str:
 
 
 def compiled(projection: Projection, upcasting: Upcasting) -> Compiled:
-    """A projection, ready to run. Raises RefusedError for one that something is wrong with: it is judged once more."""
+    """Check and compile a projection. Raises RefusedError if something is wrong with it."""
     judge = ProjectionJudge()
     try:
         for key, why, _ in judge.problems(projection):
@@ -253,8 +256,8 @@ def compiled(projection: Projection, upcasting: Upcasting) -> Compiled:
     finally:
         judge.close()
     fields: dict[str, str] = {}
-    handlers = {type_: _given(body(sql), fields) for type_, sql in projection.on.items()}
-    if len(fields) > MOST_FIELDS:
+    handlers = {type_: _with_fields(body(sql), fields) for type_, sql in projection.on.items()}
+    if len(fields) > MAX_FIELDS:
         fields, handlers = {}, {type_: body(sql) for type_, sql in projection.on.items()}
     columns = dict.fromkeys(columns_of("\n".join(handlers.values()), failing=False))
     return Compiled(
@@ -266,13 +269,12 @@ def compiled(projection: Projection, upcasting: Upcasting) -> Compiled:
     )
 
 
-def _given(sql: str, fields: dict[str, str]) -> str:
-    """A handler that is given fields of the payload as columns, in place of `new.data ->> 'field'`: what SQLite puts
-    aside of each event is then small, and its JSON is parsed once (measured 1.15 times as fast). `fields` gets them:
-    the column by its expression.
+def _with_fields(sql: str, fields: dict[str, str]) -> str:
+    """Replace `new.data ->> 'field'` in a handler by a generated column, which is added to `fields`, by expression.
 
-    Left alone is what might mean something else: `a || new.data ->> 'x'` takes `a || new.data` apart, and a path that
-    is wrong fails only where its handler runs.
+    SQLite then buffers less of each event, and parses its JSON once (measured: 1.15 times as fast). What could mean
+    something else is left alone: `a || new.data ->> 'x'` is `(a || new.data) ->> 'x'`, and a wrong path must fail only
+    when its handler runs.
     """
 
     def column(match: re.Match[str]) -> str:
@@ -281,22 +283,22 @@ def _given(sql: str, fields: dict[str, str]) -> str:
 
     words = [match[0].lower() for match in tokens(sql)]
     if any(word == "new" and after != "." for word, after in pairwise([*words, ""])):
-        return sql  # somebody else is called so
-    parts, before, at = [], "", 0
+        return sql  # a table or column has the name `new`
+    parts, before, end = [], "", 0
     for match in tokens(sql):
-        if match.start() < at:
+        if match.start() < end:
             continue
         found = _FIELD.match(sql, match.start()) if before not in _TIGHT else None
         if found:
-            parts += [sql[at : match.start()], column(found)]
-            at = found.end()
+            parts += [sql[end : match.start()], column(found)]
+            end = found.end()
         before = match[0]
-    return "".join([*parts, sql[at:]])
+    return "".join([*parts, sql[end:]])
 
 
 def seen(projection: Projection, upcasting: Upcasting) -> Upcasting:
-    """The upcasts that a projection's handlers may see: of types that they name, or that become one of these."""
-    if ANY in projection.on or not projection.on:  # a function is given every event
+    """The upcasts that affect a projection's handlers: of the types that they name, or that become one of these."""
+    if ANY in projection.on or not projection.on:  # a Python function gets every event
         return upcasting
     named = set(projection.on)
     return {
@@ -307,15 +309,15 @@ def seen(projection: Projection, upcasting: Upcasting) -> Upcasting:
 
 
 def mark(projection: Projection, upcasting: Upcasting) -> str:
-    """The fingerprint of what decides a projection's rows."""
-    return fingerprint(ENGINE, projection.tables, projection.indexes, projection.on, _said(seen(projection, upcasting)))
+    """The fingerprint of everything that determines a projection's rows."""
+    return fingerprint(ENGINE, projection.tables, projection.indexes, projection.on, _flat(seen(projection, upcasting)))
 
 
-def _said(upcasting: Upcasting) -> Mapping[str, Mapping[str, tuple[tuple[object, ...], ...]]]:
-    def told(shape: Shape) -> tuple[object, ...]:
+def _flat(upcasting: Upcasting) -> Mapping[str, Mapping[str, tuple[tuple[object, ...], ...]]]:
+    def values(shape: Shape) -> tuple[object, ...]:
         return shape.type, shape.schema, shape.data, shape.part, shape.hidden
 
     return {
-        type_: {str(schema): tuple(map(told, shapes)) for schema, shapes in schemas.items()}
+        type_: {str(schema): tuple(map(values, shapes)) for schema, shapes in schemas.items()}
         for type_, schemas in upcasting.items()
     }

@@ -1,4 +1,4 @@
-"""A model file, TOML -> a model, with everything that is wrong with its shape: key, place, what was meant."""
+"""Parse a model file (TOML) into a model, and report everything that is wrong with its shape: key, problem, hint."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _PATH = re.compile(r"\$(?:\.[^.\[\]]+(?:\[(?:#-)?\d{1,9}\])*)*")
 
 
 def parse(text: str, read: Callable[[str], str]) -> tuple[Model, list[Problem]]:
-    """Decode a model file and name what is wrong with its shape; `read` gives the JSON text of a file that it names.
+    """Decode a model file and list what is wrong with its shape; `read` returns the JSON text of a file that it names.
 
-    The model holds what could be decoded; with problems it is only good for finding more of them.
+    The model contains what could be decoded; if there are problems, it only serves to find more of them.
     """
     problems: list[Problem] = []
     try:
@@ -56,7 +56,7 @@ def _decoded(document: dict[str, Any], problems: list[Problem], read: Callable[[
 
 
 class _Number(float):
-    """A number with a fraction that keeps the text that wrote it (`100.10`)."""
+    """A float that keeps its spelling (`100.10`)."""
 
     text: str
 
@@ -67,13 +67,15 @@ class _Number(float):
 
 
 class _Table:
-    """A table of the file, the place where it stands, and the keys that it may have; what is wrong is recorded."""
+    """A table of the file with its dotted key (`place`) and its allowed keys; problems are collected in `problems`."""
 
     def __init__(self, place: str, body: object, problems: list[Problem], keys: tuple[str, ...]) -> None:
         self.place, self.problems = place, problems
         self.body: dict[str, Any] = {}
         if not isinstance(body, dict):
-            self.problems.append(Problem(place, "it is not a table", f"it has the keys {', '.join(keys)}"))
+            self.problems.append(
+                Problem(place, "it is not a table", f"it must be a table with the keys {', '.join(keys)}")
+            )
             return
         self.body = body
         for key in body:
@@ -85,28 +87,28 @@ class _Table:
                 self.problem(key, f"unknown key {key!r}", hint)
 
     def at(self, key: str) -> str:
-        """The place of a key."""
+        """The dotted key of a key in this table."""
         return f"{self.place}.{key}" if self.place else key
 
     def problem(self, key: str, what: str, hint: str = "") -> None:
-        """Note what is wrong with the value of a key."""
+        """Record what is wrong with the value of a key."""
         self.problems.append(Problem(self.at(key), what, hint))
 
     def get(self, key: str, kind: type | tuple[type, ...], means: str, default: Any = None) -> Any:
-        """The value of a key if it is of a kind; `means` says in words what it should be."""
+        """The value of a key, or the default if it is absent or of another kind; `means` says what it must be."""
         value = self.body.get(key)
         if value is None:
             return default
-        whole = isinstance(value, bool) and kind is int  # to Python a bool is a number
-        if not isinstance(value, kind) or whole:
-            self.problem(key, f"it is {_shown(value)}", f"it is {means}")
+        wrong_bool = isinstance(value, bool) and kind is int  # to Python a bool is an int
+        if not isinstance(value, kind) or wrong_bool:
+            self.problem(key, f"it is {_description(value)}", f"it must be {means}")
             return default
         return value
 
     def pairs(self, key: str, means: str = "a table of fields") -> dict[str, Any]:
-        """A table whose keys are free."""
-        made: dict[str, Any] = self.get(key, dict, means, {})
-        return made
+        """The value of a key that is a table with any keys."""
+        table: dict[str, Any] = self.get(key, dict, means, {})
+        return table
 
     def named(self, key: str) -> Iterator[tuple[str, str, object]]:
         """The named tables under a key: place, name, body."""
@@ -118,15 +120,15 @@ class _Table:
             yield self.at(f"{key}.{name}"), name, body
 
     def texts(self, key: str, means: str) -> tuple[str, ...]:
-        """An array of texts."""
+        """The value of a key that is an array of non-empty texts."""
         values = self.get(key, list, means, [])
         if any(not isinstance(value, str) or not value for value in values):
-            self.problem(key, "it holds something that is not a text", f"it is {means}")
+            self.problem(key, "it contains something that is not a text", f"it must be {means}")
             return ()
         return tuple(values)
 
     def schema(self, key: str, default: int) -> int:
-        """A schema version."""
+        """The value of a key that is a schema version."""
         value: int = self.get(key, int, "a schema version: 1, 2, 3 …", default)
         if not 1 <= value <= MAX_SCHEMA:
             self.problem(key, f"it is {value}", f"schema versions are 1 to {MAX_SCHEMA}")
@@ -134,13 +136,13 @@ class _Table:
         return value
 
 
-def _shown(value: object) -> str:
+def _description(value: object) -> str:
     names = {bool: "true or false", dict: "a table", list: "an array", str: f"the text {value!r}"[:60]}
     return names.get(type(value), f"{value!r}"[:60])
 
 
 def json_text(value: object) -> str:
-    """A TOML value as JSON, numbers as they were written; dates and times become texts."""
+    """A TOML value as JSON text; numbers keep their spelling, dates and times become texts."""
     if isinstance(value, dict):
         return "{" + ",".join(f"{json_text(k)}:{json_text(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
@@ -155,7 +157,7 @@ def json_text(value: object) -> str:
 
 
 def _finite(table: _Table, key: str, value: object) -> None:
-    """Refuse infinity and NaN, which TOML has and JSON has not."""
+    """Report infinity, NaN and integers of too many digits: JSON has no such numbers, or readers reject them."""
     if isinstance(value, dict | list):
         for inner in value.values() if isinstance(value, dict) else value:
             _finite(table, key, inner)
@@ -174,7 +176,7 @@ UPCAST_OPERATIONS = ("rename", "default", "convert", *OPERATIONS)
 def _event(place: str, name: str, body: object, problems: list[Problem], read: Callable[[str], str]) -> EventType:
     table = _Table(place, body, problems, ("schema", "json_schema", "erasable", "upcast"))
     if name == ANY:
-        problems.append(Problem(place, "'*' is no event type", "name the type"))
+        problems.append(Problem(place, "'*' is not an event type", "name the type"))
     upcasts = tuple(
         _upcast(f"{place}.upcast[{n}]", name, one, problems)
         for n, one in enumerate(table.get("upcast", list, f"tables: [[{place}.upcast]]", []), 1)
@@ -192,7 +194,7 @@ def _event(place: str, name: str, body: object, problems: list[Problem], read: C
 
 
 def _json_schema(table: _Table, read: Callable[[str], str]) -> str | None:
-    """The JSON Schema of a type, which the model holds or names by a file's path."""
+    """The JSON Schema of a type, given as a table in the model or as the path of a file."""
     value = table.get("json_schema", (dict, str), "a JSON Schema as a table, or the path of a file")
     if not isinstance(value, str):
         _finite(table, "json_schema", value)
@@ -218,11 +220,11 @@ def _upcast(place: str, name: str, body: object, problems: list[Problem]) -> Upc
     entries = table.get("split", list, "an array of tables with type, schema and operations", [])
     others = sorted(set(table.body) & {"type", "schema", *UPCAST_OPERATIONS} - ({"when"} if drop else set()))
     if drop and "split" in table.body:
-        table.problem("split", "it cannot stand beside drop")
+        table.problem("split", "it cannot be combined with drop")
     if (drop or entries) and others:
-        table.problem(others[0], f"it cannot stand beside {'drop' if drop else 'split'}")
+        table.problem(others[0], f"it cannot be combined with {'drop' if drop else 'split'}")
     if "split" in table.body and not entries:
-        table.problem("split", "it is empty", "drop = true hides an event")
+        table.problem("split", "it is empty", "to drop an event, write drop = true")
     if entries:
         parts = tuple(_part(f"{place}.split[{n}]", one, problems) for n, one in enumerate(entries, 1))
     else:
@@ -230,7 +232,7 @@ def _upcast(place: str, name: str, body: object, problems: list[Problem]) -> Upc
         _check_type(table, type_)
         schema = table.schema("schema", start + 1 if type_ == name else 1)
         if "when" in table.body and not drop and type_ != name:
-            table.problem("when", "it cannot stand beside type", "an event is renamed always or never")
+            table.problem("when", "it cannot be combined with type", "an event is renamed always or never")
         parts = (Part(type_, schema, _step(place, body, problems, UPCAST_OPERATIONS)),)
     return Upcast(place, name, start, parts, bool(entries), drop, table.get("when", str, "an SQL condition"))
 
@@ -263,14 +265,16 @@ def _step(place: str, body: object, problems: list[Problem], operations: tuple[s
     for key in ("add", "subtract"):
         for name, source in made[key]:
             if isinstance(source, Literal) and not source.json.lstrip("-")[:1].isdecimal():
-                table.problem(f"{key}.{name}", f"it is {source.json}", "it is a number, or a path such as $.amount")
+                table.problem(
+                    f"{key}.{name}", f"it is {source.json}", "it must be a number, or a path such as $.amount"
+                )
     for key, means in (("rename", "the new name"), ("convert", " or ".join(CONVERSIONS)), ("compute", "SQL")):
         made[key] = tuple(
             (_field(table, key, n), _text(table, f"{key}.{n}", v, means)) for n, v in table.pairs(key).items()
         )
     for name, kind in made["convert"]:
         if kind not in CONVERSIONS:
-            table.problem(f"convert.{name}", f"it is {kind!r}", f"it is one of {', '.join(CONVERSIONS)}")
+            table.problem(f"convert.{name}", f"it is {kind!r}", f"it must be one of {', '.join(CONVERSIONS)}")
     for old, new in made["rename"]:
         _field(table, "rename", new)
         if new == old or new.startswith(f"{old}.") or old.startswith(f"{new}."):
@@ -284,19 +288,21 @@ def _step(place: str, body: object, problems: list[Problem], operations: tuple[s
 def _field(table: _Table, key: str, name: str) -> str:
     """A field's dotted path, checked."""
     if not all(name.split(".")) or any(c < " " for c in name):
-        table.problem(f"{key}.{name}", "it names no field", "a field is a name, or names with dots: shipping.city")
+        table.problem(
+            f"{key}.{name}", "it is not the name of a field", "a field is a name, or names with dots: shipping.city"
+        )
     return name
 
 
 def _text(table: _Table, key: str, value: object, means: str) -> str:
     if isinstance(value, str):
         return value
-    table.problem(key, f"it is {_shown(value)}", f"it is {means}")
+    table.problem(key, f"it is {_description(value)}", f"it must be {means}")
     return ""
 
 
 def _source(table: _Table, key: str, value: object) -> Source:
-    """What a string that starts with `$.` copies; anything else is literal (`$$.x` is the string `$.x`)."""
+    """A string that starts with `$.` is a copy from that path; anything else is literal (`$$.x`: the string `$.x`)."""
     _finite(table, key, value)
     if isinstance(value, str) and value.startswith("$."):
         return _path(table, key, value)
@@ -331,7 +337,7 @@ def _aggregate(place: str, name: str, body: object, problems: list[Problem]) -> 
     policy = _Table(table.at("snapshot"), table.pairs("snapshot", "{ every = 100 }"), problems, ("every", "on"))
     every = policy.get("every", int, "a number of events")
     if every is not None and every < 1:
-        policy.problem("every", f"it is {every}", "it is a number of events, 1 or more")
+        policy.problem("every", f"it is {every}", "it must be a number of events, 1 or more")
     return Aggregate(
         name,
         streams,
@@ -348,7 +354,7 @@ def _steps(place: str, body: object, problems: list[Problem]) -> tuple[Step, ...
     made = []
     for n, one in enumerate(several, 1):
         where = f"{place}[{n}]" if isinstance(body, list) else place
-        _Table(where, one, problems, OPERATIONS)  # names keys that are no operation
+        _Table(where, one, problems, OPERATIONS)  # reports unknown keys
         made.append(_step(where, one, problems, OPERATIONS))
     return tuple(made)
 
@@ -393,20 +399,22 @@ _FORMAT = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?\d{0,2}[,_]?(?:\.\d{1,2})?[bdeEfFg
 
 
 def _look(place: str, body: object, problems: list[Problem]) -> dict[str, str]:
-    """How a column is shown."""
+    """How a column is displayed: label, format, style, alignment."""
     table = _Table(place, body, problems, ("label", "format", "style", "align"))
     look = {key: table.get(key, str, "a text") for key in table.body if key in ("label", "format", "style", "align")}
     if look.get("align", "left") not in ("left", "right", "center", None):
-        table.problem("align", f"it is {look['align']!r}", "it is left, right or center")
+        table.problem("align", f"it is {look['align']!r}", "it must be left, right or center")
     if not re.fullmatch(r"(?!.*\blink\b)[\w #(),.]*", look.get("style") or "", re.ASCII):
-        table.problem("style", f"it is {look['style']!r}"[:80], "it is rich's: green, bold red, dim")
+        table.problem("style", f"it is {look['style']!r}"[:80], "it must be a style of rich: green, bold red, dim")
     if not _is_format(look.get("format") or ""):
-        table.problem("format", f"it is {look['format']!r}"[:80], "it is Python's for a number: ,.2f or .1% or 05d")
+        table.problem(
+            "format", f"it is {look['format']!r}"[:80], "it must be a number format of Python: ,.2f or .1% or 05d"
+        )
     return {key: value for key, value in look.items() if value is not None}
 
 
 def _is_format(text: str) -> bool:
-    """Whether a text is a format of Python's for numbers; a width of three digits would be no table's."""
+    """Whether a text is a number format of Python; a width of three digits is refused, as too wide for a table."""
     if _FORMAT.fullmatch(text) is None:
         return False
     for number in (1, 1.5):

@@ -1,4 +1,4 @@
-"""Compiled SQL that a log holds: a stranger may have written it, so it is judged before it runs."""
+"""Check compiled SQL that is stored in a log: a stranger may have written it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from esctl.sql.payload import is_field, is_field_of_payload
 
 
 def wrong(compiled: Compiled) -> str:
-    """What is wrong with a compiled projection that a file holds: whatever is run of it outside its own triggers."""
+    """What is wrong with a stored compiled projection; only the SQL that runs outside its own triggers is checked."""
     for table in compiled.tables:
         if is_taken(table):
-            return f"the table {table} is the log's own"
+            return f"the table {table} belongs to the log itself"
     for name, expression in compiled.columns.items():
         field = is_field(name) and is_field_of_payload(expression)
         if not field and (name not in CONDITION_COLUMNS or expression != name):
-            return f"{expression} is no column of an event"
+            return f"{expression} is not a column of an event"
     expressions = {
         sql
         for schemas in compiled.upcasting.values()

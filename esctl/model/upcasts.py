@@ -1,4 +1,4 @@
-"""Old schemas -> current ones: chains of upcasts followed to their ends, once for a model, and made into SQL."""
+"""Compile a model's upcasts: follow each chain of steps from an old schema to its end, and make SQL of the whole."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from esctl.events.query import Shape, Upcasting
 from esctl.model.declared import Copy, Model, Problem, Source, Step, Upcast
 from esctl.model.operations import payload_after
 
-MOST_STEPS = 200  # of a chain
-MOST_PARTS = 64  # that one stored event may be read as
+MAX_STEPS = 200  # of a chain
+MAX_PARTS = 64  # that one stored event may be split into
 
 Taken = tuple[tuple[str, int, Step], ...]
-"""Steps of a chain, each with the type and schema version that it was taken from."""
+"""Steps of a chain, each with the type and schema version that it reads."""
 
 
 class End(NamedTuple):
-    """Where one event of a chain ends up: type, schema, the steps to there, and under which conditions it is hidden."""
+    """An event at the end of a chain: its type and schema, the steps to it, and the conditions that hide it (each with
+    the steps before it, and the type and schema that it reads).
+    """
 
     type: str
     schema: int
@@ -28,7 +30,7 @@ class End(NamedTuple):
 
 
 def compiled(model: Model) -> Upcasting:
-    """For each stored type and schema version that has a chain: what events of it are read as."""
+    """The shapes that stored events are read as, by type and schema version, for those with a chain of upcasts."""
     return {
         name: {
             upcast.start: _shapes(list(_ends(model, name, upcast.start, (), (), split=False, problems=[])))
@@ -40,20 +42,26 @@ def compiled(model: Model) -> Upcasting:
 
 
 def problems(model: Model) -> list[Problem]:
-    """Cycles, two steps from one version, chains that end nowhere."""
+    """What is wrong with the chains: cycles, two steps from one version, chains that do not end at the newest."""
     found: list[Problem] = []
     for name, event in model.events.items():
         starts: set[int] = set()
         for upcast in event.upcasts:
             if upcast.start in starts:
                 found.append(
-                    Problem(upcast.place, f"a second step from schema {upcast.start} of {name}", "one is enough")
+                    Problem(
+                        upcast.place,
+                        f"a second step from schema {upcast.start} of {name}",
+                        "a version has only one step",
+                    )
                 )
             starts.add(upcast.start)
         for upcast in event.upcasts:
             ends = _ends(model, name, upcast.start, (), (), split=False, problems=found)
-            if len(list(islice(ends, MOST_PARTS + 1))) > MOST_PARTS:
-                found.append(Problem(upcast.place, f"the chain ends in more than {MOST_PARTS} events", "split less"))
+            if len(list(islice(ends, MAX_PARTS + 1))) > MAX_PARTS:
+                found.append(
+                    Problem(upcast.place, f"the chain ends in more than {MAX_PARTS} events", "split into fewer")
+                )
     return list(dict.fromkeys(found))
 
 
@@ -77,7 +85,7 @@ def _ends(
     split: bool,
     problems: list[Problem],
 ) -> Iterator[End]:
-    """Follow a chain to its ends, noting what is wrong with it."""
+    """Follow a chain to its ends; what is wrong with it is added to `problems`."""
     upcast = _step_from(model, type_, schema)
     if upcast is None:
         if schema != newest(model, type_) and taken:
@@ -85,7 +93,7 @@ def _ends(
                 Problem(
                     _place(model, taken),
                     f"the chain ends at schema {schema} of {type_}, and the model's newest is {newest(model, type_)}",
-                    f"add a step [[event.{type_}.upcast]] from = {schema}, or say schema = {schema}",
+                    f"add a step [[event.{type_}.upcast]] from = {schema}, or set schema = {schema}",
                 )
             )
         yield End(type_, schema, taken, hidden, split)
@@ -93,9 +101,9 @@ def _ends(
     if any((type_, schema) == (before, version) for before, version, _ in taken):
         problems.append(Problem(upcast.place, f"the chain comes back to schema {schema} of {type_}", "it never ends"))
         return
-    if len(taken) >= MOST_STEPS:
+    if len(taken) >= MAX_STEPS:
         problems.append(
-            Problem(upcast.place, f"the chain has more than {MOST_STEPS} steps", "rewrite the log now and then")
+            Problem(upcast.place, f"the chain has more than {MAX_STEPS} steps", "shorten it with esctl upcast rewrite")
         )
         return
     if upcast.drop and upcast.when is None:
@@ -132,7 +140,7 @@ def _shapes(ends: list[End]) -> tuple[Shape, ...]:
 
 
 def passed(model: Model, type_: str, schema: int) -> set[tuple[str, int]]:
-    """The types and schema versions that an event goes through, from the stored one to those that it ends as."""
+    """All types and schema versions that an event passes through, from the stored one to those at the ends."""
     ends = list(_ends(model, type_, schema, (), (), split=False, problems=[]))
     return {(name, version) for end in ends for name, version, _ in end.taken} | {(e.type, e.schema) for e in ends}
 
@@ -149,27 +157,27 @@ def expressions(model: Model) -> Iterator[tuple[str, str]]:
 
 
 def summary(upcast: Upcast) -> str:
-    """An upcast in words, for people."""
+    """An upcast in words."""
     if upcast.drop:
         return f"drop when {upcast.when}" if upcast.when else "drop"
     if upcast.split:
-        return "split: " + "; ".join(f"{part.type} {part.schema} ({told_step(part.step)})" for part in upcast.parts)
-    said, part = told_step(upcast.parts[0].step), upcast.parts[0]
-    return said if part.type == upcast.type else f"becomes {part.type}" + (f", {said}" if said != "nothing" else "")
+        return "split: " + "; ".join(f"{part.type} {part.schema} ({step_summary(part.step)})" for part in upcast.parts)
+    text, part = step_summary(upcast.parts[0].step), upcast.parts[0]
+    return text if part.type == upcast.type else f"becomes {part.type}" + (f", {text}" if text != "nothing" else "")
 
 
-def told_step(step: Step) -> str:
+def step_summary(step: Step) -> str:
     """A step's operations in words."""
-    said = [f"rename {old} to {new}" for old, new in step.rename]
-    said += [f"default {name} = {_value(source)}" for name, source in step.default]
-    said += [f"convert {name} to {kind}" for name, kind in step.convert]
+    texts = [f"rename {old} to {new}" for old, new in step.rename]
+    texts += [f"default {name} = {_value(source)}" for name, source in step.default]
+    texts += [f"convert {name} to {kind}" for name, kind in step.convert]
     for verb in ("set", "add", "subtract", "append"):
         fields: tuple[tuple[str, Source], ...] = getattr(step, verb)
-        said += [f"{verb} {name} = {_value(source)}" for name, source in fields]
-    said += [f"merge {_value(step.merge)}"] if step.merge else []
-    said += [f"compute {name} = {sql}" for name, sql in step.compute]
-    said += [f"remove {name}" for name in step.remove]
-    return ", ".join(said) + (f" when {step.when}" if step.when else "") or "nothing"
+        texts += [f"{verb} {name} = {_value(source)}" for name, source in fields]
+    texts += [f"merge {_value(step.merge)}"] if step.merge else []
+    texts += [f"compute {name} = {sql}" for name, sql in step.compute]
+    texts += [f"remove {name}" for name in step.remove]
+    return ", ".join(texts) + (f" when {step.when}" if step.when else "") or "nothing"
 
 
 def _value(source: Source) -> str:
