@@ -9,7 +9,7 @@ __all__ = ["Event", "Log", "Receipt", "__version__", "open_log"]
 
 
 def __getattr__(name: str) -> object:
-    """Load the API when it is asked for: commands start without it."""
+    """Load the API on first use: commands start without it."""
     if name in __all__:
         from esctl import api  # noqa: PLC0415
 

@@ -1,11 +1,11 @@
-"""The log from Python: `from esctl import open_log`.
+"""The Python API: `from esctl import open_log`.
 
     with open_log("shop.db", write=True) as log:
         log.append("order-1", "OrderPlaced", {"total": 99.9}, expect="none")
         for event in log.replay("order-1", until="v3"):
             print(event.position, event.data["total"])
 
-Stands on the same `EventLog` as the command line, with the same checks, errors (`esctl.errors`) and points.
+It uses the same `EventLog` as the command line, with the same checks, errors (`esctl.errors`) and points.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from esctl.sql.conditions import check_condition
 from esctl.states import folding
 from esctl.upkeep import copies, verify
 
-chain.for_many()  # a process of Python's goes on for long
+chain.for_many()  # a Python process usually hashes many events
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """What became of an appended event; of a `duplicate`, where the original stands."""
+    """The result of appending an event; for a `duplicate`, the place of the original event."""
 
     position: int
     stream: str
@@ -54,7 +54,7 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 def open_log(path: str | os.PathLike[str], *, write: bool = False, create: bool = False, timeout: float = 5.0) -> Log:
-    """Open the log at `path` for reading, with `write` for appending too; `create` makes one that is missing.
+    """Open the log at `path` for reading, with `write` also for appending; `create` makes a missing log.
 
     `timeout` bounds the wait for another writer, in seconds. Raises NotFoundError, StorageVersionError or
     UnavailableError.
@@ -66,13 +66,13 @@ def open_log(path: str | os.PathLike[str], *, write: bool = False, create: bool 
         try:
             migrations.create(place)
         except UsageError:
-            if not place.exists():  # somebody else was faster otherwise, and their log is as good
+            if not place.exists():  # else another process has just created it, which is as good
                 raise
     return Log(EventLog(place, write=write, bulk=write, timeout=timeout))
 
 
 class State(msgspec.Struct, frozen=True):
-    """What a stream's events add up to: folded by which aggregate (None: payloads merged), up to which event."""
+    """The state of a stream, with the aggregate that folded it (None: payloads merged) and the last event folded."""
 
     stream: str
     aggregate: str | None
@@ -99,7 +99,7 @@ class Log:
 
     @property
     def log_id(self) -> str:
-        """The log's id, for ever the same."""
+        """The log's id, which never changes."""
         return self._log.log_id
 
     def append(
@@ -116,10 +116,10 @@ class Log:
         if_none_match: str | None = None,
         after: int = 0,
     ) -> Receipt:
-        """Append one event durably; `data` is any value that JSON has, by default an empty object.
+        """Append one event durably; `data` is any JSON value, by default an empty object.
 
-        `expect` is any, none, exists or the stream's version; with `if_none_match`, an SQL condition, no event after
-        the position `after` may meet it. Raises ConflictError or RefusedError; then nothing is stored.
+        `expect` is any, none, exists or the stream's current version. `if_none_match` is an SQL condition that no event
+        after the position `after` may match. Raises ConflictError or RefusedError; then nothing is stored.
         """
         event = {
             "stream": stream,
@@ -138,7 +138,7 @@ class Log:
         return self._append([event], condition)[0]
 
     def append_all(self, events: Iterable[Mapping[str, Any]]) -> list[Receipt]:
-        """Append events, mappings with the keys of an input line, in one transaction: all of them or none."""
+        """Append events in one transaction, all or none; each is a mapping with the keys of an input line."""
         return self._append(events, None)
 
     def _append(self, events: Iterable[Mapping[str, Any]], condition: AppendCondition | None) -> list[Receipt]:
@@ -171,7 +171,7 @@ class Log:
         system: bool = False,
         raw_schema: bool = False,
     ) -> Iterator[Event]:
-        """Events in position order, read as they are asked for; every filter is that of `esctl replay`."""
+        """The events in position order, read lazily; the filters are those of `esctl replay`."""
         filters = {"category": category, "types": tuple(types), "where": where, "limit": limit, "last": last}
         filters |= {"reverse": reverse, "system": system, "raw_schema": raw_schema}
         query = query_of(self._log, stream, since=since, until=until, as_of=as_of, **filters)
@@ -180,18 +180,21 @@ class Log:
     def state(
         self, stream: str, *, until: str | None = None, as_of: str | None = None, aggregate: str | None = None
     ) -> State:
-        """What a stream's events add up to, at a point; see `esctl state`."""
+        """The state of a stream at a point; see `esctl state`."""
         found = folding.state(self._log, query_of(self._log, stream, until=until, as_of=as_of), aggregate)
         with deeper(b""):
             return State(*found[:5], json.loads(found.state))
 
     def apply_model(self, path: str | os.PathLike[str]) -> bool:
-        """Have a model file hold from here on; False where it does already. Raises RefusedError for a wrong one."""
+        """Apply a model file; False if it is in force already. Raises RefusedError if something is wrong with it."""
         draft = plan.sound(Path(path))
         return plan.apply(self._log, draft, self._log.definitions.position) is not None
 
     def project(self, *names: str) -> dict[str, int]:
-        """Bring projections (all, or those named) to the head; their positions. Raises HandlerError where one stops."""
+        """Bring projections (all, or those named) up to the head; return their positions.
+
+        Raises HandlerError if a handler fails.
+        """
         done = runs.Run()
         for _ in runs.run(self._log, names, done):
             pass
@@ -209,20 +212,21 @@ class Log:
         until: str | None = None,
         as_of: str | None = None,
     ) -> list[dict[str, Any]]:
-        """The rows of a projection, after it has caught up where it is not far behind, or as they were at a point; see
-        `esctl projection show`. Where the log cannot be written, they are as they were brought up to date.
+        """The rows of a projection, now or at a point; see `esctl projection show`.
+
+        Without a point, a projection that is only a little behind catches up first, unless the log cannot be written.
         """
-        asked = RowFilter(table, where, order_by, limit)
+        row_filter = RowFilter(table, where, order_by, limit)
         declared = versions.declared(self._log, projection)
         if until is None and as_of is None:
             with freshness.opened(self._second) as now:
                 freshness.freshen(now, projection)
-                found = reading.rows(now, declared, asked, built=False)
+                found = reading.rows(now, declared, row_filter, built=False)
         else:
-            with EventLog(self._log.path) as past:  # a picture takes a connection of its own
+            with EventLog(self._log.path) as past:  # the rows are built in temporary tables of another connection
                 for _ in reading.at(past, declared, query_of(past, None, until=until, as_of=as_of)):
                     pass
-                found = reading.rows(past, declared, asked, built=True)
+                found = reading.rows(past, declared, row_filter, built=True)
         return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
 
     def _second(self, write: bool) -> EventLog:
@@ -230,24 +234,24 @@ class Log:
         return EventLog(self._log.path, write=write, timeout=min(self._timeout, freshness.LOCK_SECONDS))
 
     def show(self, reference: int | str) -> Event:
-        """The event of a position or an id; raises NotFoundError."""
+        """The event with a position or an id; raises NotFoundError."""
         return decoded(self._log.event(str(reference))[0])
 
     def version(self, stream: str) -> int:
-        """The version of a stream's newest event; 0 where it has none."""
+        """The version of a stream's newest event; 0 if there is no such stream."""
         return self._log.store.stream_version(stream)
 
     def head(self) -> str:
-        """`<position>:<hash>` of the newest event, to be written down elsewhere."""
+        """`<position>:<hash>` of the newest event; saved elsewhere, it later proves that nothing before it changed."""
         position, hash_, _ = self._log.head()
         return f"{position}:{hash_.hex()}"
 
     def verify(self, *, full: bool = True, expect_head: str | None = None) -> verify.Report:
-        """Check everything; see `esctl verify`."""
+        """Check the log, with `full` every event; see `esctl verify`."""
         return verify.verify(self._log, full=full, expect_head=expect_head)
 
     def mark(self, name: str, point: str | None = None) -> Mark:
-        """Give a point, by default the newest event, a name."""
+        """Give a name to a point, by default to the newest event."""
         position = self._log.head()[0] if point is None else marks.position_at(self._log, point)
         return marks.set_mark(self._log, name, position)
 
@@ -255,15 +259,15 @@ class Log:
         return marks.position_named(self._log, mark)
 
     def marks(self) -> dict[str, Mark]:
-        """The marks by name."""
+        """All marks, by name."""
         return marks.marks(self._log)
 
     def info(self) -> dict[str, Any]:
-        """Counts, sizes and times."""
+        """Counts, sizes and times of the log; see `esctl info`."""
         return self._log.store.facts().info()
 
     def backup(self, target: str | os.PathLike[str]) -> None:
-        """Copy the log into a new file while it is in use."""
+        """Copy the log into a new file, also while it is in use."""
         copies.backup(self._log, Path(target))
 
     def close(self) -> None:
@@ -272,9 +276,9 @@ class Log:
 
 
 def _json(event: Mapping[str, Any]) -> bytes:
-    """An event as a line; msgspec would store NaN and the infinities, which JSON does not have, as null."""
+    """An event as an input line. Not msgspec, which would write NaN and the infinities, which JSON lacks, as null."""
     try:
         with deeper(b""):
             return json.dumps(dict(event), allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
-    except (ValueError, TypeError, RecursionError) as error:  # UnicodeEncodeError, of half a surrogate pair, too
+    except (ValueError, TypeError, RecursionError) as error:  # also UnicodeEncodeError, for half a surrogate pair
         raise RefusedError("the event cannot be written as JSON", why=str(error)) from error

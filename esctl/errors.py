@@ -1,23 +1,22 @@
-"""Every error a command can end with, and its exit code."""
+"""All errors that a command can end with, and their exit codes."""
 
 from __future__ import annotations
 
 
 def word(value: object) -> str:
-    """A value as one word of a command line, for a `fix`."""
+    """A value quoted as one word of a command line, for a `fix`."""
     import shlex  # noqa: PLC0415 - only an error needs it
 
     return shlex.quote(str(value))
 
 
 class EsctlError(Exception):
-    """A failure: what and where, why, and the command to run next.
+    """A failure: `what` happened and where, `why`, and the command to run next.
 
-    `fix` is a command line that a shell takes as it stands, or empty. `again` stands in its place where the same
-    command line is to be run once more, with the words in `again` added (`--yes`; empty: none): only the command line
-    knows what it was. It is None where that would not help, or would store events twice. What a person has to do first
-    stands in `why`. `details` are plain values (numbers, text) that a program may want; they are printed by
-    `--error-format json`. `code` is for callers that have to tell one failure from another: no message's text is.
+    `fix` is a complete shell command, or empty. `again` replaces it if the next step is to repeat the same command,
+    with the words in `again` added (`--yes`; empty: none). It is None if a repetition would not help, or would store
+    events twice. `why` also says what the user has to do first. `details` are plain values (numbers, text) for
+    programs; `--error-format json` prints them. By `code` callers tell one failure from another, never by the message.
     """
 
     exit_code = 1
@@ -26,7 +25,7 @@ class EsctlError(Exception):
     def __init__(
         self, what: str, *, why: str = "", fix: str = "", again: str | None = None, code: str = "", **details: object
     ) -> None:
-        assert not fix or again is None, "one command is to be run next"
+        assert not fix or again is None, "give either fix or again"
         super().__init__(what)
         self.what = what
         self.why = why
@@ -44,14 +43,14 @@ class UsageError(EsctlError):
 
 
 class NotFoundError(EsctlError):
-    """A log, stream or event is not there."""
+    """A log, stream or event does not exist."""
 
     exit_code = 3
     kind = "not-found"
 
 
 class ConflictError(EsctlError):
-    """Somebody else was faster, or an id came back with other content; nothing of the batch was written."""
+    """Another writer was faster, or an id exists with other content; nothing of the batch was written."""
 
     exit_code = 4
     kind = "conflict"
@@ -65,19 +64,19 @@ class RefusedError(EsctlError):
 
 
 class VerificationError(EsctlError):
-    """The log is not what it was when its events were acknowledged."""
+    """The log was altered or damaged after its events were acknowledged."""
 
     exit_code = 6
     kind = "verification"
 
 
 class MisfitError(VerificationError):
-    """A stored event does not fit the log's model: an operation cannot be done on it; `position` names it."""
+    """A stored event does not fit the log's model: an operation fails on it. `details` has its `position`."""
 
     kind = "misfit"
 
     def at(self, position: int) -> MisfitError:
-        """The same, naming an event that SQLite did not name."""
+        """The same error, with the position of the event if SQLite did not report it."""
         if "position" not in self.details:
             self.what = self.what.replace("an event", f"the event at position {position}")
             self.details["position"] = position
@@ -92,27 +91,27 @@ class StorageVersionError(EsctlError):
 
 
 class UnavailableError(EsctlError):
-    """Busy, full, read-only or out of reach; trying again may help."""
+    """The log or its file system is busy, full, read-only or unreachable; trying again may help."""
 
     exit_code = 8
     kind = "unavailable"
 
 
 class SegmentError(UnavailableError):
-    """A segment of the archive cannot be reached; what is not in it can still be read."""
+    """A segment of the archive cannot be read; events outside it still can."""
 
     kind = "segment"
 
 
 class HandlerError(EsctlError):
-    """What a model or a user has esctl run failed: a command, or SQL that ran too long."""
+    """A command or SQL that a user or a model made esctl run failed, or ran too long."""
 
     exit_code = 9
     kind = "handler"
 
 
 class DifferenceError(EsctlError):
-    """A difference was found, or nothing matched where something had to."""
+    """A comparison found a difference, or a search found nothing."""
 
     exit_code = 10
     kind = "difference"

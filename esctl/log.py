@@ -1,4 +1,4 @@
-"""A log: its store, and what is asked of it. The one place where store, archive and upcasts meet."""
+"""An open log: reads and appends through its store, with the upcasts of its model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from esctl.model.applied import Applied, Definitions
     from esctl.store.checks import Finding
 
-POLL_SECONDS = 0.02  # between two looks for new events: a look takes microseconds
+POLL_SECONDS = 0.02  # between two checks for new events; a check takes microseconds
 
 
 class EventLog:
@@ -43,7 +43,7 @@ class EventLog:
         self.path = os.fspath(path)
         self.store = Store(self.path, write=write, bulk=bulk, timeout=timeout)
         self.cache = cache
-        self.undone = 0  # how many transactions were rolled back
+        self.undone = 0  # the number of transactions rolled back
         self._definitions: Definitions | None = None
         self._applied = False  # whether a model was applied in the open transaction
 
@@ -55,7 +55,7 @@ class EventLog:
 
     @property
     def log_id(self) -> str:
-        """The log's id, for ever the same."""
+        """The log's id, which never changes."""
         return self.store.log_id
 
     def head(self) -> Head:
@@ -65,12 +65,12 @@ class EventLog:
     def transaction(
         self, *, keep: bool = True, waiting: Callable[[], None] = lambda: None
     ) -> AbstractContextManager[None]:
-        """What is appended within commits as one; see `Store.transaction`."""
+        """A block whose appends commit together; see `Store.transaction`."""
         return _Transaction(self, self.store.transaction(keep=keep, waiting=waiting), keep=keep)
 
     @property
     def definitions(self) -> Definitions:
-        """What the log's model says now; where there is none it says nothing."""
+        """The log's current model, compiled; an empty one if it has none."""
         position = self.store.model()
         if self._definitions is None or self._definitions.position != position:
             from esctl.model.applied import load  # noqa: PLC0415 - only a model needs it
@@ -84,40 +84,40 @@ class EventLog:
         return self._definitions
 
     def models(self) -> Iterator[Applied]:
-        """Every model that was ever applied, oldest first."""
+        """All models that were ever applied, oldest first."""
         from esctl.model.applied import history  # noqa: PLC0415 - only a model needs it
 
         return history(self.system_events(system.MODEL_APPLIED))
 
-    def keep(self) -> None:
-        """A transaction committed."""
+    def committed(self) -> None:
+        """Called after a transaction committed."""
         self._applied = False
 
-    def forget(self) -> None:
-        """A transaction did not commit: a model that was applied in it does not hold."""
+    def rolled_back(self) -> None:
+        """Called after a transaction was rolled back: forget a model that was applied in it."""
         self.undone += 1
         if self._applied:
             self._definitions, self._applied = None, False
 
     def read(self, query: Query) -> Iterator[SealedEvent]:
-        """The events of a query, upcast unless it asks for the raw schema."""
+        """The events of a query, upcast unless it is for the raw schema."""
         self.require(query)
         return self.store.read(query, self.upcasting(query))
 
     def lines(self, query: Query, form: Form = "line") -> Iterator[bytes]:
-        """The events of a query as chunks of NDJSON, upcast unless it asks for the raw schema or for hashes."""
+        """The events of a query as chunks of NDJSON, upcast unless it is for the raw schema or for hashes."""
         query = query.replace(raw_schema=True) if form == "hash" else query
         self.require(query)
         return self.store.lines(query, form, self.upcasting(query))
 
     def upcasting(self, query: Query) -> Upcasting:
-        """What the events of a query are read as: the upcasts of the log's model, unless it asks for the raw schema."""
+        """The upcasts for a query: those of the log's model, or none if the query is for the raw schema."""
         return NO_UPCASTS if query.raw_schema or not self.store.model() else self.definitions.upcasting
 
     def follow(self, query: Query, form: Form = "line") -> Iterator[bytes]:
-        """The events of a query, and then those that come, for ever (or up to `query.limit` of them).
+        """The events of a query, then new ones as they are appended, endlessly (or up to `query.limit` events).
 
-        Chunks of whole lines; an empty one says that for now there is no more.
+        Yields chunks of whole lines; an empty chunk means that there are no more events for now.
         """
         query = query.replace(raw_schema=True) if form == "hash" else query
         self.require(query)
@@ -140,7 +140,7 @@ class EventLog:
                 time.sleep(POLL_SECONDS)
 
     def event(self, reference: str) -> SealedEvent:
-        """The event of a position (`120`, `#120`) or an id; raises NotFoundError. What could be both is a position."""
+        """The event with a position (`120`, `#120`) or else an id; raises NotFoundError."""
         position = whole_number(reference.removeprefix("#"))
         if position is None or position > self.head()[0]:
             position = self.store.find(reference)
@@ -153,12 +153,12 @@ class EventLog:
         )
 
     def record(self, type_: str, data: Mapping[str, object]) -> Receipt:
-        """Append an event of the log's own, about what was done to it."""
+        """Append one of the log's own events, which records what was done to it."""
         with self.store.transaction():
             return self.say(type_, data)
 
     def say(self, type_: str, data: Mapping[str, object] | Json, meta: str = "") -> Receipt:
-        """The same within the open transaction; `meta` (JSON text) is that of another event, whose author it names."""
+        """`record` within the open transaction; `meta` (JSON text) is by default this process's, see `system.meta`."""
         event = (system.STREAM, type_, next(new_ids()), None, 1, text_of(data), meta or system.meta(), None)
         return self.store.append([event])[0]
 
@@ -168,27 +168,27 @@ class EventLog:
             yield event
 
     def apply(self, record: Json) -> Receipt:
-        """Have a model hold from here on: an event of the log's own, within the open transaction."""
+        """Put a model in force: append its event within the open transaction."""
         receipt = self.say(system.MODEL_APPLIED, record)
         self.store.hold_model(receipt[0])
         self._applied = True
         return receipt
 
     def is_json(self, text: str) -> bool:
-        """Whether a text is strict JSON, asked of the store."""
+        """Whether a text is strict JSON, as SQLite checks it."""
         return self.store.is_json(text)
 
     def question(
         self, sql: str, *, raw_schema: bool = False, states: Callable[[], Iterator[tuple[object, ...]]] | None = None
     ) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-        """The columns and rows of a SELECT; its view `log` has events upcast unless the raw schema is asked for.
+        """The columns and rows of a user's SELECT; its view `log` contains upcast events, or else those as stored.
 
-        `states` gives the rows of the table of that name; see `esctl.states.folding.question`.
+        `states` yields the rows of the table `states`; see `esctl.states.folding.question`.
         """
         return self.store.questions().ask(sql, self.upcasting(Query(system=True, raw_schema=raw_schema)), states)
 
     def check(self, *, full: bool) -> Iterator[Finding]:
-        """What the store finds wrong with itself."""
+        """Check the store; yield what is wrong."""
         return self.store.check(full=full)
 
     def close(self) -> None:
@@ -196,10 +196,7 @@ class EventLog:
         self.store.close()
 
     def require(self, query: Query) -> None:
-        """Refuse a condition that is none, and a stream that the log does not have, naming what comes near.
-
-        Raises UsageError or NotFoundError.
-        """
+        """Raise UsageError for an invalid condition, and NotFoundError, with similar names, for an unknown stream."""
         if query.where is not None:
             from esctl.sql.conditions import check_condition  # noqa: PLC0415 - only a condition needs it
 
@@ -217,7 +214,7 @@ class EventLog:
 
 
 class _Transaction:
-    """A transaction of the store, after which nothing is remembered that did not commit."""
+    """A transaction of the store that tells the log how it ended, so that the log forgets what did not commit."""
 
     def __init__(self, log: EventLog, inner: AbstractContextManager[None], *, keep: bool) -> None:
         self.log, self.inner, self.keep = log, inner, keep
@@ -234,6 +231,6 @@ class _Transaction:
             committed = self.keep and kind is None
         finally:
             if committed:
-                self.log.keep()
+                self.log.committed()
             else:
-                self.log.forget()
+                self.log.rolled_back()

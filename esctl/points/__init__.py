@@ -1,1 +1,1 @@
-"""Places in a log: marks, points in time, causes and effects."""
+"""Places in a log: marks (named positions), points in time, and traces of causes and effects."""

@@ -1,4 +1,4 @@
-"""Marks: names for positions, kept in the log as events of its own."""
+"""Marks: names for positions, stored in the log as its own events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Mark:
-    """A name for a position, who gave it and when (UTC text)."""
+    """A named position: who set it, and when (UTC text)."""
 
     __slots__ = ("name", "position", "time", "actor")  # noqa: RUF023 - the order in which they are printed
 
@@ -22,13 +22,13 @@ class Mark:
         self.name, self.position, self.time, self.actor = name, position, time, actor
 
     def record(self) -> dict[str, object]:
-        """A mark as it is listed."""
+        """The mark as a record, for output."""
         return {name: getattr(self, name) for name in self.__slots__}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Mark) and self.record() == other.record()
 
-    __hash__ = None  # type: ignore[assignment]  # nobody keeps marks in a set
+    __hash__ = None  # type: ignore[assignment]  # no set of marks is needed
 
     def __repr__(self) -> str:
         return f"Mark({', '.join(f'{name}={value!r}' for name, value in self.record().items())})"
@@ -46,7 +46,7 @@ def marks(log: EventLog) -> dict[str, Mark]:
 
 
 def set_mark(log: EventLog, name: str, position: int) -> Mark:
-    """Name a position; a mark of that name moves there. Raises UsageError for a name that reads as another point."""
+    """Name a position; an existing mark of that name moves. Raises UsageError for a name that is another point."""
     check_name("mark", name)
     if _means_a_point(name):
         raise UsageError(f"{name!r} cannot name a mark", why="it already means a point in time", fix="esctl help time")
@@ -55,8 +55,8 @@ def set_mark(log: EventLog, name: str, position: int) -> Mark:
 
 
 def _means_a_point(name: str) -> bool:
-    """Whether a name has the form of another point, be it of a day that does not exist."""
-    from esctl.events.times import NO_SUCH_MOMENT, parse_point  # noqa: PLC0415 - re and datetime, which reading does without
+    """Whether a name has the form of another point, even of a day that does not exist."""
+    from esctl.events.times import NO_SUCH_MOMENT, parse_point  # noqa: PLC0415 - re and datetime; reading marks needs neither
 
     try:
         parse_point(name, upper=True)
@@ -66,14 +66,14 @@ def _means_a_point(name: str) -> bool:
 
 
 def position_at(log: EventLog, text: str) -> int:
-    """The position of the newest event at a point, as a user types it; it may be the name of a mark."""
+    """The position of the newest event at a point, as a user types it; it may be a mark."""
     from esctl.events.times import parse_point  # noqa: PLC0415
 
     return position_of(log, parse_point(text, upper=True, mark=lambda name: position_named(log, name)))
 
 
 def position_of(log: EventLog, point: Point) -> int:
-    """The position of the newest event at a point: for a time, of those recorded by then."""
+    """The position of the newest event at a point; for a time, of the last event recorded by then."""
     if point.time is not None:
         return log.store.position_at(point.time)
     if point.position is None:
@@ -88,6 +88,6 @@ def position_of(log: EventLog, point: Point) -> int:
 
 
 def position_named(log: EventLog, name: str) -> int | None:
-    """The position of a mark; None if there is none of that name."""
+    """The position of a mark; None if there is no such mark."""
     mark = marks(log).get(name)
     return mark.position if mark else None

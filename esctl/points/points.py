@@ -1,4 +1,4 @@
-"""Points and filters as a user types them -> a query."""
+"""Make a query of points and filters as a user types them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def query_of(
     as_of: str | None = None,
     **filters: object,
 ) -> Query:
-    """The query that a user's words say; points may be the log's marks. Raises UsageError for what is no point."""
+    """The query for these bounds and filters; points may be marks. Raises UsageError for an invalid point."""
     bounds: dict[str, object] = {}
     for text, name in ((since, "since"), (until, "until"), (as_of, "as_of")):
         if text is not None:
@@ -28,7 +28,7 @@ def query_of(
 
 
 def before(log: EventLog, text: str) -> int:
-    """The position of the newest event before a point: of a time, of those that were recorded earlier."""
+    """The position of the newest event before a point; for a time, of the last event recorded earlier."""
     from datetime import datetime, timedelta  # noqa: PLC0415
 
     from esctl.events.times import utc_text  # noqa: PLC0415
@@ -42,18 +42,18 @@ def before(log: EventLog, text: str) -> int:
 
 
 def _point(log: EventLog, text: str, *, upper: bool) -> Point:
-    from esctl.events.times import parse_point  # noqa: PLC0415 - re and datetime, which a query without points does without
+    from esctl.events.times import parse_point  # noqa: PLC0415 - re and datetime; a query without points needs neither
     from esctl.points.marks import position_named  # noqa: PLC0415
 
     return parse_point(text, upper=upper, mark=lambda name: position_named(log, name))
 
 
 def _bound(bounds: dict[str, object], name: str, point: Point) -> None:
-    """Bring one point into the bounds; where --until and --as-of bound the same thing, the narrower holds."""
+    """Add a point to the bounds; if --until and --as-of bound the same column, the narrower bound wins."""
     if point.time is not None:
         bounds["as_of" if name == "as_of" else f"{name}_time"] = point.time
         return
     side = "since" if name == "since" else "until"
     key, value = (side, point.position) if point.position is not None else (f"{side}_version", point.version)
-    already = bounds.get(key)
-    bounds[key] = min(already, value) if isinstance(already, int) and isinstance(value, int) else value
+    other = bounds.get(key)
+    bounds[key] = min(other, value) if isinstance(other, int) and isinstance(value, int) else value

@@ -1,4 +1,4 @@
-"""What caused an event, and what it caused: the tree of causation of everything that shares its correlation id."""
+"""Trace causes and effects of an event: the causation tree of all events that share its correlation id."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from esctl.log import EventLog
 
 
 class Traced(msgspec.Struct, frozen=True):
-    """An event of a trace and how deep it stands in the tree (0: nothing in the trace caused it)."""
+    """An event of a trace and its depth in the tree (0: nothing in the trace caused it)."""
 
     depth: int
     event: Event
 
 
 def trace(log: EventLog, event: Event) -> list[Traced]:
-    """All events that share the event's correlation id, or else are linked to it by causation ids; as a tree, in order.
+    """The events related to an event, as a tree in depth-first order, siblings by position.
 
-    Meta says both: `correlation_id`, and `causation_id`, the id of the event that caused this one.
+    Related are all with the same `correlation_id` in meta, or, if it has none, those linked to it by `causation_id` in
+    meta, the id of the event that caused this one.
     """
     found = {related[3]: related for related in _related(log, event)}
     children: dict[str | None, list[Event]] = {}
@@ -27,13 +28,13 @@ def trace(log: EventLog, event: Event) -> list[Traced]:
         cause = _meta(related, "causation_id")
         children.setdefault(cause if cause in found else None, []).append(related)
     traced: list[Traced] = []
-    left = dict(found)
+    remaining = dict(found)
     waiting = [(0, root) for root in reversed(children.get(None, []))]
-    while waiting or left:
-        if not waiting:  # what is left goes round in circles: cut it open at the earliest
-            waiting = [(0, min(left.values()))]
+    while waiting or remaining:
+        if not waiting:  # only cycles remain: start at their earliest event
+            waiting = [(0, min(remaining.values()))]
         depth, parent = waiting.pop()
-        if left.pop(parent[3], None) is not None:
+        if remaining.pop(parent[3], None) is not None:
             traced.append(Traced(depth, parent))
             waiting += [(depth + 1, child) for child in reversed(children.get(parent[3], []))]
     return traced
@@ -43,9 +44,9 @@ def _related(log: EventLog, event: Event) -> list[Event]:
     correlation = _meta(event, "correlation_id")
     if correlation is not None:
         raw = msgspec.json.decode(event[9], type=dict[str, msgspec.Raw])["correlation_id"]
-        arrow = "->>" if bytes(raw).startswith(b'"') else "->"  # text by its value, all else by how it is written
+        arrow = "->>" if bytes(raw).startswith(b'"') else "->"  # text by value, anything else by its JSON text
         written = correlation if arrow == "->>" else bytes(raw).decode()
-        if "\0" in written:  # no SQL text holds it: compare how it is written
+        if "\0" in written:  # no SQL literal can contain a NUL: compare the JSON text
             arrow, written = "->", bytes(raw).decode()
         return _where(log, f"meta {arrow} 'correlation_id' = {_quoted(written)}")
     related, causes = [event], {event[3]}
