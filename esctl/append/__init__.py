@@ -1,1 +1,1 @@
-"""How events get in: lines, what a writer expects, what a model admits, rules, decisions."""
+"""Append events: from lines of input or a deciding program, with expected versions, JSON Schemas and rules."""

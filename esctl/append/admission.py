@@ -1,5 +1,5 @@
-"""Which events a model lets in, whatever the state of their stream: those of a schema version that it knows and can
-read, with a payload that its JSON Schema accepts. RowFilter inside the transaction that appends them.
+"""Check new events against the model, without the state of their stream: a known schema version, working upcasts, and a
+payload that the JSON Schema accepts. Runs in the transaction that appends them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 def check(
     store: Store, definitions: Definitions, events: Sequence[NewEvent], receipts: Sequence[Receipt], before: int
 ) -> None:
-    """Refuse the first new event that the model does not let in, named by `index`; `before` is the head before them."""
+    """Refuse the first new event that the model does not accept; `before` is the head before the events.
+
+    Raises RefusedError with the event's `index`.
+    """
     refuse_newer(definitions, events, receipts)
     refuse_unreadable(store, definitions, events, receipts, before)
     if definitions.schemas:
@@ -27,7 +30,7 @@ def check(
 
 
 def refuse_newer(definitions: Definitions, events: Sequence[NewEvent], receipts: Sequence[Receipt]) -> None:
-    """Refuse a new event of a schema version that the model does not know yet."""
+    """Refuse a new event of a schema version newer than the model's."""
     declared = definitions.model.events
     for index, event in enumerate(events):
         known = declared.get(event[1]) if event[4] else None
@@ -35,7 +38,7 @@ def refuse_newer(definitions: Definitions, events: Sequence[NewEvent], receipts:
             raise RefusedError(
                 f"{event[1]} in {event[0]} is refused: the log's model knows it up to schema {known.schema}",
                 why=f"the event says schema {event[4]};"
-                " apply a model that knows it, or leave the schema out: the newest is then meant",
+                " apply a model that knows it, or omit the schema, which means the newest",
                 fix="esctl model show",
                 index=index,
                 stream=event[0],
@@ -47,10 +50,7 @@ def refuse_newer(definitions: Definitions, events: Sequence[NewEvent], receipts:
 def refuse_unreadable(
     store: Store, definitions: Definitions, events: Sequence[NewEvent], receipts: Sequence[Receipt], before: int
 ) -> None:
-    """Refuse a new event of an old schema version that its upcasts cannot bring to the newest.
-
-    Stored, it would stand in the way of every reader.
-    """
+    """Refuse a new event of an old schema version on which its upcasts fail: it would break every later read."""
     old = [event[4] in definitions.upcasting.get(event[1], {}) for event in events]
     if not any(old):
         return
@@ -69,7 +69,7 @@ def refuse_unreadable(
         index = next((n for n, made in enumerate(receipts) if made[0] == position and not made[4]), old.index(True))
         raise RefusedError(
             f"{events[index][1]} in {events[index][0]} is refused: {reason}",
-            why=f"the upcasts of its schema {events[index][4]} cannot be done on it",
+            why=f"the upcasts of its schema {events[index][4]} fail on it",
             index=index,
             stream=events[index][0],
             type=events[index][1],
@@ -77,7 +77,7 @@ def refuse_unreadable(
 
 
 def refuse_misshapen(definitions: Definitions, events: Sequence[NewEvent], receipts: Sequence[Receipt]) -> None:
-    """Refuse a new event whose payload the JSON Schema of the schema version that it claims does not accept."""
+    """Refuse a new event whose payload the JSON Schema of its schema version does not accept."""
     from esctl.model.json_schemas import compiled  # noqa: PLC0415 - jsonschema-rs, which is an extra
 
     newest, known = definitions.newest, definitions.schemas

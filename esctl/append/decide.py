@@ -1,4 +1,4 @@
-"""Commands in, events out: a program of any language decides on a stream's state what happens next."""
+"""Run a program that reads a stream's state and prints the events to append."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.states import folding
 
-MAX_OUTPUT = 64 * 1024 * 1024  # bytes: a program that prints more has lost its way
-REFUSES = 1  # the exit status by which a program refuses
+MAX_OUTPUT = 64 * 1024 * 1024  # bytes; a program that prints more is stopped
+REFUSES = 1  # the exit status with which a program refuses
 
 
 def decide(
@@ -28,16 +28,16 @@ def decide(
     retries: int = 5,
     named: str = "",
 ) -> list[Receipt]:
-    """Fold a stream, run a program on its state, append the events that it prints, all or none.
+    """Fold a stream, run a program on its state, and append the events that it prints, all or none.
 
-    When the stream has moved on meanwhile, all of it is done again, up to `retries` times. The program gets the state
-    as `esctl state` prints it on stdin, and ESCTL_STREAM and ESCTL_VERSION. Raises RefusedError where it refuses (exit
-    1; what it said is the reason), HandlerError where it fails, ConflictError where others were faster every time.
-    `named` is what errors call the program.
+    If the stream got new events meanwhile, everything is repeated, up to `retries` times. The program gets the state on
+    stdin, as `esctl state` prints it, and ESCTL_STREAM and ESCTL_VERSION in its environment. Raises RefusedError if it
+    refuses (exit status 1; its stderr is the reason), HandlerError if it fails, ConflictError after the last retry.
+    `named` is the program's name in errors.
     """
     while True:
         folded = _state(log, stream, aggregate)
-        numbers, events = _parsed(stream, _asked(arguments, folded, named or arguments[0]))
+        numbers, events = _parsed(stream, _output(arguments, folded, named or arguments[0]))
         if not events:
             return []
         try:
@@ -49,7 +49,7 @@ def decide(
 
 
 def _state(log: EventLog, stream: str, aggregate: str | None) -> folding.StateAt:
-    """The state; of a stream that is not there yet, what it begins with."""
+    """The state of a stream; for a stream without events, the initial state."""
     try:
         return folding.state(log, Query(stream=stream), aggregate)
     except NotFoundError:
@@ -61,15 +61,15 @@ def _state(log: EventLog, stream: str, aggregate: str | None) -> folding.StateAt
         return folding.StateAt(stream, found.name if found else None, 0, 0, None, initial, None, 0)
 
 
-def _asked(arguments: Sequence[str], folded: folding.StateAt, named: str) -> bytes:
-    """What the program prints."""
+def _output(arguments: Sequence[str], folded: folding.StateAt, named: str) -> bytes:
+    """Run the program and return what it prints."""
     environment = {**os.environ, "ESCTL_STREAM": folded.stream, "ESCTL_VERSION": str(folded.version)}
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
-        given.write(folded.line())
-        given.seek(0)
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:
+        stdin.write(folded.line())
+        stdin.seek(0)
         try:
-            process = subprocess.Popen(  # noqa: S603 - to run it is what was asked for
-                list(arguments), stdin=given, stdout=subprocess.PIPE, stderr=said, env=environment
+            process = subprocess.Popen(  # noqa: S603 - the user asked to run it
+                list(arguments), stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, env=environment
             )
         except OSError as error:
             raise HandlerError(f"cannot run {named}", why=error.strerror or str(error)) from error
@@ -78,8 +78,8 @@ def _asked(arguments: Sequence[str], folded: folding.StateAt, named: str) -> byt
             printed = process.stdout.read(MAX_OUTPUT + 1)
             if len(printed) > MAX_OUTPUT:
                 process.kill()
-        said.seek(0)
-        reason = said.read().decode("utf-8", "replace").strip()
+        stderr.seek(0)
+        reason = stderr.read().decode("utf-8", "replace").strip()
     if len(printed) > MAX_OUTPUT:
         raise HandlerError(f"{named} prints more than {MAX_OUTPUT} bytes", why="it was stopped")
     if process.returncode == REFUSES:
@@ -92,7 +92,7 @@ def _asked(arguments: Sequence[str], folded: folding.StateAt, named: str) -> byt
 
 
 def _parsed(stream: str, printed: bytes) -> tuple[list[int], list[NewEvent]]:
-    """The events of the program's output, one a line, for the stream unless they say another; and their lines."""
+    """The line numbers and events of the program's output; an event's stream is by default the folded one."""
     parse = parser(Defaults(stream=stream))
     numbers: list[int] = []
     events: list[NewEvent] = []
@@ -110,7 +110,7 @@ def _parsed(stream: str, printed: bytes) -> tuple[list[int], list[NewEvent]]:
 
 
 def _append(log: EventLog, numbers: list[int], events: list[NewEvent], stream: str, version: int) -> list[Receipt]:
-    """Append what was decided, whatever the streams, if the one that was folded is still at that version."""
+    """Append the events, to any streams, if the folded stream is still at this version."""
     try:
         with log.transaction():
             check_expected(version, stream, log.store.stream_version(stream))

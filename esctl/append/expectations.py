@@ -1,4 +1,4 @@
-"""What a writer expects of a log: of every stream that a run touches, or that no event meets a condition."""
+"""Expected versions for a whole run, and append conditions: no event may match a filter."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class RunExpectation:
-    """One expectation for every stream that a run touches, asked at the first new event of each.
+    """One expected version for every stream that a run touches, checked at the first new event of each stream.
 
-    A number moves along with duplicates that follow it: when an append is retried, what its first try wrote is what
-    the second may expect.
+    A number advances with duplicates that directly follow it, so that an append can be retried: its duplicates, the
+    events of the first attempt, do not conflict with its own expected version.
     """
 
     def __init__(self, expect: Expect) -> None:
@@ -25,38 +25,38 @@ class RunExpectation:
         self._streams: dict[str, Expect | None] = {}
 
     def wanted(self, stream: str) -> Expect | None:
-        """What is still expected of a stream; None once it was checked."""
+        """The expected version of a stream; None once it was checked."""
         return self._streams.get(stream, self._expect)
 
-    def kept(self) -> dict[str, Expect | None]:
-        """What is known of streams, to come back to after a transaction that did not commit."""
+    def copy(self) -> dict[str, Expect | None]:
+        """A copy of the expectations by stream, for `restore` after a transaction that did not commit."""
         return dict(self._streams)
 
-    def restore(self, kept: dict[str, Expect | None]) -> None:
-        """Come back to what was known."""
-        self._streams = kept
+    def restore(self, streams: dict[str, Expect | None]) -> None:
+        """Return to a copy."""
+        self._streams = streams
 
     def met(self, stream: str) -> None:
-        """The stream was as expected, and from here on it is the run that writes it."""
+        """Record that the stream was at the expected version; the run itself advances it from here on."""
         self._streams[stream] = None
 
     def seen(self, stream: str, version: int) -> None:
-        """An event of the run turned out to be a duplicate that stands at this version."""
+        """Record that an event of the run is a duplicate of the event at this version."""
         wanted = self.wanted(stream)
         if isinstance(wanted, int) and version == wanted + 1:
             self._streams[stream] = version
 
 
 class AppendCondition:
-    """An append condition: no event that was there before may meet `condition` after the position `after`."""
+    """An append condition: no event already stored after the position `after` may match the SQL `condition`."""
 
     def __init__(self, condition: str, after: int) -> None:
         self.condition, self.after = condition, after
 
     def check(self, log: EventLog, receipts: Sequence[Receipt], before: int) -> None:
-        """Judge a batch in its transaction; `before` is the head that it began from.
+        """Check the condition for a batch, within its transaction; `before` is the head before the batch.
 
-        Raises ConflictError, naming up to ten events. A batch of duplicates passes: it was let in when it came first.
+        Raises ConflictError, naming up to ten events. A batch of only duplicates passes: it passed the first time.
         """
         if all(duplicate for _, _, _, _, duplicate in receipts):
             return
@@ -65,7 +65,7 @@ class AppendCondition:
             named = ", ".join(f"#{event[0]} {event[4]} in {event[1]}" for event in found)
             raise ConflictError(
                 f"an event matches {self.condition!r} after position {self.after}",
-                why=f"{named}; read again, decide again, append with --after and the head that was read",
+                why=f"{named}; read again, decide again, append with --after and the head's new position",
                 fix=f"esctl replay --since '#{self.after + 1:d}' --where {word(self.condition)}",
                 after=self.after,
                 positions=[event[0] for event in found],

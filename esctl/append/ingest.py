@@ -1,4 +1,4 @@
-"""A stream of lines into a log: batches, transactions, receipts."""
+"""Append a stream of input lines: read them in batches, commit each in a transaction, yield receipts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from esctl.events.event import NewEvent, Receipt, max_event_bytes
 from esctl.events.lines import BOM, Defaults, parser, too_large
 
 BATCH_LINES = 10_000
-BATCH_BYTES = 8 * 1024 * 1024  # a batch of large events is cut sooner
-GATHER_SECONDS = 0.1  # seconds that a batch waits for more lines; acknowledged within 0.2 with the commit
+BATCH_BYTES = 8 * 1024 * 1024  # a batch of large events ends at this size
+GATHER_SECONDS = 0.1  # a batch waits this long for more lines, so that with the commit it is acknowledged within 0.2 s
 READ_BYTES = 256 * 1024
 
 
 class Options(msgspec.Struct, frozen=True):
-    """How a run appends: lines a transaction (None: all of them), what to do with bad lines, what to give back."""
+    """How a run appends: lines per transaction (None: all), whether to skip bad lines, whether to return receipts."""
 
     batch: int | None = BATCH_LINES
     skip_invalid: bool = False
@@ -36,7 +36,7 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Tally:
-    """What a run has stored so far, updated by every commit, so that it is right even after an error."""
+    """Counts what a run has stored so far; updated after every commit, so that it is right even after an error."""
 
     def __init__(self) -> None:
         self.appended = self.duplicates = self.invalid = 0
@@ -44,7 +44,7 @@ class Tally:
         self.last: int | None = None
 
     def add(self, receipts: list[Receipt]) -> None:
-        """Count the events of a transaction."""
+        """Add the events of a transaction."""
         if receipts:
             duplicates = sum([receipt[4] for receipt in receipts])
             self.duplicates += duplicates
@@ -52,8 +52,8 @@ class Tally:
             positions = [receipt[0] for receipt in receipts]
             self._span(min(positions), max(positions))
 
-    def take(self, other: Tally) -> None:
-        """Count what another tally has counted."""
+    def merge(self, other: Tally) -> None:
+        """Add the counts of another tally."""
         self.appended += other.appended
         self.duplicates += other.duplicates
         if other.first is not None and other.last is not None:
@@ -64,7 +64,7 @@ class Tally:
         self.last = last if self.last is None else max(self.last, last)
 
     def record(self) -> dict[str, int | None]:
-        """The receipt of a run."""
+        """The receipt of the run, as a record."""
         return {
             "appended": self.appended,
             "duplicates": self.duplicates,
@@ -74,7 +74,7 @@ class Tally:
 
 
 class Interrupts:
-    """SIGINT and SIGTERM, held back but while the run waits for input: no commit is ever cut short or misreported."""
+    """Defers SIGINT and SIGTERM except while the run waits for input, so that no commit is cut short or misreported."""
 
     def __init__(self) -> None:
         self._received = 0
@@ -83,14 +83,14 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
+            self._before[number] = signal.signal(number, self._receive)
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # typeshed has no name for what signal() returns
 
-    def _note(self, signum: int, _: FrameType | None) -> None:
+    def _receive(self, signum: int, _: FrameType | None) -> None:
         self._received = signum
         if self._waiting:
             raise Stopped(signum)
@@ -101,12 +101,12 @@ class Interrupts:
             raise Stopped(self._received)
 
     def listen(self) -> None:
-        """From here on a signal raises Stopped at once: nothing is under way that it could cut short."""
+        """From here on a signal raises Stopped at once: no commit is in progress."""
         self._waiting = True
         self.check()
 
     def hold(self) -> None:
-        """From here on signals wait for `check`."""
+        """From here on signals are deferred until `check`."""
         self._waiting = False
         self.check()
 
@@ -120,15 +120,16 @@ class Interrupts:
 
 
 class Lines:
-    """The lines of a descriptor in batches of (number of the first line, lines), as soon as one is full or has waited.
+    """The lines of a file descriptor in batches: (number of the first line, lines). A batch ends when it is full, or
+    GATHER_SECONDS after its first line.
 
-    A line longer than `limit` bytes comes as None, without ever being held whole.
+    A line longer than `limit` bytes is None; it is never buffered whole.
     """
 
     def __init__(self, descriptor: int, interrupts: Interrupts, *, batch: int, limit: int) -> None:
         self._descriptor, self._interrupts, self._batch, self._limit = descriptor, interrupts, batch, limit
-        self._parts: list[bytes] = []  # of the line that has not ended yet
-        self._held = 0
+        self._parts: list[bytes] = []  # of the unfinished line
+        self._size = 0  # of the unfinished line
         self._ended = False
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLIN)
@@ -145,7 +146,7 @@ class Lines:
             number += len(lines)
 
     def _gather(self, lines: list[bytes | None]) -> tuple[list[bytes | None], list[bytes | None]]:
-        """One batch, and the lines that were read beyond it."""
+        """One batch, and the lines read beyond it."""
         size = 0
         deadline: float | None = time.monotonic() + GATHER_SECONDS if lines else None
         while not self._ended and len(lines) < self._batch and size < BATCH_BYTES:
@@ -159,28 +160,28 @@ class Lines:
         return lines[: self._batch], lines[self._batch :]
 
     def _read(self) -> list[bytes | None]:
-        """The lines that end in what can be read now."""
+        """Read once; return the lines that are complete."""
         chunk = os.read(self._descriptor, READ_BYTES)
         if not chunk:
             self._ended = True
-            return [self._finish(b"")] if self._held else []
+            return [self._finish(b"")] if self._size else []
         *ends, rest = chunk.split(b"\n")
         lines: list[bytes | None] = []
         if ends:
             lines.append(self._finish(ends[0]))
             lines += ends[1:] if self._limit >= READ_BYTES else [x if len(x) <= self._limit else None for x in ends[1:]]
-        self._held += len(rest)
-        if self._held <= self._limit:
+        self._size += len(rest)
+        if self._size <= self._limit:
             self._parts.append(rest)
         else:
-            self._parts = []  # too long already: only its length goes on being counted
+            self._parts = []  # too long already: only its size is still counted
         return lines
 
     def _finish(self, end: bytes) -> bytes | None:
-        """The line that `end` ends, put together."""
-        whole = self._held + len(end) <= self._limit
+        """The complete line, with `end` as its last part; None if it is too long."""
+        whole = self._size + len(end) <= self._limit
         line = b"".join([*self._parts, end]) if whole else None
-        self._parts, self._held = [], 0
+        self._parts, self._size = [], 0
         return line
 
 
@@ -194,8 +195,8 @@ def ingest(
 ) -> Iterator[list[Receipt]]:
     """Append every line of `descriptor`; yield the receipts of each transaction once it is durable.
 
-    Errors name `line` (and `byte`). With `skip_invalid` a bad line goes to `skipped` instead. `tally` counts what was
-    committed. A signal raises Stopped: what was not committed is rolled back.
+    Errors have `line` (and `byte`) in `details`. With `skip_invalid`, the error of a bad line goes to `skipped`
+    instead. `tally` counts what was committed. A signal raises Stopped; uncommitted events are rolled back.
     """
     run = RunExpectation(options.expect) if options.expect not in (None, "any") else None
     with Interrupts() as interrupts:
@@ -210,13 +211,13 @@ def ingest(
             for numbers, events in batches:
                 for receipts in _portions(writer, numbers, events, run, options, tally, skipped, interrupts):
                     tally.add(receipts)
-                    interrupts.listen()  # whoever prints the receipts may wait for a reader that is gone
+                    interrupts.listen()  # printing the receipts may block for ever
                     yield receipts
                     interrupts.hold()
         except EsctlError as error:
             if tally.appended and error.again is not None:
-                error.again = None  # a second run would store again what has no id
-                stored = f"{tally.appended} events before it are stored: go on behind them"
+                error.again = None  # a second run would store events without an id again
+                stored = f"{tally.appended} events before it are stored: continue after them"
                 error.why = f"{error.why}; {stored}" if error.why else stored
             raise
 
@@ -231,27 +232,27 @@ def _portions(
     skipped: Callable[[RefusedError], None],
     interrupts: Interrupts,
 ) -> Iterator[list[Receipt]]:
-    """Append a batch; with `skip_invalid`, around the events that the log's model refuses, in smaller transactions."""
-    at, size = 0, len(events)
-    while at < len(events):
-        kept = run.kept() if run is not None else {}
+    """Append a batch. With `skip_invalid`, split it into smaller transactions to skip events that the model refuses."""
+    start, size = 0, len(events)
+    while start < len(events):
+        before = run.copy() if run is not None else {}
         try:
             with writer.log.transaction(waiting=interrupts.check):
-                receipts = _append(writer, numbers[at : at + size], events[at : at + size], run)
+                receipts = _append(writer, numbers[start : start + size], events[start : start + size], run)
         except RefusedError as error:
             if not options.skip_invalid or "line" not in error.details:
                 raise
             if run is not None:
-                run.restore(kept)
+                run.restore(before)
             if size > 1:
                 size = max(1, size // 8)
                 continue
             tally.invalid += 1
             skipped(error)
-            at += 1
+            start += 1
         else:
             yield receipts
-            at, size = at + size, min(size * 8, len(events))
+            start, size = start + size, min(size * 8, len(events))
 
 
 def _all_or_none(
@@ -262,24 +263,24 @@ def _all_or_none(
     tally: Tally,
     interrupts: Interrupts,
 ) -> list[Receipt]:
-    """One transaction for the whole input, rolled back in a dry run; the receipts only if they are asked for."""
+    """Append the whole input in one transaction, rolled back in a dry run; return receipts only if options say so."""
     receipts: list[Receipt] = []
     counted, log = Tally(), writer.log
     with log.transaction(keep=not options.dry_run, waiting=interrupts.check):
         before = log.head()[0]
         for numbers, events in batches:
-            made = _append(writer, numbers, events, run)
-            counted.add(made)
+            batch_receipts = _append(writer, numbers, events, run)
+            counted.add(batch_receipts)
             if options.condition:
-                options.condition.check(log, made, before)
+                options.condition.check(log, batch_receipts, before)
             if options.receipts:
-                receipts += made
-    tally.take(counted)
+                receipts += batch_receipts
+    tally.merge(counted)
     return receipts
 
 
 def _append(writer: Writer, numbers: list[int], events: list[NewEvent], run: RunExpectation | None) -> list[Receipt]:
-    """Append a batch; an error that names an event's index gets its input line."""
+    """Append a batch; in an error, replace the event's index by its input line."""
     try:
         return writer.append(events, run)
     except EsctlError as error:
@@ -296,7 +297,7 @@ def _batches(
     tally: Tally,
     skipped: Callable[[RefusedError], None],
 ) -> Iterator[tuple[list[int], list[NewEvent]]]:
-    """Batches of parsed events with the input line of each; blank lines count but hold nothing."""
+    """Batches of line numbers and parsed events; blank lines are counted, but yield no event."""
     for first, batch in lines:
         numbers: list[int] = []
         events: list[NewEvent] = []

@@ -1,4 +1,4 @@
-"""Which events the state of their stream accepts, asked inside the transaction that appends them."""
+"""Check new events against their aggregate's rules, which see the stream's state, in the appending transaction."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from esctl.store.folds import Fold
     from esctl.store.store import Store
 
-MOST_STATE_BYTES = 16 * 1024 * 1024  # of states that are kept from one batch to the next
-FEW_STATES = 1000  # more, before their size is looked at again
-FEW_BEHIND = 8  # streams that are brought up to date one by one: all together go over every state that is held
-EVENTS_PER_FEED = 20_000  # that are fed at once
+MAX_STATE_BYTES = 16 * 1024 * 1024  # of states cached from one batch to the next
+STATES_PER_SIZE_CHECK = 1000  # new states before the size of the cache is measured again
+MAX_FED_SINGLY = 8  # streams that are caught up one by one; feeding all at once goes over every cached state
+EVENTS_PER_FEED = 20_000
 
 
 class Rules:
-    """The rules of a log's model, with the states of the streams that were judged last."""
+    """The rules of a log's model, with a cache of the states of recently checked streams."""
 
     def __init__(self, store: Store, definitions: Definitions) -> None:
         self._store, self._definitions = store, definitions
@@ -32,15 +32,15 @@ class Rules:
         self._aggregates = [_AggregateRules(store, definitions, aggregate) for aggregate in judged]
 
     def forget(self) -> None:
-        """A transaction was rolled back, and with it the states that were folded in it."""
+        """Clear the cache: states folded in a transaction that was rolled back are wrong."""
         for rules in self._aggregates:
             rules.forget()
 
     def judge(self, receipts: Sequence[Receipt], before: int) -> None:
-        """Ask for each event that was appended after a position, in order, whether its stream's state accepts it.
+        """Check every event appended after the position `before`, in order, against the state before it.
 
-        Raises RefusedError, which names the event by `index` (its place in the receipts), the rule, and the state that
-        it saw; the transaction then has to be left by raising. Keeps snapshots where a policy asks for them.
+        Raises RefusedError with the event's `index` (its place in the receipts), the rule, and the state that it saw;
+        the transaction must then be rolled back. Saves the snapshots that a policy requires.
         """
         for rules in self._aggregates:
             rules.judge(receipts, before)
@@ -54,14 +54,14 @@ class _AggregateRules:
         self._program = definitions.program(aggregate)
         self._fold: Fold | None = None
         self._upto: dict[str, int] = {}  # stream -> the version up to which its state is folded
-        self._weighed = 0  # how many states there were when their size was last looked at
+        self._measured = 0  # the number of states when their size was last measured
         self._saved: dict[str, int] = {}  # stream -> the version of its newest snapshot
 
     def forget(self) -> None:
-        """Start again with every stream."""
+        """Clear the cache of states."""
         self._upto.clear()
         self._saved.clear()
-        self._weighed = 0
+        self._measured = 0
         if self._fold is not None and not self._fold.survive():
             self._fold = None
 
@@ -70,9 +70,9 @@ class _AggregateRules:
         if not touched:
             return
         fold = self._fold = self._fold or self._store.fold(self._program, self._definitions.upcasting)
-        if len(self._upto) > self._weighed + FEW_STATES:
-            self._weighed = len(self._upto)
-            if fold.size() > MOST_STATE_BYTES:
+        if len(self._upto) > self._measured + STATES_PER_SIZE_CHECK:
+            self._measured = len(self._upto)
+            if fold.size() > MAX_STATE_BYTES:
                 self.forget()
         self._catch_up(fold, touched, before)
         try:
@@ -96,7 +96,7 @@ class _AggregateRules:
         before: int,
         misfit: MisfitError,
     ) -> RefusedError:
-        """The refusal of an event that cannot be folded or judged; where SQLite did not name it, it is searched for."""
+        """The error for an event that cannot be folded or checked; if SQLite did not report which, search for it."""
         position = misfit.details.get("position")
         if position is None:
             self.forget()
@@ -117,7 +117,7 @@ class _AggregateRules:
         )
 
     def _touched(self, receipts: Sequence[Receipt]) -> dict[str, tuple[int, int]]:
-        """The streams of the aggregate that got new events, with the first and last version of these."""
+        """The aggregate's streams with new events, and the first and last version of these."""
         touched: dict[str, tuple[int, int]] = {}
         others: set[str] = set()
         for _, stream, version, _, duplicate in receipts:
@@ -132,7 +132,7 @@ class _AggregateRules:
         return touched
 
     def _catch_up(self, fold: Fold, touched: dict[str, tuple[int, int]], before: int) -> None:
-        """Have the state of every stream as of its last event up to the position `before`, some streams at a time."""
+        """Fold every touched stream up to its last event at or before the position `before`, some streams at a time."""
         query = Query(until=before)
         saved = self._store.snapshots().exist(self._aggregate.name)
         new: list[str] = []
@@ -145,12 +145,12 @@ class _AggregateRules:
                 new.append(stream)
             if (known or 0) < first - 1:
                 behind[stream] = (known or 0) + 1, first - 1
-            if sum(last - since for since, last in behind.values()) > EVENTS_PER_FEED and len(behind) > FEW_BEHIND:
+            if sum(last - since for since, last in behind.values()) > EVENTS_PER_FEED and len(behind) > MAX_FED_SINGLY:
                 fold.begin_all(new)
                 fold.feed_all(query)
                 new, behind = [], {}
         fold.begin_all(new)
-        if len(behind) > FEW_BEHIND:
+        if len(behind) > MAX_FED_SINGLY:
             fold.feed_all(query)
             return
         for stream, (since, last) in behind.items():
@@ -159,7 +159,7 @@ class _AggregateRules:
                 pass
 
     def _begin(self, fold: Fold, stream: str, version: int) -> int | None:
-        """Begin at the newest snapshot of a stream that serves; its version, or None where there is none."""
+        """Start a stream's fold at its newest usable snapshot; return the version, or None without a snapshot."""
         bounds = snapshots.Bounds(version=version)
         found = snapshots.usable(self._store, stream, self._program, self._definitions.upcasts, bounds)
         snapshot = next(found, None)
@@ -170,7 +170,7 @@ class _AggregateRules:
         return snapshot.version
 
     def _snapshots(self, fold: Fold, touched: dict[str, tuple[int, int]], before: int) -> None:
-        """Keep the states that the aggregate's policy asks for."""
+        """Save the snapshots that the aggregate's policy requires."""
         every = self._aggregate.every
         due = set(self._named(before)) if self._aggregate.when_types else set()
         if every is not None:
@@ -181,7 +181,7 @@ class _AggregateRules:
             self._saved[stream] = state[0]
 
     def _named(self, before: int) -> Iterator[str]:
-        """The streams in which an event of a type that the policy names came after a position."""
+        """The streams with an event after a position whose type the policy names."""
         query = Query(since=before + 1, types=self._aggregate.when_types)
         return (event[1] for event, _, _ in self._store.read(query, self._definitions.upcasting))
 
@@ -190,10 +190,10 @@ class _AggregateRules:
         type_, state, stream = refused.type, refused.state, receipts[index][1]
         rule = self._aggregate.accept.get(type_) or self._aggregate.accept[ANY]
         there = next(receipt[4] or receipt[2] > 1 for receipt in receipts if receipt[1] == stream)
-        says = "says NULL: something that it asks for is not there" if refused.unsure else "does not hold"
+        result = "is NULL: a value that it uses is missing" if refused.unsure else "is false"
         return RefusedError(
             f"{type_} in {stream} is refused: {rule.message}",
-            why=f"{rule.place} = {rule.sql} {says}; the state is {state}",
+            why=f"{rule.place} = {rule.sql} {result}; the state is {state}",
             fix=f"esctl state {word(stream)}" if there else "esctl model show",
             index=index,
             stream=stream,

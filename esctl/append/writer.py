@@ -1,4 +1,4 @@
-"""Events into a log as its model wants them: stamped, admitted, judged by rules, and taken by inline projections."""
+"""Append events as the log's model requires: default schema versions, JSON Schemas, rules, inline projections."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 class Writer:
-    """Appends to one log. It remembers the states that rules judged last, so one writer serves many appends."""
+    """Appends to one log. It caches the states that rules need, so use one writer for many appends."""
 
     def __init__(self, log: EventLog, *, rules: bool = True) -> None:
-        """Without `rules` those of the model are left unasked; its JSON Schemas hold all the same."""
+        """Without `rules`, the model's rules are not checked; its JSON Schemas still are."""
         self.log = log
         self.asks_rules = rules
-        self._stamped: Definitions | None = None  # whose schema versions the store knows
-        self._judged: Definitions | None = None  # whose rules these are
+        self._stamped: Definitions | None = None  # the model whose default schema versions the store has
+        self._judged: Definitions | None = None  # the model of `_rules`
         self._rules: Rules | None = None
-        self._undone = 0  # how many transactions of the log had been rolled back when rules were last asked
+        self._undone = 0  # the log's number of rolled back transactions when rules were last checked
 
     def append(self, events: Sequence[NewEvent], run: RunExpectation | None = None) -> list[Receipt]:
         """Append within the open transaction of the log; see `Store.append`.
 
-        What the log's model says of events holds: raises RefusedError for one that its JSON Schema or its stream's
-        state does not accept. A duplicate is not asked again: it was accepted when it came first.
+        Raises RefusedError for an event that the log's model does not accept, by its JSON Schema or its stream's state.
+        A duplicate is not checked again: it was accepted the first time.
         """
         log, store = self.log, self.log.store
         if not store.model():
@@ -54,7 +54,7 @@ class Writer:
         return receipts
 
     def _rules_of(self, definitions: Definitions) -> Rules:
-        """The rules; what they folded in a transaction that was rolled back is forgotten."""
+        """The model's rules; their cache is cleared if a transaction was rolled back since the last call."""
         if self._rules is None or self._judged is not definitions:
             from esctl.append.rules import Rules  # noqa: PLC0415 - only a model needs it
 
