@@ -1,1 +1,1 @@
-"""What a stream's events add up to: states, how they came about, snapshots of them."""
+"""Fold the events of streams into states, find how states came about, and save snapshots of states."""

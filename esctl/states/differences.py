@@ -1,4 +1,4 @@
-"""How a state came about: what differs between two points, and the event after which a condition holds."""
+"""Find how a state came about: its differences between two points, the first event after which a condition holds."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from esctl.store.snapshots import Snapshot
 
 
 class Change(NamedTuple):
-    """A path of the state that differs: its values before and after (JSON text; None: not there), and the event that
-    gave it the later one.
+    """A path of the state that differs: its values before and after (JSON text; None: absent), and the position and
+    type of the event that set the later value.
     """
 
     path: str
@@ -26,23 +26,25 @@ class Change(NamedTuple):
 
 
 def diff(log: EventLog, since: Query, until: Query, aggregate: str | None = None) -> list[Change]:
-    """What differs between the states at the ends of two queries over one stream, by path."""
+    """The differences, by path, between the states at the ends of two queries over one stream."""
     until, _ = ending(log, until)
     before, after = state(log, since, aggregate), state(log, until, aggregate)
     differences = log.store.facts().differences(before.state, after.state)
     if not differences:
         return []
     folding = begin(log, until, aggregate, saved=False)
-    made = folding.fold.turned(folding.query, {path: later for path, _, later in differences})
+    origins = folding.fold.turned(folding.query, {path: later for path, _, later in differences})
     folding.fold.close()
     return [
-        Change(path.removeprefix("$."), earlier, later, *made.get(path, (None, None)))
+        Change(path.removeprefix("$."), earlier, later, *origins.get(path, (None, None)))
         for path, earlier, later in differences
     ]
 
 
 class Found(NamedTuple):
-    """The event after which a condition holds, by version, the state after it (JSON text), and how it was found."""
+    """The version of the first event after which a condition holds, the state after it (JSON text), and the search:
+    `looked`, the number of snapshots tried, and `folded`, the number of events folded.
+    """
 
     version: int
     state: str
@@ -53,9 +55,9 @@ class Found(NamedTuple):
 def bisect(log: EventLog, query: Query, when: str, aggregate: str | None = None, *, saved: bool = True) -> Found:
     """The first event of a stream after which a condition on the state holds.
 
-    Where the stream has snapshots, the search halves them as if the condition, once true, stayed true, and folds what
-    lies between two of them; without, or where that finds none, it folds event by event from the beginning. Raises
-    DifferenceError where it holds nowhere.
+    If the stream has snapshots, a binary search over them finds two neighbours, and the events between are folded. The
+    search assumes that the condition, once true, stays true. Without snapshots, or if the search finds nothing, all
+    events are folded, one by one. Raises DifferenceError if the condition holds after no event.
     """
     check_condition(when, STATE_COLUMNS, option="--when")
     folding = begin(log, query, aggregate, saved=False)
@@ -74,7 +76,7 @@ def bisect(log: EventLog, query: Query, when: str, aggregate: str | None = None,
 
 
 def _between(log: EventLog, folding: Folding, query: Query, when: str) -> Found | None:
-    """The event, searched between two snapshots; None where there are none, or it is not there."""
+    """The first event, searched between two snapshots; None without snapshots, or if it is not found there."""
     low, high, looked = _halve(log, folding, query, when)
     return _first(folding, query, when, low, high, looked) if looked else None
 
@@ -82,7 +84,7 @@ def _between(log: EventLog, folding: Folding, query: Query, when: str) -> Found 
 def _first(
     folding: Folding, query: Query, when: str, low: Snapshot | None, high: Snapshot | None, looked: int
 ) -> Found | None:
-    """The first event after which a condition holds, from one snapshot (None: the beginning) to another."""
+    """The first event after which a condition holds, between two snapshots (None: the beginning, or the end)."""
     folding.fold.begin(folding.stream, low.values if low else None)
     first = low.version + 1 if low else 1
     query = query.replace(since_version=first, until_version=high.version if high else query.until_version)
@@ -92,7 +94,7 @@ def _first(
 
 
 def _halve(log: EventLog, folding: Folding, query: Query, when: str) -> tuple[Snapshot | None, Snapshot | None, int]:
-    """The last snapshot before the condition holds and the first where it does; and how many were looked at."""
+    """Binary search: the last snapshot with the condition false, the first with it true, and how many were tried."""
     definitions = log.definitions
     usable = list(
         snapshots.usable(log.store, folding.stream, folding.program, definitions.upcasts, bounds(log, query))

@@ -1,4 +1,4 @@
-"""States: what the events of a stream, or of every stream, add up to at any point."""
+"""Fold events into states: of one stream or of every stream, at any point."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from esctl.states import snapshots
 from esctl.store.folds import Fold
 from esctl.store.snapshots import Snapshot
 
-MOST_STREAMS = 1000  # whose states are held at once when many are folded
-MOST_EVENTS = 20_000  # that are fed at once when many streams are folded
-MOST_STREAMS_OF_ARCHIVE = 20_000  # each portion unpacks all of it
+MAX_STREAMS = 1000  # folded at once when many streams are folded, which bounds the states in memory
+MAX_EVENTS = 20_000  # fed at once when many streams are folded
+MAX_STREAMS_WITH_ARCHIVE = 20_000  # more, since each portion decompresses the whole archive
 
 Report = Callable[[str], None]
 
 
 class StateAt(NamedTuple):
-    """A stream's state: folded by which aggregate (None: all payloads merged), up to which event (version and position
-    0, no time: before the first), and as JSON text; from which snapshot's version (None: from the beginning), and how
-    many events were folded.
+    """A stream's state (JSON text), with the aggregate that folded it (None: all payloads merged) and the last event's
+    version, position and time (0, 0, None: before the first event). `snapshot` is the version of the snapshot that the
+    fold began from (None: from the beginning), `folded` the number of events folded.
     """
 
     stream: str
@@ -40,10 +40,10 @@ class StateAt(NamedTuple):
     folded: int
 
     def record(self, *, explained: bool = False) -> dict[str, object]:
-        """The state as it is printed; `explained`: with the snapshot that served and the number of events folded."""
-        made: dict[str, object] = dict(zip(self._fields[:5], self[:5], strict=True))
-        made["state"] = Json(self.state)
-        return made | ({"snapshot": self.snapshot, "folded": self.folded} if explained else {})
+        """The state as a record; `explained`: with `snapshot` and `folded`."""
+        fields: dict[str, object] = dict(zip(self._fields[:5], self[:5], strict=True))
+        fields["state"] = Json(self.state)
+        return fields | ({"snapshot": self.snapshot, "folded": self.folded} if explained else {})
 
     def line(self) -> bytes:
         """The state as a line of JSON."""
@@ -53,7 +53,7 @@ class StateAt(NamedTuple):
 
 
 class Folding(NamedTuple):
-    """A stream, how it is folded, and the fold, which has begun at a snapshot or before the first event."""
+    """A stream's fold, begun at a snapshot or before the first event, and the query for the events still to fold."""
 
     stream: str
     aggregate: Aggregate | None
@@ -66,11 +66,10 @@ class Folding(NamedTuple):
 def state(
     log: EventLog, query: Query, aggregate: str | None = None, *, saved: bool = True, ignored: Report = lambda _: None
 ) -> StateAt:
-    """The state of the query's stream at its end. With `saved`, start from a snapshot if one is usable.
+    """The state of the query's stream at the query's end. With `saved`, start from a snapshot if one is usable;
+    unusable ones are reported to `ignored`.
 
-    Unusable ones are reported to `ignored`.
-
-    Raises NotFoundError for a stream or an aggregate that is not there, MisfitError for an event that cannot be folded.
+    Raises NotFoundError for an unknown stream or aggregate, MisfitError for an event that cannot be folded.
     """
     query, version = ending(log, query)
     folding = begin(log, query, aggregate, saved=saved, ignored=ignored)
@@ -84,8 +83,8 @@ def state(
 
 
 def _ended(log: EventLog, found: StateAt, version: int) -> StateAt:
-    """A state as of an event that comes after the last that is folded, and that upcasts hide: it is what a writer has
-    to expect.
+    """A state with the version, position and time of a later event that upcasts hide: a writer has to expect that
+    version.
     """
     if version == found.version:
         return found
@@ -96,8 +95,8 @@ def _ended(log: EventLog, found: StateAt, version: int) -> StateAt:
 
 
 def ending(log: EventLog, query: Query) -> tuple[Query, int | None]:
-    """A query of one stream that ends where the stream does now, and the version there: its newest events may be hidden
-    by upcasts, and it is this version that a writer has to expect. None where a time bounds the query.
+    """A query of one stream, bounded by the present head, and the stream's version there (None if a time bounds the
+    query). Upcasts may hide the newest events, but a writer has to expect their version.
     """
     if query.until_time is not None or not query.stream:
         return query, None
@@ -114,7 +113,7 @@ def ending(log: EventLog, query: Query) -> tuple[Query, int | None]:
 def begin(
     log: EventLog, query: Query, aggregate: str | None = None, *, saved: bool = True, ignored: Report = lambda _: None
 ) -> Folding:
-    """Prepare the fold of a query's stream; its query reads on from the snapshot, where one serves."""
+    """Prepare the fold of a query's stream; the query in the result starts after the snapshot, if one is usable."""
     definitions, stream = log.definitions, query.stream or ""
     log.require(query)
     found = definitions.aggregate(aggregate) if aggregate else definitions.of_stream(stream)
@@ -131,7 +130,7 @@ def begin(
 
 
 def bounds(log: EventLog, query: Query) -> snapshots.Bounds:
-    """What a snapshot may hold to serve the end of a query."""
+    """The bounds within which a snapshot is usable for the end of a query."""
     position = query.until
     if query.as_of is not None:
         position = min(position, log.store.position_at(query.as_of))
@@ -157,9 +156,9 @@ def each(log: EventLog, query: Query, aggregate: str | None = None) -> Iterator[
 
 
 def states(log: EventLog, aggregate: str, query: Query, where: str | None = None) -> Iterator[StateAt]:
-    """The state of every stream that an aggregate covers, at the end of a query, where a condition on it holds.
+    """The state of every stream of an aggregate at the end of a query, if it matches the condition `where`.
 
-    In the order of names; some of them at a time, so that memory does not follow their number.
+    In the order of stream names; folded in portions, so that memory use does not grow with the number of streams.
     """
     if where is not None:
         check_condition(where, STATE_COLUMNS)
@@ -171,7 +170,7 @@ def states(log: EventLog, aggregate: str, query: Query, where: str | None = None
         fold.begin_all(streams)
         fold.feed_all(query)
         for stream, version, position, time, text in fold.states(where):
-            if version:  # else it has no event by then
+            if version:  # else the stream has no event by then
                 state_ = StateAt(stream, aggregate, version, position, time, text, None, version)
                 yield _ended(log, state_, log.store.version_until(stream, until)) if hiding else state_
         fold.clear()
@@ -179,63 +178,63 @@ def states(log: EventLog, aggregate: str, query: Query, where: str | None = None
 
 
 def question(log: EventLog, sql: str, *, raw_schema: bool = False) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-    """The columns and rows of a SELECT over the log, its projections, and, where it names them, `states`: a row a
-    stream that an aggregate covers, with `stream`, `aggregate`, `version`, `position`, `time` and `state`.
+    """The columns and rows of a SELECT over the log, its projections, and `states`, which has a row per stream of an
+    aggregate: `stream`, `aggregate`, `version`, `position`, `time`, `state`. It is only folded if the SQL names it.
     """
     named = "states" in (word.lower() for word in words_of(sql))
 
-    def everything() -> Iterator[tuple[object, ...]]:
+    def all_states() -> Iterator[tuple[object, ...]]:
         for name in log.definitions.model.aggregates:
             for found in states(log, name, Query()):
                 yield found[:6]
 
-    return log.question(sql, raw_schema=raw_schema, states=everything if named else None)
+    return log.question(sql, raw_schema=raw_schema, states=all_states if named else None)
 
 
 def doubts(log: EventLog, aggregate: Aggregate, definitions: Definitions) -> Iterator[tuple[int, str]]:
-    """Position and type of every stored event that an aggregate's rules, read by definitions, would not accept."""
-    for _, doubted in _tried(log, aggregate, definitions, doubt=True):
+    """Position and type of every stored event that an aggregate's rules would refuse, read with these definitions."""
+    for _, doubted in _trial(log, aggregate, definitions, doubt=True):
         yield from doubted
 
 
 def misfits(log: EventLog, aggregate: Aggregate, definitions: Definitions) -> Iterator[tuple[int, str]]:
-    """Position and reason of the first event of each stream that an aggregate, read by definitions, could not fold."""
-    for noted, _ in _tried(log, aggregate, definitions, doubt=False):
-        yield from sorted(noted.items())
+    """Position and reason of the first event of each stream that an aggregate cannot fold, with these definitions."""
+    for found, _ in _trial(log, aggregate, definitions, doubt=False):
+        yield from sorted(found.items())
 
 
-def _tried(
+def _trial(
     log: EventLog, aggregate: Aggregate, definitions: Definitions, *, doubt: bool
 ) -> Iterator[tuple[dict[int, str], list[tuple[int, str]]]]:
-    """Fold all streams of an aggregate, some at a time; what cannot be done on events, and what rules do not accept.
+    """Fold all streams of an aggregate, in portions; yield the misfits by position, and the events that rules refuse.
 
-    A stream that cannot be folded further has no state from there on, and is asked no more.
+    A stream has no state after its first misfit, so its later events are not checked.
     """
-    noted: dict[int, str] = {}
+    misfits: dict[int, str] = {}
 
     def note(position: object, reason: object) -> None:
-        noted.setdefault(int(str(position)), str(reason))
+        misfits.setdefault(int(str(position)), str(reason))
 
-    from esctl.model.operations import program  # noqa: PLC0415 - a state of a kept model does without
+    from esctl.model.operations import program  # noqa: PLC0415 - a cached model does not need it
 
     fold = log.store.fold(program(aggregate), definitions.upcasting, note)
     for streams in _portions(log, aggregate):
         fold.begin_all(streams)
         doubted = fold.feed_all(Query(), doubt=doubt)
-        yield noted, doubted
-        noted.clear()
+        yield misfits, doubted
+        misfits.clear()
         fold.clear()
     fold.close()
 
 
 def _portions(log: EventLog, aggregate: Aggregate) -> Iterator[list[str]]:
-    """The streams of an aggregate in portions of not too many events."""
+    """The streams of an aggregate, in portions bounded by streams and events."""
     portion: list[str] = []
-    events, most = 0, (MOST_STREAMS, MOST_EVENTS)
+    events, limits = 0, (MAX_STREAMS, MAX_EVENTS)
     if log.store.archive() is not None:
-        most = MOST_STREAMS_OF_ARCHIVE, MAX_POSITION
+        limits = MAX_STREAMS_WITH_ARCHIVE, MAX_POSITION
     for stream, version in list(log.store.facts().matching(aggregate.streams)):
-        if portion and (len(portion) == most[0] or events + version > most[1]):
+        if portion and (len(portion) == limits[0] or events + version > limits[1]):
             yield portion
             portion, events = [], 0
         portion.append(stream)

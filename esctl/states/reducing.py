@@ -1,4 +1,4 @@
-"""States folded by a Python function, for a stream."""
+"""Fold a stream with a user's Python function."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Reducer = Callable[[Any, Any], Any]
 
 
 def reducer(name: str) -> Reducer:
-    """The Python function that `module:function` names, from this folder or whatever is installed.
+    """Import the Python function `module:function`, from the current folder or the installed packages.
 
-    Raises UsageError, NotFoundError.
+    Raises UsageError, NotFoundError, or HandlerError if the module fails.
     """
     module, colon, function = name.partition(":")
     if not colon or not module or not function:
         raise UsageError(
-            f"--reducer {name!r}", why="it is MODULE:FUNCTION, such as shop.states:order", fix="esctl help model"
+            f"--reducer {name!r}", why="write MODULE:FUNCTION, such as shop.states:order", fix="esctl help model"
         )
     here = str(Path.cwd())
     if here not in sys.path:
@@ -42,17 +42,17 @@ def reducer(name: str) -> Reducer:
             ) from error
         raise HandlerError(f"the module {module} failed", why=f"{type(error).__name__}: {error}") from error
     if not callable(found):
-        raise UsageError(f"--reducer {name!r}", why="it names no function")
-    made: Reducer = found
-    return made
+        raise UsageError(f"--reducer {name!r}", why="it is not a function")
+    function_: Reducer = found
+    return function_
 
 
 def reduced(log: EventLog, query: Query, name: str) -> Iterator[StateAt]:
-    """The states of a stream after each of its events, as a Python function folds them; the first comes before any.
+    """The states of a stream, before its first event and after each, folded by a Python function.
 
-    It gets the state, `{}` at first, and an `esctl.Event`; what it returns is the next state, any value that JSON has.
+    The function gets the state, at first `{}`, and an `esctl.Event`; it returns the next state, any JSON value.
     """
-    import msgspec  # noqa: PLC0415 - states that the model folds do without
+    import msgspec  # noqa: PLC0415 - folds by the model do not need it
 
     from esctl.events.decoded import decoded  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Snapshots of a whole log: taken by policy, listed, verified against folds from the beginning, pruned."""
+"""Take, list, verify and prune the snapshots of a log."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from esctl.states.snapshots import DAMAGED, problem, save, usable
 from esctl.store.folds import Fold
 from esctl.store.snapshots import Snapshot
 
-SNAPSHOTS_PER_TRANSACTION = 500  # snapshots that are saved in one transaction
+SNAPSHOTS_PER_TRANSACTION = 500
 
 
 def record(snapshot: Snapshot, wrong: str = "") -> dict[str, object]:
-    """A snapshot as it is listed; `problem` says why it is not used."""
+    """A snapshot as a record; `problem` is the reason why it cannot be used."""
     return {
         "stream": snapshot.stream,
         "aggregate": snapshot.aggregate or None,
@@ -33,9 +33,9 @@ def record(snapshot: Snapshot, wrong: str = "") -> dict[str, object]:
 
 
 def take(log: EventLog, stream: str, aggregate: str | None = None) -> Snapshot | None:
-    """Save the state of a stream as it is now."""
+    """Save the present state of a stream; None if it has no event."""
     log.require(Query(stream=stream))
-    with log.transaction():  # the model that folds is the one that is named beside the state
+    with log.transaction():  # so that the model cannot change between the fold and the save
         definitions = log.definitions
         found = definitions.aggregate(aggregate) if aggregate else definitions.of_stream(stream)
         program = definitions.program(found)
@@ -46,9 +46,9 @@ def take(log: EventLog, stream: str, aggregate: str | None = None) -> Snapshot |
 
 
 def take_many(log: EventLog, aggregate: str | None, *, due: bool) -> Iterator[Snapshot]:
-    """Save the states of all streams of an aggregate (None: of each), or of those that its policy asks for.
+    """Save the states of all streams of an aggregate (None: of all aggregates), or only those due by its policy.
 
-    Raises MisfitError at the end if there were streams that cannot be folded.
+    Raises MisfitError at the end if some streams cannot be folded.
     """
     definitions, unfit = log.definitions, list[MisfitError]()
     for name in [aggregate] if aggregate else list(definitions.model.aggregates):
@@ -56,14 +56,14 @@ def take_many(log: EventLog, aggregate: str | None, *, due: bool) -> Iterator[Sn
         for start in range(0, len(streams), SNAPSHOTS_PER_TRANSACTION):
             yield from _portion(log, name, streams[start : start + SNAPSHOTS_PER_TRANSACTION], unfit, due=due)
     if unfit:
-        unfit[0].what = f"{len(unfit)} streams cannot be folded; of the first, {unfit[0].what}"
+        unfit[0].what = f"{len(unfit)} streams cannot be folded; the first one: {unfit[0].what}"
         raise unfit[0]
 
 
 def _portion(log: EventLog, name: str, streams: list[str], unfit: list[MisfitError], *, due: bool) -> list[Snapshot]:
-    """Save the states of some streams of an aggregate in one transaction, as the model has it by then.
+    """Save the states of some streams of an aggregate in one transaction, folded by the model in force then.
 
-    Streams that cannot be folded are passed over, and the reasons kept.
+    Streams that cannot be folded are skipped; their errors are added to `unfit`.
     """
     with log.transaction():
         aggregate = log.definitions.aggregate(name)
@@ -81,7 +81,7 @@ def _portion(log: EventLog, name: str, streams: list[str], unfit: list[MisfitErr
 
 
 def _saved(log: EventLog, fold: Fold, program: Program, stream: str) -> Snapshot | None:
-    """Fold a stream from its newest snapshot on, and save its state, within a transaction."""
+    """Fold a stream from its newest usable snapshot, and save its state, within a transaction."""
     definitions = log.definitions
     newest = next(usable(log.store, stream, program, definitions.upcasts), None)
     fold.begin(stream, newest.values if newest else None)
@@ -90,12 +90,12 @@ def _saved(log: EventLog, fold: Fold, program: Program, stream: str) -> Snapshot
         pass
     state, _ = fold.state(stream)
     if newest is not None and state[0] == newest.version:
-        return newest  # there is nothing new but what upcasts hide
+        return newest  # there are no new events, or upcasts hide them
     return save(log.store, stream, program, definitions.upcasts, state)
 
 
 def _due(log: EventLog, aggregate: Aggregate, program: Program, stream: str) -> bool:
-    """Whether a snapshot policy asks for a new snapshot of a stream."""
+    """Whether a new snapshot of a stream is due by the aggregate's policy."""
     if aggregate.every is None and not aggregate.when_types:
         return False
     newest = next(usable(log.store, stream, program, log.definitions.upcasts), None)
@@ -109,7 +109,7 @@ def _due(log: EventLog, aggregate: Aggregate, program: Program, stream: str) -> 
 
 
 def listed(log: EventLog, stream: str | None = None) -> Iterator[dict[str, object]]:
-    """Every snapshot, with what keeps it from being used."""
+    """Every snapshot as a record, with the reason why it cannot be used, if there is one."""
     for snapshot in _all(log, None if stream is None else [stream]):
         yield record(snapshot, _problem(log, snapshot))
 
@@ -122,7 +122,7 @@ def _all(log: EventLog, streams: Sequence[str] | None) -> Iterator[Snapshot]:
 
 
 def _program(log: EventLog, snapshot: Snapshot) -> Program | None:
-    """How a snapshot's aggregate folds now; None where the model has it no more."""
+    """The present fold of a snapshot's aggregate; None if the model no longer has the aggregate."""
     definitions = log.definitions
     if not snapshot.aggregate:
         return definitions.program(None)
@@ -138,8 +138,8 @@ def _problem(log: EventLog, snapshot: Snapshot) -> str:
 
 
 class Report(NamedTuple):
-    """What `verify` found: how many snapshots were compared, how many are stale and were not, how many are wrong, and
-    where the states differ, path by path (`before`: the snapshot's, `after`: folded from the beginning).
+    """The result of `verify`: how many snapshots were compared, how many were skipped as stale, how many are wrong, and
+    the differences by path (`before`: in the snapshot, `after`: folded from the beginning).
     """
 
     checked: int
@@ -149,7 +149,7 @@ class Report(NamedTuple):
 
 
 def verify(log: EventLog, streams: Sequence[str] | None = None, sample: int | None = None) -> Report:
-    """Fold every snapshot's stream again from the beginning, up to where it was taken, and compare."""
+    """Compare snapshots (with `sample`, about so many) with folds of their streams from the beginning."""
     snapshots = list(_all(log, streams))
     step = 1 if sample is None else max(1, len(snapshots) // sample)
     checked = stale = wrong = 0
@@ -170,7 +170,7 @@ def verify(log: EventLog, streams: Sequence[str] | None = None, sample: int | No
 
 
 def _compared(log: EventLog, snapshot: Snapshot, fold: Fold, why: str) -> list[dict[str, object]]:
-    """Where a snapshot differs from what its stream adds up to."""
+    """The differences between a snapshot and the state folded from the beginning."""
     names: dict[str, object] = {
         "stream": snapshot.stream,
         "aggregate": snapshot.aggregate or None,
@@ -183,7 +183,7 @@ def _compared(log: EventLog, snapshot: Snapshot, fold: Fold, why: str) -> list[d
     for _ in fold.feed(query):
         pass
     (version, position, time, latest, state), _ = fold.state(snapshot.stream)
-    kept = (snapshot.version, snapshot.position, snapshot.time, snapshot.latest)
+    saved = (snapshot.version, snapshot.position, snapshot.time, snapshot.latest)
     found: list[dict[str, object]] = []
     try:
         for path, before, after in log.store.facts().differences(snapshot.state, state):
@@ -191,22 +191,22 @@ def _compared(log: EventLog, snapshot: Snapshot, fold: Fold, why: str) -> list[d
             found.append({**names, "path": path.removeprefix("$."), **values})
     except EsctlError as error:
         found.append({**names, "path": "", "before": None, "after": error.why or error.what})
-    if not found and (kept != (version, position, time, latest) or why):
-        found.append({**names, "path": "", "before": str(kept), "after": str((version, position, time, latest))})
+    if not found and (saved != (version, position, time, latest) or why):
+        found.append({**names, "path": "", "before": str(saved), "after": str((version, position, time, latest))})
     return found
 
 
 def prune(log: EventLog, streams: Sequence[str] | None, keep: int) -> int:
-    """Take away all but the newest `keep` usable snapshots of each stream and aggregate; return how many went."""
+    """Delete all but the newest `keep` usable snapshots of each stream and aggregate; return how many were deleted."""
     kept: dict[tuple[str, str], int] = {}
     with log.transaction():
-        gone = []
+        pruned = []
         for snapshot in _all(log, streams):
             key = snapshot.stream, snapshot.aggregate
             if _problem(log, snapshot) or kept.get(key, 0) >= keep:
-                gone.append(snapshot)
+                pruned.append(snapshot)
             else:
                 kept[key] = kept.get(key, 0) + 1
-        for snapshot in gone:
+        for snapshot in pruned:
             log.store.snapshots().delete(snapshot.stream, snapshot.aggregate, snapshot.version)
-    return len(gone)
+    return len(pruned)

@@ -1,7 +1,7 @@
-"""States that were saved: found, checked and kept, so that a fold need not begin at the beginning.
+"""Save states as snapshots, and find usable ones, so that a fold need not start at the first event.
 
-A snapshot is never trusted: its hash has to cover what it says, the fold and the upcasts that made it have to be those
-of the present model, and the event that it ends at has to stand in the log with the chain's hash that it had then.
+A snapshot is never trusted: its hash has to match its content, its fold and upcasts have to be those of the present
+model, and its last event has to be in the log with the same chain hash as when the snapshot was taken.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ if TYPE_CHECKING:
     from esctl.store.store import Store
 
 
-DAMAGED = "it is damaged"  # what is wrong with a snapshot that is not what was saved
+DAMAGED = "it is damaged"  # the problem of a snapshot whose hash does not match its content
 
 
 def digest(snapshot: Snapshot) -> bytes:
-    """What a snapshot's `hash` has to be: SHA-256 over everything else but `taken`, which changes no answer."""
-    said = "\n".join(map(str, (*snapshot[:8], snapshot.anchor.hex(), snapshot.state)))
-    return chain.sha256(said.encode()).digest()
+    """The correct `hash` of a snapshot: SHA-256 over everything else except `taken`, which no state depends on."""
+    text = "\n".join(map(str, (*snapshot[:8], snapshot.anchor.hex(), snapshot.state)))
+    return chain.sha256(text.encode()).digest()
 
 
 def problem(store: Store, snapshot: Snapshot, program: Program, upcasts: str) -> str:
-    """Why a snapshot cannot be used; empty where it can."""
+    """The reason why a snapshot cannot be used; empty if it can."""
     if snapshot.hash != digest(snapshot):
         return DAMAGED
     if snapshot.fold != program.fold:
-        return "the aggregate folds in another way now"
+        return "the aggregate's definition has changed"
     if snapshot.upcasts != upcasts:
-        return "the upcasts are others now"
+        return "the upcasts have changed"
     if store.event_at(snapshot.stream, snapshot.version) != (snapshot.position, snapshot.anchor):
-        return "it was taken of another history"
+        return "it was taken from another history of the stream"
     return ""
 
 
 class Bounds(NamedTuple):
-    """What a snapshot may hold at most, to serve a point: version, position, and the time of its latest event."""
+    """The limits of a usable snapshot for a point: its version, its position, and the latest time of its events."""
 
     version: int | None = None
     position: int | None = None
     time: str | None = None
 
     def holds(self, snapshot: Snapshot) -> bool:
-        """Whether every event of a snapshot lies within."""
+        """Whether every event of a snapshot is within the limits."""
         return (
             (self.version is None or snapshot.version <= self.version)
             and (self.position is None or snapshot.position <= self.position)
@@ -66,7 +66,7 @@ def usable(
     bounds: Bounds = Bounds(),  # noqa: B008 - a tuple
     ignored: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Snapshot]:
-    """The usable snapshots of a stream that hold nothing beyond the bounds, newest first; `ignored` gets the others."""
+    """The usable snapshots of a stream within bounds, newest first; `ignored` gets a message for each unusable one."""
     for snapshot in store.snapshots().of(stream, program.aggregate):
         if not bounds.holds(snapshot):
             continue
@@ -77,7 +77,7 @@ def usable(
 
 
 def save(store: Store, stream: str, program: Program, upcasts: str, state: State) -> Snapshot | None:
-    """Keep a state within the open transaction; None, and nothing done, where it holds no event."""
+    """Save a state within the open transaction; None, and nothing is saved, if the state includes no event."""
     version, position, time, latest, text = state
     found = store.event_at(stream, version)
     if found is None:
