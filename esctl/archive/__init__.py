@@ -1,1 +1,1 @@
-"""Old events, compressed into segments: made, listed, checked, moved, brought back."""
+"""Compress old events into segments; list, check, move, export and restore segments."""

@@ -1,4 +1,4 @@
-"""Segments read again, byte for byte, and compared with all that is recorded of them."""
+"""Check segments: re-read every byte and compare it with everything that the log records about it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from esctl.store.segments import Facts, Frame, Line, Segment
 
 
 def hash_before(log: EventLog, position: int) -> bytes:
-    """The chain's hash before a position."""
+    """The hash of the event before a position; the genesis hash for position 1."""
     if position == 1:
         return genesis(log.log_id)
     for segment in archived(log):
@@ -32,18 +32,18 @@ def hash_before(log: EventLog, position: int) -> bytes:
 
 
 def problems(log: EventLog, segment: Segment) -> Iterator[str]:
-    """Everything that is wrong with a segment: re-read every byte of it, and recompute everything recorded about it."""
+    """What is wrong with a segment: re-read every byte of it, and recompute everything recorded about it."""
     archive = log.store.archive()
     assert archive is not None
     facts = Facts()
     try:
         frames = archive.frames(segment)
-        yield from _tiles(segment, frames)
+        yield from _sequence_problems(segment, frames)
         sizes: list[int] = []
         if digest_of(measured(parts(log, archive, segment, frames), sizes)) != segment.sha256:
-            yield "its SHA-256 is not the one that was written down"
+            yield "its SHA-256 is not the recorded one"
         if sum(sizes) != segment.size:
-            yield "it has more or fewer bytes than were written down"
+            yield "its size is not the recorded one"
         for frame in frames:
             lines = segments.decoded(
                 segments.decompress(frame, archive.packed(frame, segment), segment.name), segment.name
@@ -57,8 +57,8 @@ def problems(log: EventLog, segment: Segment) -> Iterator[str]:
         yield f"it is damaged: {error!r}"
 
 
-def _tiles(segment: Segment, frames: Sequence[Frame]) -> Iterator[str]:
-    """Whether frames cover the segment, one after the other, and its ends are those of its neighbours."""
+def _sequence_problems(segment: Segment, frames: Sequence[Frame]) -> Iterator[str]:
+    """What is wrong with the sequence of frames: they must cover the segment, without gaps, from its first hash."""
     position, offset = segment.first, 0
     for number, frame in enumerate(frames):
         if (frame.first, frame.offset, frame.number) != (position, offset, number):
@@ -67,50 +67,50 @@ def _tiles(segment: Segment, frames: Sequence[Frame]) -> Iterator[str]:
     if position != segment.last + 1 or not frames:
         yield f"its frames end at position {position - 1}"
     elif frames[0].before != segment.before:
-        yield "its first frame begins with another hash than the segment"
+        yield "its first frame does not begin with the segment's hash"
     if sum(frame.raw_size for frame in frames) != segment.raw_size:
-        yield "its frames hold more or fewer bytes than were written down"
+        yield "the size of its lines is not the recorded one"
 
 
 def _frame_problems(archive: Archive, segment: Segment, frame: Frame, lines: Sequence[Line]) -> Iterator[str]:
     if [line.position for line in lines] != list(range(frame.first, frame.last + 1)):
-        yield f"the frame of positions {frame.first} to {frame.last} holds others"
+        yield f"the frame of positions {frame.first} to {frame.last} contains other positions"
         return
     own = sum(line.stream.startswith(system.PREFIX) for line in lines)
     if own != frame.own:
-        yield f"the frame of positions {frame.first} to {frame.last} holds {own} events of the log's own"
+        yield f"the frame of positions {frame.first} to {frame.last} contains {own} of the log's own events"
     digests, salts = archive.digests(frame.first, frame.last), archive.salts(frame, segment)
     if {line.position for line in lines if line.erased} != set(digests):
-        yield f"the payloads erased between positions {frame.first} and {frame.last} are not those that are noted"
+        yield f"the payloads erased between positions {frame.first} and {frame.last} are not the recorded ones"
         return
     if segments.hashes(lines, salts, digests, frame.before)[-1] != archive.after(frame, segment):
-        yield f"the chain over positions {frame.first} to {frame.last} does not end in the hash that is noted"
+        yield f"the chain over positions {frame.first} to {frame.last} does not end in the recorded hash"
     if archive.missing_ids(lines):
-        yield f"events between positions {frame.first} and {frame.last} would not be found by their ids"
+        yield f"the index of ids lacks events between positions {frame.first} and {frame.last}"
 
 
 def _differing(log: EventLog, archive: Archive, segment: Segment, facts: Facts) -> Iterator[str]:
-    """Whether what is written down of a segment is what its lines tell."""
+    """Which recorded facts about a segment differ from its lines."""
     if (segment.first_recorded, segment.last_recorded) != facts.recorded:
         yield "its recorded times are not those of its first and last event"
     by_stream, by_type = archive.recorded_facts(segment)
     if by_stream != set(facts.by_stream()):
-        yield "what is noted of its streams is not what its lines say"
+        yield "the streams recorded for it are not those of its lines"
     if by_type != set(facts.by_type()):
-        yield "what is noted of its types is not what its lines say"
+        yield "the types recorded for it are not those of its lines"
     if segment.before != hash_before(log, segment.first):
         yield "it does not begin with the hash of the event before it"
 
 
 def findings(log: EventLog, *, full: bool) -> Iterator[Finding]:
-    """What is wrong with the archive: `full`, every byte of it; else, whether its files are there."""
+    """What is wrong with the archive; with `full`, check every byte of it, else only whether its files exist."""
     for segment in archived(log):
         for problem in problems(log, segment) if full else _absent(log, segment):
             yield ("archive", segment.first, f"the segment {segment.name}: {problem}")
 
 
 def _absent(log: EventLog, segment: Segment) -> Iterator[str]:
-    """Why a segment's file cannot be read, if it is one and cannot."""
+    """Why the file of a segment in a folder cannot be read, if it cannot."""
     archive = log.store.archive()
     path = archive.place(segment) if archive else None
     if path is not None:
@@ -121,7 +121,7 @@ def _absent(log: EventLog, segment: Segment) -> Iterator[str]:
 
 
 def check(log: EventLog, segment: Segment) -> None:
-    """Raise the error of a segment that is not what it was; ConflictError for one that somebody has changed since."""
+    """Raise VerificationError for a damaged segment, ConflictError for one that another process has changed."""
     again(log, segment)
     for problem in problems(log, segment):
         raise segments.damaged(segment.name, problem)

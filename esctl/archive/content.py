@@ -1,4 +1,4 @@
-"""The bytes of a segment, wherever it lies, and their digest."""
+"""The bytes, lines and digest of a segment, stored in the log's file or in a folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Bytes = bytes | bytearray | memoryview
 
 
 def parts(log: EventLog, archive: Archive, segment: Segment, frames: Sequence[Frame]) -> Iterator[bytes]:
-    """The bytes of a segment as a file."""
+    """The bytes of a segment's file, also of a segment stored in the log."""
     path = archive.place(segment)
     if path is not None:
         yield from read_whole(path, segment)
@@ -29,14 +29,14 @@ def parts(log: EventLog, archive: Archive, segment: Segment, frames: Sequence[Fr
 
 
 def measured(parts: Iterable[bytes], sizes: list[int]) -> Iterator[bytes]:
-    """The parts as they pass, whose sizes are kept."""
+    """Pass the parts through and add their sizes to `sizes`."""
     for part in parts:
         sizes.append(len(part))
         yield part
 
 
 def digest_of(parts: Iterable[Bytes]) -> bytes:
-    """The SHA-256 of bytes that come in parts."""
+    """The SHA-256 of the parts, joined."""
     whole = hashlib.sha256()
     for part in parts:
         whole.update(part)

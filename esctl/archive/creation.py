@@ -1,8 +1,8 @@
-"""Segments made: the oldest hot events compressed, kept, read back and compared, and only then gone from the hot table.
+"""Create segments: compress the oldest hot events, write them, read them back, compare, and only then delete hot rows.
 
-A segment holds its events from one transaction on; their hot rows go at the end of the run, in portions or, where few
-others remain, all at once: row by row, out of two indexes, that costs more than all the rest. Until a segment is
-settled no reader knows of it; what a killed run leaves behind is cleared away by the next.
+One transaction commits a segment; from then on, readers find its events there, and before it, no reader knows of the
+segment. The hot rows are deleted at the end of the run, in portions or, if few other rows remain, all at once: deleting
+row by row, from two indexes, costs more than all the rest. The next run cleans up what a killed run left.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tempfile import TemporaryFile
 
 from esctl.archive.checking import hash_before
 from esctl.archive.content import digest_of
-from esctl.archive.folders import folder_for, kept, location, write
+from esctl.archive.folders import claim, folder_for, location, write
 from esctl.archive.listing import Span
 from esctl.archive.tidying import delete_leftover_rows, tidy
 from esctl.errors import ConflictError, EsctlError
@@ -33,26 +33,26 @@ from esctl.store.segments import Facts, Frame, Packed, Segment
 
 SEGMENT_EVENTS = 100_000
 HASH_BYTES = 32
-PAYLOAD_BYTES_PER_READ = 64 * 1024 * 1024  # bytes of payload that are surely not exceeded when lines are made
-# The thread that compresses asks for the interpreter some ten times a frame; at Python's own 5 ms it would wait longer
-# each time than it works (measured: 1.5 instead of 0.9 seconds a segment).
+PAYLOAD_BYTES_PER_READ = 64 * 1024 * 1024  # an upper bound on the payload in memory when lines are made
+# The compressing thread needs the interpreter about ten times a frame. With Python's default interval of 5 ms it would
+# wait longer each time than it works (measured: 1.5 instead of 0.9 seconds a segment).
 SWITCH_SECONDS = 0.0002
 
 
 class Draft:
-    """A segment that is made, not kept yet: its frames, with their bytes (in a file without a name beside the log),
-    salts and events' hashes one after the other, and the SHA-256 of each frame's lines.
+    """A compressed segment that is not committed yet: its frames, their bytes (in an unnamed file beside the log), the
+    events' salts and hashes (concatenated), and the SHA-256 of each frame's lines.
     """
 
     def __init__(self, folder: Path) -> None:
         self.frames: list[Frame] = []
         self.size = 0
-        self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - closed when the draft was kept
+        self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `close`
         self.salts, self.hashes = bytearray(), bytearray()
         self.lines: list[bytes] = []
 
     def add(self, frame: Frame, packed: bytes, lines: bytes, salts: bytes, hashes: bytes) -> None:
-        """Take a frame in."""
+        """Add a frame."""
         self.frames.append(frame)
         self._file.write(packed)
         self.size += len(packed)
@@ -75,7 +75,7 @@ class Draft:
         self._file.close()
 
     def hashes_of(self, frame: Frame) -> memoryview:
-        """The hashes of a frame's events, one after the other."""
+        """The hashes of a frame's events, concatenated."""
         low, high = ((position - self.frames[0].first) * HASH_BYTES for position in (frame.first, frame.last + 1))
         return memoryview(self.hashes)[low:high]
 
@@ -88,32 +88,32 @@ def create(
     level: int = segments.LEVEL,
     to: Path | None = None,
 ) -> Iterator[Segment]:
-    """Archive ranges of the hot part, in segments of at most `most` events; each is yielded when it is committed.
+    """Archive ranges of hot events in segments of at most `most` events; yield each segment when it is committed.
 
-    While one is compared and kept, the next is compressed by another thread.
+    While one segment is compared and committed, another thread compresses the next.
     """
     tidy(log)
     folder = None if to is None else folder_for(to)
     pieces = [(low, min(low + most - 1, last)) for first, last in spans for low in range(first, last + 1, most)]
     if not pieces:
         return
-    ahead = deque[Future[Draft]]()
+    drafts = deque[Future[Draft]]()
     interval = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
     with EventLog(log.path) as reader, EventLog(log.path) as checker, ThreadPoolExecutor(1) as pool:
         try:
             for piece in [*pieces, None]:
                 if piece is not None:
-                    ahead.append(pool.submit(_drafted, reader, *piece, level))
-                if piece is None or len(ahead) > 1:
-                    with closing(ahead.popleft().result()) as draft:
-                        yield _kept(log, checker, draft, folder)
+                    drafts.append(pool.submit(_drafted, reader, *piece, level))
+                if piece is None or len(drafts) > 1:
+                    with closing(drafts.popleft().result()) as draft:
+                        yield _commit(log, checker, draft, folder)
         except EsctlError:
-            tidy(log)  # of what was kept for a segment that cannot be
+            tidy(log)  # remove what was written for the segment that failed
             raise
         finally:
             sys.setswitchinterval(interval)
-            for waiting in ahead:
+            for waiting in drafts:
                 if not waiting.cancel() and waiting.exception() is None:
                     waiting.result().close()
     delete_leftover_rows(log)
@@ -121,7 +121,7 @@ def create(
 
 
 def _drafted(log: EventLog, first: int, last: int, level: int) -> Draft:
-    """Make the frames of a segment from the hot rows."""
+    """Compress the hot rows of a range into the frames of a segment."""
     made = Draft(Path(log.path).absolute().parent)
     try:
         _fill(made, log, first, last, level)
@@ -145,7 +145,7 @@ def _fill(made: Draft, log: EventLog, first: int, last: int, level: int) -> None
 
 
 def _frame_at(log: EventLog, first: int, last: int) -> tuple[int, bytes, bytes, bytes]:
-    """The events of the next frame: FRAME_EVENTS of them, or as many fewer as keeps their lines short enough."""
+    """The next frame's number of events (FRAME_EVENTS, or fewer if they are large), lines, salts and hashes."""
     most = max(1, min(segments.FRAME_EVENTS, PAYLOAD_BYTES_PER_READ // max(1, log.store.archiving().largest())))
     until = min(last, first + most - 1)
     events, lines, salts, hashes = log.store.archiving().sealed_lines(first, until)
@@ -158,9 +158,9 @@ def _frame_at(log: EventLog, first: int, last: int) -> tuple[int, bytes, bytes, 
     return events, lines, salts[: SALT_BYTES * events], hashes[: HASH_BYTES * events]
 
 
-def _kept(log: EventLog, checker: EventLog, draft: Draft, folder: Path | None) -> Segment:
-    """Keep a draft for good: first where it will lie; then, read from there and found right, instead of hot rows."""
-    segment, trailer, erased = _ended(log, draft, folder)
+def _commit(log: EventLog, checker: EventLog, draft: Draft, folder: Path | None) -> Segment:
+    """Write a draft to its place, read it back and compare, and commit it as a segment in place of the hot rows."""
+    segment, trailer, erased = _segment_of(log, draft, folder)
     if folder is None:
         with log.transaction():
             log.store.archiving().pend(map(draft.of, draft.frames))
@@ -171,12 +171,12 @@ def _kept(log: EventLog, checker: EventLog, draft: Draft, folder: Path | None) -
     with log.transaction():
         log.store.archiving().commit_segment(segment, draft.frames, facts)
         if folder is not None:
-            kept(log, folder / segment.file, segment)
+            claim(log, folder / segment.file, segment)
     return segment
 
 
-def _ended(log: EventLog, draft: Draft, folder: Path | None) -> tuple[Segment, bytes, Mapping[int, bytes]]:
-    """The segment that a draft is to be, its last frame, and the digests of what was erased in it."""
+def _segment_of(log: EventLog, draft: Draft, folder: Path | None) -> tuple[Segment, bytes, Mapping[int, bytes]]:
+    """The segment for a draft, its trailer (the last frame), and the digests of its erased payloads."""
     frames, after = draft.frames, bytes(draft.hashes[-HASH_BYTES:])
     first, last = frames[0].first, frames[-1].last
     erased = {position: digest for position, digest, _ in log.store.facts().erasures() if first <= position <= last}
@@ -190,15 +190,15 @@ def _ended(log: EventLog, draft: Draft, folder: Path | None) -> tuple[Segment, b
 def _compared(
     checker: EventLog, draft: Draft, segment: Segment, erased: Mapping[int, bytes], folder: Path | None
 ) -> Facts:
-    """Read back what was kept, and compare it with the hot rows: their lines, and the chain over them."""
+    """Read back what was written, and compare lines and hashes with those of the hot rows."""
     facts = Facts()
     for frame, digest in zip(draft.frames, draft.lines, strict=True):
         packed = _read_back(checker, frame, segment, folder)
         lines = segments.decompress(frame, packed, segment.name)
         decoded = segments.decoded(lines, segment.name)
-        chained = b"".join(segments.hashes(decoded, draft.of(frame).salts, erased, frame.before))
-        if hashlib.sha256(lines).digest() != digest or chained != draft.hashes_of(frame):
-            raise segments.damaged(segment.name, "what was read back is not what is in the log")
+        hashes = b"".join(segments.hashes(decoded, draft.of(frame).salts, erased, frame.before))
+        if hashlib.sha256(lines).digest() != digest or hashes != draft.hashes_of(frame):
+            raise segments.damaged(segment.name, "what was read back differs from the log")
         facts.add(decoded, frame.number)
     return facts
 

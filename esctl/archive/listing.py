@@ -1,4 +1,4 @@
-"""The segments of a log, by name and in order, and the spans that are not archived."""
+"""List the segments of a log, and the ranges of positions that are not archived."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from esctl.store.archive import Archive
 from esctl.store.segments import Segment
 
 Span = tuple[int, int]
+"""A range of positions, inclusive."""
 
 
 def hot(log: EventLog, until: int) -> list[Span]:
-    """The positions up to one that are not archived, as ranges."""
+    """The ranges of positions up to `until` that are not archived."""
     spans, low = [], 1
     for segment in archived(log):
         spans.append((low, min(segment.first - 1, until)))
@@ -22,13 +23,13 @@ def hot(log: EventLog, until: int) -> list[Span]:
 
 
 def archived(log: EventLog) -> list[Segment]:
-    """The segments of a log, in order."""
+    """The segments of a log, in order of position."""
     archive = log.store.archive()
     return archive.segments if archive else []
 
 
 def named(log: EventLog, name: str) -> Segment:
-    """The segment of a name. Raises NotFoundError."""
+    """The segment with this name. Raises NotFoundError."""
     for segment in archived(log):
         if segment.name == name:
             return segment
@@ -37,19 +38,19 @@ def named(log: EventLog, name: str) -> Segment:
 
 
 def chosen(log: EventLog, names: Iterable[str]) -> list[Segment]:
-    """The segments of names, each once. Raises NotFoundError."""
+    """The segments with these names, each once. Raises NotFoundError."""
     return [named(log, name) for name in dict.fromkeys(names)]
 
 
 def brief(segment: Segment) -> dict[str, object]:
-    """A segment in short: positions, events, and where it lies."""
+    """A segment as a short record: positions, events, and where it is stored."""
     names = ("segment", "first_position", "last_position", "events", "where")
     full = record(segment)
     return {name: full[name] for name in names}
 
 
 def again(log: EventLog, segment: Segment) -> tuple[Archive, Segment]:
-    """The archive and a segment, seen in a transaction. Raises ConflictError where somebody has changed it since."""
+    """The archive and a segment, read again in a transaction. Raises ConflictError if another process changed it."""
     archive, found = log.store.archive(), named(log, segment.name)
     if archive is None or found.sha256 != segment.sha256 or found.location != segment.location:
         raise ConflictError(f"the segment {segment.name} has just changed", again="")
@@ -57,7 +58,7 @@ def again(log: EventLog, segment: Segment) -> tuple[Archive, Segment]:
 
 
 def record(segment: Segment) -> dict[str, object]:
-    """A segment as it is listed."""
+    """A segment as a record, for output."""
     return {
         "segment": segment.name,
         "first_position": segment.first,

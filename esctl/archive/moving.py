@@ -1,4 +1,4 @@
-"""Segments exported, brought back, and moved between the log's file and folders."""
+"""Export and restore segments, and move them between the log's file and folders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from esctl.archive.checking import check
 from esctl.archive.content import digest_of, lines, packed, parts
-from esctl.archive.folders import folder_for, kept, leave, location, write
+from esctl.archive.folders import claim, folder_for, location, release, write
 from esctl.archive.listing import again, archived
 from esctl.archive.tidying import tidy
 from esctl.log import EventLog
@@ -17,29 +17,29 @@ from esctl.store.segments import Packed, Segment
 
 
 def export(log: EventLog, segment: Segment) -> Iterator[bytes]:
-    """The bytes of a segment as a file, each frame checked before it goes out."""
+    """The bytes of a segment's file. Raises VerificationError first if they do not match its SHA-256."""
     archive = log.store.archive()
     assert archive is not None
     frames = archive.frames(segment)
     if digest_of(parts(log, archive, segment, frames)) != segment.sha256:
-        raise segments.damaged(segment.name, "its SHA-256 is not the one that was written down")
+        raise segments.damaged(segment.name, "its SHA-256 is not the recorded one")
     yield from parts(log, archive, segment, frames)
 
 
 def restore(log: EventLog, segment: Segment) -> None:
-    """Bring a segment's events back into the hot part."""
+    """Restore a segment's events as hot rows, and delete the segment."""
     tidy(log)
     check(log, segment)
     with log.transaction():
         archive, segment = again(log, segment)
         ids = (line.id for frame in archive.frames(segment) for line in lines(archive, frame, segment))
-        leave(log, archive, segment)
+        release(log, archive, segment)
         log.store.archiving().bring_back(segment, list(ids))
     tidy(log)
 
 
 def move(log: EventLog, segment: Segment, to: Path | None) -> Segment:
-    """Have a segment lie in a folder, or (None) in the log's file."""
+    """Move a segment to a folder, or (None) into the log's file."""
     tidy(log)
     folder = None if to is None else folder_for(to)
     moved = segment._replace(location=None if folder is None else location(log, folder), shared=0)
@@ -49,13 +49,13 @@ def move(log: EventLog, segment: Segment, to: Path | None) -> Segment:
     if folder is not None:
         write(log, folder / segment.file, export(log, segment), segment)
         if digest_of(read_whole(folder / segment.file, segment)) != segment.sha256:
-            raise segments.damaged(segment.name, "what was read back is not what was written")
+            raise segments.damaged(segment.name, "what was read back differs from what was written")
     with log.transaction():
         archive, segment = again(log, segment)
-        leave(log, archive, segment)
+        release(log, archive, segment)
         log.store.archiving().place(moved, packed(archive, segment))
         if folder is not None:
-            kept(log, folder / segment.file, moved)
+            claim(log, folder / segment.file, moved)
     tidy(log)
     return moved
 
@@ -68,7 +68,7 @@ def _same_place(log: EventLog, one: Segment, other: Segment) -> bool:
 
 
 def embed(copy: EventLog, source: EventLog) -> None:
-    """Have a copy of a log hold in its own file what lies outside of its source's."""
+    """Make a copy of a log contain, in its own file, the segments that its source stores in folders."""
     refer(copy, source)
     for segment in archived(copy):
         if segment.location is not None:
@@ -79,7 +79,7 @@ def embed(copy: EventLog, source: EventLog) -> None:
 
 
 def refer(copy: EventLog, source: EventLog) -> None:
-    """Have a copy of a log name the files outside by where they lie, wherever it is itself."""
+    """Make a copy of a log refer to the files in its source's folders by absolute paths, as shared files."""
     folder = Path(source.path).resolve().parent
     for segment in archived(copy):
         if segment.location is not None:
@@ -91,7 +91,7 @@ def refer(copy: EventLog, source: EventLog) -> None:
 
 
 def cut(log: EventLog, position: int) -> None:
-    """On a copy that nobody else knows: have nothing archived that stands behind a position."""
+    """On a private copy of a log: remove all archived events after a position, or make them hot."""
     for segment in archived(log):
         if segment.first <= position < segment.last:
             restore(log, segment)

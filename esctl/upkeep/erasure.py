@@ -1,7 +1,7 @@
-"""Payloads removed for good: data, meta and salt go, wherever the log keeps them; the proof that they were there stays.
+"""Erase payloads for good: data, meta and salt, wherever the log stores them; the proof that they existed stays.
 
-Each transaction takes some payloads away, notes the digests that stand for them in the chain, and appends the event
-that says which, why and by whom. So a run that is killed has erased what it said that it has, and is run again.
+Each transaction erases some payloads, records the digests that replace them in the chain, and appends the event that
+says which, why and by whom. So a killed run has erased exactly what its events say, and can be run again.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from esctl.store import segments
 from esctl.store.archive import Archive
 from esctl.store.segments import Facts, Frame, Line, Packed, Segment
 
-TRACES = ""  # stands among the files to remove, for what the log's own file may still hold of erased payloads
-PAYLOADS_PER_TRANSACTION = 10_000  # payloads that are erased in one transaction
-_GONE = b',"data":null,"meta":null,"erased":true}\n'
+TRACES = ""  # an entry among the leftover files: the log's file itself may still contain traces of erased payloads
+PAYLOADS_PER_TRANSACTION = 10_000
+_ERASED = b',"data":null,"meta":null,"erased":true}\n'
 
 
 Kind = tuple[str, str, int]
-"""Of a payload that goes: its stream, its type and schema version as they are stored."""
+"""The stream, stored type and stored schema version of an erased payload."""
 
 
 class Plan(NamedTuple):
-    """Positions whose payloads are to be erased, how many of each type, and of which types some are left as they are
-    because the model does not say that they may be erased.
+    """The positions whose payloads will be erased, their number by type, the number by type of those that will not
+    (`left`), because the model does not allow it, and the number of streams affected.
     """
 
     positions: list[int]
@@ -48,35 +48,37 @@ class Plan(NamedTuple):
 
 
 def named(log: EventLog, references: Sequence[str], *, force: bool) -> Plan:
-    """Events by position or id. Raises NotFoundError, RefusedError for one that may not be erased."""
+    """Plan the erasure of events by position or id. Raises NotFoundError, or RefusedError if one may not be erased."""
     found = [log.event(reference)[0] for reference in references]
     plan = _plan(log.definitions, found, force=force)
     if plan.left:
         kept = ", ".join(plan.left)
         raise RefusedError(
             f"events of the type {kept} are not erased",
-            why="the log's model does not say that it is erasable (erasable = true); --force erases them all the same",
+            why="the log's model does not declare it erasable (erasable = true); --force erases them anyway",
             again="--force",
         )
     return plan
 
 
 def of_stream(log: EventLog, stream: str, types: Sequence[str], *, force: bool) -> Plan:
-    """The events of a stream, or those of some types in it."""
+    """Plan the erasure of a stream's events, or of those of some types in it."""
     return _plan(log.definitions, _both(log, Query(stream=stream, types=tuple(types))), force=force)
 
 
 def of_subject(log: EventLog, subject: str, *, force: bool) -> Plan:
-    """The events whose payload has a value in a field (`customer_id=C-7`), as it is stored or as it is read."""
+    """Plan the erasure of events whose payload, as stored or as upcast, has a value in a field (`customer_id=C-7`)."""
     field, equals, value = subject.partition("=")
     if not field or not equals or "" in field.split(".") or "\0" in subject:
         raise UsageError(
-            f"--subject {subject[:80]!r}", why="it is FIELD=VALUE, such as customer_id=C-7", fix="esctl erase --help"
+            f"--subject {subject[:80]!r}", why="write FIELD=VALUE, such as customer_id=C-7", fix="esctl erase --help"
         )
     path = "$" + "".join(f".{json.dumps(key, ensure_ascii=False)}" for key in field.split("."))
-    # Texts by their value; numbers, true and false also by how they are written.
-    there = f"(cast(data ->> {_quoted(path)} as text) = {_quoted(value)} or data -> {_quoted(path)} = {_quoted(value)})"
-    where = f"data is not null and {there}"
+    # Compare texts by value; numbers, true and false also by their JSON text.
+    matches = (
+        f"(cast(data ->> {_quoted(path)} as text) = {_quoted(value)} or data -> {_quoted(path)} = {_quoted(value)})"
+    )
+    where = f"data is not null and {matches}"
     return _plan(log.definitions, _both(log, Query(where=where)), force=force)
 
 
@@ -85,22 +87,22 @@ def _quoted(text: str) -> str:
 
 
 def _both(log: EventLog, query: Query) -> Iterator[Event]:
-    """Events that a query finds as they are stored, or as they are read; both ways have to be gone."""
+    """The events that a query finds in their stored form or in their upcast form, since both show the data."""
     seen: set[int] = set()
     for raw in (True, False):
-        asked = Query(stream=query.stream, types=query.types, where=query.where, raw_schema=raw)
-        if not raw and not asked.types and asked.where is None:
-            continue  # as they are stored is all of them
-        log.require(asked)
-        # What cannot be upcast is found as it is stored, or not at all.
-        for event, _, _ in log.store.read(asked, log.upcasting(asked), _nothing):
+        search = Query(stream=query.stream, types=query.types, where=query.where, raw_schema=raw)
+        if not raw and not search.types and search.where is None:
+            continue  # the stored form has found all of them
+        log.require(search)
+        # An event that cannot be upcast is only found in its stored form.
+        for event, _, _ in log.store.read(search, log.upcasting(search), _nothing):
             if event[0] not in seen:
                 seen.add(event[0])
                 yield event
 
 
 def _nothing(*_: object) -> None:
-    """What is done about an event that cannot be upcast."""
+    """Ignore an event that cannot be upcast."""
 
 
 def _plan(definitions: Definitions, events: Iterator[Event] | list[Event], *, force: bool) -> Plan:
@@ -108,7 +110,7 @@ def _plan(definitions: Definitions, events: Iterator[Event] | list[Event], *, fo
     types, left = Counter[str](), Counter[str]()
     for event in events:
         if event[1].startswith(system.PREFIX):
-            raise RefusedError(f"the event at position {event[0]} is the log's own", why="it says what was done to it")
+            raise RefusedError(f"the event at position {event[0]} is the log's own", why="such events are never erased")
         if event[8] is None or event[0] in positions:
             continue
         if not force and not erasable(definitions, event[4], event[5]):
@@ -121,22 +123,22 @@ def _plan(definitions: Definitions, events: Iterator[Event] | list[Event], *, fo
 
 
 def erasable(definitions: Definitions, type_: str, schema: int) -> bool:
-    """Whether the model says that events of a stored type hold personal data, under the name it has or had."""
+    """Whether the model declares events of a stored type erasable, under their stored or their upcast type."""
     names = {type_} | {shape.type for shape in definitions.upcasting.get(type_, {}).get(schema, ())}
     return any(name in definitions.model.events and definitions.model.events[name].erasable for name in names)
 
 
 def erase(log: EventLog, positions: Sequence[int], reason: str) -> Iterator[int]:
-    """Erase payloads; numbers of events, for progress. Afterwards `scrub` takes what SQLite still holds of them."""
+    """Erase payloads; yield numbers of events, for progress. Afterwards, `scrub` removes what remains in the file."""
     tidying.tidy(log)
     spans = [(segment.first, segment.last) for segment in listing.archived(log)]
     for span, group in groupby(positions, key=lambda position: _span_of(spans, position)):
-        wanted = list(group)
+        in_span = list(group)
         if span is None:
-            for start in range(0, len(wanted), PAYLOADS_PER_TRANSACTION):
-                yield _hot(log, wanted[start : start + PAYLOADS_PER_TRANSACTION], reason)
+            for start in range(0, len(in_span), PAYLOADS_PER_TRANSACTION):
+                yield _hot(log, in_span[start : start + PAYLOADS_PER_TRANSACTION], reason)
         else:
-            yield _archived(log, listing.named(log, f"{span[0]}-{span[1]}"), wanted, reason)
+            yield _archived(log, listing.named(log, f"{span[0]}-{span[1]}"), in_span, reason)
 
 
 def _span_of(spans: Sequence[tuple[int, int]], position: int) -> tuple[int, int] | None:
@@ -145,13 +147,14 @@ def _span_of(spans: Sequence[tuple[int, int]], position: int) -> tuple[int, int]
 
 
 def scrub(log: EventLog) -> bool:
-    """Take the last traces out of files that nothing needs, of projections (which are rebuilt), of unused bytes in
-    pages, and of the WAL; whether they are gone (else somebody still reads them).
+    """Remove the last traces: unneeded files, projections (which are rebuilt), unused bytes in pages, and the WAL.
 
-    What SQLite leaves in the gap of a page when it moves cells to another, only writing all pages anew takes away.
+    Return whether the traces are gone; if not, another process still reads them.
+
+    When SQLite moves cells to another page, it leaves their bytes in the gap; only rewriting all pages removes these.
     """
     tidying.tidy(log)
-    _renew(log)
+    _rebuild(log)
     _, _, finished = log.store.compact(full=True)
     if finished:
         with log.transaction():
@@ -160,50 +163,50 @@ def scrub(log: EventLog) -> bool:
 
 
 def unfinished(log: EventLog) -> bool:
-    """Whether an erasure was stopped before it was scrubbed."""
+    """Whether an erasure was stopped before `scrub`."""
     return TRACES in log.store.archiving().leftovers()
 
 
 def _hot(log: EventLog, positions: Sequence[int], reason: str) -> int:
-    """Erase payloads of the hot part."""
+    """Erase payloads of hot events."""
     with log.transaction():
         found: list[int] = []
         digests: list[bytes] = []
         kinds: set[Kind] = set()
         for event, salt, _ in _each(log, positions):
-            if event[8] is not None:  # somebody may have been faster
+            if event[8] is not None:  # else another process has just erased it
                 found.append(event[0])
                 digests.append(chain.payload_digest(salt, event[8].encode(), event[9].encode()))
                 kinds.add((event[1], event[4], event[5]))
-        if found and _note(log, found, digests, kinds, reason) != len(found):
+        if found and _record(log, found, digests, kinds, reason) != len(found):
             raise ConflictError("some of the events were archived just now", again="")
     return len(positions)
 
 
 def _each(log: EventLog, positions: Sequence[int]) -> Iterator[tuple[Event, bytes, bytes]]:
-    """The events at positions, as they are stored."""
+    """The events at positions, as stored."""
     for low, high in ranges(positions):
         yield from log.store.read(Query(since=low, until=high, system=True, raw_schema=True))
 
 
-def _note(log: EventLog, positions: Sequence[int], digests: Sequence[bytes], kinds: set[Kind], reason: str) -> int:
-    """Append the event that says what is gone, and take it away; how many of these were hot."""
+def _record(log: EventLog, positions: Sequence[int], digests: Sequence[bytes], kinds: set[Kind], reason: str) -> int:
+    """Append the event that records the erasure, and erase; return how many of the payloads were hot."""
     event = log.say(system.PAYLOAD_ERASED, {"positions": ranges(positions), "reason": reason})[0]
     archiving = log.store.archiving()
     archiving.leave(TRACES)
     for stream in {stream for stream, _, _ in kinds}:
         archiving.drop_snapshots(stream)
-    _spoil(log, set(positions), {(type_, schema) for _, type_, schema in kinds})
+    _invalidate(log, set(positions), {(type_, schema) for _, type_, schema in kinds})
     return archiving.erase(positions, digests, event)
 
 
 # Projections
 
 
-def _spoil(log: EventLog, positions: Collection[int], kinds: set[tuple[str, int]]) -> None:
-    """Within the transaction that erases payloads at positions, of these stored types and schema versions: note which
-    versions may hold something of them. What is not live goes at once, and so does what only a function could build
-    again; `_renew` sees to the rest. A message that may quote a payload goes, too.
+def _invalidate(log: EventLog, positions: Collection[int], kinds: set[tuple[str, int]]) -> None:
+    """In the erasing transaction: invalidate the projection versions that may contain data of payloads at positions, of
+    these stored types and schema versions. A version that is not live is dropped at once, and so is one that only a
+    Python function can rebuild; `_rebuild` does the rest. Error messages that may quote a payload are deleted.
     """
     store, position = log.store.projections(), min(positions)
     for version in store.versions():
@@ -220,7 +223,7 @@ def _spoil(log: EventLog, positions: Collection[int], kinds: set[tuple[str, int]
 
 
 def _sees(version: Version, kinds: set[tuple[str, int]]) -> bool:
-    """Whether a handler, or a function, was given events of any of these kinds."""
+    """Whether a handler or function of the version got events of any of these types and schema versions."""
     types = version.compiled.types
     return not types or any(
         type_ in types
@@ -229,17 +232,17 @@ def _sees(version: Version, kinds: set[tuple[str, int]]) -> bool:
     )
 
 
-def _renew(log: EventLog) -> None:
-    """Rebuild what may hold something of erased payloads; the old rows are read until then, and gone afterwards.
+def _rebuild(log: EventLog) -> None:
+    """Rebuild the live versions that were invalidated; readers see the old rows until then.
 
-    Where a handler fails on the way, what was built takes its place as it is.
+    If a handler fails meanwhile, the unfinished version becomes live, since the old rows must not stay.
     """
     store = log.store.projections()
-    spoiled = [version.name for version in store.versions() if version.state == LIVE and not version.fingerprint]
-    if not spoiled:
+    invalid = [version.name for version in store.versions() if version.state == LIVE and not version.fingerprint]
+    if not invalid:
         return
     for version in versions.synced(log):
-        if version.name in spoiled and version.state == BUILDING:
+        if version.name in invalid and version.state == BUILDING:
             try:
                 for _ in runs.catch_up(log, version.version):
                     pass
@@ -254,7 +257,9 @@ def _renew(log: EventLog) -> None:
 
 
 class _Rewritten(NamedTuple):
-    """A segment without some payloads: its frames, what it holds, and the digests of all that is erased in it."""
+    """A segment rewritten without some payloads: its frames, trailer and facts; the digests of the newly erased
+    payloads, and their kinds.
+    """
 
     segment: Segment
     frames: list[Packed]
@@ -265,12 +270,12 @@ class _Rewritten(NamedTuple):
 
 
 def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason: str) -> int:
-    """Erase payloads of a segment: it is written again without them, checked, and takes the place of the old one."""
+    """Erase payloads of a segment: rewrite it without them, check it, and replace the old one."""
     checking.check(log, segment)
     found = log.store.archive()
     assert found is not None
     new = _rewritten(log, found, segment, set(positions))
-    if not new.digests:  # somebody was faster
+    if not new.digests:  # another process has just erased them
         return len(positions)
     path = found.place(segment)
     if path is not None:
@@ -278,11 +283,11 @@ def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason:
     with log.transaction():
         found, _ = listing.again(log, segment)
         gone = sorted(new.digests)
-        _note(log, gone, [new.digests[position] for position in gone], new.kinds, reason)
-        folders.leave(log, found, segment)
+        _record(log, gone, [new.digests[position] for position in gone], new.kinds, reason)
+        folders.release(log, found, segment)
         log.store.archiving().place(new.segment, new.frames, new.facts)
         if path is not None:
-            folders.kept(log, path.parent / new.segment.file, new.segment)
+            folders.claim(log, path.parent / new.segment.file, new.segment)
         checking.check(log, new.segment)
     tidying.tidy(log)
     return len(positions)
@@ -328,16 +333,16 @@ def _digest(line: Line, salts: bytes, frame: Frame) -> bytes:
 
 
 def _without(text: bytes, frame: Frame, gone: Sequence[Line]) -> bytes:
-    """Lines, some of them without their payload. In no name can what begins a payload stand: quotes are escaped."""
+    """Lines, some without their payload. `,"data":` cannot occur in a name before it, where quotes are escaped."""
     each = text.splitlines(keepends=True)
     for line in gone:
         at = line.position - frame.first
-        each[at] = each[at][: each[at].index(b',"data":')] + _GONE
+        each[at] = each[at][: each[at].index(b',"data":')] + _ERASED
     return b"".join(each)
 
 
 def _without_salts(salts: bytes, frame: Frame, gone: Sequence[Line]) -> bytes:
-    left = bytearray(salts)
+    remaining = bytearray(salts)
     for line in gone:
-        left[_salt_at(frame, line.position)] = bytes(chain.SALT_BYTES)
-    return bytes(left)
+        remaining[_salt_at(frame, line.position)] = bytes(chain.SALT_BYTES)
+    return bytes(remaining)
