@@ -1,1 +1,1 @@
-"""A new model against stored events: planned, checked, rewritten."""
+"""Apply a new model to a log with stored events: plan the change, check the events, rewrite the log."""

@@ -1,4 +1,4 @@
-"""Whether the stored events fit a model: every one through its upcasts, the JSON Schemas and the rules."""
+"""Check whether stored events fit a model: each event through its upcasts and the JSON Schemas of its type."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from esctl.log import EventLog
 from esctl.model import json_schemas
 from esctl.model.applied import Definitions
 
-MOST_FAILURES = 100  # of one type and schema that are named
+MAX_FAILURES = 100  # listed for one type and schema version
 
 Watch = Callable[[Iterable[SealedEvent], int], Iterable[SealedEvent]]
 
@@ -25,12 +25,12 @@ class Failure(NamedTuple):
     type: str
     schema: int
     reason: str
-    by_schema: bool  # whether it was the JSON Schema that did not accept it
+    by_schema: bool  # whether the JSON Schema rejected it (else an upcast failed)
 
 
 class Row(NamedTuple):
-    """Events of one stored type and schema version: how many, what they are read as; how many do not fit, of these how
-    many because a JSON Schema does not accept what comes of them; and the first of them with reasons.
+    """The events of one stored type and schema version: their number, what they are read as, how many do not fit
+    (`failed`), how many of these because a JSON Schema rejects the upcast payload, and the first failures.
     """
 
     type: str
@@ -45,25 +45,25 @@ class Row(NamedTuple):
 def check(
     log: EventLog, definitions: Definitions, sample: int | None = None, watch: Watch = lambda events, _: events
 ) -> list[Row]:
-    """Every stored event, or about `sample` of them spread over the log, read as a model has it."""
+    """Check every stored event, or about `sample` of them spread over the log, against these definitions."""
     counts, failures, rejected = (Counter[tuple[str, int]]() for _ in range(3))
-    named: dict[tuple[str, int], list[Failure]] = {}
+    examples: dict[tuple[str, int], list[Failure]] = {}
     step = 1 if sample is None else max(1, log.head()[0] // max(1, sample))
     for position, reason, by_schema in _failing(log, definitions, step, watch):
         for event, _, _ in log.read(Query(since=position, until=position, raw_schema=True)):
             key = event[4], event[5]
             failures[key] += 1
             rejected[key] += by_schema
-            kept = named.setdefault(key, [])
-            if len(kept) < MOST_FAILURES:
-                kept.append(Failure(position, *key, reason, by_schema))
+            listed = examples.setdefault(key, [])
+            if len(listed) < MAX_FAILURES:
+                listed.append(Failure(position, *key, reason, by_schema))
     if step == 1:
         counts.update({(type_, schema): events for type_, schema, events in log.store.facts().schemas()})
     else:
         where = f"position % {step} = 0"
         counts.update((e[4], e[5]) for e, _, _ in log.read(Query(where=where, raw_schema=True)))
     return [
-        Row(*key, events, _read_as(definitions, *key), failures[key], rejected[key], tuple(named.get(key, ())))
+        Row(*key, events, _read_as(definitions, *key), failures[key], rejected[key], tuple(examples.get(key, ())))
         for key, events in sorted(counts.items())
     ]
 
@@ -72,35 +72,35 @@ def _read_as(definitions: Definitions, type_: str, schema: int) -> str:
     shapes = definitions.upcasting.get(type_, {}).get(schema)
     if shapes is None:
         return f"{type_} {schema}"
-    return " + ".join(map(_shown, shapes)) or "nothing"
+    return " + ".join(map(_name, shapes)) or "nothing"
 
 
-def _shown(shape: Shape) -> str:
+def _name(shape: Shape) -> str:
     return f"{shape.type} {shape.schema}"
 
 
 def _failing(log: EventLog, definitions: Definitions, step: int, watch: Watch) -> Iterator[tuple[int, str, bool]]:
-    """Position and reason of events that cannot be upcast, or whose JSON Schema (True) does not accept the outcome."""
-    noted: dict[int, str] = {}
-    told = 0  # the last position that was reported: a split event comes once a part
-    for event, _, _ in watch(_readable(log, definitions, step, noted), log.head()[0]):
+    """Position and reason of events that cannot be upcast (False), or whose payload a JSON Schema rejects (True)."""
+    misfits: dict[int, str] = {}
+    reported = 0  # the last position that was reported: a split event comes once a part
+    for event, _, _ in watch(_readable(log, definitions, step, misfits), log.head()[0]):
         position = event[0]
-        for known in sorted(known for known in noted if known < position):
-            yield known, noted.pop(known), False
-        if position in noted or position == told:
+        for known in sorted(known for known in misfits if known < position):
+            yield known, misfits.pop(known), False
+        if position in misfits or position == reported:
             continue
         schema = definitions.schemas.get(event[4], {}).get(event[5]) if event[8] is not None else None
         if schema is not None and (problem := json_schemas.compiled(schema)(event[8])):
-            told = position
+            reported = position
             yield position, problem, True
-    yield from ((position, reason, False) for position, reason in sorted(noted.items()))
+    yield from ((position, reason, False) for position, reason in sorted(misfits.items()))
 
 
-def _readable(log: EventLog, definitions: Definitions, step: int, noted: dict[int, str]) -> Iterator[SealedEvent]:
-    """The events as they are read; an event that cannot be upcast is recorded by its position."""
+def _readable(log: EventLog, definitions: Definitions, step: int, misfits: dict[int, str]) -> Iterator[SealedEvent]:
+    """The upcast events; the reason of one that cannot be upcast is recorded in `misfits`, by position."""
 
     def note(position: object, reason: object) -> None:
-        noted[int(str(position))] = str(reason)
+        misfits[int(str(position))] = str(reason)
 
     upcasting = {type_: dict(schemas_) for type_, schemas_ in definitions.upcasting.items()}
 
@@ -114,14 +114,14 @@ def _readable(log: EventLog, definitions: Definitions, step: int, noted: dict[in
                 since = sealed[0][0] + 1
                 yield sealed
         except (MisfitError, HandlerError):
-            # SQLite itself does not say on which event an expression failed, or ran on for ever: one by one from the
-            # last that was read.
+            # SQLite does not report on which event an expression failed or ran too long: read one by one after the last
+            # event that was read.
             for position in range(since, head + 1):
                 since = position + 1
                 try:
                     yield from log.store.read(query(position, position), upcasting, note)
                 except (MisfitError, HandlerError) as error:
-                    noted[position] = error.what
+                    misfits[position] = error.what
                     if isinstance(error, HandlerError):
                         upcasting = _without(log, upcasting, position)
                     break
@@ -130,8 +130,8 @@ def _readable(log: EventLog, definitions: Definitions, step: int, noted: dict[in
 
 
 def _without(log: EventLog, upcasting: Upcasting, position: int) -> dict[str, dict[int, tuple[Shape, ...]]]:
-    """The upcasts but those that did not end on an event: on every other they would cost the whole limit again."""
-    made = {type_: dict(schemas_) for type_, schemas_ in upcasting.items()}
+    """The upcasts without those that ran too long on an event: each further event would cost the whole time limit."""
+    remaining = {type_: dict(schemas_) for type_, schemas_ in upcasting.items()}
     for event, _, _ in log.read(Query(since=position, until=position, raw_schema=True)):
-        made.get(event[4], {}).pop(event[5], None)
-    return made
+        remaining.get(event[4], {}).pop(event[5], None)
+    return remaining

@@ -1,4 +1,4 @@
-"""A model against the one that holds: what is new, changed and gone, what each change costs; and applying it."""
+"""Compare a new model with the one in force, find what each change costs, and apply the new one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_FILE_BYTES = 1024 * 1024
 
 
 class Draft(NamedTuple):
-    """A model file as it was read: its text, the JSON texts of the files it names, and what it says."""
+    """A model file: its text, the JSON texts of the files that it names, and the decoded model."""
 
     text: str
     files: Mapping[str, str]
@@ -33,13 +33,13 @@ class Draft(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the text and its files."""
+        """SHA-256 over the text and the files."""
         return fingerprint(self.text, dict(self.files))
 
 
 class Change(NamedTuple):
-    """A difference to the model that holds: what happens (new, changed, gone, same) to which kind of thing, by name;
-    stored events that it touches, snapshots and projections that it makes stale, events that do not fit; and in words.
+    """A difference from the model in force: what happens (new, changed, gone, same) to a definition, its kind and name;
+    the numbers of stored events affected, of snapshots and projections made stale, of events that do not fit; details.
     """
 
     change: str
@@ -53,9 +53,9 @@ class Change(NamedTuple):
 
 
 def read(path: Path) -> tuple[Draft, list[Problem]]:
-    """Read a model file and all that it names, and find everything that is wrong with it.
+    """Read a model file and the files that it names, and find everything that is wrong with it.
 
-    Files that it names have to lie in its own folder or below: a model may come from a stranger. Raises NotFoundError,
+    The named files have to be in its folder or below, since a model may come from a stranger. Raises NotFoundError,
     UnavailableError, RefusedError.
     """
     text = _text(path, max_event_bytes())
@@ -66,7 +66,7 @@ def read(path: Path) -> tuple[Draft, list[Problem]]:
             folder = path.parent.resolve()
             place = (folder / name).resolve()
             if not place.is_relative_to(folder):
-                raise RefusedError(f"{name} lies outside the model's folder", why="a model may name files beside it")
+                raise RefusedError(f"{name} lies outside the model's folder", why="a model names files beside it only")
             if not place.is_file():
                 raise NotFoundError(f"there is no file {name} beside the model")
             try:
@@ -99,7 +99,7 @@ def _text(path: Path, limit: int) -> str:
 
 
 def sound(path: Path) -> Draft:
-    """A model file that nothing is wrong with; raises RefusedError for one that is not."""
+    """Read a model file; raises RefusedError if anything is wrong with it."""
     draft, problems = read(path)
     if problems:
         raise refusal(problems, path)
@@ -107,8 +107,8 @@ def sound(path: Path) -> Draft:
 
 
 class Plan(NamedTuple):
-    """What applying a draft to a log would do, the model that it was compared with, by position, and how many stored
-    events could not be read any more.
+    """The effects of applying a draft to a log, the position of the model that it was compared with, and how many more
+    stored events could not be read.
     """
 
     changes: list[Change]
@@ -122,28 +122,30 @@ class Plan(NamedTuple):
 
 
 def plan(log: EventLog, draft: Draft) -> Plan:
-    """Compare a draft with the model that holds; stored events that a change touches are read as they would be."""
-    held = log.definitions
-    applied = _next(log, held, draft)
+    """Compare a draft with the model in force, and read the affected stored events as the draft would."""
+    current = log.definitions
+    applied = _next(log, current, draft)
     drafted = Definitions(applied)
-    before, after = _pieces(held.model), _pieces(drafted.model)
-    differing = [k for k in dict.fromkeys((*before, *after)) if _print(before.get(k)) != _print(after.get(k))]
+    before, after = _pieces(current.model), _pieces(drafted.model)
+    differing = [
+        k for k in dict.fromkeys((*before, *after)) if _fingerprint_of(before.get(k)) != _fingerprint_of(after.get(k))
+    ]
     costs = _Costs(log, drafted, {kind for kind, _ in differing})
     changes = []
     for kind, name in differing:
         key = kind, name
         change = "new" if key not in before else "gone" if key not in after else "changed"
-        changes.append(costs.of(Change(change, kind, name, detail=_told(after.get(key, before.get(key))))))
+        changes.append(costs.of(Change(change, kind, name, detail=_summary(after.get(key, before.get(key))))))
     changes += costs.unfoldable({name for kind, name in differing if kind == "aggregate"}) if differing else []
-    return Plan(changes, held.position, costs.unreadable)
+    return Plan(changes, current.position, costs.unreadable)
 
 
-def _print(piece: object) -> str | None:
+def _fingerprint_of(piece: object) -> str | None:
     return None if piece is None else fingerprint(piece)
 
 
 def _pieces(model: Model) -> dict[tuple[str, str], object]:
-    """What a model says, piece by piece: kind and name, and what can be compared."""
+    """The definitions of a model as comparable values, by kind and name."""
     pieces: dict[tuple[str, str], object] = {}
     for name, event in model.events.items():
         pieces["schema", name] = event.schema
@@ -164,8 +166,8 @@ def _pieces(model: Model) -> dict[tuple[str, str], object]:
     return pieces
 
 
-def _told(piece: object) -> str:
-    """A piece in a few words."""
+def _summary(piece: object) -> str:
+    """A definition in a few words."""
     if isinstance(piece, Upcast):
         return upcasts.summary(piece)
     if isinstance(piece, Rule):
@@ -181,7 +183,7 @@ def _told(piece: object) -> str:
 
 
 class _Costs:
-    """What changes cost, counted on the log; what takes long is done only for the kinds of change that need it."""
+    """Counts what changes cost on a log; slow checks run only for the kinds of change that need them."""
 
     def __init__(self, log: EventLog, drafted: Definitions, kinds: set[str]) -> None:
         self._log, self._drafted = log, drafted
@@ -191,13 +193,13 @@ class _Costs:
         if kinds & {"upcast", "json schema", "schema"}:
             for row in conformance.check(log, drafted):
                 self._count(row)
-        if self.unreadable:  # what cannot be read as it is, is not made so by the draft
+        if self.unreadable:  # count only events that the draft makes unreadable
             rows = conformance.check(log, log.definitions)
             self.unreadable = max(0, self.unreadable - sum(row.failed - row.rejected for row in rows))
         self._saved = list(log.store.snapshots().of())
 
     def _count(self, row: conformance.Row) -> None:
-        """Have every piece that events went through answer for those that do not fit."""
+        """Attribute events that do not fit to every definition that they pass through."""
         unreadable = row.failed - row.rejected
         self.unreadable += unreadable
         passed = upcasts.passed(self._drafted.model, row.type, row.schema)
@@ -207,7 +209,7 @@ class _Costs:
             self._failed["json schema", type_] += row.rejected
 
     def of(self, change: Change) -> Change:
-        """A change with what it costs."""
+        """A change with its costs."""
         kind, name = change.kind, change.name
         misfits = self._failed[kind, name]
         if kind in ("schema", "json schema", "erasable"):
@@ -226,9 +228,7 @@ class _Costs:
         return change._replace(projections=int(change.change != "new")) if kind == "projection" else change
 
     def _seeing(self, type_: str) -> int:
-        """How many projections will be built anew for what events of a type are read as: those that did not change
-        themselves.
-        """
+        """The number of projections that do not change themselves, but are rebuilt since a type's upcasts change."""
         held, drafted = self._log.definitions, self._drafted
         same = (p for name, p in drafted.model.projections.items() if held.model.projections.get(name) == p)
         return sum(
@@ -238,14 +238,14 @@ class _Costs:
         )
 
     def unfoldable(self, but: set[str]) -> Iterator[Change]:
-        """Aggregates that stay as they are, and of which a stream cannot be folded with what else changes.
+        """The unchanged aggregates of which other changes make a stream impossible to fold.
 
-        Where events cannot even be read, that is said, and is enough.
+        Nothing if the draft makes events unreadable: the plan reports that already.
         """
         if self.unreadable:
             return
         for name, aggregate in self._drafted.model.aggregates.items():
-            if name not in but and (failed := self._tried(folding.misfits(self._log, aggregate, self._drafted))):
+            if name not in but and (failed := self._count_of(folding.misfits(self._log, aggregate, self._drafted))):
                 yield Change("same", "aggregate", name, misfits=failed, detail="streams that cannot be folded any more")
 
     def _aggregate(self, change: Change) -> Change:
@@ -255,11 +255,11 @@ class _Costs:
             return change._replace(snapshots=len(mine))
         fold = self._drafted.program(aggregate).fold
         events = sum(version for _, version in self._log.store.facts().matching(aggregate.streams))
-        misfits = self._tried(folding.misfits(self._log, aggregate, self._drafted))
+        misfits = self._count_of(folding.misfits(self._log, aggregate, self._drafted))
         return change._replace(events=events, snapshots=sum(saved.fold != fold for saved in mine), misfits=misfits)
 
-    def _tried(self, found: Iterator[tuple[int, str]]) -> int:
-        """How many there are; where an expression fails in SQLite itself, one more, and none that come after."""
+    def _count_of(self, found: Iterator[tuple[int, str]]) -> int:
+        """The number of items; where SQLite itself fails on one, it counts too, and the rest is not counted."""
         count = 0
         try:
             for _ in found:
@@ -269,7 +269,7 @@ class _Costs:
         return count
 
     def _read_as(self, type_: str) -> int:
-        """How many stored events are read as a type; `*`: as any."""
+        """The number of stored events that are read as a type; `*`: as any type."""
         shapes = self._drafted.upcasting
         return sum(
             events * sum(type_ in (shape.type, ANY) for shape in shapes.get(stored, {}).get(schema, ()))
@@ -284,45 +284,45 @@ class _Costs:
         if aggregate is None or type_ not in aggregate.accept:
             return change
         only = aggregate._replace(accept={type_: aggregate.accept[type_]})
-        doubted = self._tried(folding.doubts(self._log, only, self._drafted))
+        doubted = self._count_of(folding.doubts(self._log, only, self._drafted))
         return change._replace(events=self._read_as(type_), misfits=doubted)
 
 
-def _next(log: EventLog, held: Definitions, draft: Draft) -> Applied:
-    """A draft as it would be applied; the JSON Schemas of earlier schema versions are kept with its own."""
-    schemas_: dict[str, dict[int, str]] = {}
+def _next(log: EventLog, current: Definitions, draft: Draft) -> Applied:
+    """A draft as it would be applied; it keeps the JSON Schemas of earlier schema versions."""
+    schemas: dict[str, dict[int, str]] = {}
     for name, event in draft.model.events.items():
-        known = dict(held.schemas.get(name, {}))
+        known = dict(current.schemas.get(name, {}))
         known.pop(event.schema, None)
         if event.json_schema is not None:
             known[event.schema] = event.json_schema
         if known:
-            schemas_[name] = known
-    number = held.applied.number + 1 if held.applied else 1
-    return Applied(number, draft.fingerprint, log.head()[0] + 1, "", None, draft.text, draft.files, schemas_)
+            schemas[name] = known
+    number = current.applied.number + 1 if current.applied else 1
+    return Applied(number, draft.fingerprint, log.head()[0] + 1, "", None, draft.text, draft.files, schemas)
 
 
 def drafted(log: EventLog, draft: Draft) -> Applied:
-    """A draft as it would be applied to a log now."""
+    """The model that applying a draft to a log now would store."""
     return _next(log, log.definitions, draft)
 
 
 def apply(log: EventLog, draft: Draft, compared_with: int) -> Receipt | None:
-    """Have a draft hold from here on; None where it holds already, byte for byte.
+    """Put a draft in force; None if the same model, byte for byte, is in force already.
 
-    `compared_with` is the position of the model that its plan was made against. Raises ConflictError where another
-    holds by now.
+    `compared_with` is the position of the model that the plan was made against. Raises ConflictError if another model
+    is in force by now.
     """
     with log.transaction():
-        held = log.definitions
-        if held.position != compared_with:
+        current = log.definitions
+        if current.position != compared_with:
             raise ConflictError(
                 "another model was applied meanwhile",
-                why="the plan was made against the one before",
+                why="the plan was made against the previous one",
                 again="",
             )
-        if held.applied is not None and held.applied.fingerprint == draft.fingerprint:
+        if current.applied is not None and current.applied.fingerprint == draft.fingerprint:
             return None
-        receipt = log.apply(record(_next(log, held, draft)))
+        receipt = log.apply(record(_next(log, current, draft)))
         versions.sync(log)
         return receipt

@@ -1,4 +1,4 @@
-"""Copy and replace: a new log with every event in its newest schema; and chains of upcasts, step by step."""
+"""Rewrite a log into a new one with every event in its newest schema, and show chains of upcasts step by step."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from esctl.model.operations import payload_after
 from esctl.projections import admin
 from esctl.upkeep.verify import verify
 
-EVENTS_PER_TRANSACTION = 10_000  # events that are appended in one transaction
+EVENTS_PER_TRANSACTION = 10_000
 
 Watch = Callable[[Iterable[SealedEvent], int], Iterable[SealedEvent]]
 
 
 class Shown(NamedTuple):
-    """A step of a chain: its number, from and to which type and schema, in words, and what it makes of a stored event:
-    the position, and the payload before and after (JSON text; of a split an array; None: there is no event, or no
-    payload any more).
+    """A step of a chain: its number, its type and schema before and after, its operations in words, and a sample: the
+    position of a stored event, and its payload before and after (JSON text; of a split an array; None: no such event,
+    or dropped or erased).
     """
 
     step: int
@@ -43,14 +43,14 @@ class Shown(NamedTuple):
 
 
 def steps(log: EventLog, type_: str) -> Iterator[Shown]:
-    """The chain of a type, followed through its renames, on the oldest stored event that enters it at each step.
+    """The steps of a type's chain, through its renames, shown on the oldest stored event that enters at each step.
 
-    Raises NotFoundError for a type that has no upcasts.
+    Raises NotFoundError for a type without upcasts.
     """
     model = log.definitions.model
     if type_ not in model.events or not model.events[type_].upcasts:
-        having = ", ".join(name for name, event in model.events.items() if event.upcasts) or "no type"
-        raise NotFoundError(f"{type_} has no upcasts", why=f"the model has upcasts of {having}", fix="esctl model show")
+        others = ", ".join(name for name, event in model.events.items() if event.upcasts) or "no type"
+        raise NotFoundError(f"{type_} has no upcasts", why=f"the model has upcasts of {others}", fix="esctl model show")
     number, event, before = 0, None, None
     todo = [(type_, upcast) for upcast in sorted(model.events[type_].upcasts, key=lambda upcast: upcast.start)]
     seen: set[str] = set()
@@ -79,7 +79,7 @@ def steps(log: EventLog, type_: str) -> Iterator[Shown]:
 
 
 def _sample(log: EventLog, type_: str, schema: int) -> Event | None:
-    """The oldest event that is stored so."""
+    """The oldest event stored with this type and schema."""
     query = Query(types=(type_,), where=f"schema = {schema}", limit=1, raw_schema=True)
     return next((event for event, _, _ in log.read(query)), None)
 
@@ -95,7 +95,7 @@ def _after(log: EventLog, event: Event, before: str, type_: str, upcast: Upcast)
 
 
 def plan(log: EventLog) -> dict[str, int]:
-    """What a rewriting would do: how many events there are, how many get another form, are split, are hidden."""
+    """The number of events in all, and of those that a rewriting would change, split, or leave hidden."""
     counted = {"events": 0, "rewritten": 0, "split": 0, "hidden": 0}
     upcasting = log.definitions.upcasting
     for type_, schema, events in log.store.facts().schemas():
@@ -108,26 +108,26 @@ def plan(log: EventLog) -> dict[str, int]:
 
 
 class _Copy:
-    """What has been written of the new log, and how far positions have moved."""
+    """Maps stored events to events of the new log, counts them, and tracks how far splits have moved positions."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self.counts = {"events": 0, "rewritten": 0, "split": 0, "hidden": 0, "moved": 0}
-        self._splits: list[int] = []  # positions, once for each additional event that they became
+        self._splits: list[int] = []  # old positions of split events, once for each additional event
         self.model = 0  # the new position of the newest model
-        self.erased: list[tuple[int, int]] = []  # new positions of payloads that are gone, old ones of what says so
-        self._gone = {position: number for position, _, number in log.store.facts().erasures()}
+        self.erased: list[tuple[int, int]] = []  # erased payloads: new position, old position of the erasure event
+        self._erasures = {position: number for position, _, number in log.store.facts().erasures()}
 
     def moved(self, position: int) -> int:
-        """Where an event stands in the new log; of a split one, its first part."""
+        """The new position of an event; of a split one, that of its first part."""
         return position + bisect_left(self._splits, position)
 
     def events(self, event: Event, read_as: list[Event]) -> list[NewEvent]:
-        """What a stored event becomes. One that its upcasts hide stays as it is, in its place, and stays hidden."""
+        """The new events for a stored event. One that its upcasts hide is copied unchanged, and stays hidden."""
         position = self.moved(event[0])
         self.counts["moved"] += position != event[0]
-        if event[0] in self._gone:
-            self.erased += [(position + n, self._gone[event[0]]) for n in range(max(1, len(read_as)))]
+        if event[0] in self._erasures:
+            self.erased += [(position + n, self._erasures[event[0]]) for n in range(max(1, len(read_as)))]
         if event[1].startswith(system.PREFIX):
             return [self._own(event, position)]
         self.counts["events"] += 1
@@ -142,14 +142,14 @@ class _Copy:
         return [_new(event, part, self._part_id(event[3], n)) for n, part in enumerate(read_as, 1)]
 
     def _part_id(self, event_id: str, number: int) -> str:
-        """The id of a part: `<id>/<part>`; where that is too long or taken, its SHA-256 instead."""
+        """The id of a part: `<id>/<part>`; if that is too long or taken, the SHA-256 of the id replaces the id."""
         made = f"{event_id}/{number}"
         if len(made.encode()) > MAX_NAME_BYTES or self._log.store.find(made):
             return f"{hashlib.sha256(event_id.encode()).hexdigest()}/{number}"
         return made
 
     def _own(self, event: Event, position: int) -> NewEvent:
-        """One of the log's own events; a mark goes where its event goes."""
+        """The copy of one of the log's own events; a mark and the ranges of an erasure get the new positions."""
         if event[4] == system.MODEL_APPLIED:
             self.model = position
         if event[4] == system.MARK_SET:
@@ -166,14 +166,14 @@ class _Copy:
 
 
 def _new(stored: Event, read: Event, event_id: str) -> NewEvent:
-    # A payload that is gone is put as null first, and then taken away.
+    # An erased payload is first appended as null, and then erased again: see `_erase`.
     return stored[1], read[4], event_id, stored[6], read[5], read[8] or "null", stored[9] or "{}", None
 
 
 def rewrite(log: EventLog, target: Path, watch: Watch) -> dict[str, object]:
-    """Write the new log, verify it, and report; the file appears whole or not at all.
+    """Write the new log, verify it, and return a report; the file appears complete or not at all.
 
-    Raises UsageError where `target` is there already, MisfitError for an event that cannot be upcast.
+    Raises UsageError if `target` exists, MisfitError for an event that cannot be upcast.
     """
     from esctl.store import migrations  # noqa: PLC0415 - sqlite-utils, to make a log
     from esctl.store.files import draft_of  # noqa: PLC0415
@@ -192,13 +192,13 @@ def rewrite(log: EventLog, target: Path, watch: Watch) -> dict[str, object]:
             report = verify(new, full=True, expect_head=None, watch=lambda events, _: events)
             newest = new.head()
         if not report.ok:
-            raise VerificationError("the new log is not whole, and was not kept", why=str(report.findings[0]))
+            raise VerificationError("the new log is damaged, and was not kept", why=str(report.findings[0]))
     counts: dict[str, object] = dict(copy.counts)
     return {"log": str(target), "log_id": log_id, **counts, "head": f"{newest[0]}:{newest[1].hex()}"}
 
 
 def _write(log: EventLog, new: EventLog, copy: _Copy, watch: Watch, head: int) -> None:
-    """Copy events in transactions, those that were recorded together under the time that they were recorded."""
+    """Copy events in transactions, each with its recorded time."""
     portion: list[tuple[str, NewEvent]] = []
     for event, read_as in _both(log, watch, head):
         portion += [(event[7], made) for made in copy.events(event, read_as)]
@@ -217,7 +217,7 @@ def _append(new: EventLog, portion: list[tuple[str, NewEvent]], copy: _Copy) -> 
 
 
 def _erase(new: EventLog, copy: _Copy) -> None:
-    """Take away what is gone in the old log."""
+    """Erase in the new log the payloads that are erased in the old one."""
     for number, group in groupby(copy.erased, key=lambda one: one[1]):
         positions = [position for position, _ in group]
         with new.transaction():
@@ -230,7 +230,7 @@ def _erase(new: EventLog, copy: _Copy) -> None:
 
 
 def _both(log: EventLog, watch: Watch, head: int) -> Iterator[tuple[Event, list[Event]]]:
-    """Every stored event with what it is read as: nothing, itself in its newest form, or its parts."""
+    """Every stored event with the events that it is read as: none, itself in its newest schema, or its parts."""
     reading = log.read(Query(until=head, system=True))
     waiting = next(reading, None)
     for event, _, _ in watch(log.read(Query(until=head, system=True, raw_schema=True)), head):

@@ -1,4 +1,4 @@
-"""Whole logs copied: restored from a backup, forked at a point, made smaller."""
+"""Copy a whole log: back it up, restore a backup, fork it at a position."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from esctl.store.files import draft_of
 
 
 def backup(log: EventLog, target: Path, *, segments: bool = True) -> Head:
-    """Copy a log into a new file while it is in use: with the segments that lie outside in it, or else (`segments`
-    False) naming the files that they are. Return its head.
+    """Copy a log into a new file, also while it is in use; return the copy's head. Segments in folders are copied into
+    the new file, or, without `segments`, referred to.
     """
     with draft_of(target) as draft:
         return _copy(log, draft, segments=segments)
 
 
 def restore(source: EventLog, target: Path) -> Head:
-    """Make a log of a backup, under a name that is not taken, and note in it where it comes from; return its head."""
-    return _copied(source, target, system.LOG_RESTORED, None)
+    """Restore a backup into a new file, with an event that records its source; return its head."""
+    return _derived(source, target, system.LOG_RESTORED, None)
 
 
 def fork(log: EventLog, target: Path, position: int) -> Head:
-    """Make a log of what this one held up to a position, to try what would have been; return its head.
+    """Copy a log up to a position into a new file, to try out another history from there; return its head.
 
-    It keeps the log's id and chain: a head that was written down before the position proves it too.
+    The fork keeps the log's id and chain, so a head saved before the position also verifies the fork.
     """
-    return _copied(log, target, system.LOG_FORKED, position)
+    return _derived(log, target, system.LOG_FORKED, position)
 
 
-def _copied(source: EventLog, target: Path, type_: str, position: int | None) -> Head:
-    """The copy appears under its name when it is whole, its first own event in it."""
+def _derived(source: EventLog, target: Path, type_: str, position: int | None) -> Head:
+    """Copy a log, up to a position if given, and record the copy's source; the file appears complete or not at all."""
     with draft_of(target) as draft:
         head = _copy(source, draft)
         with EventLog(draft, write=True) as copy:
@@ -48,7 +48,7 @@ def _copied(source: EventLog, target: Path, type_: str, position: int | None) ->
 
 
 def _copy(source: EventLog, draft: Path, *, segments: bool = True) -> Head:
-    """Copy a log into an empty file; its head as of then."""
+    """Copy a log into an empty file; return the copy's head."""
     source.store.copy_to(draft)
     with EventLog(draft, write=True) as copy:
         if copy.store.archive() is not None:
@@ -59,7 +59,7 @@ def _copy(source: EventLog, draft: Path, *, segments: bool = True) -> Head:
 
 
 def _cut(copy: EventLog, position: int) -> None:
-    """Have a copy end at a position."""
+    """Remove everything after a position from a copy."""
     if copy.store.archive() is not None:
         from esctl.archive import moving  # noqa: PLC0415
 
@@ -68,11 +68,11 @@ def _cut(copy: EventLog, position: int) -> None:
     for erased, _, event in copy.store.facts().erasures():
         if erased <= position < event:
             later.setdefault(event, []).append(erased)
-    said = {event[0]: event for event in copy.system_events(system.PAYLOAD_ERASED)} if later else {}
+    erasures = {event[0]: event for event in copy.system_events(system.PAYLOAD_ERASED)} if later else {}
     with copy.transaction():
         copy.store.cut(position)
         admin.cut(copy, position)
-        for number, positions in later.items():  # what was erased since then is gone in the copy too, and it says so
-            _, _, _, _, _, _, _, _, data, meta = said[number]
+        for number, positions in later.items():  # erased later: the payload is missing here too, so record its erasure
+            _, _, _, _, _, _, _, _, data, meta = erasures[number]
             erased_since = {"positions": ranges(positions), "reason": json.loads(data).get("reason")}
             copy.store.archiving().note_erased(positions, copy.say(system.PAYLOAD_ERASED, erased_since, meta)[0])

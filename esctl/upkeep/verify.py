@@ -1,4 +1,4 @@
-"""Every check of a log, as one report."""
+"""Verify a log: run every check and report what is wrong."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from esctl.projections import status
 from esctl.states.snapshots import digest
 from esctl.store.checks import Finding
 
-MAX_FINDINGS = 1000  # of a log with more, the report says so and does not list them all
+MAX_FINDINGS = 1000  # the report lists no more
 
 
 class Report(NamedTuple):
-    """What a verification found; `head` is `<position>:<hash>`."""
+    """The result of a verification; `head` is `<position>:<hash>`."""
 
     ok: bool
     mode: str
@@ -35,14 +35,14 @@ class Report(NamedTuple):
 
 
 Watch = Callable[[Iterator[SealedEvent], int], Iterator[SealedEvent]]
-"""Passes events through while somebody watches how far it is: a source, and how many it will give."""
+"""Passes events through to report progress; gets the events and their number."""
 
 
 def verify(
     log: EventLog, *, full: bool, expect_head: str | None = None, watch: Watch = lambda events, _: events
 ) -> Report:
-    """Check the store, and with `full` every event: its hash, its names, its times; and that a head known from
-    elsewhere (`<position>:<hash>`) is still in the log.
+    """Check the store, and with `full` every event: its hash, names and times; and that a head saved elsewhere
+    (`expect_head`, `<position>:<hash>`) is still in the log.
     """
     if full:
         chain.for_many()
@@ -50,9 +50,9 @@ def verify(
         head, erased = log.head(), sum(1 for _ in log.store.facts().erasures())
         found = list(islice(_findings(log, head, watch, full=full, expect_head=expect_head), MAX_FINDINGS))
     except VerificationError as error:
-        error.fix = ""  # which may be to verify
+        error.fix = ""  # it may be `esctl verify` itself
         raise
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:  # damaged rows hold anything
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:  # damaged rows can contain anything
         raise VerificationError(f"{log.path} is damaged", why=f"{error}; restore a backup") from error
     return Report(
         ok=not found,
@@ -83,24 +83,24 @@ def _findings(log: EventLog, head: Head, watch: Watch, *, full: bool, expect_hea
 
 
 def _snapshots(log: EventLog) -> Iterator[Finding]:
-    """Whether saved states are as they were saved; `esctl snapshot verify` asks whether they are right."""
+    """Snapshots that do not match their hash; `esctl snapshot verify` also checks whether their states are right."""
     for snapshot in log.store.snapshots().of():
         if digest(snapshot) != snapshot.hash:
             yield ("snapshot", None, f"the snapshot of {snapshot.stream} at version {snapshot.version} is damaged")
 
 
 def _erasures(log: EventLog) -> Iterator[Finding]:
-    """Whether every erased payload is one that an event of the log's own names, and the reverse."""
-    said = {event[0]: _ranges(event) for event in log.system_events(system.PAYLOAD_ERASED)}
-    left = {number: sum(high - low + 1 for low, high in ranges) for number, ranges in said.items()}
+    """Missing payloads that no erasure event names, and payloads that an erasure event names but that exist."""
+    recorded = {event[0]: _ranges(event) for event in log.system_events(system.PAYLOAD_ERASED)}
+    left = {number: sum(high - low + 1 for low, high in ranges) for number, ranges in recorded.items()}
     for position, _, number in log.store.facts().erasures():
-        if not any(low <= position <= high for low, high in said.get(number, ())):
+        if not any(low <= position <= high for low, high in recorded.get(number, ())):
             yield ("erased", position, f"the payload is gone, and no event at position {number} says so")
         else:
             left[number] -= 1
     for number, count in left.items():
         if count:
-            yield ("erased", number, f"{count} of the payloads that this event says were erased are not noted so")
+            yield ("erased", number, f"{count} of the payloads that this event names are not recorded as erased")
 
 
 def _ranges(event: Event) -> list[tuple[int, int]]:
@@ -113,7 +113,7 @@ def _ranges(event: Event) -> list[tuple[int, int]]:
 
 
 def _expected(log: EventLog, expect_head: str) -> Iterator[Finding]:
-    """Whether the event at a position known from elsewhere still has the hash it had."""
+    """Whether the event at the position of a saved head still has the saved hash."""
     position, _, hash_ = expect_head.partition(":")
     number = whole_number(position)
     if number is None or len(hash_) != 64 or not set(hash_) <= set("0123456789abcdef"):
@@ -129,29 +129,29 @@ def _expected(log: EventLog, expect_head: str) -> Iterator[Finding]:
 
 
 def _events(log: EventLog, head: Head, watch: Watch) -> Iterator[Finding]:
-    """Walk the chain from its genesis to the head.
+    """Follow the chain from the genesis hash to the head.
 
-    After an event whose hash does not follow, the walk goes on from the hash that is stored, so that one altered
-    event is one finding and not all that come after it.
+    After an event with a wrong hash, continue from its stored hash, so that one altered event is one finding and not a
+    finding for every later event.
     """
-    previous, expected, before = chain.genesis(log.log_id), 1, ""
-    gone = {position: digest for position, digest, _ in log.store.facts().erasures()}
+    previous, expected, last_recorded = chain.genesis(log.log_id), 1, ""
+    digests = {position: digest for position, digest, _ in log.store.facts().erasures()}
     try:
         for event, salt, stored in watch(log.read(Query(until=head[0], system=True, raw_schema=True)), head[0]):
             if event[0] != expected:
                 yield ("contiguity", event[0], f"position {expected} is missing")
             expected = event[0] + 1
-            yield from _linked(event, salt, previous, stored, gone.get(event[0]))
-            if event[7] < before:
-                yield ("recorded", event[0], "it was recorded before the event that stands before it")
-            before = event[7]
+            yield from _linked(event, salt, previous, stored, digests.get(event[0]))
+            if event[7] < last_recorded:
+                yield ("recorded", event[0], "its recorded time is earlier than that of the event before it")
+            last_recorded = event[7]
             yield from _formed(event)
             previous = stored
     except UnicodeDecodeError as error:
         yield ("text", _undecodable(log, expected, head[0]), f"a text of the event is not UTF-8: {error.reason}")
         return
     except EsctlError as error:
-        if "segment" not in error.details:  # else it is known to be damaged
+        if "segment" not in error.details:  # else the check of the archive has reported the segment
             raise
         return
     if expected <= head[0]:
@@ -159,7 +159,7 @@ def _events(log: EventLog, head: Head, watch: Watch) -> Iterator[Finding]:
 
 
 def _undecodable(log: EventLog, since: int, until: int) -> int | None:
-    """The first position from `since` on whose event cannot be read as text."""
+    """The first position, from `since` on, of an event that is not valid UTF-8."""
     for position in range(since, until + 1):
         try:
             list(log.read(Query(since=position, until=position, system=True, raw_schema=True)))
@@ -171,14 +171,14 @@ def _undecodable(log: EventLog, since: int, until: int) -> int | None:
 def _linked(
     event: Event, salt: bytes | None, previous: bytes, stored: bytes, erased: bytes | None
 ) -> Iterator[Finding]:
-    """Whether an event's hash follows from the one before it; `erased`: the digest that stands for a payload."""
+    """Whether an event's hash follows from the previous one; `erased` is the digest of an erased payload."""
     position, stream, version, event_id, type_, schema, time, recorded, data, meta = event
     if data is None or meta is None or salt is None:
         if erased is None:
-            return  # reported already
+            return  # `_erasures` or the store's checks report it
         digest = erased
     else:
-        if len(salt) != chain.SALT_BYTES:  # of any other length, the border between salt and data could have moved
+        if len(salt) != chain.SALT_BYTES:  # with another length, salt and data could be divided differently
             yield ("chain", position, f"the salt has {len(salt)} bytes")
         digest = chain.payload_digest(salt, data.encode(), meta.encode())
     header = chain.header(position, stream, version, event_id, type_, schema, time, recorded)
@@ -188,7 +188,7 @@ def _linked(
 
 
 def _formed(event: Event) -> Iterator[Finding]:
-    """Whether names, schema and times are of the log's form."""
+    """Whether names, schema and times have the log's form."""
     position, stream, _, event_id, type_, schema, time, recorded, _, _ = event
     try:
         for kind, name in (("stream", stream), ("type", type_), ("id", event_id)):
