@@ -121,18 +121,18 @@ class EventLog:
         """
         query = query.replace(raw_schema=True) if form == "hash" else query
         self.require(query)
-        left = query.limit
-        if left == 0:
+        remaining = query.limit
+        if remaining == 0:
             return
         seen, new = 0, query
         while True:
             self.store.changed()
             head = self.head()[0]
             if head > seen:
-                new = new.replace(until=head, limit=left)
+                new = new.replace(until=head, limit=remaining)
                 for chunk in self.store.lines(new, form, self.upcasting(new)):
                     yield chunk
-                    if left is not None and (left := left - chunk.count(b"\n")) <= 0:
+                    if remaining is not None and (remaining := remaining - chunk.count(b"\n")) <= 0:
                         return
                 seen, new = head, query.since_position(head + 1)
             yield b""

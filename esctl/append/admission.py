@@ -54,18 +54,18 @@ def refuse_unreadable(
     old = [event[4] in definitions.upcasting.get(event[1], {}) for event in events]
     if not any(old):
         return
-    found: dict[int, str] = {}
+    misfits: dict[int, str] = {}
 
     def note(position: object, reason: object) -> None:
-        found.setdefault(int(str(position)), str(reason))
+        misfits.setdefault(int(str(position)), str(reason))
 
     try:
         for _ in store.read(Query(since=before + 1), definitions.upcasting, note):
-            if found:
+            if misfits:
                 break
     except MisfitError as error:
-        found.setdefault(int(str(error.details.get("position", 0))), error.what)
-    for position, reason in found.items():
+        misfits.setdefault(int(str(error.details.get("position", 0))), error.what)
+    for position, reason in misfits.items():
         index = next((n for n, made in enumerate(receipts) if made[0] == position and not made[4]), old.index(True))
         raise RefusedError(
             f"{events[index][1]} in {events[index][0]} is refused: {reason}",

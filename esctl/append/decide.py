@@ -56,9 +56,9 @@ def _state(log: EventLog, stream: str, aggregate: str | None) -> folding.StateAt
         if log.store.stream_version(stream):
             raise
         definitions = log.definitions
-        found = definitions.aggregate(aggregate) if aggregate else definitions.of_stream(stream)
-        initial = definitions.program(found).initial
-        return folding.StateAt(stream, found.name if found else None, 0, 0, None, initial, None, 0)
+        chosen = definitions.aggregate(aggregate) if aggregate else definitions.of_stream(stream)
+        initial = definitions.program(chosen).initial
+        return folding.StateAt(stream, chosen.name if chosen else None, 0, 0, None, initial, None, 0)
 
 
 def _output(arguments: Sequence[str], folded: folding.StateAt, named: str) -> bytes:

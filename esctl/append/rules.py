@@ -172,7 +172,7 @@ class _AggregateRules:
     def _snapshots(self, fold: Fold, touched: dict[str, tuple[int, int]], before: int) -> None:
         """Save the snapshots that the aggregate's policy requires."""
         every = self._aggregate.every
-        due = set(self._named(before)) if self._aggregate.when_types else set()
+        due = set(self._streams_with_due_types(before)) if self._aggregate.when_types else set()
         if every is not None:
             due.update(s for s, (_, last) in touched.items() if last - self._saved.get(s, 0) >= every)
         for stream in touched.keys() & due:
@@ -180,7 +180,7 @@ class _AggregateRules:
             snapshots.save(self._store, stream, self._program, self._definitions.upcasts, state)
             self._saved[stream] = state[0]
 
-    def _named(self, before: int) -> Iterator[str]:
+    def _streams_with_due_types(self, before: int) -> Iterator[str]:
         """The streams with an event after a position whose type the policy names."""
         query = Query(since=before + 1, types=self._aggregate.when_types)
         return (event[1] for event, _, _ in self._store.read(query, self._definitions.upcasting))
@@ -189,12 +189,12 @@ class _AggregateRules:
         index = next(n for n, receipt in enumerate(receipts) if receipt[0] == refused.position and not receipt[4])
         type_, state, stream = refused.type, refused.state, receipts[index][1]
         rule = self._aggregate.accept.get(type_) or self._aggregate.accept[ANY]
-        there = next(receipt[4] or receipt[2] > 1 for receipt in receipts if receipt[1] == stream)
+        exists = next(receipt[4] or receipt[2] > 1 for receipt in receipts if receipt[1] == stream)
         result = "is NULL: a value that it uses is missing" if refused.unsure else "is false"
         return RefusedError(
             f"{type_} in {stream} is refused: {rule.message}",
             why=f"{rule.place} = {rule.sql} {result}; the state is {state}",
-            fix=f"esctl state {word(stream)}" if there else "esctl model show",
+            fix=f"esctl state {word(stream)}" if exists else "esctl model show",
             index=index,
             stream=stream,
             type=type_,

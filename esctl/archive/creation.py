@@ -104,7 +104,7 @@ def create(
         try:
             for piece in [*pieces, None]:
                 if piece is not None:
-                    drafts.append(pool.submit(_drafted, reader, *piece, level))
+                    drafts.append(pool.submit(_compress, reader, *piece, level))
                 if piece is None or len(drafts) > 1:
                     with closing(drafts.popleft().result()) as draft:
                         yield _commit(log, checker, draft, folder)
@@ -120,34 +120,34 @@ def create(
     log.store.compact()
 
 
-def _drafted(log: EventLog, first: int, last: int, level: int) -> Draft:
+def _compress(log: EventLog, first: int, last: int, level: int) -> Draft:
     """Compress the hot rows of a range into the frames of a segment."""
-    made = Draft(Path(log.path).absolute().parent)
+    draft = Draft(Path(log.path).absolute().parent)
     try:
-        _fill(made, log, first, last, level)
+        _fill(draft, log, first, last, level)
     except BaseException:
-        made.close()
+        draft.close()
         raise
-    return made
+    return draft
 
 
-def _fill(made: Draft, log: EventLog, first: int, last: int, level: int) -> None:
+def _fill(draft: Draft, log: EventLog, first: int, last: int, level: int) -> None:
     compress, start, before = segments.compressor(level), first, hash_before(log, first)
     while first <= last:
         events, lines, salts, hashes = _frame_at(log, first, last)
         packed = compress(lines)
-        digest, number = hashlib.sha256(packed).digest(), len(made.frames)
+        digest, number = hashlib.sha256(packed).digest(), len(draft.frames)
         own = events - segments.without_own(lines).count(b"\n")
         ends = first + events - 1
-        frame = Frame(first, ends, start, number, before, made.size, len(packed), len(lines), digest, own)
-        made.add(frame, packed, lines, salts, hashes)
+        frame = Frame(first, ends, start, number, before, draft.size, len(packed), len(lines), digest, own)
+        draft.add(frame, packed, lines, salts, hashes)
         first, before = ends + 1, hashes[-HASH_BYTES:]
 
 
 def _frame_at(log: EventLog, first: int, last: int) -> tuple[int, bytes, bytes, bytes]:
     """The next frame's number of events (FRAME_EVENTS, or fewer if they are large), lines, salts and hashes."""
-    most = max(1, min(segments.FRAME_EVENTS, PAYLOAD_BYTES_PER_READ // max(1, log.store.archiving().largest())))
-    until = min(last, first + most - 1)
+    limit = max(1, min(segments.FRAME_EVENTS, PAYLOAD_BYTES_PER_READ // max(1, log.store.archiving().largest())))
+    until = min(last, first + limit - 1)
     events, lines, salts, hashes = log.store.archiving().sealed_lines(first, until)
     if events != until - first + 1:
         raise ConflictError(f"positions {first} and on were archived just now", again="")

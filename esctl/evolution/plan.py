@@ -229,12 +229,12 @@ class _Costs:
 
     def _seeing(self, type_: str) -> int:
         """The number of projections that do not change themselves, but are rebuilt since a type's upcasts change."""
-        held, drafted = self._log.definitions, self._drafted
-        same = (p for name, p in drafted.model.projections.items() if held.model.projections.get(name) == p)
+        current, drafted = self._log.definitions, self._drafted
+        same = (p for name, p in drafted.model.projections.items() if current.model.projections.get(name) == p)
         return sum(
-            mark(projection, held.upcasting) != mark(projection, drafted.upcasting)
+            mark(projection, current.upcasting) != mark(projection, drafted.upcasting)
             for projection in same
-            if type_ in {**seen(projection, held.upcasting), **seen(projection, drafted.upcasting)}
+            if type_ in {**seen(projection, current.upcasting), **seen(projection, drafted.upcasting)}
         )
 
     def unfoldable(self, but: set[str]) -> Iterator[Change]:
@@ -250,13 +250,13 @@ class _Costs:
 
     def _aggregate(self, change: Change) -> Change:
         aggregate = self._drafted.model.aggregates.get(change.name)
-        mine = [saved for saved in self._saved if saved.aggregate == change.name]
+        own = [saved for saved in self._saved if saved.aggregate == change.name]
         if aggregate is None:
-            return change._replace(snapshots=len(mine))
+            return change._replace(snapshots=len(own))
         fold = self._drafted.program(aggregate).fold
         events = sum(version for _, version in self._log.store.facts().matching(aggregate.streams))
         misfits = self._count_of(folding.misfits(self._log, aggregate, self._drafted))
-        return change._replace(events=events, snapshots=sum(saved.fold != fold for saved in mine), misfits=misfits)
+        return change._replace(events=events, snapshots=sum(saved.fold != fold for saved in own), misfits=misfits)
 
     def _count_of(self, found: Iterator[tuple[int, str]]) -> int:
         """The number of items; where SQLite itself fails on one, it counts too, and the rest is not counted."""

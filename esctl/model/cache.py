@@ -43,11 +43,11 @@ class Cache:
         name = chain.sha256(f"{self._engine}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
         path = os.path.join(self._folder, PREFIX + name)
         try:
-            found: T = loads(_read_own(path))  # noqa: S301 - this user's own, as a .pyc is
+            compiled_model: T = loads(_read_own(path))  # noqa: S301 - this user's own, as a .pyc is
         except Exception:  # noqa: BLE001 - whatever is wrong with the file, compile again
-            found = compiled()
-            self._write(path, dumps(found, -1))
-        return found
+            compiled_model = compiled()
+            self._write(path, dumps(compiled_model, -1))
+        return compiled_model
 
     def _write(self, path: str, content: bytes) -> None:
         draft = f"{path}.{os.getpid()}"

@@ -154,8 +154,8 @@ class ProjectionJudge(Judge):
             return self._denied or str(error)
         finally:
             self._connection.authorizer = None
-        there = {name for (name,) in self._connection.execute("select name from sqlite_schema where type = 'table'")}
-        return "" if tables <= there else otherwise
+        existing = {name for (name,) in self._connection.execute("select name from sqlite_schema where type = 'table'")}
+        return "" if tables <= existing else otherwise
 
     def handler(self, sql: str, tables: Collection[str]) -> str:
         """What is wrong with a handler: statements that run for an event, and may read and write these tables."""

@@ -116,8 +116,8 @@ def begin(
     """Prepare the fold of a query's stream; the query in the result starts after the snapshot, if one is usable."""
     definitions, stream = log.definitions, query.stream or ""
     log.require(query)
-    found = definitions.aggregate(aggregate) if aggregate else definitions.of_stream(stream)
-    program = definitions.program(found)
+    chosen = definitions.aggregate(aggregate) if aggregate else definitions.of_stream(stream)
+    program = definitions.program(chosen)
     snapshot = None
     if saved:
         usable = snapshots.usable(log.store, stream, program, definitions.upcasts, bounds(log, query), ignored)
@@ -126,7 +126,7 @@ def begin(
     fold.begin(stream, snapshot.values if snapshot else None)
     if snapshot:
         query = query.replace(since_version=snapshot.version + 1)
-    return Folding(stream, found, program, fold, snapshot, query)
+    return Folding(stream, chosen, program, fold, snapshot, query)
 
 
 def bounds(log: EventLog, query: Query) -> snapshots.Bounds:

@@ -37,12 +37,12 @@ def take(log: EventLog, stream: str, aggregate: str | None = None) -> Snapshot |
     log.require(Query(stream=stream))
     with log.transaction():  # so that the model cannot change between the fold and the save
         definitions = log.definitions
-        found = definitions.aggregate(aggregate) if aggregate else definitions.of_stream(stream)
-        program = definitions.program(found)
+        chosen = definitions.aggregate(aggregate) if aggregate else definitions.of_stream(stream)
+        program = definitions.program(chosen)
         fold = log.store.fold(program, definitions.upcasting)
-        made = _saved(log, fold, program, stream)
+        snapshot = _saved(log, fold, program, stream)
     fold.close()
-    return made
+    return snapshot
 
 
 def take_many(log: EventLog, aggregate: str | None, *, due: bool) -> Iterator[Snapshot]:
@@ -69,15 +69,15 @@ def _portion(log: EventLog, name: str, streams: list[str], unfit: list[MisfitErr
         aggregate = log.definitions.aggregate(name)
         program = log.definitions.program(aggregate)
         fold = log.store.fold(program, log.definitions.upcasting)
-        wanted = (stream for stream in streams if not due or _due(log, aggregate, program, stream))
-        made: list[Snapshot | None] = []
-        for stream in wanted:
+        selected = (stream for stream in streams if not due or _due(log, aggregate, program, stream))
+        saved: list[Snapshot | None] = []
+        for stream in selected:
             try:
-                made.append(_saved(log, fold, program, stream))
+                saved.append(_saved(log, fold, program, stream))
             except MisfitError as error:
                 unfit.append(error)
     fold.close()
-    return [snapshot for snapshot in made if snapshot is not None]
+    return [snapshot for snapshot in saved if snapshot is not None]
 
 
 def _saved(log: EventLog, fold: Fold, program: Program, stream: str) -> Snapshot | None:

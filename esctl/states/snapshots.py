@@ -79,12 +79,12 @@ def usable(
 def save(store: Store, stream: str, program: Program, upcasts: str, state: State) -> Snapshot | None:
     """Save a state within the open transaction; None, and nothing is saved, if the state includes no event."""
     version, position, time, latest, text = state
-    found = store.event_at(stream, version)
-    if found is None:
+    last = store.event_at(stream, version)
+    if last is None:
         return None
-    made = Snapshot(
-        stream, program.aggregate, version, position, time, latest, program.fold, upcasts, found[1], text, b"", now()
+    snapshot = Snapshot(
+        stream, program.aggregate, version, position, time, latest, program.fold, upcasts, last[1], text, b"", now()
     )
-    made = made._replace(hash=digest(made))
-    store.snapshots().save(made)
-    return made
+    snapshot = snapshot._replace(hash=digest(snapshot))
+    store.snapshots().save(snapshot)
+    return snapshot

@@ -52,9 +52,9 @@ def named(log: EventLog, references: Sequence[str], *, force: bool) -> Plan:
     found = [log.event(reference)[0] for reference in references]
     plan = _plan(log.definitions, found, force=force)
     if plan.left:
-        kept = ", ".join(plan.left)
+        types = ", ".join(plan.left)
         raise RefusedError(
-            f"events of the type {kept} are not erased",
+            f"events of the type {types} are not erased",
             why="the log's model does not declare it erasable (erasable = true); --force erases them anyway",
             again="--force",
         )
@@ -301,12 +301,12 @@ def _rewritten(log: EventLog, found: Archive, segment: Segment, positions: set[i
         packed, salts = found.packed(frame, segment), found.salts(frame, segment)
         text = segments.decompress(frame, packed, segment.name)
         lines = segments.decoded(text, segment.name)
-        gone = [line for line in lines if line.position in positions and not line.erased]
-        if gone:
-            kinds |= {(line.stream, line.type, line.schema) for line in gone}
-            digests |= {line.position: _digest(line, salts, frame) for line in gone}
-            text = _without(text, frame, gone)
-            salts = _without_salts(salts, frame, gone)
+        to_erase = [line for line in lines if line.position in positions and not line.erased]
+        if to_erase:
+            kinds |= {(line.stream, line.type, line.schema) for line in to_erase}
+            digests |= {line.position: _digest(line, salts, frame) for line in to_erase}
+            text = _without(text, frame, to_erase)
+            salts = _without_salts(salts, frame, to_erase)
             packed, lines = compress(text), segments.decoded(text, segment.name)
         facts.add(lines, frame.number)
         made = frame._replace(
@@ -332,17 +332,17 @@ def _digest(line: Line, salts: bytes, frame: Frame) -> bytes:
     return chain.payload_digest(salt, bytes(line.data), bytes(line.meta))
 
 
-def _without(text: bytes, frame: Frame, gone: Sequence[Line]) -> bytes:
+def _without(text: bytes, frame: Frame, to_erase: Sequence[Line]) -> bytes:
     """Lines, some without their payload. `,"data":` cannot occur in a name before it, where quotes are escaped."""
     each = text.splitlines(keepends=True)
-    for line in gone:
+    for line in to_erase:
         at = line.position - frame.first
         each[at] = each[at][: each[at].index(b',"data":')] + _ERASED
     return b"".join(each)
 
 
-def _without_salts(salts: bytes, frame: Frame, gone: Sequence[Line]) -> bytes:
+def _without_salts(salts: bytes, frame: Frame, to_erase: Sequence[Line]) -> bytes:
     remaining = bytearray(salts)
-    for line in gone:
+    for line in to_erase:
         remaining[_salt_at(frame, line.position)] = bytes(chain.SALT_BYTES)
     return bytes(remaining)

@@ -92,13 +92,13 @@ def _snapshots(log: EventLog) -> Iterator[Finding]:
 def _erasures(log: EventLog) -> Iterator[Finding]:
     """Missing payloads that no erasure event names, and payloads that an erasure event names but that exist."""
     recorded = {event[0]: _ranges(event) for event in log.system_events(system.PAYLOAD_ERASED)}
-    left = {number: sum(high - low + 1 for low, high in ranges) for number, ranges in recorded.items()}
+    unmatched = {number: sum(high - low + 1 for low, high in ranges) for number, ranges in recorded.items()}
     for position, _, number in log.store.facts().erasures():
         if not any(low <= position <= high for low, high in recorded.get(number, ())):
             yield ("erased", position, f"the payload is gone, and no event at position {number} says so")
         else:
-            left[number] -= 1
-    for number, count in left.items():
+            unmatched[number] -= 1
+    for number, count in unmatched.items():
         if count:
             yield ("erased", number, f"{count} of the payloads that this event names are not recorded as erased")
 
@@ -119,13 +119,13 @@ def _expected(log: EventLog, expect_head: str) -> Iterator[Finding]:
     if number is None or len(hash_) != 64 or not set(hash_) <= set("0123456789abcdef"):
         raise UsageError(f"{expect_head!r} is not a head", why="a head is POSITION:HASH", fix="esctl head")
     if number == 0:
-        there = [chain.genesis(log.log_id)]
+        stored = [chain.genesis(log.log_id)]
     else:
-        there = [sealed[2] for sealed in log.read(Query(since=number, until=number, system=True, raw_schema=True))]
-    if not there:
+        stored = [sealed[2] for sealed in log.read(Query(since=number, until=number, system=True, raw_schema=True))]
+    if not stored:
         yield ("expect-head", number, f"the log ends at position {log.head()[0]}")
-    elif there[0].hex() != hash_:
-        yield ("expect-head", number, f"the hash is {there[0].hex()}, expected {hash_}")
+    elif stored[0].hex() != hash_:
+        yield ("expect-head", number, f"the hash is {stored[0].hex()}, expected {hash_}")
 
 
 def _events(log: EventLog, head: Head, watch: Watch) -> Iterator[Finding]:
