@@ -145,7 +145,7 @@ class Log:
         parsed = [self._parse(_json(event)) for event in events]
         try:
             with self._log.transaction():
-                before = self._log.head()[0]
+                before = self._log.head().position
                 receipts = self._writer.append(parsed)
                 if condition:
                     condition.check(self._log, receipts, before)
@@ -231,7 +231,7 @@ class Log:
 
     def show(self, reference: int | str) -> Event:
         """The event of a position or an id; raises NotFoundError."""
-        return decoded(self._log.event(str(reference))[0])
+        return decoded(self._log.event(str(reference)).event)
 
     def version(self, stream: str) -> int:
         """The version of a stream's newest event; 0 where it has none."""
@@ -239,8 +239,7 @@ class Log:
 
     def head(self) -> str:
         """`<position>:<hash>` of the newest event, to be written down elsewhere."""
-        position, hash_, _ = self._log.head()
-        return f"{position}:{hash_.hex()}"
+        return str(self._log.head())
 
     def verify(self, *, full: bool = True, expect_head: str | None = None) -> verify.Report:
         """Check everything; see `esctl verify`."""
@@ -248,7 +247,7 @@ class Log:
 
     def mark(self, name: str, point: str | None = None) -> Mark:
         """Give a point, by default the newest event, a name."""
-        position = self._log.head()[0] if point is None else marks.position_at(self._log, point)
+        position = self._log.head().position if point is None else marks.position_at(self._log, point)
         return marks.set_mark(self._log, name, position)
 
     def _position(self, mark: str) -> int | None:

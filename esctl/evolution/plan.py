@@ -299,7 +299,7 @@ def _next(log: EventLog, held: Definitions, draft: Draft) -> Applied:
         if known:
             schemas_[name] = known
     number = held.applied.number + 1 if held.applied else 1
-    return Applied(number, draft.fingerprint, log.head()[0] + 1, "", None, draft.text, draft.files, schemas_)
+    return Applied(number, draft.fingerprint, log.head().position + 1, "", None, draft.text, draft.files, schemas_)
 
 
 def drafted(log: EventLog, draft: Draft) -> Applied:

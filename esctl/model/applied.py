@@ -151,9 +151,9 @@ def load(position: int, events: Iterable[Event], cache: Cache | None = None) -> 
     for event in events:
         if cache is None:
             return Definitions(_applied(event))
-        found = cache.get(f"{event[8]}\0{event[9]}", partial(_prepared, event))
+        found = cache.get(f"{event.data}\0{event.meta}", partial(_prepared, event))
         assert found.applied is not None
-        found.applied = found.applied._replace(position=event[0], time=event[6])  # which the text does not say
+        found.applied = found.applied._replace(position=event.position, time=event.time)  # which the text does not say
         return found
     raise VerificationError(f"there is no model at position {position}", fix="esctl verify")
 
@@ -171,17 +171,17 @@ def _applied(event: Event) -> Applied:
     import json  # noqa: PLC0415 - a kept model does without
 
     try:
-        data, meta = json.loads(event[8]), json.loads(event[9])
+        data, meta = json.loads(event.data), json.loads(event.meta)
         number, text, mark = int(data["number"]), _text(data["text"]), _text(data["fingerprint"])
         schemas = {
             type_: {int(schema): json.dumps(body) for schema, body in of.items()}
             for type_, of in data["json_schemas"].items()
         }
         files = {name: json.dumps(body) for name, body in data["files"].items()}
-        return Applied(number, mark, event[0], event[6], meta.get("actor"), text, files, schemas)
+        return Applied(number, mark, event.position, event.time, meta.get("actor"), text, files, schemas)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise VerificationError(
-            f"the event at position {event[0]} holds no model", why=str(error), fix="esctl verify"
+            f"the event at position {event.position} holds no model", why=str(error), fix="esctl verify"
         ) from error
 
 

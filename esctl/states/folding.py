@@ -91,7 +91,7 @@ def _ended(log: EventLog, found: StateAt, version: int) -> StateAt:
         return found
     query = Query(stream=found.stream, since_version=version, until_version=version, raw_schema=True)
     for event, _, _ in log.store.read(query):
-        return found._replace(version=version, position=event[0], time=event[6])
+        return found._replace(version=version, position=event.position, time=event.time)
     return found
 
 
@@ -101,7 +101,7 @@ def ending(log: EventLog, query: Query) -> tuple[Query, int | None]:
     """
     if query.until_time is not None or not query.stream:
         return query, None
-    position = min(query.until, log.head()[0])
+    position = min(query.until, log.head().position)
     if query.as_of is not None:
         position = min(position, log.store.position_at(query.as_of))
     version = log.store.version_until(query.stream, position)

@@ -49,7 +49,7 @@ class Plan(NamedTuple):
 
 def named(log: EventLog, references: Sequence[str], *, force: bool) -> Plan:
     """Events by position or id. Raises NotFoundError, RefusedError for one that may not be erased."""
-    found = [log.event(reference)[0] for reference in references]
+    found = [log.event(reference).event for reference in references]
     plan = _plan(log.definitions, found, force=force)
     if plan.left:
         kept = ", ".join(plan.left)
@@ -94,8 +94,8 @@ def _both(log: EventLog, query: Query) -> Iterator[Event]:
         log.require(asked)
         # What cannot be upcast is found as it is stored, or not at all.
         for event, _, _ in log.store.read(asked, log.upcasting(asked), _nothing):
-            if event[0] not in seen:
-                seen.add(event[0])
+            if event.position not in seen:
+                seen.add(event.position)
                 yield event
 
 
@@ -107,16 +107,18 @@ def _plan(definitions: Definitions, events: Iterator[Event] | list[Event], *, fo
     positions, streams = set[int](), set[str]()
     types, left = Counter[str](), Counter[str]()
     for event in events:
-        if event[1].startswith(system.PREFIX):
-            raise RefusedError(f"the event at position {event[0]} is the log's own", why="it says what was done to it")
-        if event[8] is None or event[0] in positions:
+        if event.stream.startswith(system.PREFIX):
+            raise RefusedError(
+                f"the event at position {event.position} is the log's own", why="it says what was done to it"
+            )
+        if event.data is None or event.position in positions:
             continue
-        if not force and not erasable(definitions, event[4], event[5]):
-            left[event[4]] += 1
+        if not force and not erasable(definitions, event.type, event.schema):
+            left[event.type] += 1
             continue
-        positions.add(event[0])
-        streams.add(event[1])
-        types[event[4]] += 1
+        positions.add(event.position)
+        streams.add(event.stream)
+        types[event.type] += 1
     return Plan(sorted(positions), types, left, len(streams))
 
 
@@ -171,10 +173,10 @@ def _hot(log: EventLog, positions: Sequence[int], reason: str) -> int:
         digests: list[bytes] = []
         kinds: set[Kind] = set()
         for event, salt, _ in _each(log, positions):
-            if event[8] is not None:  # somebody may have been faster
-                found.append(event[0])
-                digests.append(chain.payload_digest(salt, event[8].encode(), event[9].encode()))
-                kinds.add((event[1], event[4], event[5]))
+            if event.data is not None:  # somebody may have been faster
+                found.append(event.position)
+                digests.append(chain.payload_digest(salt, event.data.encode(), event.meta.encode()))
+                kinds.add((event.stream, event.type, event.schema))
         if found and _note(log, found, digests, kinds, reason) != len(found):
             raise ConflictError("some of the events were archived just now", again="")
     return len(positions)
@@ -188,7 +190,7 @@ def _each(log: EventLog, positions: Sequence[int]) -> Iterator[tuple[Event, byte
 
 def _note(log: EventLog, positions: Sequence[int], digests: Sequence[bytes], kinds: set[Kind], reason: str) -> int:
     """Append the event that says what is gone, and take it away; how many of these were hot."""
-    event = log.say(system.PAYLOAD_ERASED, {"positions": ranges(positions), "reason": reason})[0]
+    event = log.say(system.PAYLOAD_ERASED, {"positions": ranges(positions), "reason": reason}).position
     archiving = log.store.archiving()
     archiving.leave(TRACES)
     for stream in {stream for stream, _, _ in kinds}:

@@ -1,0 +1,61 @@
+"""Tuples whose places have names, declared as `typing.NamedTuple` declares them.
+
+Every cold start needs these classes, and importing `typing` alone would take a tenth of it. So the type checker sees
+NamedTuple here, while the program runs the few lines that it needs of it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Record"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple as Record
+else:
+    from _collections import _tuplegetter  # what makes the fields of a NamedTuple
+
+    _Method = type((lambda: None).__get__(0))  # types.MethodType, without `types`
+
+    class _Declared(type):
+        """Makes each annotation of a class that is declared right below Record one of its fields."""
+
+        def __new__(mcs, name, bases, namespace):  # noqa: ANN001, ANN204
+            direct = bases != (tuple,) and bases[0] is Record
+            cls = super().__new__(mcs, name, bases, {"__slots__": (), **namespace} if direct else namespace)
+            cls._make = _Method(tuple.__new__, cls)  # at the speed of C
+            if direct:
+                cls._fields = tuple(cls.__annotations__)
+                for place, field in enumerate(cls._fields):
+                    setattr(cls, field, _tuplegetter(place, f"Field {place}."))
+            return cls
+
+    class Record(tuple, metaclass=_Declared):
+        """The base of a named tuple: `_fields`, `_make`, `_replace` and `_asdict` are those of a NamedTuple.
+
+        Values are given by place; the fields have no defaults. `_make` does not count the values: hot loops call it.
+        """
+
+        __slots__ = ()
+        _fields = ()
+
+        def __new__(cls, *values):  # noqa: ANN002, ANN204
+            """A tuple of the values, one a field."""
+            if len(values) != len(cls._fields):
+                raise TypeError(f"{cls.__name__} has {len(cls._fields)} fields, not {len(values)}")
+            return tuple.__new__(cls, values)
+
+        def _replace(self, **changed):  # noqa: ANN003, ANN202
+            values = [changed.pop(name, value) for name, value in zip(self._fields, self, strict=True)]
+            if changed:
+                raise TypeError(f"{type(self).__name__} has no field {', '.join(changed)}")
+            return self._make(values)
+
+        def _asdict(self):  # noqa: ANN202
+            return dict(zip(self._fields, self, strict=True))
+
+        def __getnewargs__(self):  # noqa: ANN204
+            return tuple(self)
+
+        def __repr__(self) -> str:
+            fields = ", ".join(f"{name}={value!r}" for name, value in zip(self._fields, self, strict=True))
+            return f"{type(self).__name__}({fields})"
