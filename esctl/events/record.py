@@ -25,6 +25,7 @@ else:
             cls._make = _Method(tuple.__new__, cls)  # at the speed of C
             if direct:
                 cls._fields = tuple(cls.__annotations__)
+                cls._field_defaults = {field: namespace[field] for field in cls._fields if field in namespace}
                 for place, field in enumerate(cls._fields):
                     setattr(cls, field, _tuplegetter(place, f"Field {place}."))
             return cls
@@ -32,16 +33,20 @@ else:
     class Record(tuple, metaclass=_Declared):
         """The base of a named tuple: `_fields`, `_make`, `_replace` and `_asdict` are those of a NamedTuple.
 
-        Values are given by place; the fields have no defaults. `_make` does not count the values: hot loops call it.
+        `_make` does not count the values: hot loops call it.
         """
 
         __slots__ = ()
-        _fields = ()
+        _fields, _field_defaults = (), {}
 
-        def __new__(cls, *values):  # noqa: ANN002, ANN204
-            """A tuple of the values, one a field."""
-            if len(values) != len(cls._fields):
-                raise TypeError(f"{cls.__name__} has {len(cls._fields)} fields, not {len(values)}")
+        def __new__(cls, *values, **named):  # noqa: ANN002, ANN003, ANN204
+            """A tuple of the values by place, by name, or by default."""
+            if named or len(values) != len(cls._fields):
+                later = cls._fields[len(values) :]
+                given = {**cls._field_defaults, **named}
+                if len(values) > len(cls._fields) or not set(later) <= given.keys() or not named.keys() <= set(later):
+                    raise TypeError(f"{cls.__name__} has the fields {', '.join(cls._fields)}")
+                values = (*values, *(given[field] for field in later))
             return tuple.__new__(cls, values)
 
         def _replace(self, **changed):  # noqa: ANN003, ANN202

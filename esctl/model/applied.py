@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, partial
-from typing import NamedTuple
 
 from esctl.errors import VerificationError
 from esctl.events import system
 from esctl.events.event import Event
 from esctl.events.json import Json
 from esctl.events.query import Upcasting
+from esctl.events.record import Record
 from esctl.model.declared import EMPTY, Aggregate, fingerprint, refusal
 from esctl.model.globs import matches
 from esctl.model.program import Program
@@ -27,7 +27,7 @@ Schemas = Mapping[str, Mapping[int, str]]
 """JSON Schemas (JSON text) by event type and schema version."""
 
 
-class Applied(NamedTuple):
+class Applied(Record):
     """A model as it was applied: the how many-th, its fingerprint, where and when it was and by whom, and the text."""
 
     number: int

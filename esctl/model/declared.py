@@ -7,26 +7,27 @@ The values are named tuples and not msgspec's structs: an append to a log that h
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
 
 from esctl.errors import RefusedError, word
 from esctl.events import chain
+from esctl.events.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
 ANY = "*"  # under `on` and `accept`: every type that is not named
 CONVERSIONS = ("number", "integer", "string", "boolean")
 
 
-class Copy(NamedTuple):
+class Copy(Record):
     """A value that is copied from a path of the payload (`$.amount`)."""
 
     path: str
 
 
-class Literal(NamedTuple):
+class Literal(Record):
     """A value as it stands, as JSON text."""
 
     json: str
@@ -35,7 +36,7 @@ class Literal(NamedTuple):
 Source = Copy | Literal
 
 
-class Step(NamedTuple):
+class Step(Record):
     """Operations on a payload or a state, done in the order of the fields; `place` is where the model has them.
 
     Fields are named by dotted paths (`shipping.city`).
@@ -62,7 +63,7 @@ class Step(NamedTuple):
             yield f"{self.place}.when", self.when
 
 
-class Part(NamedTuple):
+class Part(Record):
     """One of the events that an event is split into: the type and schema it then has, and how its payload is made."""
 
     type: str
@@ -70,7 +71,7 @@ class Part(NamedTuple):
     step: Step
 
 
-class Upcast(NamedTuple):
+class Upcast(Record):
     """How events of one type and schema version are read: as the parts of a split, or not at all where dropped."""
 
     place: str
@@ -82,7 +83,7 @@ class Upcast(NamedTuple):
     when: str | None  # of a drop: only where it holds
 
 
-class EventType(NamedTuple):
+class EventType(Record):
     """An event type: its newest schema version, what payloads of it look like (JSON text), whether it may be erased;
     `declared`: the model says which version is the newest.
     """
@@ -95,7 +96,7 @@ class EventType(NamedTuple):
     declared: bool = True
 
 
-class Rule(NamedTuple):
+class Rule(Record):
     """A condition on new and state that has to hold for an event to be accepted, and the message where it does not."""
 
     place: str
@@ -103,7 +104,7 @@ class Rule(NamedTuple):
     message: str
 
 
-class Aggregate(NamedTuple):
+class Aggregate(Record):
     """How the events of each stream that matches `streams` (a GLOB) fold into a state; `every`, `when_types`: the
     snapshot policy; `on`: steps by type; `accept`: rules by type.
     """
@@ -117,7 +118,7 @@ class Aggregate(NamedTuple):
     accept: Mapping[str, Rule]
 
 
-class Projection(NamedTuple):
+class Projection(Record):
     """A read model: its tables and indexes (DDL), whether it is kept inside appends, how columns are shown, and the
     SQL that is run for each event, by type.
     """
@@ -130,7 +131,7 @@ class Projection(NamedTuple):
     on: Mapping[str, str]
 
 
-class Model(NamedTuple):
+class Model(Record):
     """Everything that a model file declares, by name."""
 
     events: Mapping[str, EventType]
@@ -138,7 +139,7 @@ class Model(NamedTuple):
     projections: Mapping[str, Projection]
 
 
-class Problem(NamedTuple):
+class Problem(Record):
     """Something that is wrong with a model: the dotted key where, what, and what may have been meant."""
 
     place: str

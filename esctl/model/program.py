@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from esctl.events.record import Record
 
 
-class Program(NamedTuple):
+class Program(Record):
     """How one aggregate folds: the state before any event (JSON text), the SQL expressions of the state after an event
     (JSONB) and of whether it is accepted, which columns of the event they name, and the fingerprint of the fold.
     """

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
 
 from esctl.events.json import Json, text_of
 from esctl.events.query import MAX_POSITION, NO_UPCASTS, Query
+from esctl.events.record import Record
 from esctl.log import EventLog
 from esctl.model.applied import Definitions
 from esctl.model.declared import Aggregate
@@ -17,6 +17,10 @@ from esctl.states import snapshots
 from esctl.store.folds import Fold
 from esctl.store.snapshots import Snapshot
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 MOST_STREAMS = 1000  # whose states are held at once when many are folded
 MOST_EVENTS = 20_000  # that are fed at once when many streams are folded
 MOST_STREAMS_OF_ARCHIVE = 20_000  # each portion unpacks all of it
@@ -24,7 +28,7 @@ MOST_STREAMS_OF_ARCHIVE = 20_000  # each portion unpacks all of it
 Report = Callable[[str], None]
 
 
-class StateAt(NamedTuple):
+class StateAt(Record):
     """A stream's state: folded by which aggregate (None: all payloads merged), up to which event (version and position
     0, no time: before the first), and as JSON text; from which snapshot's version (None: from the beginning), and how
     many events were folded.
@@ -52,7 +56,7 @@ class StateAt(NamedTuple):
         return f'{{{",".join(pairs)},"state":{self.state}}}\n'.encode()
 
 
-class Folding(NamedTuple):
+class Folding(Record):
     """A stream, how it is folded, and the fold, which has begun at a snapshot or before the first event."""
 
     stream: str

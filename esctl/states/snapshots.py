@@ -7,10 +7,10 @@ of the present model, and the event that it ends at has to stand in the log with
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from esctl.events import chain
 from esctl.events.event import now
+from esctl.events.record import Record
 from esctl.model.program import Program
 from esctl.store.snapshots import Snapshot
 
@@ -42,7 +42,7 @@ def problem(store: Store, snapshot: Snapshot, program: Program, upcasts: str) ->
     return ""
 
 
-class Bounds(NamedTuple):
+class Bounds(Record):
     """What a snapshot may hold at most, to serve a point: version, position, and the time of its latest event."""
 
     version: int | None = None
