@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 
 from esctl.events.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
 
 
 class _One(Record):
@@ -44,6 +47,8 @@ def _begin(pattern: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _expression(pattern: str) -> re.Pattern[str]:
+    import re  # noqa: PLC0415 - a pattern that a cold start needs is mostly plain
+
     parts = []
     for token in _tokens(pattern):
         if token is None:
