@@ -145,7 +145,7 @@ class Log:
         parsed = [self._parse(_json(event)) for event in events]
         try:
             with self._log.transaction():
-                before = self._log.head()[0]
+                before = self._log.head().position
                 receipts = self._writer.append(parsed)
                 if condition:
                     condition.check(self._log, receipts, before)
@@ -235,7 +235,7 @@ class Log:
 
     def show(self, reference: int | str) -> Event:
         """The event with a position or an id; raises NotFoundError."""
-        return decoded(self._log.event(str(reference))[0])
+        return decoded(self._log.event(str(reference)).event)
 
     def version(self, stream: str) -> int:
         """The version of a stream's newest event; 0 if there is no such stream."""
@@ -243,8 +243,7 @@ class Log:
 
     def head(self) -> str:
         """`<position>:<hash>` of the newest event; saved elsewhere, it later proves that nothing before it changed."""
-        position, hash_, _ = self._log.head()
-        return f"{position}:{hash_.hex()}"
+        return str(self._log.head())
 
     def verify(self, *, full: bool = True, expect_head: str | None = None) -> verify.Report:
         """Check the log, with `full` every event; see `esctl verify`."""
@@ -252,7 +251,7 @@ class Log:
 
     def mark(self, name: str, point: str | None = None) -> Mark:
         """Give a name to a point, by default to the newest event."""
-        position = self._log.head()[0] if point is None else marks.position_at(self._log, point)
+        position = self._log.head().position if point is None else marks.position_at(self._log, point)
         return marks.set_mark(self._log, name, position)
 
     def _position(self, mark: str) -> int | None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from types import TracebackType
 
 from esctl.errors import NotFoundError, word
 from esctl.events import system
-from esctl.events.event import Event, new_ids, whole_number
+from esctl.events.event import Event, NewEvent, new_ids, whole_number
 from esctl.events.json import Json, text_of
 from esctl.events.query import NO_UPCASTS, Query
 from esctl.store.store import Store
@@ -17,6 +16,7 @@ from esctl.store.store import Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from types import TracebackType
     from typing import Any, Self
 
     from esctl.events.event import Form, Head, Receipt, SealedEvent
@@ -127,7 +127,7 @@ class EventLog:
         seen, new = 0, query
         while True:
             self.store.changed()
-            head = self.head()[0]
+            head = self.head().position
             if head > seen:
                 new = new.replace(until=head, limit=remaining)
                 for chunk in self.store.lines(new, form, self.upcasting(new)):
@@ -142,13 +142,13 @@ class EventLog:
     def event(self, reference: str) -> SealedEvent:
         """The event with a position (`120`, `#120`) or else an id; raises NotFoundError."""
         position = whole_number(reference.removeprefix("#"))
-        if position is None or position > self.head()[0]:
+        if position is None or position > self.head().position:
             position = self.store.find(reference)
         for sealed in self.store.read(Query(since=position, until=position, system=True)) if position else ():
             return sealed
         raise NotFoundError(
             f"there is no event {reference} in {self.path}",
-            why=f"it is neither a position up to {self.head()[0]} nor an id",
+            why=f"it is neither a position up to {self.head().position} nor an id",
             fix="esctl replay --last 5",
         )
 
@@ -159,7 +159,7 @@ class EventLog:
 
     def say(self, type_: str, data: Mapping[str, object] | Json, meta: str = "") -> Receipt:
         """`record` within the open transaction; `meta` (JSON text) is by default this process's, see `system.meta`."""
-        event = (system.STREAM, type_, next(new_ids()), None, 1, text_of(data), meta or system.meta(), None)
+        event = NewEvent(system.STREAM, type_, next(new_ids()), None, 1, text_of(data), meta or system.meta(), None)
         return self.store.append([event])[0]
 
     def system_events(self, type_: str) -> Iterator[Event]:
@@ -170,7 +170,7 @@ class EventLog:
     def apply(self, record: Json) -> Receipt:
         """Put a model in force: append its event within the open transaction."""
         receipt = self.say(system.MODEL_APPLIED, record)
-        self.store.hold_model(receipt[0])
+        self.store.hold_model(receipt.position)
         self._applied = True
         return receipt
 

@@ -33,17 +33,17 @@ def refuse_newer(definitions: Definitions, events: Sequence[NewEvent], receipts:
     """Refuse a new event of a schema version newer than the model's."""
     declared = definitions.model.events
     for index, event in enumerate(events):
-        known = declared.get(event[1]) if event[4] else None
-        if known is not None and known.declared and event[4] > known.schema and not receipts[index][4]:
+        known = declared.get(event.type) if event.schema else None
+        if known is not None and known.declared and event.schema > known.schema and not receipts[index].duplicate:
             raise RefusedError(
-                f"{event[1]} in {event[0]} is refused: the log's model knows it up to schema {known.schema}",
-                why=f"the event says schema {event[4]};"
+                f"{event.type} in {event.stream} is refused: the log's model knows it up to schema {known.schema}",
+                why=f"the event says schema {event.schema};"
                 " apply a model that knows it, or omit the schema, which means the newest",
                 fix="esctl model show",
                 index=index,
-                stream=event[0],
-                type=event[1],
-                schema=event[4],
+                stream=event.stream,
+                type=event.type,
+                schema=event.schema,
             )
 
 
@@ -51,7 +51,7 @@ def refuse_unreadable(
     store: Store, definitions: Definitions, events: Sequence[NewEvent], receipts: Sequence[Receipt], before: int
 ) -> None:
     """Refuse a new event of an old schema version on which its upcasts fail: it would break every later read."""
-    old = [event[4] in definitions.upcasting.get(event[1], {}) for event in events]
+    old = [event.schema in definitions.upcasting.get(event.type, {}) for event in events]
     if not any(old):
         return
     misfits: dict[int, str] = {}
@@ -66,13 +66,15 @@ def refuse_unreadable(
     except MisfitError as error:
         misfits.setdefault(int(str(error.details.get("position", 0))), error.what)
     for position, reason in misfits.items():
-        index = next((n for n, made in enumerate(receipts) if made[0] == position and not made[4]), old.index(True))
+        index = next(
+            (n for n, made in enumerate(receipts) if made.position == position and not made.duplicate), old.index(True)
+        )
         raise RefusedError(
-            f"{events[index][1]} in {events[index][0]} is refused: {reason}",
-            why=f"the upcasts of its schema {events[index][4]} fail on it",
+            f"{events[index].type} in {events[index].stream} is refused: {reason}",
+            why=f"the upcasts of its schema {events[index].schema} fail on it",
             index=index,
-            stream=events[index][0],
-            type=events[index][1],
+            stream=events[index].stream,
+            type=events[index].type,
         )
 
 
@@ -82,18 +84,18 @@ def refuse_misshapen(definitions: Definitions, events: Sequence[NewEvent], recei
 
     newest, known = definitions.newest, definitions.schemas
     for index, (event, receipt) in enumerate(zip(events, receipts, strict=True)):
-        schemas = known.get(event[1])
-        if schemas is None or receipt[4]:
+        schemas = known.get(event.type)
+        if schemas is None or receipt.duplicate:
             continue
-        version = event[4] or newest.get(event[1], 1)
-        if version in schemas and (problem := compiled(schemas[version])(event[5])):
+        version = event.schema or newest.get(event.type, 1)
+        if version in schemas and (problem := compiled(schemas[version])(event.data)):
             raise RefusedError(
-                f"{event[1]} in {event[0]} is refused by the JSON Schema of schema {version}",
+                f"{event.type} in {event.stream} is refused by the JSON Schema of schema {version}",
                 why=problem,
                 fix="esctl model show",
                 index=index,
-                stream=event[0],
-                type=event[1],
+                stream=event.stream,
+                type=event.type,
                 schema=version,
                 problem=problem,
             )

@@ -62,11 +62,11 @@ class AppendCondition:
             return
         query = Query(since=self.after + 1, until=before, where=self.condition, limit=10)
         if found := [event for event, _, _ in log.store.read(query, log.upcasting(query))]:
-            named = ", ".join(f"#{event[0]} {event[4]} in {event[1]}" for event in found)
+            named = ", ".join(f"#{event.position} {event.type} in {event.stream}" for event in found)
             raise ConflictError(
                 f"an event matches {self.condition!r} after position {self.after}",
                 why=f"{named}; read again, decide again, append with --after and the head's new position",
                 fix=f"esctl replay --since '#{self.after + 1:d}' --where {word(self.condition)}",
                 after=self.after,
-                positions=[event[0] for event in found],
+                positions=[event.position for event in found],
             )

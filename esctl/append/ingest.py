@@ -46,10 +46,10 @@ class Tally:
     def add(self, receipts: list[Receipt]) -> None:
         """Add the events of a transaction."""
         if receipts:
-            duplicates = sum([receipt[4] for receipt in receipts])
+            duplicates = sum([receipt.duplicate for receipt in receipts])
             self.duplicates += duplicates
             self.appended += len(receipts) - duplicates
-            positions = [receipt[0] for receipt in receipts]
+            positions = [receipt.position for receipt in receipts]
             self._span(min(positions), max(positions))
 
     def merge(self, other: Tally) -> None:
@@ -267,7 +267,7 @@ def _all_or_none(
     receipts: list[Receipt] = []
     counted, log = Tally(), writer.log
     with log.transaction(keep=not options.dry_run, waiting=interrupts.check):
-        before = log.head()[0]
+        before = log.head().position
         for numbers, events in batches:
             batch_receipts = _append(writer, numbers, events, run)
             counted.add(batch_receipts)

@@ -107,8 +107,8 @@ class _AggregateRules:
                         self._ask(fold, position, position)
                 except (MisfitError, Refused):
                     break
-        index = next(n for n, receipt in enumerate(receipts) if receipt[0] == position and not receipt[4])
-        stream = receipts[index][1]
+        index = next(n for n, receipt in enumerate(receipts) if receipt.position == position and not receipt.duplicate)
+        stream = receipts[index].stream
         return RefusedError(
             f"the event in {stream} is refused: {misfit.details.get('reason', misfit.what)}",
             why=f"aggregate.{self._aggregate.name} could not fold it",
@@ -183,13 +183,15 @@ class _AggregateRules:
     def _streams_with_due_types(self, before: int) -> Iterator[str]:
         """The streams with an event after a position whose type the policy names."""
         query = Query(since=before + 1, types=self._aggregate.when_types)
-        return (event[1] for event, _, _ in self._store.read(query, self._definitions.upcasting))
+        return (event.stream for event, _, _ in self._store.read(query, self._definitions.upcasting))
 
     def _refusal(self, receipts: Sequence[Receipt], refused: Refused) -> RefusedError:
-        index = next(n for n, receipt in enumerate(receipts) if receipt[0] == refused.position and not receipt[4])
-        type_, state, stream = refused.type, refused.state, receipts[index][1]
+        index = next(
+            n for n, receipt in enumerate(receipts) if receipt.position == refused.position and not receipt.duplicate
+        )
+        type_, state, stream = refused.type, refused.state, receipts[index].stream
         rule = self._aggregate.accept.get(type_) or self._aggregate.accept[ANY]
-        exists = next(receipt[4] or receipt[2] > 1 for receipt in receipts if receipt[1] == stream)
+        exists = next(receipt.duplicate or receipt.version > 1 for receipt in receipts if receipt.stream == stream)
         result = "is NULL: a value that it uses is missing" if refused.unsure else "is false"
         return RefusedError(
             f"{type_} in {stream} is refused: {rule.message}",
@@ -198,7 +200,7 @@ class _AggregateRules:
             index=index,
             stream=stream,
             type=type_,
-            id=receipts[index][3],
+            id=receipts[index].id,
             aggregate=self._aggregate.name,
             rule=rule.sql,
             message=rule.message,

@@ -37,7 +37,7 @@ class Writer:
                 store.stamp({})
                 self._stamped = None
             return store.append(events, run)
-        definitions, before = log.definitions, log.head()[0]
+        definitions, before = log.definitions, log.head().position
         if self._stamped is not definitions:
             store.stamp(definitions.newest)
             self._stamped = definitions
@@ -47,7 +47,7 @@ class Writer:
         admission.check(store, definitions, events, receipts, before)
         if self.asks_rules:
             self._rules_of(definitions).judge(receipts, before)
-        if definitions.keeps_inline and log.head()[0] > before:
+        if definitions.keeps_inline and log.head().position > before:
             from esctl.projections import inline  # noqa: PLC0415 - only a model with inline projections needs it
 
             inline.keep(store, receipts, before)

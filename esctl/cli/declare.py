@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from esctl.log import EventLog
 
 LOCK_SECONDS = 5.0  # that a command waits for a lock
-MODEL_SECONDS = 10.0  # that a statement with a model's expressions in it may run
 MAX_SECONDS = 86400
 
 
@@ -30,7 +29,9 @@ class Shared:
     """The values of the options that every command takes; the signature declares them.
 
     `log` is the path that was named by the option, `format` never None, `timeout` bounds the wait for a lock and
-    `patience` a statement with SQL of a model, both in seconds. Raises UsageError for a value that cannot be.
+    `patience` a statement with SQL of a model (None: as long as the store lets it run), both in seconds.
+
+    Raises UsageError for a value that cannot be.
     """
 
     __slots__ = (
@@ -86,7 +87,7 @@ class Shared:
         if timeout is not None and not 0 <= timeout <= MAX_SECONDS:
             raise UsageError(f"--timeout is {timeout}", why="it is a number of seconds")
         self.timeout = LOCK_SECONDS if timeout is None else timeout
-        self.patience = timeout or MODEL_SECONDS
+        self.patience = timeout or None
 
     @property
     def rendering(self) -> str:
@@ -111,7 +112,8 @@ class Shared:
         if self.verbose:
             console.say(f"log: {where}")
         log = EventLog(where, write=write, bulk=bulk, timeout=self.timeout, cache=locate.cache())
-        log.store.limit(self.patience)
+        if self.patience is not None:
+            log.store.limit(self.patience)
         if self.debug:
             log.store.trace(console.say)
         return log

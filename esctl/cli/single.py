@@ -58,7 +58,7 @@ def _plain(stream: str, type_: str, rest: Sequence[str], said: Said) -> NewEvent
         check_name("id", event_id)
     except EsctlError:
         return None
-    return stream, type_, event_id, None, said.schema, data, meta, said.expect
+    return NewEvent(stream, type_, event_id, None, said.schema, data, meta, said.expect)
 
 
 def _parsed(stream: str, type_: str, rest: Sequence[str], said: Said) -> NewEvent:

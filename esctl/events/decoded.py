@@ -33,8 +33,8 @@ class Event(msgspec.Struct, frozen=True):
 
 def decoded(event: StoredEvent) -> Event:
     """An event with its payload decoded."""
-    if event[8] is None:
+    if event.data is None:
         return Event(*event[:8], None, {}, part_of(event), erased=True)
     with deeper(b""):
-        payload = json.loads(event[8]), json.loads(event[9])  # whose integers have any size
+        payload = json.loads(event.data), json.loads(event.meta)  # whose integers have any size
     return Event(*event[:8], *payload, part_of(event))

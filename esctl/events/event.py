@@ -1,7 +1,7 @@
 """The event: its fields, checks of its names, new ids, and the expected version of a stream.
 
-Imported on every cold start, so it imports built-in modules only. This is also why an event is a plain tuple and not
-a msgspec struct.
+Imported on every cold start, so it imports built-in modules only. This is also why an event is a named tuple and not a
+msgspec struct.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from esctl.errors import ConflictError, RefusedError, UsageError, word
 from esctl.events import system
+from esctl.events.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,28 +24,69 @@ if TYPE_CHECKING:
 Expect = int | str
 """What a writer expects of a stream: its version, or one of EXPECT_WORDS."""
 
-NewEvent = tuple[str, str, str, str | None, int, str, str, Expect | None]
-"""stream, type, id, time (None: when it is recorded), schema (0: the newest that the log's model knows), data (JSON
-text), meta (JSON text), expect.
-"""
 
-Event = tuple[int, str, int, str, str, int, str, str, str, str]
-"""position, stream, version, id, type, schema, time, recorded, data (JSON text), meta (JSON text)."""
+class NewEvent(Record):
+    """An event to be appended."""
 
-Head = tuple[int, bytes, str]
-"""The newest event: its position (0: none), hash (32 bytes; of an empty log the genesis hash) and recorded time."""
-
-Receipt = tuple[int, str, int, str, bool]
-"""What became of an event: position, stream, version, id, duplicate. Of a duplicate: where the original stands."""
-
-SealedEvent = tuple[Event, bytes, bytes]
-"""A stored event with what the chain needs: its salt (16 bytes) and its hash (32 bytes)."""
+    stream: str
+    type: str
+    id: str
+    time: str | None  # None: the recorded time
+    schema: int  # 0: the newest that the log's model knows
+    data: str  # JSON text
+    meta: str  # JSON text
+    expect: Expect | None
 
 
-class Part(tuple):  # type: ignore[type-arg]  # noqa: SLOT001 - a tuple with slots can have no names in them
-    """An event that is one of those that a stored one is split into on reading; `part` is its number: 1, 2 …"""
+class Event(Record):
+    """A stored event. If its payload was erased, `data` and `meta` are None, which few readers have to expect."""
+
+    position: int
+    stream: str
+    version: int
+    id: str
+    type: str
+    schema: int
+    time: str
+    recorded: str
+    data: str  # JSON text
+    meta: str  # JSON text
+
+
+class Part(Event):
+    """One of the events that a stored event is split into on reading; `part` is its number: 1, 2 …"""
 
     part = 0
+
+
+class Head(Record):
+    """The newest event."""
+
+    position: int  # 0: there is none
+    hash: bytes  # 32 bytes; of an empty log the genesis hash
+    recorded: str
+
+    def __str__(self) -> str:
+        """`<position>:<hash>`, the form in which users save a head."""
+        return f"{self.position}:{self.hash.hex()}"
+
+
+class Receipt(Record):
+    """The result of appending an event; for a duplicate, the place of the original."""
+
+    position: int
+    stream: str
+    version: int
+    id: str
+    duplicate: bool
+
+
+class SealedEvent(Record):
+    """A stored event with its salt and hash."""
+
+    event: Event
+    salt: bytes  # 16 bytes
+    hash: bytes  # 32 bytes
 
 
 def part_of(event: Event) -> int | None:
@@ -52,7 +94,7 @@ def part_of(event: Event) -> int | None:
     return event.part if isinstance(event, Part) else None
 
 
-FIELDS = ("position", "stream", "version", "id", "type", "schema", "time", "recorded", "data", "meta")
+FIELDS = Event._fields
 EXPECT_WORDS = ("any", "none", "exists")
 MAX_NAME_BYTES = 512
 MAX_SCHEMA = 2**31 - 1

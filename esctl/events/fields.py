@@ -37,7 +37,7 @@ class Field:
     def of(self, event: Event) -> Value:
         """The JSON text of this field; numbers keep their spelling."""
         if self._index is None and self.name == "erased":
-            return "true" if event[8] is None else None
+            return "true" if event.data is None else None
         if self._index is None:
             part = part_of(event)
             return None if part is None else str(part)

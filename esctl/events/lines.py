@@ -187,7 +187,7 @@ def _events(defaults: Defaults) -> Callable[[_Line], NewEvent]:  # noqa: C901 - 
     ids = new_ids()
     streams: set[str] = set()  # names that were checked; bounded below
     types: set[str] = set()
-    added = bool(defaults.meta)
+    added, made = bool(defaults.meta), NewEvent._make
 
     def event(line: _Line) -> NewEvent:
         stream = defaults.stream if line.stream is None else line.stream
@@ -222,7 +222,7 @@ def _events(defaults: Defaults) -> Callable[[_Line], NewEvent]:  # noqa: C901 - 
             meta = _meta_text(line, defaults.meta)
         if time is not None and not is_canonical(time):
             time = canonical(time)
-        return stream, type_, event_id, time, schema, data, meta, expect
+        return made((stream, type_, event_id, time, schema, data, meta, expect))
 
     return event
 

@@ -5,38 +5,55 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from esctl.errors import UsageError
+from esctl.events.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Self
 
 MAX_POSITION = 2**63 - 1
 
 
-class Shape:
-    """The event that a stored event of one type and schema version is upcast to.
+class Shape(Record):
+    """The event that a stored event of one type and schema version is upcast to."""
 
-    `data` is the payload as an SQL expression over `new`, the stored event (None: unchanged); `part` (1, 2 …) numbers
-    the events of a split (0: not split); `hidden` is an SQL condition under which the event is dropped.
-    """
-
-    __slots__ = ("data", "hidden", "part", "schema", "type")
-
-    def __init__(self, type_: str, schema: int, data: str | None, part: int, hidden: str | None) -> None:
-        self.type, self.schema, self.data, self.part, self.hidden = type_, schema, data, part, hidden
+    type: str
+    schema: int
+    data: str | None  # the payload as an SQL expression over `new`, the stored event; None: unchanged
+    part: int  # its number among the events of a split; 0: not split
+    hidden: str | None  # an SQL condition over `new` under which the event is dropped
 
 
 Upcasting = Mapping[str, Mapping[int, tuple[Shape, ...]]]
 """By stored type and schema version: the shapes that such events are upcast to; an empty tuple drops them."""
 
 NO_UPCASTS: Upcasting = {}
-_set = object.__setattr__  # a query's own __setattr__ always raises
 
 Noted = Callable[[object, object], None]
 """Called with the position of an event that cannot be upcast, and the reason; the read skips that event."""
 
 
-class Query:
+class _Filters(Record):
+    stream: str | None = None
+    category: str | None = None
+    types: tuple[str, ...] = ()
+    since: int = 1
+    until: int = MAX_POSITION
+    since_version: int | None = None
+    until_version: int | None = None
+    since_time: str | None = None
+    until_time: str | None = None
+    as_of: str | None = None
+    reverse: bool = False
+    limit: int | None = None
+    last: int | None = None
+    system: bool = False
+    where: str | None = None
+    raw_schema: bool = False
+    hot_only: bool = False
+
+
+class Query(_Filters):
     """Filters, all of which an event has to match; immutable. Bounds are inclusive, and events come in position order
     unless `reverse`.
 
@@ -47,78 +64,23 @@ class Query:
     `raw_schema` reads events as stored, without upcasts. `hot_only` skips the archive.
     `limit` is the number of events from the start of the reading order, `last` from the newest back.
     `system` includes the log's own streams.
+
+    Raises UsageError for filters that exclude each other.
     """
 
-    __slots__ = (
-        "as_of",
-        "category",
-        "hot_only",
-        "last",
-        "limit",
-        "raw_schema",
-        "reverse",
-        "since",
-        "since_time",
-        "since_version",
-        "stream",
-        "system",
-        "types",
-        "until",
-        "until_time",
-        "until_version",
-        "where",
-    )
+    __slots__ = ()
 
-    stream: str | None
-    category: str | None
-    types: tuple[str, ...]
-    since: int
-    until: int
-    since_version: int | None
-    until_version: int | None
-    since_time: str | None
-    until_time: str | None
-    as_of: str | None
-    reverse: bool
-    limit: int | None
-    last: int | None
-    system: bool
-    where: str | None
-    raw_schema: bool
-    hot_only: bool
+    if not TYPE_CHECKING:  # the type checker uses the signature of _Filters
 
-    def __init__(  # not a struct, which would import msgspec on every cold start
-        self,
-        *,
-        stream: str | None = None,
-        category: str | None = None,
-        types: tuple[str, ...] = (),
-        since: int = 1,
-        until: int = MAX_POSITION,
-        since_version: int | None = None,
-        until_version: int | None = None,
-        since_time: str | None = None,
-        until_time: str | None = None,
-        as_of: str | None = None,
-        reverse: bool = False,
-        limit: int | None = None,
-        last: int | None = None,
-        system: bool = False,
-        where: str | None = None,
-        raw_schema: bool = False,
-        hot_only: bool = False,
-    ) -> None:
-        given = locals()
-        for name in self.__slots__:
-            _set(self, name, given[name])
-        self._check()
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"a query does not change; use replace({name}=…)")
+        def __new__(cls, **filters: object) -> Self:
+            """The query, checked."""
+            query = super().__new__(cls, **filters)
+            query._check()
+            return query
 
     def replace(self, **changes: Any) -> Query:
         """A copy of the query with some filters changed."""
-        return Query(**{name: getattr(self, name) for name in self.__slots__} | changes)
+        return Query(**{**self._asdict(), **changes})
 
     def since_position(self, position: int) -> Query:
         """The same filters from a position on, without an end or limits, in position order."""

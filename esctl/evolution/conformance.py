@@ -48,10 +48,10 @@ def check(
     """Check every stored event, or about `sample` of them spread over the log, against these definitions."""
     counts, failures, rejected = (Counter[tuple[str, int]]() for _ in range(3))
     examples: dict[tuple[str, int], list[Failure]] = {}
-    step = 1 if sample is None else max(1, log.head()[0] // max(1, sample))
+    step = 1 if sample is None else max(1, log.head().position // max(1, sample))
     for position, reason, by_schema in _failing(log, definitions, step, watch):
         for event, _, _ in log.read(Query(since=position, until=position, raw_schema=True)):
-            key = event[4], event[5]
+            key = event.type, event.schema
             failures[key] += 1
             rejected[key] += by_schema
             listed = examples.setdefault(key, [])
@@ -61,7 +61,7 @@ def check(
         counts.update({(type_, schema): events for type_, schema, events in log.store.facts().schemas()})
     else:
         where = f"position % {step} = 0"
-        counts.update((e[4], e[5]) for e, _, _ in log.read(Query(where=where, raw_schema=True)))
+        counts.update((e.type, e.schema) for e, _, _ in log.read(Query(where=where, raw_schema=True)))
     return [
         Row(*key, events, _read_as(definitions, *key), failures[key], rejected[key], tuple(examples.get(key, ())))
         for key, events in sorted(counts.items())
@@ -83,14 +83,14 @@ def _failing(log: EventLog, definitions: Definitions, step: int, watch: Watch) -
     """Position and reason of events that cannot be upcast (False), or whose payload a JSON Schema rejects (True)."""
     misfits: dict[int, str] = {}
     reported = 0  # the last position that was reported: a split event comes once a part
-    for event, _, _ in watch(_readable(log, definitions, step, misfits), log.head()[0]):
-        position = event[0]
+    for event, _, _ in watch(_readable(log, definitions, step, misfits), log.head().position):
+        position = event.position
         for known in sorted(known for known in misfits if known < position):
             yield known, misfits.pop(known), False
         if position in misfits or position == reported:
             continue
-        schema = definitions.schemas.get(event[4], {}).get(event[5]) if event[8] is not None else None
-        if schema is not None and (problem := json_schemas.compiled(schema)(event[8])):
+        schema = definitions.schemas.get(event.type, {}).get(event.schema) if event.data is not None else None
+        if schema is not None and (problem := json_schemas.compiled(schema)(event.data)):
             reported = position
             yield position, problem, True
     yield from ((position, reason, False) for position, reason in sorted(misfits.items()))
@@ -107,11 +107,11 @@ def _readable(log: EventLog, definitions: Definitions, step: int, misfits: dict[
     def query(since: int, until: int) -> Query:
         return Query(since=since, until=until, where=f"position % {step} = 0" if step > 1 else None)
 
-    since, head = 1, log.head()[0]
+    since, head = 1, log.head().position
     while since <= head:
         try:
             for sealed in log.store.read(query(since, head), upcasting, note):
-                since = sealed[0][0] + 1
+                since = sealed.event.position + 1
                 yield sealed
         except (MisfitError, HandlerError):
             # SQLite does not report on which event an expression failed or ran too long: read one by one after the last
@@ -133,5 +133,5 @@ def _without(log: EventLog, upcasting: Upcasting, position: int) -> dict[str, di
     """The upcasts without those that ran too long on an event: each further event would cost the whole time limit."""
     remaining = {type_: dict(schemas_) for type_, schemas_ in upcasting.items()}
     for event, _, _ in log.read(Query(since=position, until=position, raw_schema=True)):
-        remaining.get(event[4], {}).pop(event[5], None)
+        remaining.get(event.type, {}).pop(event.schema, None)
     return remaining

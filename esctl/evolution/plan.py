@@ -299,7 +299,7 @@ def _next(log: EventLog, current: Definitions, draft: Draft) -> Applied:
         if known:
             schemas[name] = known
     number = current.applied.number + 1 if current.applied else 1
-    return Applied(number, draft.fingerprint, log.head()[0] + 1, "", None, draft.text, draft.files, schemas)
+    return Applied(number, draft.fingerprint, log.head().position + 1, "", None, draft.text, draft.files, schemas)
 
 
 def drafted(log: EventLog, draft: Draft) -> Applied:

@@ -61,14 +61,14 @@ def steps(log: EventLog, type_: str) -> Iterator[Shown]:
         seen.add(upcast.place)
         number += 1
         if before is None and (sample := _sample(log, name, upcast.start)):
-            event, before = sample, sample[8]
+            event, before = sample, sample.data
         after = _after(log, event, before, name, upcast) if event and before else None
         yield Shown(
             number,
             f"{name} {upcast.start}",
             "nothing" if upcast.drop else " + ".join(f"{part.type} {part.schema}" for part in upcast.parts),
             upcasts.summary(upcast),
-            event[0] if event and before else None,
+            event.position if event and before else None,
             before,
             after,
         )
@@ -86,7 +86,7 @@ def _sample(log: EventLog, type_: str, schema: int) -> Event | None:
 
 def _after(log: EventLog, event: Event, before: str, type_: str, upcast: Upcast) -> str | None:
     made = [
-        log.store.evaluated(payload_after([(type_, upcast.start, part.step)]), (*event[:8], before, event[9]))
+        log.store.evaluated(payload_after([(type_, upcast.start, part.step)]), event._replace(data=before))
         for part in upcast.parts
     ]
     if upcast.drop:
@@ -124,22 +124,23 @@ class _Copy:
 
     def events(self, event: Event, read_as: list[Event]) -> list[NewEvent]:
         """The new events for a stored event. One that its upcasts hide is copied unchanged, and stays hidden."""
-        position = self.moved(event[0])
-        self.counts["moved"] += position != event[0]
-        if event[0] in self._erasures:
-            self.erased += [(position + n, self._erasures[event[0]]) for n in range(max(1, len(read_as)))]
-        if event[1].startswith(system.PREFIX):
+        position = self.moved(event.position)
+        self.counts["moved"] += position != event.position
+        if event.position in self._erasures:
+            self.erased += [(position + n, self._erasures[event.position]) for n in range(max(1, len(read_as)))]
+        if event.stream.startswith(system.PREFIX):
             return [self._own(event, position)]
         self.counts["events"] += 1
         if not read_as:
             self.counts["hidden"] += 1
-            return [_new(event, event, event[3])]
+            return [_new(event, event, event.id)]
         if len(read_as) == 1:
-            self.counts["rewritten"] += read_as[0][4:6] != event[4:6] or read_as[0][8] != event[8]
-            return [_new(event, read_as[0], event[3])]
+            (read,) = read_as
+            self.counts["rewritten"] += (read.type, read.schema, read.data) != (event.type, event.schema, event.data)
+            return [_new(event, read, event.id)]
         self.counts["split"] += 1
-        self._splits += [event[0]] * (len(read_as) - 1)
-        return [_new(event, part, self._part_id(event[3], n)) for n, part in enumerate(read_as, 1)]
+        self._splits += [event.position] * (len(read_as) - 1)
+        return [_new(event, part, self._part_id(event.id, n)) for n, part in enumerate(read_as, 1)]
 
     def _part_id(self, event_id: str, number: int) -> str:
         """The id of a part: `<id>/<part>`; if that is too long or taken, the SHA-256 of the id replaces the id."""
@@ -150,24 +151,25 @@ class _Copy:
 
     def _own(self, event: Event, position: int) -> NewEvent:
         """The copy of one of the log's own events; a mark and the ranges of an erasure get the new positions."""
-        if event[4] == system.MODEL_APPLIED:
+        if event.type == system.MODEL_APPLIED:
             self.model = position
-        if event[4] == system.MARK_SET:
-            data = json.loads(event[8])
+        if event.type == system.MARK_SET:
+            data = json.loads(event.data)
             data["position"] += bisect_right(self._splits, data["position"])  # of a split event, its last part
-            event = (*event[:8], text_of(data), event[9])
-        if event[4] == system.PAYLOAD_ERASED:
-            data = json.loads(event[8])
+            event = event._replace(data=text_of(data))
+        if event.type == system.PAYLOAD_ERASED:
+            data = json.loads(event.data)
             data["positions"] = [
                 (self.moved(low), high + bisect_right(self._splits, high)) for low, high in data["positions"]
             ]
-            event = (*event[:8], text_of(data), event[9])
-        return _new(event, event, event[3])
+            event = event._replace(data=text_of(data))
+        return _new(event, event, event.id)
 
 
 def _new(stored: Event, read: Event, event_id: str) -> NewEvent:
     # An erased payload is first appended as null, and then erased again: see `_erase`.
-    return stored[1], read[4], event_id, stored[6], read[5], read[8] or "null", stored[9] or "{}", None
+    data, meta = read.data or "null", stored.meta or "{}"
+    return NewEvent(stored.stream, read.type, event_id, stored.time, read.schema, data, meta, None)
 
 
 def rewrite(log: EventLog, target: Path, watch: Watch) -> dict[str, object]:
@@ -183,10 +185,10 @@ def rewrite(log: EventLog, target: Path, watch: Watch) -> dict[str, object]:
     with draft_of(target) as draft:
         log_id = migrations.shape(draft)
         with EventLog(draft, write=True, bulk=True) as new:
-            _write(log, new, copy, watch, head[0])
+            _write(log, new, copy, watch, head.position)
             if log.definitions.position != definitions.position:
                 raise ConflictError("another model was applied meanwhile", again="")
-            source: dict[str, object] = {"log_id": log.log_id, "head": f"{head[0]}:{head[1].hex()}"}
+            source: dict[str, object] = {"log_id": log.log_id, "head": str(head)}
             new.record(system.LOG_REWRITTEN, source)
             admin.settle(new)
             report = verify(new, full=True, expect_head=None, watch=lambda events, _: events)
@@ -194,14 +196,14 @@ def rewrite(log: EventLog, target: Path, watch: Watch) -> dict[str, object]:
         if not report.ok:
             raise VerificationError("the new log is damaged, and was not kept", why=str(report.findings[0]))
     counts: dict[str, object] = dict(copy.counts)
-    return {"log": str(target), "log_id": log_id, **counts, "head": f"{newest[0]}:{newest[1].hex()}"}
+    return {"log": str(target), "log_id": log_id, **counts, "head": str(newest)}
 
 
 def _write(log: EventLog, new: EventLog, copy: _Copy, watch: Watch, head: int) -> None:
     """Copy events in transactions, each with its recorded time."""
     portion: list[tuple[str, NewEvent]] = []
     for event, read_as in _both(log, watch, head):
-        portion += [(event[7], made) for made in copy.events(event, read_as)]
+        portion += [(event.recorded, made) for made in copy.events(event, read_as)]
         if len(portion) >= EVENTS_PER_TRANSACTION:
             _append(new, portion, copy)
             portion = []
@@ -222,7 +224,7 @@ def _erase(new: EventLog, copy: _Copy) -> None:
         positions = [position for position, _ in group]
         with new.transaction():
             digests = [
-                chain.payload_digest(salt, event[8].encode(), event[9].encode())
+                chain.payload_digest(salt, event.data.encode(), event.meta.encode())
                 for position in positions
                 for event, salt, _ in new.store.read(Query(since=position, until=position, raw_schema=True))
             ]
@@ -235,7 +237,7 @@ def _both(log: EventLog, watch: Watch, head: int) -> Iterator[tuple[Event, list[
     waiting = next(reading, None)
     for event, _, _ in watch(log.read(Query(until=head, system=True, raw_schema=True)), head):
         read_as = []
-        while waiting is not None and waiting[0][0] == event[0]:
-            read_as.append(waiting[0])
+        while waiting is not None and waiting.event.position == event.position:
+            read_as.append(waiting.event)
             waiting = next(reading, None)
         yield event, read_as

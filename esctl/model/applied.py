@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, partial
-from typing import NamedTuple
 
 from esctl.errors import VerificationError
 from esctl.events import system
 from esctl.events.event import Event
 from esctl.events.json import Json
 from esctl.events.query import Upcasting
+from esctl.events.record import Record
 from esctl.model.declared import EMPTY, Aggregate, fingerprint, refusal
 from esctl.model.globs import matches
 from esctl.model.program import Program
@@ -27,7 +27,7 @@ Schemas = Mapping[str, Mapping[int, str]]
 """JSON Schemas (JSON text) by event type and schema version."""
 
 
-class Applied(NamedTuple):
+class Applied(Record):
     """A model that was applied: its number (1, 2 …) and fingerprint, its event's position, time and actor, its text."""
 
     number: int
@@ -151,9 +151,9 @@ def load(position: int, events: Iterable[Event], cache: Cache | None = None) -> 
     for event in events:
         if cache is None:
             return Definitions(_applied(event))
-        found = cache.get(f"{event[8]}\0{event[9]}", partial(_prepared, event))
+        found = cache.get(f"{event.data}\0{event.meta}", partial(_prepared, event))
         assert found.applied is not None
-        found.applied = found.applied._replace(position=event[0], time=event[6])  # which the text does not say
+        found.applied = found.applied._replace(position=event.position, time=event.time)  # which the text does not say
         return found
     raise VerificationError(f"there is no model at position {position}", fix="esctl verify")
 
@@ -171,17 +171,17 @@ def _applied(event: Event) -> Applied:
     import json  # noqa: PLC0415 - a cached model does not need it
 
     try:
-        data, meta = json.loads(event[8]), json.loads(event[9])
+        data, meta = json.loads(event.data), json.loads(event.meta)
         number, text, digest = int(data["number"]), _text(data["text"]), _text(data["fingerprint"])
         schemas = {
             type_: {int(schema): json.dumps(body) for schema, body in versions.items()}
             for type_, versions in data["json_schemas"].items()
         }
         files = {name: json.dumps(body) for name, body in data["files"].items()}
-        return Applied(number, digest, event[0], event[6], meta.get("actor"), text, files, schemas)
+        return Applied(number, digest, event.position, event.time, meta.get("actor"), text, files, schemas)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise VerificationError(
-            f"the event at position {event[0]} contains no model", why=str(error), fix="esctl verify"
+            f"the event at position {event.position} contains no model", why=str(error), fix="esctl verify"
         ) from error
 
 

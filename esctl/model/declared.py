@@ -7,26 +7,27 @@ They are named tuples and not msgspec structs, because an append to a log with a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
 
 from esctl.errors import RefusedError, word
 from esctl.events import chain
+from esctl.events.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
 ANY = "*"  # under `on` and `accept`: every type without an entry of its own
 CONVERSIONS = ("number", "integer", "string", "boolean")
 
 
-class Copy(NamedTuple):
+class Copy(Record):
     """A value copied from a path of the payload (`$.amount`)."""
 
     path: str
 
 
-class Literal(NamedTuple):
+class Literal(Record):
     """A constant value, as JSON text."""
 
     json: str
@@ -35,7 +36,7 @@ class Literal(NamedTuple):
 Source = Copy | Literal
 
 
-class Step(NamedTuple):
+class Step(Record):
     """Operations on a payload or a state, applied in the order of these attributes; `place` is their key in the model.
 
     The payload's fields are named by dotted paths (`shipping.city`).
@@ -62,7 +63,7 @@ class Step(NamedTuple):
             yield f"{self.place}.when", self.when
 
 
-class Part(NamedTuple):
+class Part(Record):
     """One of the events that an upcast produces: its type and schema version, and the operations on its payload."""
 
     type: str
@@ -70,7 +71,7 @@ class Part(NamedTuple):
     step: Step
 
 
-class Upcast(NamedTuple):
+class Upcast(Record):
     """How events of one type and schema version (`start`) are read: as one part, as several (`split`), or not at all
     (`drop`).
     """
@@ -84,7 +85,7 @@ class Upcast(NamedTuple):
     when: str | None  # of a drop: the SQL condition for dropping an event
 
 
-class EventType(NamedTuple):
+class EventType(Record):
     """An event type: its newest schema version, the JSON Schema of its payloads (JSON text), whether it may be erased;
     `declared`: whether the model itself states the newest version.
     """
@@ -97,7 +98,7 @@ class EventType(NamedTuple):
     declared: bool = True
 
 
-class Rule(NamedTuple):
+class Rule(Record):
     """An SQL condition on `new` and `state` for accepting an event, and the message if it is refused."""
 
     place: str
@@ -105,7 +106,7 @@ class Rule(NamedTuple):
     message: str
 
 
-class Aggregate(NamedTuple):
+class Aggregate(Record):
     """How the events of each stream that matches `streams` (a GLOB) fold into a state. `initial`: the state before any
     event (JSON text); `every`, `when_types`: the snapshot policy; `on`: steps by type; `accept`: rules by type.
     """
@@ -119,7 +120,7 @@ class Aggregate(NamedTuple):
     accept: Mapping[str, Rule]
 
 
-class Projection(NamedTuple):
+class Projection(Record):
     """A read model: its tables and indexes (DDL), whether it is updated inside appends (`inline`), how columns are
     displayed, and the SQL that runs for each event, by type.
     """
@@ -132,7 +133,7 @@ class Projection(NamedTuple):
     on: Mapping[str, str]
 
 
-class Model(NamedTuple):
+class Model(Record):
     """Everything that a model file declares, by name."""
 
     events: Mapping[str, EventType]
@@ -140,7 +141,7 @@ class Model(NamedTuple):
     projections: Mapping[str, Projection]
 
 
-class Problem(NamedTuple):
+class Problem(Record):
     """A problem in a model: its dotted key, what is wrong, and a hint how to fix it."""
 
     place: str

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from esctl.events.record import Record
 
 
-class Program(NamedTuple):
+class Program(Record):
     """A compiled aggregate: `initial`, the state before any event (JSON text); the SQL expressions `state`, the state
     after an event (JSONB), and `accepts`, whether the event is accepted; `columns`, the columns of the event that the
     expressions use; `fold`, the fingerprint of the fold.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import NamedTuple
 
 from esctl.events.query import Shape, Upcasting
+from esctl.events.record import Record
 from esctl.model.declared import Copy, Model, Problem, Source, Step, Upcast
 from esctl.model.operations import payload_after
 
@@ -17,7 +17,7 @@ Taken = tuple[tuple[str, int, Step], ...]
 """Steps of a chain, each with the type and schema version that it reads."""
 
 
-class End(NamedTuple):
+class End(Record):
     """An event at the end of a chain: its type and schema, the steps to it, and the conditions that hide it (each with
     the steps before it, and the type and schema that it reads).
     """

@@ -54,7 +54,7 @@ def events(sealed: Iterable[SealedEvent], format_: str, *, hashes: bool) -> None
 def _version(event: Event) -> object:
     """The version, of a part of a split event with its number: 3/1."""
     part = part_of(event)
-    return event[2] if part is None else f"{event[2]}/{part}"
+    return event.version if part is None else f"{event.version}/{part}"
 
 
 def picked(sealed: Iterable[SealedEvent], fields: Sequence[Field], format_: str) -> None:
@@ -129,14 +129,9 @@ def _defused(value: object) -> object:
     return f"'{value}" if value[0] in "\t\r" or value.lstrip()[0] in "=+-@" else value
 
 
-def head_text(head: Head) -> str:
-    """A head to be written down elsewhere: `<position>:<hash>`, the hash in hexadecimal."""
-    return f"{head[0]}:{head[1].hex()}"
-
-
 def head(newest: Head) -> None:
     """Print a head."""
-    text(f"{head_text(newest)}\n")
+    text(f"{newest}\n")
 
 
 RECEIPT = ("position", "stream", "version", "id", "duplicate")
@@ -293,8 +288,8 @@ def traced(branches: Iterable[tuple[int, Event]], position: int) -> None:
     from esctl.output.tables import local, tree
 
     def line(event: Event) -> str:
-        here = "   <-" if event[0] == position else ""
-        return f"#{event[0]} {event[4]} in {event[1]} v{event[2]}  {local(event[6], _look())}{here}"
+        here = "   <-" if event.position == position else ""
+        return f"#{event.position} {event.type} in {event.stream} v{event.version}  {local(event.time, _look())}{here}"
 
     text(tree(((depth, line(event)) for depth, event in branches), _look()))
 

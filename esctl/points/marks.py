@@ -38,10 +38,10 @@ def marks(log: EventLog) -> dict[str, Mark]:
     """All marks by name, each where it was set last."""
     found: dict[str, Mark] = {}
     for event in log.system_events(system.MARK_SET):
-        (name, position), (who,) = values(event[8], "name", "position"), values(event[9], "actor")
+        (name, position), (who,) = values(event.data, "name", "position"), values(event.meta, "actor")
         assert isinstance(name, str)
         assert isinstance(position, int)
-        found[name] = Mark(name, position, event[6], None if who is None else str(who))
+        found[name] = Mark(name, position, event.time, None if who is None else str(who))
     return found
 
 
@@ -51,7 +51,7 @@ def set_mark(log: EventLog, name: str, position: int) -> Mark:
     if _means_a_point(name):
         raise UsageError(f"{name!r} cannot name a mark", why="it already means a point in time", fix="esctl help time")
     receipt = log.record(system.MARK_SET, {"name": name, "position": position})
-    return Mark(name, position, log.event(str(receipt[0]))[0][6], system.actor())
+    return Mark(name, position, log.event(str(receipt.position)).event.time, system.actor())
 
 
 def _means_a_point(name: str) -> bool:
@@ -82,8 +82,8 @@ def position_of(log: EventLog, point: Point) -> int:
             why="a mark names a position of the log, such as #120, or a time",
             fix="esctl mark --help",
         )
-    if point.position > log.head()[0]:
-        raise NotFoundError(f"there is no position {point.position}", why=f"the log ends at {log.head()[0]}")
+    if point.position > log.head().position:
+        raise NotFoundError(f"there is no position {point.position}", why=f"the log ends at {log.head().position}")
     return point.position
 
 

@@ -22,7 +22,7 @@ def trace(log: EventLog, event: Event) -> list[Traced]:
     Related are all with the same `correlation_id` in meta, or, if it has none, those linked to it by `causation_id` in
     meta, the id of the event that caused this one.
     """
-    found = {related[3]: related for related in _related(log, event)}
+    found = {related.id: related for related in _related(log, event)}
     children: dict[str | None, list[Event]] = {}
     for related in sorted(found.values()):
         cause = _meta(related, "causation_id")
@@ -34,31 +34,31 @@ def trace(log: EventLog, event: Event) -> list[Traced]:
         if not waiting:  # only cycles remain: start at their earliest event
             waiting = [(0, min(remaining.values()))]
         depth, parent = waiting.pop()
-        if remaining.pop(parent[3], None) is not None:
+        if remaining.pop(parent.id, None) is not None:
             traced.append(Traced(depth, parent))
-            waiting += [(depth + 1, child) for child in reversed(children.get(parent[3], []))]
+            waiting += [(depth + 1, child) for child in reversed(children.get(parent.id, []))]
     return traced
 
 
 def _related(log: EventLog, event: Event) -> list[Event]:
     correlation = _meta(event, "correlation_id")
     if correlation is not None:
-        raw = msgspec.json.decode(event[9], type=dict[str, msgspec.Raw])["correlation_id"]
+        raw = msgspec.json.decode(event.meta, type=dict[str, msgspec.Raw])["correlation_id"]
         arrow = "->>" if bytes(raw).startswith(b'"') else "->"  # text by value, anything else by its JSON text
         written = correlation if arrow == "->>" else bytes(raw).decode()
         if "\0" in written:  # no SQL literal can contain a NUL: compare the JSON text
             arrow, written = "->", bytes(raw).decode()
         return _where(log, f"meta {arrow} 'correlation_id' = {_quoted(written)}")
-    related, causes = [event], {event[3]}
+    related, causes = [event], {event.id}
     cause = _meta(event, "causation_id")
     if cause is not None and (position := log.store.find(cause)):
         related += [e for e, _, _ in log.read(Query(since=position, until=position, system=True))]
     while causes:
         found = _where(log, f"meta ->> 'causation_id' in ({', '.join(map(_quoted, causes))})")
-        known = {e[3] for e in related}
-        fresh = [e for e in found if e[3] not in known]
+        known = {e.id for e in related}
+        fresh = [e for e in found if e.id not in known]
         related += fresh
-        causes = {e[3] for e in fresh}
+        causes = {e.id for e in fresh}
     return related
 
 
@@ -67,7 +67,7 @@ def _where(log: EventLog, condition: str) -> list[Event]:
 
 
 def _meta(event: Event, key: str) -> str | None:
-    value = msgspec.json.decode(event[9]).get(key) if event[9] is not None else None
+    value = msgspec.json.decode(event.meta).get(key) if event.meta is not None else None
     return None if value is None else str(value)
 
 

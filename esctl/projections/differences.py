@@ -50,7 +50,7 @@ def between(log: EventLog, projection: Projection, since: Query, until: Query) -
 
 def against(log: EventLog, name: str, drafted: Definitions) -> Iterator[int | Cell]:
     """How a projection's rows would differ, all events taken, if another model held."""
-    held, query = log.definitions.model.projections.get(name), Query(until=log.head()[0])
+    held, query = log.definitions.model.projections.get(name), Query(until=log.head().position)
     draft = drafted.model.projections.get(name)
     if held is None and draft is None:
         raise NotFoundError(f"neither model has a projection {name}", fix="esctl projection list")

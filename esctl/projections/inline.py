@@ -25,7 +25,7 @@ def keep(store: Store, receipts: Sequence[Receipt], before: int) -> None:
     `index` (its place in the receipts), where a handler cannot take a new one; the transaction then has to be left by
     raising.
     """
-    projections, head = store.projections(), store.head()[0]
+    projections, head = store.projections(), store.head().position
     for version in projections.versions(inline=True):
         if not 0 < head - version.position <= MOST_BEHIND or not _caught_up(store, version, before):
             continue
@@ -55,8 +55,12 @@ def _refusal(store: Store, version: Version, failed: HandlerFailed, receipts: Se
     """The refusal of the event that a handler could not take."""
     position = failed.position
     stream, type_ = seen_at(store, version, position) if position else ("?", "?")
-    index = next((n for n, receipt in enumerate(receipts) if receipt[0] == position and not receipt[4]), None)
-    stream = stream if index is None else receipts[index][1]  # where SQLite ended the transaction, the event is gone
+    index = next(
+        (n for n, receipt in enumerate(receipts) if receipt.position == position and not receipt.duplicate), None
+    )
+    stream = (
+        stream if index is None else receipts[index].stream
+    )  # where SQLite ended the transaction, the event is gone
     handler = handler_of(version, failed.type or type_)
     old = "" if receipts else "; a run notes where it stops, and appends go on"
     error = RefusedError(
@@ -86,7 +90,7 @@ def seen_at(store: Store, version: Version, position: int) -> tuple[str, str]:
         query = Query(since=position, until=position, system=True, raw_schema=raw)
         try:
             for event, _, _ in store.read(query, version.compiled.upcasting):
-                return event[1], event[4]
+                return event.stream, event.type
         except EsctlError:
             continue
     return "?", "?"

@@ -55,7 +55,7 @@ def at(log: EventLog, projection: Projection, query: Query, definitions: Definit
     version = scratch(projection, definitions)
     if not version.compiled.on:
         raise needs_reducer(projection.name)
-    until = min(query.until, log.head()[0])
+    until = min(query.until, log.head().position)
     if query.as_of is not None:
         until = min(until, log.store.position_at(query.as_of))
     done = log.store.projections().scratch(version, _nearest(log, version, query, until), until)

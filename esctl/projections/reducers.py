@@ -88,16 +88,16 @@ def run(log: EventLog, name: str, reducer: str, done: runs.Run) -> Iterator[int]
 
     def feed(store: Projections, version: Version, query: Query) -> None:
         read = log.store.read(query, version.compiled.upcasting)
-        events = [event for event, _, _ in read if event[8] is not None]
+        events = [event for event, _, _ in read if event.data is not None]
         with store.placed(version):
             rows = Rows(store, version)
             for event in events:
                 try:
                     function(rows, decoded(event))
                 except HandlerFailed as failed:
-                    raise HandlerFailed(failed.reason, event[0], event[4]) from failed
+                    raise HandlerFailed(failed.reason, event.position, event.type) from failed
                 except (Exception, SystemExit) as error:
-                    raise HandlerFailed(f"{type(error).__name__}: {error}", event[0], event[4]) from error
+                    raise HandlerFailed(f"{type(error).__name__}: {error}", event.position, event.type) from error
 
     before = log.store.projections().version(number)
     yield from runs.catch_up(log, number, feed)

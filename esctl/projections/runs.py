@@ -68,7 +68,7 @@ def quick(log: EventLog, names: Sequence[str]) -> list[Record] | None:
 
     None, with nothing done, where there is more to it. The model is not even loaded.
     """
-    versions, head = current(log), log.head()[0]
+    versions, head = current(log), log.head().position
     chosen = [v for v in versions or () if v.state != DROPPED and (not names or v.name in names)]
     if not chosen or set(names) - {version.name for version in chosen}:
         return None
@@ -90,7 +90,7 @@ def quick(log: EventLog, names: Sequence[str]) -> list[Record] | None:
 
 def ahead(log: EventLog, names: Sequence[str] = ()) -> int:
     """How many positions a run would go on, about: for progress."""
-    head, versions = log.head()[0], log.store.projections().versions()
+    head, versions = log.head().position, log.store.projections().versions()
     running = (v for v in versions if v.state in (LIVE, BUILDING) and (not names or v.name in names))
     return sum(head - version.position for version in running)
 
@@ -136,7 +136,7 @@ def catch_up(
     while True:
         try:
             with log.transaction():
-                version, head = projections.version(number), log.head()[0]
+                version, head = projections.version(number), log.head().position
                 if version is None or version.state not in (LIVE, BUILDING):
                     return
                 if feed is None and not version.compiled.on:

@@ -43,7 +43,7 @@ def _brief(log: EventLog, version: Version) -> Record:
 
 def lag(log: EventLog, version: Version) -> int:
     """How many events a version's rows do not hold yet; the log's own do not count."""
-    return max(0, log.head()[0] - version.position - log.store.projections().own_after(version.position))
+    return max(0, log.head().position - version.position - log.store.projections().own_after(version.position))
 
 
 def behind(log: EventLog, sql: str) -> Iterator[tuple[str, int]]:
@@ -91,13 +91,13 @@ def _age(log: EventLog, position: int) -> int | None:
     for event, _, _ in log.store.read(Query(since=position, limit=1, raw_schema=True)):
         from esctl.events.times import age  # noqa: PLC0415 - only a projection that is behind needs it
 
-        return age(event[7])
+        return age(event.recorded)
     return None
 
 
 def problems(log: EventLog) -> Iterator[str]:
     """What is wrong with what the log keeps of its projections; `differences.checked` asks whether rows are right."""
-    projections, head = log.store.projections(), log.head()[0]
+    projections, head = log.store.projections(), log.head().position
     for version in projections.versions():
         for table in projections.lost(version):
             yield f"the table {table} of the projection {version.name} is not there"

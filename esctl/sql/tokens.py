@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
 
 # Patterns are compiled on first use: a cold start needs few of them.
 # A text, name or comment that is never closed extends to the end.
@@ -15,7 +18,14 @@ WORD = (
 
 def tokens(sql: str) -> Iterator[re.Match[str]]:
     """The tokens of SQL as matches with their places, without comments."""
-    return (match for match in re.finditer(WORD, sql, re.DOTALL) if not match[0].startswith(("--", "/*")))
+    return (match for match in _words(sql) if not match[0].startswith(("--", "/*")))
+
+
+def _words(sql: str) -> Iterator[re.Match[str]]:
+    """The tokens of SQL as matches, comments included."""
+    import re  # noqa: PLC0415 - only a cold start that checks SQL needs it
+
+    return re.finditer(WORD, sql, re.DOTALL)
 
 
 def words_of(sql: str) -> list[str]:
@@ -34,7 +44,7 @@ GAP = r"(?:\s|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*"
 def why_not_one_expression(sql: str) -> str:
     """Why a text is not one complete SQL expression, judged by its tokens; empty if it may be one."""
     depth, before = 0, ""
-    for match in re.finditer(WORD, sql, re.DOTALL):
+    for match in _words(sql):
         word = match[0]
         depth += {"(": 1, ")": -1}.get(word, 0)
         if depth < 0 or word == ";":
@@ -57,5 +67,5 @@ def is_open(word: str) -> bool:
 
 def unclosed(sql: str) -> str:
     """The opening of the first text, quoted name or comment that is never closed; empty if all are closed."""
-    words = (match[0] for match in re.finditer(WORD, sql, re.DOTALL))
+    words = (match[0] for match in _words(sql))
     return next((word[: 1 + word.startswith("/*")] for word in words if is_open(word)), "")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from esctl.errors import DifferenceError, word
 from esctl.events.query import Query
+from esctl.events.record import Record
 from esctl.log import EventLog
 from esctl.sql.conditions import STATE_COLUMNS, check_condition
 from esctl.states import snapshots
@@ -13,7 +12,7 @@ from esctl.states.folding import Folding, begin, bounds, ending, state
 from esctl.store.snapshots import Snapshot
 
 
-class Change(NamedTuple):
+class Change(Record):
     """A path of the state that differs: its values before and after (JSON text; None: absent), and the position and
     type of the event that set the later value.
     """
@@ -41,7 +40,7 @@ def diff(log: EventLog, since: Query, until: Query, aggregate: str | None = None
     ]
 
 
-class Found(NamedTuple):
+class Found(Record):
     """The version of the first event after which a condition holds, the state after it (JSON text), and the search:
     `looked`, the number of snapshots tried, and `folded`, the number of events folded.
     """

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
 
 from esctl.events.json import Json, text_of
 from esctl.events.query import MAX_POSITION, NO_UPCASTS, Query
+from esctl.events.record import Record
 from esctl.log import EventLog
 from esctl.model.applied import Definitions
 from esctl.model.declared import Aggregate
@@ -17,6 +17,10 @@ from esctl.states import snapshots
 from esctl.store.folds import Fold
 from esctl.store.snapshots import Snapshot
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 MAX_STREAMS = 1000  # folded at once when many streams are folded, which bounds the states in memory
 MAX_EVENTS = 20_000  # fed at once when many streams are folded
 MAX_STREAMS_WITH_ARCHIVE = 20_000  # more, since each portion decompresses the whole archive
@@ -24,7 +28,7 @@ MAX_STREAMS_WITH_ARCHIVE = 20_000  # more, since each portion decompresses the w
 Report = Callable[[str], None]
 
 
-class StateAt(NamedTuple):
+class StateAt(Record):
     """A stream's state (JSON text), with the aggregate that folded it (None: all payloads merged) and the last event's
     version, position and time (0, 0, None: before the first event). `snapshot` is the version of the snapshot that the
     fold began from (None: from the beginning), `folded` the number of events folded.
@@ -52,7 +56,7 @@ class StateAt(NamedTuple):
         return f'{{{",".join(pairs)},"state":{self.state}}}\n'.encode()
 
 
-class Folding(NamedTuple):
+class Folding(Record):
     """A stream's fold, begun at a snapshot or before the first event, and the query for the events still to fold."""
 
     stream: str
@@ -90,7 +94,7 @@ def _ended(log: EventLog, found: StateAt, version: int) -> StateAt:
         return found
     query = Query(stream=found.stream, since_version=version, until_version=version, raw_schema=True)
     for event, _, _ in log.store.read(query):
-        return found._replace(version=version, position=event[0], time=event[6])
+        return found._replace(version=version, position=event.position, time=event.time)
     return found
 
 
@@ -100,7 +104,7 @@ def ending(log: EventLog, query: Query) -> tuple[Query, int | None]:
     """
     if query.until_time is not None or not query.stream:
         return query, None
-    position = min(query.until, log.head()[0])
+    position = min(query.until, log.head().position)
     if query.as_of is not None:
         position = min(position, log.store.position_at(query.as_of))
     version = log.store.version_until(query.stream, position)

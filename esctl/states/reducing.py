@@ -65,6 +65,7 @@ def reduced(log: EventLog, query: Query, name: str) -> Iterator[StateAt]:
             text = msgspec.json.encode(value).decode()
         except (Exception, SystemExit) as error:
             raise HandlerError(
-                f"the reducer {name} failed on the event at position {event[0]}", why=f"{type(error).__name__}: {error}"
+                f"the reducer {name} failed on the event at position {event.position}",
+                why=f"{type(error).__name__}: {error}",
             ) from error
-        yield StateAt(event[1], name, event[2], event[0], event[6], text, None, folded)
+        yield StateAt(event.stream, name, event.version, event.position, event.time, text, None, folded)

@@ -7,10 +7,10 @@ model, and its last event has to be in the log with the same chain hash as when 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from esctl.events import chain
 from esctl.events.event import now
+from esctl.events.record import Record
 from esctl.model.program import Program
 from esctl.store.snapshots import Snapshot
 
@@ -42,7 +42,7 @@ def problem(store: Store, snapshot: Snapshot, program: Program, upcasts: str) ->
     return ""
 
 
-class Bounds(NamedTuple):
+class Bounds(Record):
     """The limits of a usable snapshot for a point: its version, its position, and the latest time of its events."""
 
     version: int | None = None
@@ -77,7 +77,7 @@ def usable(
 
 
 def save(store: Store, stream: str, program: Program, upcasts: str, state: State) -> Snapshot | None:
-    """Save a state within the open transaction; None, and nothing is saved, if the state includes no event."""
+    """Save a state within the open transaction; None, and nothing is saved, if the state includes no last."""
     version, position, time, latest, text = state
     last = store.event_at(stream, version)
     if last is None:

@@ -5,22 +5,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import TracebackType
 
 import apsw
 
 from esctl.errors import ConflictError
 from esctl.events import chain, system
-from esctl.events.event import Expect, NewEvent, check_expected, now
+from esctl.events.event import Expect, Head, NewEvent, Receipt, check_expected, now
+from esctl.events.record import Record
 from esctl.store import reads
 from esctl.store.errors import Translated
 from esctl.store.windows import Reading
 
 TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold start
 if TYPE_CHECKING:
+    from types import TracebackType
     from typing import Any, Protocol
-
-    from esctl.events.event import Head, Receipt
 
     class Expectations(Protocol):
         """What a run of appends expects of each stream that it touches; see `esctl.append.expectations`."""
@@ -35,8 +34,16 @@ if TYPE_CHECKING:
             """An event of the run turned out to be a duplicate that stands at this version."""
 
 
-Original = tuple[int, str, int, str, str, str]
-"""The event that has an id: position, stream, version, type, data, meta."""
+class Original(Record):
+    """The event that has an id already."""
+
+    position: int
+    stream: str
+    version: int
+    type: str
+    data: str | None  # JSON text; None where it was erased
+    meta: str | None
+
 
 PATIENCE_MS = 50
 MAX_CACHED_STREAMS = 65_536  # about 200 bytes each
@@ -84,11 +91,10 @@ class Appender:
                 self._streams.clear()  # somebody else wrote
                 self._types.clear()
                 self._seen_version = seen
-            self.head = self._execute(HEAD).get
-            assert self.head is not None
+            self.head = Head._make(self._execute(HEAD).get)
             self._archived = self._reading.known(self._execute("select archived from head").get)
             self._start, self._largest, self._quoting = self.head, 0, False
-            self._recorded = max(now(), self.head[2])
+            self._recorded = max(now(), self.head.recorded)
 
     def _take_lock(self, waiting: Callable[[], None]) -> None:
         """BEGIN IMMEDIATE, tried again until the time is up.
@@ -144,7 +150,7 @@ class Appender:
         assert self.head is not None, "append belongs in a transaction"
         with Translated(self.path):
             start, self._recorded = self.head, recorded or self._recorded
-            ids = [event[2] for event in events]
+            ids = [event.id for event in events]
             if not self._expect_duplicates and run is None and not self._may_be_archived(ids):
                 try:
                     return self._insert(events, None, None)
@@ -152,7 +158,7 @@ class Appender:
                     self._undo(start)
             known = self._originals(ids)
             receipts = self._insert(events, known, run)
-            self._expect_duplicates = any(receipt[4] for receipt in receipts)
+            self._expect_duplicates = any(receipt.duplicate for receipt in receipts)
             return receipts
 
     def cut(self, position: int) -> None:
@@ -162,8 +168,8 @@ class Appender:
             self._execute(f"delete from {table} where position > ?", (position,))
         newest = self._execute(_LAST).get
         log_id, created = self._execute("select log_id, created from head").get
-        self.head = newest or (0, chain.genesis(log_id), created)
-        self._recorded = max(now(), self.head[2])
+        self.head = Head._make(newest or (0, chain.genesis(log_id), created))
+        self._recorded = max(now(), self.head.recorded)
         self._execute(
             "update head set model = ?, definitions = ?",
             self._model_of(self._reading.everywhere(_MODELS)),
@@ -179,19 +185,19 @@ class Appender:
 
     def _undo(self, start: Head) -> None:
         """Take back what the open transaction inserted after `start` (a savepoint would copy every touched page)."""
-        self._execute("delete from events where position > ?", (start[0],))
+        self._execute("delete from events where position > ?", (start.position,))
         self._streams.clear()
         self.head = start
 
     def _originals(self, ids: list[str]) -> dict[str, Original]:
-        """Id -> (position, stream, version, type, data, meta) of those that the log has."""
+        """By id, the events that the log has already."""
         if not ids:
             return {}
         asked = (apsw.carray(tuple(ids)),)
         found: list[Any] = self._execute(_ORIGINALS.format(events="events"), asked).fetchall()
         if self._may_be_archived(ids):
             found += self._execute(_ORIGINALS.format(events="archived"), asked).fetchall()
-        return {row[0]: row[1:] for row in found}
+        return {id_: Original._make(original) for id_, *original in found}
 
     def _may_be_archived(self, ids: list[str]) -> bool:
         """Whether an event with one of these ids may be in the archive."""
@@ -228,11 +234,11 @@ class Appender:
         largest, quoting = self._largest, self._quoting
         recorded, streams, types = self._recorded, self._streams, self._types
         digest_of, hash_of, header_of, size = chain.payload_digest, chain.event_hash, chain.header, chain.SALT_BYTES
-        salts, newest = os.urandom(size * len(events)), self.newest
+        salts, newest, made = os.urandom(size * len(events)), self.newest, Receipt._make
         for index, (stream, type_, event_id, happened, claimed, data, meta, expect) in enumerate(events):
             if known is not None and (original := known.get(event_id)):
                 self._duplicate(index, event_id, original, (stream, type_, data, meta), run)
-                receipts.append((original[0], original[1], original[2], event_id, True))
+                receipts.append(Receipt(original.position, original.stream, original.version, event_id, True))
                 continue
             entry = streams[stream]
             if expect is not None or run is not None:
@@ -249,14 +255,14 @@ class Appender:
             header = header_of(position, stream, version, event_id, type_, schema, time_, recorded)
             previous = hash_of(previous, digest_of(salt, data_bytes, meta_bytes), header)
             if known is not None:
-                known[event_id] = (position, stream, version, type_, data, meta)
-            receipts.append((position, stream, version, event_id, False))
+                known[event_id] = Original(position, stream, version, type_, data, meta)
+            receipts.append(made((position, stream, version, event_id, False)))
             yield (
                 position, entry[0], version, event_id, types[type_], schema, time_, recorded, data, meta, salt, previous
             )  # fmt: skip
         self._largest, self._quoting = largest, quoting
-        if position != self.head[0]:
-            self.head = (position, previous, recorded)
+        if position != self.head.position:
+            self.head = Head(position, previous, recorded)
 
     @staticmethod
     def _check(index: int, stream: str, actual: int, expect: Expect | None, run: Expectations | None) -> None:
@@ -282,7 +288,7 @@ class Appender:
         erased = rest[1] is None  # then nobody can know what it was
         if (stream, *rest) != content and not (erased and (stream, rest[0]) == content[:2]):
             names = ("stream", "type", "data", "meta")
-            known = self._start is not None and position <= self._start[0]  # else it came in this transaction
+            known = self._start is not None and position <= self._start.position  # else it came in this transaction
             differs = [n for n, old, new in zip(names, (stream, *rest), content, strict=True) if old != new]
             raise ConflictError(
                 f"the id {event_id} is taken by the event at position {position}",
@@ -301,7 +307,7 @@ class Appender:
         streams, types = self._streams, self._types
         if len(streams) > MAX_CACHED_STREAMS:
             streams.clear()
-        missing = tuple({event[0] for event in events if event[0] not in streams})
+        missing = tuple({event.stream for event in events if event.stream not in streams})
         if missing:
             found = self._execute(
                 f"select s.name, s.stream_id, {reads.VERSION}"
@@ -323,7 +329,7 @@ class Appender:
                 self._connection.executemany(
                     "insert into streams (stream_id, name) values (?, ?)", [(streams[name][0], name) for name in new]
                 )
-        new_types = {event[1] for event in events if event[1] not in types}
+        new_types = {event.type for event in events if event.type not in types}
         self._quoting = self._quoting or any('"' in name or "\\" in name for name in (*missing, *new_types))
         for name in new_types:
             self._execute("insert into types (name) values (?) on conflict do nothing", (name,))

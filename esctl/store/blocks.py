@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 import apsw
 
 from esctl.errors import MisfitError, UsageError
@@ -12,6 +10,8 @@ from esctl.store import reads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from esctl.model.compiled import Version
     from esctl.store.projections import Projections
     from esctl.store.reads import Scan

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import apsw
 
+from esctl.events.record import Record
 from esctl.store.errors import translating
 
 State = tuple[int, int, str, str, str]
@@ -26,7 +26,7 @@ _KEYS = "select n.rowid from snapshots n join streams s on s.stream_id = n.strea
 _ORDER = "order by s.name, n.aggregate, n.version desc"
 
 
-class Snapshot(NamedTuple):
+class Snapshot(Record):
     """A saved state: of which stream, folded by which aggregate (empty: the merge of all payloads), up to which version
     and position; the time of its last event and the latest of all it holds; fingerprints of fold and upcasts; the
     chain's hash of its last event; the state (JSON text), the hash of all that, and when it was taken.

@@ -12,7 +12,7 @@ from esctl.errors import (
     VerificationError,
 )
 from esctl.events import system
-from esctl.events.event import Event, NewEvent, Part
+from esctl.events.event import Event, Head, NewEvent, Part, SealedEvent
 from esctl.events.query import NO_UPCASTS, Query
 from esctl.store import reads
 from esctl.store.appends import HEAD, Appender, Transaction
@@ -26,7 +26,7 @@ TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold sta
 if TYPE_CHECKING:
     from typing import Any
 
-    from esctl.events.event import Form, Head, Receipt, SealedEvent
+    from esctl.events.event import Form, Receipt
     from esctl.events.query import Noted, Upcasting
     from esctl.model.program import Program
     from esctl.store.appends import Expectations
@@ -137,7 +137,7 @@ class Store:
                 yield from (event for event, _, _ in self.read(Query(since=position, until=position, system=True)))
                 return
             time, data, meta = (self._execute("select ?1 ->> ?2", (kept, n)).get for n in range(3))
-        yield position, system.STREAM, 0, "", system.MODEL_APPLIED, 1, time, time, data, meta
+        yield Event(position, system.STREAM, 0, "", system.MODEL_APPLIED, 1, time, time, data, meta)
 
     def hold_model(self, position: int) -> None:
         """Within a transaction: the model is what the event at a position says."""
@@ -203,12 +203,12 @@ class Store:
     def head(self) -> Head:
         """The newest acknowledged event. While this store is in a transaction: the newest in it."""
         with Translated(self.path):
-            return self._appender.head or self._execute(HEAD).get
+            return self._appender.head or Head._make(self._execute(HEAD).get)
 
     def _newest(self) -> int:
         """The position up to which there are events: the head's, but for a damaged head."""
         newest: int = self._execute(_NEWEST).get
-        return min(self.head()[0], newest)
+        return min(self.head().position, newest)
 
     def stream_version(self, stream: str) -> int:
         """The version of the newest event of a stream; 0 where it has none."""
@@ -246,12 +246,14 @@ class Store:
             with Located(self._reading, bounded):
                 if bounded.woven is not None and bounded.woven.split:
                     for *columns, salt, hash_, part in reads.rows(self._reading, bounded, f"{reads.COLUMNS}, part"):
-                        event = Part(columns)
-                        event.part = part
-                        yield (event if part else tuple(columns)), salt, hash_
+                        event = Part._make(columns) if part else Event._make(columns)
+                        if isinstance(event, Part):
+                            event.part = part
+                        yield SealedEvent(event, salt, hash_)
                     return
+                made, sealed = Event._make, SealedEvent._make
                 for *columns, salt, hash_ in reads.rows(self._reading, bounded, reads.COLUMNS):
-                    yield tuple(columns), salt, hash_  # COLUMNS begins with those of an Event
+                    yield sealed((made(columns), salt, hash_))
 
     def lines(self, query: Query, form: Form = "line", upcasting: Upcasting = NO_UPCASTS) -> Iterator[bytes]:
         """The same events as lines of JSON, each ended by LF, in chunks of whole lines. What is read equals `read`."""
@@ -323,7 +325,7 @@ class Store:
             with Translated(self.path), self.patience:
                 return evaluated(self._connection, expression, event)
         except MisfitError as error:
-            raise error.at(event[0])  # noqa: B904 - the same error, with its event
+            raise error.at(event.position)  # noqa: B904 - the same error, with its event
 
     def fold(self, program: Program, upcasting: Upcasting = NO_UPCASTS, noted: Noted | None = None) -> Fold:
         """A fold that has nothing in it yet.

@@ -7,7 +7,6 @@ as it reads a window, how often the archive has changed; and looks anew where th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from types import TracebackType
 
 import apsw
 
@@ -16,6 +15,7 @@ from esctl.store.format import ARCHIVED, HOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import TracebackType
     from typing import TypeVar
 
     from esctl.store.archive import Archive

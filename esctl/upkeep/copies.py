@@ -41,7 +41,7 @@ def _derived(source: EventLog, target: Path, type_: str, position: int | None) -
             if position is not None:
                 _cut(copy, position)
                 copy.store.compact()
-            data = {"from": f"{head[0]}:{head[1].hex()}"} | ({} if position is None else {"until": position})
+            data = {"from": str(head)} | ({} if position is None else {"until": position})
             copy.record(type_, data)
             admin.settle(copy)
             return copy.head()
@@ -68,11 +68,11 @@ def _cut(copy: EventLog, position: int) -> None:
     for erased, _, event in copy.store.facts().erasures():
         if erased <= position < event:
             later.setdefault(event, []).append(erased)
-    erasures = {event[0]: event for event in copy.system_events(system.PAYLOAD_ERASED)} if later else {}
+    erasures = {event.position: event for event in copy.system_events(system.PAYLOAD_ERASED)} if later else {}
     with copy.transaction():
         copy.store.cut(position)
         admin.cut(copy, position)
         for number, positions in later.items():  # erased later: the payload is missing here too, so record its erasure
             _, _, _, _, _, _, _, _, data, meta = erasures[number]
             erased_since = {"positions": ranges(positions), "reason": json.loads(data).get("reason")}
-            copy.store.archiving().note_erased(positions, copy.say(system.PAYLOAD_ERASED, erased_since, meta)[0])
+            copy.store.archiving().note_erased(positions, copy.say(system.PAYLOAD_ERASED, erased_since, meta).position)

@@ -49,7 +49,7 @@ class Plan(NamedTuple):
 
 def named(log: EventLog, references: Sequence[str], *, force: bool) -> Plan:
     """Plan the erasure of events by position or id. Raises NotFoundError, or RefusedError if one may not be erased."""
-    found = [log.event(reference)[0] for reference in references]
+    found = [log.event(reference).event for reference in references]
     plan = _plan(log.definitions, found, force=force)
     if plan.left:
         types = ", ".join(plan.left)
@@ -96,8 +96,8 @@ def _both(log: EventLog, query: Query) -> Iterator[Event]:
         log.require(search)
         # An event that cannot be upcast is only found in its stored form.
         for event, _, _ in log.store.read(search, log.upcasting(search), _nothing):
-            if event[0] not in seen:
-                seen.add(event[0])
+            if event.position not in seen:
+                seen.add(event.position)
                 yield event
 
 
@@ -109,16 +109,18 @@ def _plan(definitions: Definitions, events: Iterator[Event] | list[Event], *, fo
     positions, streams = set[int](), set[str]()
     types, left = Counter[str](), Counter[str]()
     for event in events:
-        if event[1].startswith(system.PREFIX):
-            raise RefusedError(f"the event at position {event[0]} is the log's own", why="such events are never erased")
-        if event[8] is None or event[0] in positions:
+        if event.stream.startswith(system.PREFIX):
+            raise RefusedError(
+                f"the event at position {event.position} is the log's own", why="such events are never erased"
+            )
+        if event.data is None or event.position in positions:
             continue
-        if not force and not erasable(definitions, event[4], event[5]):
-            left[event[4]] += 1
+        if not force and not erasable(definitions, event.type, event.schema):
+            left[event.type] += 1
             continue
-        positions.add(event[0])
-        streams.add(event[1])
-        types[event[4]] += 1
+        positions.add(event.position)
+        streams.add(event.stream)
+        types[event.type] += 1
     return Plan(sorted(positions), types, left, len(streams))
 
 
@@ -174,10 +176,10 @@ def _hot(log: EventLog, positions: Sequence[int], reason: str) -> int:
         digests: list[bytes] = []
         kinds: set[Kind] = set()
         for event, salt, _ in _each(log, positions):
-            if event[8] is not None:  # else another process has just erased it
-                found.append(event[0])
-                digests.append(chain.payload_digest(salt, event[8].encode(), event[9].encode()))
-                kinds.add((event[1], event[4], event[5]))
+            if event.data is not None:  # else another process has just erased it
+                found.append(event.position)
+                digests.append(chain.payload_digest(salt, event.data.encode(), event.meta.encode()))
+                kinds.add((event.stream, event.type, event.schema))
         if found and _record(log, found, digests, kinds, reason) != len(found):
             raise ConflictError("some of the events were archived just now", again="")
     return len(positions)
@@ -191,7 +193,7 @@ def _each(log: EventLog, positions: Sequence[int]) -> Iterator[tuple[Event, byte
 
 def _record(log: EventLog, positions: Sequence[int], digests: Sequence[bytes], kinds: set[Kind], reason: str) -> int:
     """Append the event that records the erasure, and erase; return how many of the payloads were hot."""
-    event = log.say(system.PAYLOAD_ERASED, {"positions": ranges(positions), "reason": reason})[0]
+    event = log.say(system.PAYLOAD_ERASED, {"positions": ranges(positions), "reason": reason}).position
     archiving = log.store.archiving()
     archiving.leave(TRACES)
     for stream in {stream for stream, _, _ in kinds}:

@@ -57,9 +57,9 @@ def verify(
     return Report(
         ok=not found,
         mode="full" if full else "quick",
-        events=head[0],
+        events=head.position,
         erased=erased,
-        head=f"{head[0]}:{head[1].hex()}",
+        head=str(head),
         findings=[{"check": check, "position": position, "problem": problem} for check, position, problem in found],
     )
 
@@ -67,7 +67,7 @@ def verify(
 def _findings(log: EventLog, head: Head, watch: Watch, *, full: bool, expect_head: str | None) -> Iterator[Finding]:
     if expect_head is not None:
         yield from _expected(log, expect_head)
-    if head[0] == 0 and head[1] != chain.genesis(log.log_id):
+    if head.position == 0 and head.hash != chain.genesis(log.log_id):
         yield ("head", None, "the log is empty, and its hash is not the genesis hash of its id")
     yield from log.check(full=full)
     if log.store.archive() is not None:
@@ -91,7 +91,7 @@ def _snapshots(log: EventLog) -> Iterator[Finding]:
 
 def _erasures(log: EventLog) -> Iterator[Finding]:
     """Missing payloads that no erasure event names, and payloads that an erasure event names but that exist."""
-    recorded = {event[0]: _ranges(event) for event in log.system_events(system.PAYLOAD_ERASED)}
+    recorded = {event.position: _ranges(event) for event in log.system_events(system.PAYLOAD_ERASED)}
     unmatched = {number: sum(high - low + 1 for low, high in ranges) for number, ranges in recorded.items()}
     for position, _, number in log.store.facts().erasures():
         if not any(low <= position <= high for low, high in recorded.get(number, ())):
@@ -107,7 +107,7 @@ def _ranges(event: Event) -> list[tuple[int, int]]:
     try:
         import msgspec  # noqa: PLC0415 - a log without erasures does without
 
-        return [(int(low), int(high)) for low, high in msgspec.json.decode(event[8])["positions"]]
+        return [(int(low), int(high)) for low, high in msgspec.json.decode(event.data)["positions"]]
     except (ValueError, TypeError, KeyError):
         return []
 
@@ -121,9 +121,9 @@ def _expected(log: EventLog, expect_head: str) -> Iterator[Finding]:
     if number == 0:
         stored = [chain.genesis(log.log_id)]
     else:
-        stored = [sealed[2] for sealed in log.read(Query(since=number, until=number, system=True, raw_schema=True))]
+        stored = [sealed.hash for sealed in log.read(Query(since=number, until=number, system=True, raw_schema=True))]
     if not stored:
-        yield ("expect-head", number, f"the log ends at position {log.head()[0]}")
+        yield ("expect-head", number, f"the log ends at position {log.head().position}")
     elif stored[0].hex() != hash_:
         yield ("expect-head", number, f"the hash is {stored[0].hex()}, expected {hash_}")
 
@@ -137,25 +137,31 @@ def _events(log: EventLog, head: Head, watch: Watch) -> Iterator[Finding]:
     previous, expected, last_recorded = chain.genesis(log.log_id), 1, ""
     digests = {position: digest for position, digest, _ in log.store.facts().erasures()}
     try:
-        for event, salt, stored in watch(log.read(Query(until=head[0], system=True, raw_schema=True)), head[0]):
-            if event[0] != expected:
-                yield ("contiguity", event[0], f"position {expected} is missing")
-            expected = event[0] + 1
-            yield from _linked(event, salt, previous, stored, digests.get(event[0]))
-            if event[7] < last_recorded:
-                yield ("recorded", event[0], "its recorded time is earlier than that of the event before it")
-            last_recorded = event[7]
+        for event, salt, stored in watch(
+            log.read(Query(until=head.position, system=True, raw_schema=True)), head.position
+        ):
+            if event.position != expected:
+                yield ("contiguity", event.position, f"position {expected} is missing")
+            expected = event.position + 1
+            yield from _linked(event, salt, previous, stored, digests.get(event.position))
+            if event.recorded < last_recorded:
+                yield (
+                    "recorded",
+                    event.position,
+                    "it was recorded last_recorded the event that stands last_recorded it",
+                )
+            last_recorded = event.recorded
             yield from _formed(event)
             previous = stored
     except UnicodeDecodeError as error:
-        yield ("text", _undecodable(log, expected, head[0]), f"a text of the event is not UTF-8: {error.reason}")
+        yield ("text", _undecodable(log, expected, head.position), f"a text of the event is not UTF-8: {error.reason}")
         return
     except EsctlError as error:
         if "segment" not in error.details:  # else the check of the archive has reported the segment
             raise
         return
-    if expected <= head[0]:
-        yield ("contiguity", expected, f"the log ends at position {expected - 1}, its head says {head[0]}")
+    if expected <= head.position:
+        yield ("contiguity", expected, f"the log ends at position {expected - 1}, its head says {head.position}")
 
 
 def _undecodable(log: EventLog, since: int, until: int) -> int | None:
@@ -184,7 +190,7 @@ def _linked(
     header = chain.header(position, stream, version, event_id, type_, schema, time, recorded)
     computed = chain.event_hash(previous, digest, header)
     if computed != stored:
-        yield ("chain", event[0], f"the hash of the event is {computed.hex()}, stored is {stored.hex()}")
+        yield ("chain", event.position, f"the hash of the event is {computed.hex()}, stored is {stored.hex()}")
 
 
 def _formed(event: Event) -> Iterator[Finding]:

@@ -161,7 +161,7 @@ def _one(writer: Writer, event: NewEvent, condition: AppendCondition | None, *, 
     log = writer.log
     try:
         with log.transaction(keep=not dry_run):
-            before = log.head()[0]
+            before = log.head().position
             receipts = writer.append([event])
             if condition:
                 condition.check(log, receipts, before)

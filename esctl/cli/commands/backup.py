@@ -36,5 +36,5 @@ def command(
     """
     with shared.opened() as log:
         head = copies.backup(log, Path(file), segments=not without_segments)
-    record = {"file": file, "head": render.head_text(head), "bytes": os.stat(file).st_size}
+    record = {"file": file, "head": str(head), "bytes": os.stat(file).st_size}
     render.acknowledge(record, shared.rendering)

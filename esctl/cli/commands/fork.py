@@ -43,4 +43,4 @@ def command(
         lost = [mark.name for mark in marks.marks(log).values() if kept.get(mark.name) != mark]
     if lost and not shared.quiet:
         console.say(f"note: set later, and so not in {file}: the marks {', '.join(lost)}")
-    render.acknowledge({"log": file, "until": position, "head": render.head_text(head)}, shared.rendering)
+    render.acknowledge({"log": file, "until": position, "head": str(head)}, shared.rendering)

@@ -28,6 +28,6 @@ def command(
 ) -> None:
     """Give a point in the log a name; a mark of that name moves."""
     with shared.opened(write=True) as log:
-        position = log.head()[0] if point is None else marks.position_at(log, point)
+        position = log.head().position if point is None else marks.position_at(log, point)
         made = marks.set_mark(log, name, position)
     render.acknowledge(made.record(), shared.rendering)

@@ -88,7 +88,7 @@ def command(
         printing = Printing(log, query, format_, follow=follow, hashes=hash_)
         printing.run(picked, template)
         if emit_head:
-            console.say(render.head_text(newest))
+            console.say(str(newest))
         if fail_empty and not printing.found:
             raise DifferenceError("no event matches", why="--fail-empty was given")
 

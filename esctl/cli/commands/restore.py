@@ -46,6 +46,6 @@ def command(
                 fix=f"esctl verify --log {word(file)}",
             )
         head = copies.restore(backup, target)
-    render.acknowledge({"log": str(target), "head": render.head_text(head)}, shared.rendering)
+    render.acknowledge({"log": str(target), "head": str(head)}, shared.rendering)
     if lacking:
         raise VerificationError(f"{target} lacks the head {expect_head}", why=str(lacking[0]["problem"]))

@@ -28,7 +28,7 @@ _SHAPE = ("type", "schema", "data")
 def _read_as(log: EventLog, stored: Event) -> list[tuple[str, int, Json]]:
     """The type, schema and data of each event as which it is read now; none where it is read as it is stored."""
     query = Query(since=stored[0], until=stored[0], system=True)
-    seen = [(event[4], event[5], Json(event[8] or "null")) for event, _, _ in log.read(query)]
+    seen = [(event.type, event.schema, Json(event.data or "null")) for event, _, _ in log.read(query)]
     return [] if seen == [(stored[4], stored[5], stored[8] or "null")] else seen
 
 

@@ -125,7 +125,7 @@ def _watched(log: EventLog, found: Iterator[StateAt], all_: bool) -> Iterator[St
     """With a bar where many are folded."""
     if not all_:
         return found
-    return progress.watched(found, "folding", log.head()[0], lambda state: state.folded)
+    return progress.watched(found, "folding", log.head().position, lambda state: state.folded)
 
 
 def _silent(_: str) -> None:

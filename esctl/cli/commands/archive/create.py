@@ -82,9 +82,9 @@ def command(
 
 def _until(log: EventLog, before: str | None, older_than: str | None, keep_last: int | None) -> int:
     """The last position to archive: what every option allows."""
-    until = log.head()[0]
+    until = log.head().position
     if before is not None:
         until = min(until, points.before(log, before))
     if older_than is not None:
         until = min(until, points.before(log, older_than))
-    return until if keep_last is None else max(0, min(until, log.head()[0] - keep_last))
+    return until if keep_last is None else max(0, min(until, log.head().position - keep_last))

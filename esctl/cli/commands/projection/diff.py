@@ -47,5 +47,5 @@ def command(
         else:
             since, until = query_of(log, None, until=from_), query_of(log, None, until=to)
             found = differences.between(log, versions.declared(log, name), since, until)
-        any_ = show(only_cells(found, 2 * log.head()[0]), shared)
+        any_ = show(only_cells(found, 2 * log.head().position), shared)
     return DifferenceError.exit_code if any_ else 0  # a difference is an answer: there is no error to print

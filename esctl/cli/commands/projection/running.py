@@ -35,7 +35,7 @@ def watch(advancing: Iterable[int], label: str, total: int) -> None:
 def catch_up(shared: Shared, log: EventLog, name: str, number: int) -> None:
     """Bring one version to the head, and print what became of it."""
     before = log.store.projections().version(number)
-    total = log.head()[0] - (before.position if before else 0)
+    total = log.head().position - (before.position if before else 0)
     watch(runs.catch_up(log, number), f"building {name}", total)
     after = log.store.projections().version(number)
     if before is not None and after is not None:

@@ -63,7 +63,7 @@ def command(
         projection = versions.declared(log, name)
         if at_point:
             query = query_of(log, None, until=until, as_of=as_of)
-            running.watch(reading.at(log, projection, query), "building", min(query.until, log.head()[0]))
+            running.watch(reading.at(log, projection, query), "building", min(query.until, log.head().position))
             _print(reading.rows(log, projection, asked, built=True), projection, shared)
             return
         while True:

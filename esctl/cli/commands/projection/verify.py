@@ -40,7 +40,7 @@ def command(
             console.say("note: what Python functions keep is not verified")
     for name in chosen:
         with shared.opened() as log:  # each with temporary tables of its own
-            if show(only_cells(differences.checked(log, name), log.head()[0]), shared):
+            if show(only_cells(differences.checked(log, name), log.head().position), shared):
                 wrong.append(name)
     if wrong:
         raise VerificationError(
