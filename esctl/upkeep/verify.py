@@ -145,11 +145,7 @@ def _events(log: EventLog, head: Head, watch: Watch) -> Iterator[Finding]:
             expected = event.position + 1
             yield from _linked(event, salt, previous, stored, digests.get(event.position))
             if event.recorded < last_recorded:
-                yield (
-                    "recorded",
-                    event.position,
-                    "it was recorded last_recorded the event that stands last_recorded it",
-                )
+                yield ("recorded", event.position, "its recorded time is earlier than that of the event before it")
             last_recorded = event.recorded
             yield from _formed(event)
             previous = stored
