@@ -55,8 +55,8 @@ def command(
     may wait for a second at the end of a segment. Archiving is faster the more of the log it covers.
     """
     if before is None and older_than is None and keep_last is None:
-        why = "give --before POINT, --older-than AGE or --keep-last N"
-        raise UsageError("nothing to archive was named", why=why, fix="esctl archive create --help")
+        what = "esctl archive create needs --before POINT, --older-than AGE or --keep-last N"
+        raise UsageError(what, fix="esctl archive create --help")
     folder = None if to is None else folders.check_folder(to)
     with shared.opened(write=not dry_run, bulk=True) as log:
         until = _until(log, before, older_than, keep_last)
