@@ -4,7 +4,7 @@
     esctl decide order-1041 --exec 'python3 decide_refund.py'      (in this folder)
 
 It reads the state on stdin, as `esctl state` prints it. esctl appends the events that it prints, unless another writer
-was faster. Exit 1 refuses, with the last line of stderr as the reason. No output: nothing is appended.
+was faster. Exit 1 refuses, with its stderr as the reason. No output: nothing is appended.
 """
 
 import json
