@@ -2,8 +2,8 @@
 
     python sample_data/make_orders.py > sample_data/orders.ndjson
 
-It uses only `randrange` and `choice` of the random generator, which give the same values for a seed in every Python that
-this script supports. Money is counted in whole cents and written as text, so that 59.90 keeps its zero.
+It uses only `randrange` and `choice` of the random generator: for a given seed, these give the same values in every
+Python that this script supports. Money is counted in whole cents and written as text, so that 59.90 keeps its zero.
 """
 
 import json
