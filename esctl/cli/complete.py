@@ -37,7 +37,7 @@ def _candidates(before: list[str], word: str) -> Iterator[str]:
 
 
 def _of_command(verb: str, after: list[str], before: list[str], word: str) -> Iterator[str]:
-    """Candidates for the word after `after`, the words behind the command."""
+    """Candidates for the word after `after`, the words that follow the command."""
     arguments, known = arguments_of(verb), by_flag([*shared_options(), *options_of(verb)])
     last = after[-1] if after else ""
     if last in known and known[last].kind != "flag":

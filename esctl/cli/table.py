@@ -151,7 +151,7 @@ COMMANDS: dict[str, tuple[str, tuple[Row, ...], tuple[Row, ...]]] = {'init': ('C
  'model plan': ('Print what applying a model would change, and the cost.',
                 (('check', ('--check',), 'flag', (), False, False, ''),),
                 (('file', (), 'text', (), False, True, 'FILE'),)),
- 'model apply': ('Apply a model to the log; it holds from then on.',
+ 'model apply': ('Apply a model to the log; it is in force from then on.',
                  (('dry_run', ('--dry-run',), 'flag', (), False, False, ''),),
                  (('file', (), 'text', (), False, True, 'FILE'),)),
  'model show': ('Print the text of a model that was applied.',

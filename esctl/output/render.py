@@ -57,7 +57,7 @@ def _version(event: Event) -> object:
     return event[2] if part is None else f"{event[2]}/{part}"
 
 
-def picked(sealed: Iterable[SealedEvent], fields: Sequence[Field], format_: str) -> None:
+def event_fields(sealed: Iterable[SealedEvent], fields: Sequence[Field], format_: str) -> None:
     """Print selected fields of events. JSON keeps their text; tables and CSV have strings without quotes."""
     from esctl.events.fields import plain, record
 
@@ -77,7 +77,7 @@ def _number(text_: str) -> object:
     return int(text_) if number is not None and str(int(text_)) == text_ else text_
 
 
-def filled(sealed: Iterable[SealedEvent], template: str) -> None:
+def from_template(sealed: Iterable[SealedEvent], template: str) -> None:
     """Print one line per event from a template; on a terminal, control characters of events are escaped."""
     from esctl.events.fields import template as compiled
 
@@ -142,9 +142,9 @@ def head(newest: Head) -> None:
 RECEIPT = ("position", "stream", "version", "id", "duplicate")
 
 
-def receipt(made: Receipt) -> dict[str, object]:
+def receipt(values: Receipt) -> dict[str, object]:
     """The printed record of an event's receipt."""
-    return dict(zip(RECEIPT, made, strict=True))
+    return dict(zip(RECEIPT, values, strict=True))
 
 
 def acknowledge(record: Mapping[str, object], format_: str) -> None:
@@ -160,19 +160,19 @@ def acknowledge(record: Mapping[str, object], format_: str) -> None:
 
 
 def acknowledge_each(
-    made: Iterable[Mapping[str, object]], format_: str, names: Sequence[str] = (), spare: Sequence[str] = ()
+    items: Iterable[Mapping[str, object]], format_: str, names: Sequence[str] = (), spare: Sequence[str] = ()
 ) -> None:
     """Print the receipts of a command that does several things, each as soon as it is done; as a table, all at once.
 
     `names` are the columns of an empty list; a narrow table leaves out columns of `spare`.
     """
     if Settings.quiet:
-        for _ in made:
+        for _ in items:
             pass
     elif format_ in ("table", "json", "csv", "tsv"):
-        listed(made, format_, spare, names)
+        listed(items, format_, spare, names)
     else:
-        records(made, format_)
+        records(items, format_)
 
 
 def _line(record: Mapping[str, object]) -> bytes:
@@ -180,12 +180,12 @@ def _line(record: Mapping[str, object]) -> bytes:
     return " · ".join(f"{k} {clean(_text(v))}" for k, v in record.items()).encode("utf-8", "replace") + b"\n"
 
 
-def records(made: Iterable[Mapping[str, object]], format_: str, names: Sequence[str] = ()) -> None:
+def records(items: Iterable[Mapping[str, object]], format_: str, names: Sequence[str] = ()) -> None:
     """Print records one by one and flush each, so that a reader of a pipe gets it at once."""
     if format_ in ("csv", "tsv", "json"):
-        listed(made, format_, names=names)
+        listed(items, format_, names=names)
         return
-    for row in made:
+    for row in items:
         if format_ == "table":
             write([_line(row)])
         else:
@@ -193,26 +193,26 @@ def records(made: Iterable[Mapping[str, object]], format_: str, names: Sequence[
 
 
 def listed(
-    made: Iterable[Mapping[str, object]], format_: str, spare: Sequence[str] = (), names: Sequence[str] = ()
+    items: Iterable[Mapping[str, object]], format_: str, spare: Sequence[str] = (), names: Sequence[str] = ()
 ) -> None:
     """Print a list of records; a narrow table leaves out columns of `spare`.
 
     `names` are the columns of an empty list.
     """
     if format_ == "json":
-        lines((encoded(row) + b"\n" for row in made), format_)
+        lines((encoded(row) + b"\n" for row in items), format_)
     elif format_ in ("table", "csv", "tsv"):
-        source = iter(made)
+        source = iter(items)
         first = next(source, None)
         if first is None and names and format_ != "table":
             rows(names, (), format_)
         elif first is not None:
             rows(list(first), (list(row.values()) for row in chain((first,), source)), format_, spare)
     else:
-        write(encoded(row) + b"\n" for row in made)
+        write(encoded(row) + b"\n" for row in items)
 
 
-def answer(header: Sequence[str], values: Iterable[Sequence[object]], format_: str) -> None:
+def query_result(header: Sequence[str], values: Iterable[Sequence[object]], format_: str) -> None:
     """Print the rows of a query; `raw` prints the values joined by tabs. Blobs are in hexadecimal."""
     values = ([value.hex() if isinstance(value, bytes) else value for value in row] for row in values)
     if format_ in ("table", "csv", "tsv"):
@@ -250,16 +250,16 @@ def one(record: Mapping[str, object], format_: str) -> None:
         listed([record], "ndjson" if format_ in ("json", "raw") else format_)
 
 
-def states(made: Iterable[Mapping[str, object]], format_: str, *, single: bool) -> None:
+def states(items: Iterable[Mapping[str, object]], format_: str, *, single: bool) -> None:
     """Print states; `raw` prints the state alone. A table of a single state has one line per field of the state."""
     if format_ == "raw":
-        write(f"{record['state']}\n".encode() for record in made)
+        write(f"{record['state']}\n".encode() for record in items)
     elif single and format_ == "table":
-        for record in made:
+        for record in items:
             fields = {f"state.{name}": value for name, value in _fields(str(record["state"]))}
             one({name: value for name, value in record.items() if name != "state"} | fields, format_)
     else:
-        listed(made, format_, spare=("position", "aggregate"), names=STATE)
+        listed(items, format_, spare=("position", "aggregate"), names=STATE)
 
 
 STATE = ("stream", "aggregate", "version", "position", "time", "state")
@@ -288,7 +288,7 @@ def verification(report: Mapping[str, object], format_: str) -> None:
     listed(findings, format_)
 
 
-def traced(branches: Iterable[tuple[int, Event]], position: int) -> None:
+def event_tree(branches: Iterable[tuple[int, Event]], position: int) -> None:
     """Print events with their depth as a tree; an arrow marks the one at `position`."""
     from esctl.output.tables import local, tree
 

@@ -99,7 +99,7 @@ def command(
             receipt = _append_one(writer, single.event(arguments, options), condition, dry_run=dry_run)
             render.acknowledge(render.receipt(receipt) | ({"rules": False} if no_rules else {}), shared.rendering)
         return
-    from esctl.cli import lines  # noqa: PLC0415 - loads msgspec and more; a single event needs neither
+    from esctl.cli import lines  # noqa: PLC0415 - loads msgspec and more; a single event does not need them
 
     defaults = lines.defaults(stream, type_, schema, fields, payload=payload, extra=extra, form=input_)
     size = None if atomic or condition else 1 if each else batch or lines.BATCH_LINES

@@ -39,8 +39,8 @@ def command(
     with shared.opened() as log:
         position = marks.position_at(log, until)
         head = copies.fork(log, Path(file), position)
-        with EventLog(file, timeout=shared.timeout) as made:
-            copied = marks.marks(made)
+        with EventLog(file, timeout=shared.timeout) as new_log:
+            copied = marks.marks(new_log)
         lost = [mark.name for mark in marks.marks(log).values() if copied.get(mark.name) != mark]
     if lost and not shared.quiet:
         console.say(f"note: marks that were set later are not in {file}: {', '.join(lost)}")

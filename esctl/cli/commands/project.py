@@ -46,8 +46,8 @@ def command(
         raise UsageError(
             "esctl project reads lines from a pipe", fix="esctl replay | esctl project --group-by type --count"
         )
-    given = zip(grouping.OPERATIONS, (sum_, min_, max_, avg, first, last), strict=True)
-    measures = [Measure("count")] * count + [Measure(op, field) for op, fields in given for field in fields]
+    options = zip(grouping.OPERATIONS, (sum_, min_, max_, avg, first, last), strict=True)
+    measures = [Measure("count")] * count + [Measure(op, field) for op, fields in options for field in fields]
     by = [field.strip() for field in group_by.split(",")] if group_by else []
     if any("" in field.split(".") for field in (*by, *(measure.field for measure in measures if measure.field))):
         raise UsageError("a field is a name, or names joined by dots: data.amount")

@@ -42,4 +42,4 @@ def command(
                     f"note: {name} is {behind:,} event{'s' * (behind != 1)} behind: esctl projection run {name}"
                 )
         header, rows = folding.question(log, sql, raw_schema=raw_schema)
-        render.answer(header, rows, shared.rendering)
+        render.query_result(header, rows, shared.rendering)

@@ -99,11 +99,11 @@ class Printing:
     def run(self, fields: str | None, template: str | None) -> None:
         """Print in the format of the options; whole lines come straight from the store."""
         if template is not None:
-            render.filled(self._events(), template)
+            render.from_template(self._events(), template)
         elif fields:
             from esctl.events.fields import parse_fields  # noqa: PLC0415 - loads msgspec; whole lines do not need it
 
-            render.picked(self._events(), parse_fields(fields), self.format)
+            render.event_fields(self._events(), parse_fields(fields), self.format)
         elif self.format == "cloudevents":
             from esctl.events import cloudevents  # noqa: PLC0415
 

@@ -74,7 +74,7 @@ def command(
 
         tree = trace.trace(log, found)
         if format_ == "table":
-            render.traced(((t.depth, t.event) for t in tree), found[0])
+            render.event_tree(((t.depth, t.event) for t in tree), found[0])
         else:
             names = ("depth", *FIELDS[:8])
             render.listed((dict(zip(names, (t.depth, *t.event[:8]), strict=True)) for t in tree), format_)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EXAMPLES = """Examples:
   esctl verify                             every event, hash, name and index
   esctl verify --quick                     SQLite's quick check, positions, versions, heads
-  esctl verify --expect-head "$(cat head.txt)"   also compares with a head that was noted"""
+  esctl verify --expect-head "$(cat head.txt)"   also checks a head that was saved earlier"""
 
 
 def command(

@@ -38,8 +38,8 @@ def command(
         records: list[dict[str, object]] = []
         for segment in progress.watched(chosen, "verifying", total, lambda segment: segment.events):
             problem = next(checking.problems(log, segment), None)
-            known = (segment.name, problem is None, segment.events, segment.size, problem)
-            records.append(dict(zip(VERIFIED, known, strict=True)))
+            values = (segment.name, problem is None, segment.events, segment.size, problem)
+            records.append(dict(zip(VERIFIED, values, strict=True)))
         render.acknowledge_each(records, shared.rendering, VERIFIED)
     damaged = [record for record in records if not record["ok"]]
     if damaged:

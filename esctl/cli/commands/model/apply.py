@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl model apply shop.toml              it holds from then on
+  esctl model apply shop.toml              in force from then on
   esctl model apply shop.toml --dry-run    print the plan only"""
 
 
@@ -28,7 +28,7 @@ def command(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The model file (TOML).")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
 ) -> None:
-    """Apply a model to the log; it holds from then on.
+    """Apply a model to the log; it is in force from then on.
 
     The log stores the model, and keeps every earlier one.
     """

@@ -118,6 +118,6 @@ def _print(selection: RowSelection, projection: Projection, shared: Shared) -> N
     if shared.rendering == "table":
         console.text(_as_table(selection, projection))
         return
-    render.answer(selection.columns, selection.rows, shared.rendering)
+    render.query_result(selection.columns, selection.rows, shared.rendering)
     for column, value in selection.totals.items():
         console.say(f"total {column}: {value}")
