@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A decision on an order: give back what was paid for it before it was cancelled.
+"""Decides on a cancelled order: refund what was paid for it.
 
     esctl decide order-1041 --exec 'python3 decide_refund.py'      (in this folder)
 
-The state comes on stdin, as `esctl state` prints it. What is printed is appended, if nobody else was faster; exit 1
-refuses, and the last words on stderr are the reason; printing nothing decides nothing.
+It reads the state on stdin, as `esctl state` prints it. esctl appends the events that it prints, unless another writer
+was faster. Exit 1 refuses, with its stderr as the reason. No output: nothing is appended.
 """
 
 import json
@@ -13,7 +13,7 @@ import sys
 order = json.load(sys.stdin)
 state = order["state"]
 if state["status"] != "Cancelled":
-    sys.exit(f"the order is {state['status']}")  # exit 1, with these words on stderr
+    sys.exit(f"the order is {state['status']}")  # exit 1, with this message on stderr
 if state["paid"] > 0:
     refund = {
         "order_id": order["stream"].removeprefix("order-"),

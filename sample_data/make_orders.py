@@ -1,8 +1,8 @@
-"""Print three months of a small shop as NDJSON events, the same bytes at every run.
+"""Print three months of a small shop as NDJSON events, the same bytes in every run.
 
     python sample_data/make_orders.py > sample_data/orders.ndjson
 
-Of the generator only `randrange` and `choice` are used: what they draw for a seed is the same on every
+It uses only `randrange` and `choice` of the random generator: for a given seed, these give the same values in every
 Python that this script supports. Money is counted in whole cents and written as text, so that 59.90 keeps its zero.
 """
 
@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 SEED = 2026
 START = datetime(2026, 1, 2, tzinfo=UTC)
-END = datetime(2026, 4, 1, tzinfo=UTC)  # what would happen later is not told: those orders are still in progress
+END = datetime(2026, 4, 1, tzinfo=UTC)  # later events are left out: those orders are still in progress
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ORDERS = 48
 ORDER_EVERY = timedelta(hours=45)  # more than a day: one order a day at most, so payments are numbered in time order
@@ -72,7 +72,7 @@ DELIVERY_NOTES = {1010: 'Left in locker "B\\7", code sent by SMS', 1032: "Signed
 
 @dataclass(frozen=True)
 class Event:
-    """One event as it is printed, its fields in the order of the line."""
+    """One event, with its fields in the order of the line."""
 
     stream: str
     type: str
@@ -85,7 +85,7 @@ class Event:
 
 @dataclass
 class Shop:
-    """Everything that has happened, and what the next things are called."""
+    """All events so far, and the numbers used so far."""
 
     rng: random.Random
     events: list[Event] = field(default_factory=list)
@@ -95,7 +95,7 @@ class Shop:
 
 @dataclass
 class Flow:
-    """A chain of events under one correlation id, each caused by the one before it."""
+    """A chain of events with one correlation id, each caused by the previous one."""
 
     shop: Shop
     clock: datetime
@@ -107,14 +107,14 @@ class Flow:
         self.clock += between(self.shop.rng, least, most)
 
     def wait_for_work(self) -> None:
-        """Outside working hours, go on in the first half hour of the next working day."""
+        """Outside working hours, continue in the first half hour of the next working day."""
         if self.clock.hour not in WORKDAY:
             day = self.clock if self.clock.hour < WORKDAY.start else self.clock + DAY
             self.clock = day.replace(hour=WORKDAY.start, minute=0, second=0, microsecond=0)
             self.wait(MINUTE, 30 * MINUTE)
 
     def emit(self, stream: str, name: str, data: Object, actor: str, schema: int = 1) -> None:
-        """Record an event now; it is the cause of the next one."""
+        """Add an event at the current time; it is the cause of the next one."""
         meta: Object = {"correlation_id": self.correlation}
         if self.cause is not None:
             meta["causation_id"] = self.cause
@@ -125,7 +125,7 @@ class Flow:
 
 @dataclass(frozen=True)
 class Order:
-    """A placed order, as the rest of its life needs it."""
+    """A placed order, with the values that later events need."""
 
     number: int
     customer: int
@@ -152,19 +152,19 @@ def between(rng: random.Random, least: timedelta, most: timedelta) -> timedelta:
 
 
 def uuid7(rng: random.Random, time: datetime) -> str:
-    """Make a version 7 UUID (RFC 9562, section 5.7): 48 bits of milliseconds, the rest drawn."""
+    """Make a version 7 UUID (RFC 9562, section 5.7): 48 bits of milliseconds, the rest random."""
     milliseconds = (time - EPOCH) // timedelta(milliseconds=1)
     high = milliseconds << 16 | 0x7 << 12 | rng.randrange(1 << 12)
     return str(uuid.UUID(int=high << 64 | 0b10 << 62 | rng.randrange(1 << 62)))
 
 
 def start_flow(shop: Shop, clock: datetime) -> Flow:
-    """Begin a chain of events under a correlation id of its own (a version 4 UUID)."""
+    """Begin a chain of events with a new correlation id (a version 4 UUID)."""
     return Flow(shop, clock, str(uuid.UUID(int=shop.rng.randrange(1 << 128), version=4)))
 
 
 def encode(value: Json) -> str:
-    """Write compact JSON: text unescaped where it may be, money with two decimals."""
+    """Write compact JSON: text without unnecessary escapes, money with two decimals."""
     if isinstance(value, Cents):
         return f"{value // 100}.{value % 100:02d}"
     if isinstance(value, dict):
@@ -192,7 +192,7 @@ def line(event: Event) -> str:
 
 
 def register(shop: Shop, clock: datetime) -> int:
-    """Register the next customer; some change their address later."""
+    """Register the next customer; some change their email address later."""
     number = 201 + len(shop.customers)
     name, email = CUSTOMERS[len(shop.customers)]
     shop.customers.append(number)
@@ -211,7 +211,7 @@ def register(shop: Shop, clock: datetime) -> int:
 
 
 def choose_items(rng: random.Random) -> tuple[list[Json], int]:
-    """Fill a basket with one to three different things; return it and its price in cents."""
+    """Choose one to three different products; return them and the price in cents."""
     shelf = list(CATALOGUE)
     items: list[Json] = []
     price = 0
@@ -257,7 +257,7 @@ def create_payment(flow: Flow, order: Order, amount: Cents, method: str) -> Obje
 
 
 def decline(flow: Flow, order: Order, reason: str) -> None:
-    """Try to pay by card, in vain."""
+    """Try to pay by card; the payment fails."""
     ids = create_payment(flow, order, order.total, "card")
     flow.wait(MINUTE / 20, MINUTE / 2)
     flow.emit(f"payment-{ids['payment_id']}", "PaymentFailed", {**ids, "reason": reason}, "psp")
@@ -292,7 +292,7 @@ def pay_half(flow: Flow, order: Order) -> tuple[Object, Cents]:
 
 
 def refund(flow: Flow, order: Order, ids: Object, amount: Cents) -> None:
-    """Give a payment back."""
+    """Refund a payment."""
     flow.wait(HOUR / 4, 3 * HOUR)
     flow.emit(f"payment-{ids['payment_id']}", "PaymentRefunded", {**ids, "amount": amount}, "psp")
     flow.wait(MINUTE / 600, MINUTE / 60)
@@ -304,7 +304,7 @@ def refund(flow: Flow, order: Order, ids: Object, amount: Cents) -> None:
 
 
 def pack(flow: Flow, order: Order) -> Object:
-    """Pack an order; return the payload fields that name its shipment, which has the order's last three digits."""
+    """Pack an order; return the payload fields that name its shipment, numbered 7000 + the order's number."""
     ids: Object = {"shipment_id": str(7000 + order.number), **order.ids}
     flow.wait(3 * HOUR, 20 * HOUR)
     flow.wait_for_work()
@@ -332,7 +332,7 @@ def ship(flow: Flow, order: Order) -> None:
     flow.emit(stream, "ShipmentDelivered", delivered, "carrier")
 
 
-# Stories: what becomes of an order
+# Stories: what happens to an order
 
 
 def deliver(flow: Flow, order: Order) -> None:

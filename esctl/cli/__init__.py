@@ -1,1 +1,1 @@
-"""The command line: one file a command, named as the user types it."""
+"""The command line: one file per command, named as the user types it."""

@@ -1,4 +1,4 @@
-"""The words that may come next on a command line, for the shells' completion; asked on every press of Tab, so quick."""
+"""Completions for a command line. It runs on every press of Tab, so it has to be fast."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from esctl.log import EventLog
 
-MOST = 200  # what a terminal can show at once, about
-WORDS = {"expect": ("any", "none", "exists"), "extra": ("meta",)}  # of options that take other values too
+MAX_WORDS = 200  # about what fits on a terminal
+WORDS = {"expect": ("any", "none", "exists"), "extra": ("meta",)}  # of options that take free text too
 
 
 def candidates(words: list[str]) -> list[str]:
-    """What may stand in place of the last of `words` (the command line after `esctl`, the last perhaps empty)."""
+    """Completions of the last word of `words`, the command line after `esctl`; the last word may be empty."""
     *before, word = words or [""]
     try:
-        return list(islice((name for name in _candidates(before, word) if name.startswith(word)), MOST))
+        return list(islice((name for name in _candidates(before, word) if name.startswith(word)), MAX_WORDS))
     except EsctlError:
-        return []  # no log, or a busy one: nothing to say
+        return []  # no log, or a busy one
 
 
 def _candidates(before: list[str], word: str) -> Iterator[str]:
-    verb, behind = _verb(before)
+    verb, after = _verb(before)
     if verb in COMMANDS:
-        return _of_command(verb, behind, before, word)
+        return _of_command(verb, after, before, word)
     if verb in GROUPS:
         return iter([inner.removeprefix(f"{verb} ") for inner in overview.subverbs(verb)])
     return iter(() if verb else overview.verbs())
 
 
-def _of_command(verb: str, behind: list[str], before: list[str], word: str) -> Iterator[str]:
-    """What may follow the words behind a command."""
+def _of_command(verb: str, after: list[str], before: list[str], word: str) -> Iterator[str]:
+    """Candidates for the word after `after`, the words that follow the command."""
     arguments, known = arguments_of(verb), by_flag([*shared_options(), *options_of(verb)])
-    last = behind[-1] if behind else ""
+    last = after[-1] if after else ""
     if last in known and known[last].kind != "flag":
         return _values(verb, known[last], before, word)
     if word.startswith("-"):
         return iter([flag for flag in known if flag.startswith("--")])
-    loose = _loose(behind, known)
-    at = min(loose, len(arguments) - 1)
-    if at < 0 or (loose > at and not arguments[at].many):
+    place = _count_positionals(after, known)
+    at = min(place, len(arguments) - 1)
+    if at < 0 or (place > at and not arguments[at].many):
         return iter(())
-    return _arguments(verb, arguments[at], loose, before, word)
+    return _arguments(verb, arguments[at], place, before, word)
 
 
 def _verb(before: list[str]) -> tuple[str, list[str]]:
-    """The command that is there so far, and the words behind it."""
+    """The command so far, and the words after it."""
     rest = list(before)
     known, verb = by_flag(shared_options()), ""
     while rest:
@@ -66,8 +66,8 @@ def _verb(before: list[str]) -> tuple[str, list[str]]:
     return verb, rest
 
 
-def _loose(words: list[str], known: dict[str, Option]) -> int:
-    """How many words are neither options nor their values."""
+def _count_positionals(words: list[str], known: dict[str, Option]) -> int:
+    """The number of words that are neither options nor values of options."""
     count, rest = 0, list(words)
     while rest:
         word = rest.pop(0)
@@ -79,23 +79,23 @@ def _loose(words: list[str], known: dict[str, Option]) -> int:
 
 
 def _values(verb: str, option: Option, before: list[str], prefix: str) -> Iterator[str]:
-    """What may follow an option."""
+    """Candidates for the value of an option."""
     if option.kind == "choice":
         return iter(option.limits)
     if option.metavar == "POINT":
         return _of_log(before, _marks)
-    asked: dict[str, Callable[[EventLog], Iterator[str]]] = {
+    sources: dict[str, Callable[[EventLog], Iterator[str]]] = {
         "type_": lambda log: log.store.facts().names("type", prefix),
         "types": lambda log: log.store.facts().names("type", prefix),
         "aggregate": lambda log: iter(log.definitions.model.aggregates),
     }
     if verb in ("append", "erase"):
-        asked["stream"] = lambda log: log.store.facts().names("stream", prefix)
-    return _of_log(before, asked[option.name]) if option.name in asked else iter(WORDS.get(option.name, ()))
+        sources["stream"] = lambda log: log.store.facts().names("stream", prefix)
+    return _of_log(before, sources[option.name]) if option.name in sources else iter(WORDS.get(option.name, ()))
 
 
 def _arguments(verb: str, argument: Option, place: int, before: list[str], prefix: str) -> Iterator[str]:
-    """What may stand where an argument does."""
+    """Candidates for an argument."""
     if argument.kind == "choice":
         return iter(argument.limits)
     if verb == "help":
@@ -104,26 +104,26 @@ def _arguments(verb: str, argument: Option, place: int, before: list[str], prefi
     kind = kind or ("stream" if argument.name in ("stream", "streams", "pattern") else argument.name)
     if verb == "append":
         kind = ("stream", "type", "")[min(place, 2)]
-    asked: dict[str, Callable[[EventLog], Iterator[str]]] = {
+    sources: dict[str, Callable[[EventLog], Iterator[str]]] = {
         "projection": lambda log: iter(log.definitions.model.projections),
         "segment": _segments,
         "point": _marks,
         "type": lambda log: log.store.facts().names("type", prefix),
         "stream": lambda log: log.store.facts().names("stream", prefix),
     }
-    return _of_log(before, asked[kind]) if kind in asked else iter(())
+    return _of_log(before, sources[kind]) if kind in sources else iter(())
 
 
-def _of_log(before: Sequence[str], ask: Callable[[EventLog], Iterator[str]]) -> Iterator[str]:
-    from esctl.cli.locate import find  # noqa: PLC0415 - apsw, for what the table does not know
+def _of_log(before: Sequence[str], source: Callable[[EventLog], Iterator[str]]) -> Iterator[str]:
+    from esctl.cli.locate import find  # noqa: PLC0415 - loads apsw, for names from the log only
     from esctl.log import EventLog  # noqa: PLC0415
 
     with EventLog(find(_named(before)), timeout=0.2) as log:
-        yield from ask(log)
+        yield from source(log)
 
 
 def _named(before: Sequence[str]) -> str | None:
-    """The log that the command line names so far."""
+    """The value of --log on the command line so far."""
     for at, word in enumerate(before):
         if word in ("-l", "--log") and before[at + 1 : at + 2]:
             return before[at + 1]
@@ -141,6 +141,6 @@ def _marks(log: EventLog) -> Iterator[str]:
 def _segments(log: EventLog) -> Iterator[str]:
     if log.store.archive() is None:
         return iter(())
-    from esctl.archive import listing  # noqa: PLC0415 - zstandard and msgspec, for a log that has an archive
+    from esctl.archive import listing  # noqa: PLC0415 - loads zstandard and msgspec, for logs with an archive
 
     return iter([segment.name for segment in listing.archived(log)])

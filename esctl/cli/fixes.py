@@ -1,4 +1,4 @@
-"""The command that an error offers, made such that it can be pasted."""
+"""Turns the command that an error offers into one that can be pasted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NEEDS_NO_LOG = ("completion", "demo", "help", "init", "model check", "project", 
 
 
 def about(fix: str, log: str) -> str:
-    """A command, or several with `|`, `&&` and `;` between them, about the log that the user named with --log."""
+    """Add the user's --log to a command, or to several commands joined by `|`, `&&` or `;`."""
     if "--log" in fix or "--help" in fix:
         return fix
     for operator in (" | ", " && ", "; "):
@@ -31,7 +31,7 @@ def _about(command: str, log: str) -> str:
 
 
 def again(argv: Sequence[str], more: str) -> str:
-    """The same command line once more, with more words; what stands behind `--` stays last."""
+    """The same command line with more words; words after `--` stay last."""
     words = list(argv)
     at = words.index("--") if "--" in words else len(words)
     return shlex.join(["esctl", *words[:at], *shlex.split(more), *words[at:]])

@@ -1,4 +1,4 @@
-"""A stream of lines into a log: the options of `append` for it, and what is printed of it."""
+"""Appends lines from a file or pipe: the options of `append` for lines, and their receipts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from esctl.append import ingest
 from esctl.append.ingest import BATCH_LINES, Options
 from esctl.append.writer import Writer
 from esctl.cli.declare import Shared
-from esctl.cli.single import have_stdin
+from esctl.cli.single import require_stdin
 from esctl.errors import NotFoundError, RefusedError, Stopped
 from esctl.events.lines import Defaults
 from esctl.output import console, progress, render
@@ -34,13 +34,13 @@ def defaults(
     extra: str | None,
     form: Literal["auto", "ndjson", "cloudevents"],
 ) -> Defaults:
-    """What lines lack."""
+    """The fields that lines get if they lack them."""
     fields = {key: Raw(text.encode()) for key, text in meta.items()}
     return Defaults(stream, type_, schema or 0, fields, payload, extra == "meta", form)
 
 
 def source(arguments: Sequence[str], *, quiet: bool) -> int:
-    """The descriptor that lines come from."""
+    """Open the file of the lines, or stdin; return its descriptor."""
     if arguments and arguments[0] != "-":
         try:
             descriptor = os.open(arguments[0], os.O_RDONLY)
@@ -48,34 +48,34 @@ def source(arguments: Sequence[str], *, quiet: bool) -> int:
                 raise IsADirectoryError(errno.EISDIR, "it is a folder")
             return descriptor
         except OSError as error:
-            why = f"{error.strerror or error}; a single event takes STREAM TYPE DATA"
+            why = f"{error.strerror or error}; to append one event, give STREAM TYPE DATA"
             raise NotFoundError(f"cannot read {arguments[0]}", why=why, fix="esctl append --help") from error
-    have_stdin()
+    require_stdin()
     if sys.stdin.isatty() and not quiet:
-        console.say("reading events from the terminal, one JSON object a line; end with Ctrl-D")
+        console.say("reading events from the terminal, one JSON object per line; end with Ctrl-D")
     return sys.stdin.fileno()
 
 
-def run(writer: Writer, descriptor: int, lacking: Defaults, options: Options, shared: Shared) -> None:
-    """Take in all lines; whatever ends it, the receipt says what is stored."""
-    gc.set_threshold(200_000)  # millions of tuples come and go, and none is part of a cycle: 5 % of the time
+def run(writer: Writer, descriptor: int, defaults: Defaults, options: Options, shared: Shared) -> None:
+    """Append all lines. However the run ends, the receipt says what is stored."""
+    gc.set_threshold(200_000)  # saves 5 % of the time: there are millions of tuples, none in a cycle
     without_rules: dict[str, object] = {"rules": False} if not writer.asks_rules else {}
     tally = ingest.Tally()
-    runs = ingest.ingest(writer, descriptor, lacking, options, tally, console.skipped)
+    runs = ingest.ingest(writer, descriptor, defaults, options, tally, console.skipped)
     runs = progress.watched(runs, "appending", None, len)
     try:
         if options.receipts:
-            made = (render.receipt(receipt) | without_rules for receipts in runs for receipt in receipts)
-            render.records(made, shared.rendering)
+            printed = (render.receipt(receipt) | without_rules for receipts in runs for receipt in receipts)
+            render.records(printed, shared.rendering)
         else:
             for _ in runs:
                 pass
     except Stopped:
-        console.say("interrupted: the batch under way is rolled back")
+        console.say("interrupted: the unfinished batch was rolled back")
         raise
     finally:
         if not options.receipts:
             render.acknowledge({**tally.record(), **without_rules}, shared.rendering)
     if tally.invalid:
         lines = "1 line was" if tally.invalid == 1 else f"{tally.invalid} lines were"
-        raise RefusedError(f"{lines} skipped", why="what was wrong is reported above; all others are stored")
+        raise RefusedError(f"{lines} skipped", why="the reasons are above; all other lines are stored")

@@ -1,4 +1,4 @@
-"""Which log a command is about, and where it keeps what the next command may use."""
+"""Finds the log of a command, and the cache folder for compiled models."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ DEFAULT_NAME = "esctl.db"
 def find(named: str | None) -> str:
     """The log that `--log` or ESCTL_LOG names, else the nearest `esctl.db` in this folder or a parent.
 
-    The search ends at the home folder and at mount points. Raises NotFoundError where it finds none.
+    The search ends at the home folder and at mount points. Raises NotFoundError if it finds none.
     """
     if given := named or os.environ.get("ESCTL_LOG"):
         return given
     try:
         start = folder = os.getcwd()
     except OSError as error:
-        raise NotFoundError("this folder is gone", why=f"{error.strerror or error}; --log PATH names a log") from error
+        raise NotFoundError(
+            "this folder no longer exists", why=f"{error.strerror or error}; name the log with --log PATH"
+        ) from error
     while True:
         if os.path.exists(found := os.path.join(folder, DEFAULT_NAME)):
             return found
@@ -29,7 +31,7 @@ def find(named: str | None) -> str:
         folder = above
     raise NotFoundError(
         f"there is no {DEFAULT_NAME} in {start} or a folder above it",
-        why="esctl init makes one here; --log PATH names one elsewhere",
+        why="esctl init creates one here; --log PATH names one elsewhere",
         fix="esctl init",
     )
 
@@ -40,12 +42,12 @@ def _is_home(folder: str) -> bool:
 
 
 def place(named: str | None) -> str:
-    """Where a new log goes: what `--log` or ESCTL_LOG names, else `esctl.db` in this folder."""
+    """The path of a new log: what `--log` or ESCTL_LOG names, else `esctl.db` in this folder."""
     return named or os.environ.get("ESCTL_LOG") or DEFAULT_NAME
 
 
 def cache() -> str:
-    """The folder for compiled models: ESCTL_CACHE (none: there is none), else the usual one of this user."""
+    """The folder for compiled models: ESCTL_CACHE, else the user's usual one; empty if ESCTL_CACHE is `none`."""
     if given := os.environ.get("ESCTL_CACHE"):
         return "" if given == "none" else given
     home = os.environ.get("HOME")

@@ -1,7 +1,7 @@
-"""The way in: a command line is read by the table, the one command that it names is imported and run.
+"""The entry point: parses the command line from the table, then imports and runs the one command that it names.
 
-This module also says how a run ends: its exit code, its last words, the signal that it dies of. A shell loop pays a
-cold start per event, so that nothing is loaded here that the command does not need; Typer least of all.
+This module also decides how a run ends: its exit code, its error message, the signal that ends the process. A shell
+loop pays for a cold start per event, so this module loads nothing that the command does not need, least of all Typer.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from types import FrameType
 
 ALIASES = {"-V": "version", "--version": "version", "-h": "help", "--help": "help"}
-"""What people type without knowing the commands."""
+"""Common flags that stand for commands."""
 
 
 def main() -> None:
     """Run this process's command line, and end the process."""
-    _have_streams()
-    from _signal import SIGTERM, signal  # type: ignore[import-not-found]  # noqa: PLC0415 - `signal` makes enums of all
+    _require_stdout()
+    from _signal import SIGTERM, signal  # type: ignore[import-not-found]  # noqa: PLC0415 - `signal` is slow: it makes enums
 
     signal(SIGTERM, _stop)
     code = run(sys.argv[1:])
     _flush()
-    os._exit(code)  # stdout is flushed and the log closed: all that the interpreter's own end would do takes time
+    os._exit(code)  # stdout is flushed, the log is closed; skip the interpreter's slow shutdown
 
 
 def run(argv: Sequence[str]) -> int:
@@ -40,39 +40,41 @@ def run(argv: Sequence[str]) -> int:
 
 
 def outcome(argv: Sequence[str]) -> tuple[int, EsctlError | None]:
-    """The same, with the error that ended it, which is reported already."""
+    """Like run; also return the error that ended the command. It is reported already."""
     if argv[:3] == ["completion", "words", "--"]:
         return _complete(argv[3:]), None
     argv = [ALIASES.get(argv[0], argv[0]), *argv[1:]] if argv else []
-    named: str | None = None
+    log: str | None = None
     try:
         try:
             line = parse.read(argv)
         except parse.MalformedError as error:
-            from esctl.cli import wrong  # noqa: PLC0415 - Typer, which a well-formed command line does without
+            from esctl.cli import wrong  # noqa: PLC0415 - loads Typer, for malformed command lines only
 
             return wrong.explain(error), None
-        named = line.shared.get("log")
+        log = line.shared.get("log")
         return _call(line), None
-    except BaseException as error:  # noqa: BLE001 - whatever ends a command gets its exit code and its last words here
-        failure = _ended_by(error, argv, named)
+    except BaseException as error:  # noqa: BLE001 - every exception gets its exit code and its message here
+        failure = _ended_by(error, argv, log)
         return failure.exit_code, failure
 
 
 def _call(line: parse.Line) -> int:
-    """Run a command with its values."""
+    """Run a command with its parsed values."""
     shared = Shared(**line.shared)
-    shared.settle()
+    shared.apply()
     if shared.format == "cloudevents" and line.verb != "replay":
-        why = f"esctl {line.verb} prints none"
-        raise UsageError("-o cloudevents is for events", why=why, fix="esctl replay --help")
-    module = __import__(f"esctl.cli.commands.{line.verb.replace(' ', '.')}", fromlist=("command",))  # importlib is slow
+        why = f"esctl {line.verb} has no such format"
+        raise UsageError("-o cloudevents is for replay only", why=why, fix="esctl replay --help")
+    module = __import__(
+        f"esctl.cli.commands.{line.verb.replace(' ', '.')}", fromlist=("command",)
+    )  # faster than importlib
     code: int | None = module.command(shared, **line.own)
     return code or 0
 
 
 def _flush() -> None:
-    """Write what is buffered, as the interpreter's own end would; who reads it may be gone."""
+    """Flush stdout and stderr; their reader may be gone."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -81,7 +83,7 @@ def _flush() -> None:
 
 
 def _complete(words: Sequence[str]) -> int:
-    """What the completion scripts ask for; not a command that people type."""
+    """Print completions for the scripts of `esctl completion`; not a public command."""
     from esctl.cli.complete import candidates  # noqa: PLC0415
 
     console.text("".join(f"{word}\n" for word in candidates(list(words))))
@@ -89,7 +91,7 @@ def _complete(words: Sequence[str]) -> int:
 
 
 def _ended_by(error: BaseException, argv: Sequence[str], log: str | None) -> EsctlError:
-    """What an exception that ended a run means, after it is reported; `log` is the log that was named."""
+    """Report the exception that ended a run, and return it as an EsctlError; `log` is the value of --log."""
     if isinstance(error, KeyboardInterrupt | Stopped | BrokenPipeError):
         if not isinstance(error, BrokenPipeError):
             _flush()
@@ -104,7 +106,7 @@ def _ended_by(error: BaseException, argv: Sequence[str], log: str | None) -> Esc
 
 
 def _translated(error: BaseException, argv: Sequence[str]) -> EsctlError:
-    """What an error that is none of esctl's own means."""
+    """The EsctlError for an exception that is not one of esctl's own."""
     import errno  # noqa: PLC0415
 
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EFBIG):
@@ -116,7 +118,7 @@ def _translated(error: BaseException, argv: Sequence[str]) -> EsctlError:
         return UsageError("an argument is not valid UTF-8", why="names and paths are text in UTF-8")
     return EsctlError(
         f"esctl failed: {type(error).__name__}: {error}",
-        why="this is a bug in esctl; --debug shows where, which a report of it needs",
+        why="this is a bug in esctl; --debug prints the traceback that a bug report needs",
         again="" if "--debug" in argv else "--debug",
     )
 
@@ -130,25 +132,25 @@ def _is_unicode(argument: str) -> bool:
 
 
 def _fix(error: EsctlError, argv: Sequence[str], log: str | None) -> str:
-    """The command that helps, as it can be pasted: about the log that was named."""
+    """The command that the error offers, ready to paste: it names the same log."""
     if error.again is None and (log is None or not error.fix):
         return error.fix
-    from esctl.cli import fixes  # noqa: PLC0415 - shlex, for failures only
+    from esctl.cli import fixes  # noqa: PLC0415 - loads shlex, for failures only
 
     return error.fix and fixes.about(error.fix, log or "") if error.again is None else fixes.again(argv, error.again)
 
 
 def _wants_json_errors(argv: Sequence[str]) -> bool:
-    """Known before anything is parsed, so that a wrong command line is reported in the form that was asked for."""
+    """Looked up before parsing, so that a wrong command line is reported in this format too."""
     return "--error-format=json" in argv or "--error-format\0json" in "\0".join(argv)
 
 
-def _have_streams() -> None:
-    """Refuse to work towards a closed stdout: an event would be stored and never acknowledged."""
+def _require_stdout() -> None:
+    """Refuse to run with a closed stdout: an event would be stored and never acknowledged."""
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - stays open
     if sys.stdout is None:
-        closed = UnavailableError("stdout is closed", why="/dev/null takes output that nobody needs")
+        closed = UnavailableError("stdout is closed", why="redirect it to /dev/null if you do not need the output")
         console.report(closed)
         os._exit(closed.exit_code)
 
@@ -158,7 +160,7 @@ def _stop(signum: int, _: FrameType | None) -> None:
 
 
 def _die_of(ended: BaseException) -> None:
-    """End as the signal would have ended a program that knows nothing of it, so that shells and loops see it."""
+    """Die of the signal itself, so that shells and loops see it."""
     import signal  # noqa: PLC0415
 
     if isinstance(ended, BrokenPipeError):

@@ -1,7 +1,7 @@
-"""A command line -> the command that is meant and its values, by the generated table; without Typer.
+"""Parses a command line with the generated table, without Typer.
 
-It reads what Typer reads, and gives up on what Typer refuses: Typer then says what is wrong (`esctl.cli.typer_app`). A
-test runs both over every command and every option.
+It accepts what Typer accepts. For what Typer refuses it raises MalformedError, and Typer then says what is wrong
+(`esctl.cli.typer_app`). A test runs both parsers over every command and every option.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HELP = ("-h", "--help")
 
 
 class Option:
-    """An option, or an argument, which has no flags; `limits` are its choices, or its least and greatest value."""
+    """An option, or an argument (which has no flags); `limits` are its choices, or its minimum and maximum."""
 
     __slots__ = ("flags", "kind", "limits", "many", "metavar", "name", "required")
 
@@ -39,12 +39,12 @@ def options_of(verb: str) -> list[Option]:
 
 
 def arguments_of(verb: str) -> list[Option]:
-    """A command's arguments, in their order."""
+    """A command's arguments, in order."""
     return [Option(row) for row in COMMANDS[verb][2]]
 
 
 class MalformedError(Exception):
-    """A command line that is to be explained: wrong, or a question for help. `verb` is as far as it was understood."""
+    """A command line that is wrong or asks for help. `verb` is the part of the command that was recognised."""
 
     def __init__(self, verb: str, words: Sequence[str]) -> None:
         super().__init__(verb)
@@ -53,9 +53,9 @@ class MalformedError(Exception):
 
 
 class Line:
-    """A command line that is well-formed: `verb` is `replay` or `archive create`; values by the names of parameters.
+    """A well-formed command line: `verb` is `replay` or `archive create`; values are keyed by parameter name.
 
-    An option that was not given has no value: the default of the command's function holds.
+    An option that was not given has no value: the command's function has the default.
     """
 
     __slots__ = ("own", "shared", "verb")
@@ -65,29 +65,29 @@ class Line:
 
 
 def read(argv: Sequence[str]) -> Line:
-    """Read a command line. Raises MalformedError for one that is wrong, or that asks for help."""
+    """Parse a command line. Raises MalformedError if it is wrong or asks for help."""
     verb, shared, words = split(argv)
     if verb not in COMMANDS:
         raise MalformedError(verb, words)
-    options, shared_ones = options_of(verb), shared_options()
-    given: dict[str, Any] = {}
+    own_options, all_shared = options_of(verb), shared_options()
+    values: dict[str, Any] = {}
     rest = list(words)
     try:
-        loose = _taken(rest, by_flag([*shared_ones, *options]), given, interspersed=True)
-        _placed(loose, arguments_of(verb), given)
-        _complete(options, given)
+        positionals = _parse_options(rest, by_flag([*all_shared, *own_options]), values, interspersed=True)
+        _assign(positionals, arguments_of(verb), values)
+        _check_required(own_options, values)
     except ValueError as error:
         raise MalformedError(verb, words) from error
-    for option in shared_ones:
-        if option.name in given:
-            shared[option.name] = given.pop(option.name)
-    return Line(verb, shared, given)
+    for option in all_shared:
+        if option.name in values:
+            shared[option.name] = values.pop(option.name)
+    return Line(verb, shared, values)
 
 
 def split(argv: Sequence[str]) -> tuple[str, dict[str, Any], list[str]]:
-    """The command, the values of shared options that stand before it, and the words behind it.
+    """Split a command line into the command, the values of shared options before it, and the words after it.
 
-    Raises MalformedError where what stands before the command is wrong, or no command is there.
+    Raises MalformedError if the words before the command are wrong, or if there is no command.
     """
     rest = list(argv)
     shared: dict[str, Any] = {}
@@ -98,26 +98,28 @@ def split(argv: Sequence[str]) -> tuple[str, dict[str, Any], list[str]]:
 
 
 def _next_verb(before: str, rest: list[str], shared: dict[str, Any]) -> str:
-    """Take shared options and the word behind them off the words."""
+    """Remove shared options and the next word from `rest`; return that word."""
     words = list(rest)
     try:
-        _taken(rest, by_flag(shared_options()), shared, interspersed=False)
+        _parse_options(rest, by_flag(shared_options()), shared, interspersed=False)
         return rest.pop(0)
     except (ValueError, IndexError) as error:
         raise MalformedError(before, words) from error
 
 
 def by_flag(options: Sequence[Option]) -> dict[str, Option]:
-    """Options by each of their flags."""
+    """The options, keyed by each of their flags."""
     return {flag: option for option in options for flag in option.flags}
 
 
-def _taken(rest: list[str], known: Mapping[str, Option], given: dict[str, Any], *, interspersed: bool) -> list[str]:
-    """Take options and their values off the words; what is neither, up to the first of it if not `interspersed`.
+def _parse_options(
+    rest: list[str], known: Mapping[str, Option], values: dict[str, Any], *, interspersed: bool
+) -> list[str]:
+    """Remove options and their values from `rest`; return the positional words.
 
-    Raises ValueError for an option that is not known or a value that it cannot have.
+    Unless `interspersed`, stop at the first positional word. Raises ValueError for an unknown option or a bad value.
     """
-    loose: list[str] = []
+    positionals: list[str] = []
     while rest:
         word = rest.pop(0)
         if word == "--":
@@ -126,25 +128,25 @@ def _taken(rest: list[str], known: Mapping[str, Option], given: dict[str, Any], 
             if not interspersed:
                 rest.insert(0, word)
                 break
-            loose.append(word)
+            positionals.append(word)
             continue
         flag, equals, value = word.partition("=")
         if flag in known and len(flag) > 2:
             if equals:
                 rest.insert(0, value)
-            _take(known[flag], rest, given, attached=bool(equals))
+            _parse_option(known[flag], rest, values, attached=bool(equals))
         elif word[1] != "-":
-            _take_short(word, rest, known, given)
+            _parse_letters(word, rest, known, values)
         else:
             raise ValueError(word)
     if interspersed:
-        loose += rest
+        positionals += rest
         rest.clear()
-    return loose
+    return positionals
 
 
-def _take_short(word: str, rest: list[str], known: Mapping[str, Option], given: dict[str, Any]) -> None:
-    """Take options of one letter that stand together, the last perhaps with its value: -q, -qv, -qo json, -ojson."""
+def _parse_letters(word: str, rest: list[str], known: Mapping[str, Option], values: dict[str, Any]) -> None:
+    """Parse one-letter options in one word, the last perhaps with its value: -q, -qv, -qo json, -ojson."""
     for at, letter in enumerate(word[1:], 2):
         option = known.get(f"-{letter}")
         if option is None:
@@ -152,28 +154,28 @@ def _take_short(word: str, rest: list[str], known: Mapping[str, Option], given: 
         if option.kind != "flag":
             if attached := word[at:]:
                 rest.insert(0, attached)
-            _take(option, rest, given)
+            _parse_option(option, rest, values)
             return
-        _take(option, rest, given)
+        _parse_option(option, rest, values)
 
 
-def _take(option: Option, rest: list[str], given: dict[str, Any], *, attached: bool = False) -> None:
+def _parse_option(option: Option, rest: list[str], values: dict[str, Any], *, attached: bool = False) -> None:
     if option.kind == "flag":
         if attached:
             raise ValueError(option.name)
-        given[option.name] = True
+        values[option.name] = True
         return
     if not rest:
         raise ValueError(option.name)
     value = _value(option, rest.pop(0))
     if option.many:
-        given.setdefault(option.name, []).append(value)
+        values.setdefault(option.name, []).append(value)
     else:
-        given[option.name] = value
+        values[option.name] = value
 
 
 def _value(option: Option, text: str) -> Any:
-    """A value as the option's kind reads it. Raises ValueError."""
+    """Convert a word to the option's kind. Raises ValueError."""
     kind, limits = option.kind, option.limits
     if kind == "text":
         return text
@@ -188,23 +190,23 @@ def _value(option: Option, text: str) -> Any:
     return number
 
 
-def _complete(options: Sequence[Option], given: Mapping[str, Any]) -> None:
+def _check_required(options: Sequence[Option], values: Mapping[str, Any]) -> None:
     for option in options:
-        if option.required and option.name not in given:
+        if option.required and option.name not in values:
             raise ValueError(option.name)
 
 
-def _placed(loose: list[str], arguments: Sequence[Option], given: dict[str, Any]) -> None:
-    """Give words to the arguments in their order; one that takes many, the last, takes all that are left."""
-    left = list(loose)
+def _assign(positionals: list[str], arguments: Sequence[Option], values: dict[str, Any]) -> None:
+    """Assign words to the arguments in order; an argument that repeats, always the last one, takes all the rest."""
+    rest = list(positionals)
     for argument in arguments:
         if argument.many:
-            values, left = left, []
-            if values:
-                given[argument.name] = [_value(argument, text) for text in values]
-        elif left:
-            given[argument.name] = _value(argument, left.pop(0))
-        if argument.required and argument.name not in given:
+            words, rest = rest, []
+            if words:
+                values[argument.name] = [_value(argument, word) for word in words]
+        elif rest:
+            values[argument.name] = _value(argument, rest.pop(0))
+        if argument.required and argument.name not in values:
             raise ValueError(argument.name)
-    if left:
-        raise ValueError(left[0])
+    if rest:
+        raise ValueError(rest[0])

@@ -1,4 +1,4 @@
-"""The sample shop in a folder of its own: its files, and a log made of them."""
+"""Creates a folder with the sample shop: its files and a log made from them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ FILES = (EVENTS, MODEL, "tour.sh", "decide_cancel.sh", "decide_refund.py")
 
 
 def make(folder: str) -> dict[str, object]:
-    """Make the sample in `folder`, which may be there; return the folder, its log, the number of events and the head.
+    """Create the sample in `folder`, which may exist; return the folder, its log, the number of events and the head.
 
-    Raises UsageError where one of the files exists, and then makes none; UnavailableError where none can be written.
+    Raises UsageError, before it writes anything, if one of the files exists; UnavailableError if it cannot write.
     """
     place = Path(folder)
     _check_free(place)
     try:
         place.mkdir(parents=True, exist_ok=True)
         for name in FILES:
-            shutil.copy(_samples() / name, place / name)  # with its mode: the deciders can be run
+            shutil.copy(_samples() / name, place / name)  # keeps the mode: the deciders are executable
     except OSError as error:
         raise UnavailableError(f"cannot write {folder}", why=error.strerror or str(error)) from error
     migrations.create(place / LOG)
@@ -43,20 +43,20 @@ def _check_free(place: Path) -> None:
         if os.path.lexists(place / name):
             raise UsageError(
                 f"{place / name} is there already",
-                why="esctl demo overwrites nothing",
+                why="esctl demo does not overwrite files",
                 fix="esctl demo another-folder",
             )
 
 
 def _samples() -> Path:
-    """The folder of the sample files: inside an installed package, beside the package in a clone."""
+    """The folder of the sample files: inside the package if installed, beside it in a clone."""
     package = Path(__file__).parents[1]
     installed = package / "sample_data"
     return installed if installed.is_dir() else package.with_name("sample_data")
 
 
 def _fill(place: Path) -> tuple[int, str]:
-    """Append the events, apply the model after them, as the tour does, and bring its projections up to date."""
+    """Append the events, then apply the model, as the tour does, and bring its projections up to date."""
     parse = parser(Defaults(input="ndjson"))
     events = [parse(line) for line in (place / EVENTS).read_bytes().splitlines()]
     with EventLog(place / LOG, write=True, bulk=True) as log:

@@ -1,4 +1,4 @@
-"""The signatures of commands as Typer reads them; what the table is generated from, and help is made of."""
+"""The signatures of commands as Typer reads them; the source of the generated table and of help."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ def module_of(verb: str) -> Any:
 
 
 def params(function: Callable[..., Any]) -> list[Param]:
-    """A function's parameters as Typer has them, without the shared options that it is handed."""
+    """A function's parameters as Typer objects, without the shared options."""
     names = {"typer": typer, "Annotated": Annotated, "Literal": typing.Literal, "Shared": Shared, "Any": Any}
     hints = get_type_hints(function, {**names, **inspect.getmodule(function).__dict__}, include_extras=True)
     signature = inspect.signature(function)
-    kept = [
-        parameter.replace(annotation=_listed(hints[parameter.name]))
+    parameters = [
+        parameter.replace(annotation=_as_list(hints[parameter.name]))
         for parameter in signature.parameters.values()
         if parameter.name not in ("self", "shared")
     ]
 
     def declared() -> None:
-        """Has the signature with its annotations evaluated."""
+        """Carries the signature with evaluated annotations."""
 
-    declared.__signature__ = signature.replace(parameters=kept, return_annotation=None)  # type: ignore[attr-defined]
+    declared.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]
     found, _, _ = get_params_convertors_ctx_param_name_from_function(declared)
     return list(found)
 
 
-def _listed(annotation: Any) -> Any:
-    """Typer knows lists; a function declares a sequence, so that its default can be a tuple."""
+def _as_list(annotation: Any) -> Any:
+    """Typer knows only lists; commands declare a Sequence, so that the default can be a tuple."""
     inner, *rest = typing.get_args(annotation)
     if typing.get_origin(inner) is Sequence:
         (item,) = typing.get_args(inner)
-        return Annotated[list[item], rest[0]]  # type: ignore[valid-type]  # known when it runs
+        return Annotated[list[item], rest[0]]  # type: ignore[valid-type]  # evaluated at run time
     return annotation
 
 

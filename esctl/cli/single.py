@@ -1,4 +1,4 @@
-"""A single event, as a command line says it."""
+"""A single event, given on the command line."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from esctl.events.event import Expect, NewEvent, check_name, check_stream, new_i
 BOM = b"\xef\xbb\xbf"
 
 
-class Said:
-    """What the options say of an event: None, or schema 0, where they say nothing."""
+class EventOptions:
+    """The options for a single event; one that was not given is None, the schema 0."""
 
     __slots__ = ("expect", "id", "meta", "schema", "time")
 
@@ -24,21 +24,21 @@ class Said:
         self.id, self.time, self.schema, self.meta, self.expect = id_, time, schema, meta, expect
 
 
-def event(words: Sequence[str], said: Said) -> NewEvent:
-    """The event of the words STREAM TYPE [DATA | @FILE | - | key=text key:=json …] and the options.
+def event(words: Sequence[str], options: EventOptions) -> NewEvent:
+    """Make the event from the words STREAM TYPE [DATA | @FILE | - | key=text key:=json …] and the options.
 
-    Raises RefusedError, UsageError and NotFoundError, as a line of input is refused.
+    Raises RefusedError (the same as for a line of input), UsageError and NotFoundError.
     """
     stream, type_, *rest = words
-    return _plain(stream, type_, rest, said) or _parsed(stream, type_, rest, said)
+    return _plain(stream, type_, rest, options) or _parsed(stream, type_, rest, options)
 
 
-def _plain(stream: str, type_: str, rest: Sequence[str], said: Said) -> NewEvent | None:
-    """The event, if SQLite can judge its JSON: msgspec alone takes longer to load than all that an append does.
+def _plain(stream: str, type_: str, rest: Sequence[str], options: EventOptions) -> NewEvent | None:
+    """The event, if SQLite can check its JSON: loading msgspec alone takes longer than a whole append.
 
-    None, with nothing done, for what needs a second look or is wrong: the parser of lines has the messages.
+    None for everything else, valid or not: the parser of lines then checks it and has the error messages.
     """
-    if said.time is not None or "ESCTL_MAX_EVENT" in os.environ:
+    if options.time is not None or "ESCTL_MAX_EVENT" in os.environ:
         return None
     if not rest:
         data = "{}"
@@ -48,27 +48,27 @@ def _plain(stream: str, type_: str, rest: Sequence[str], said: Said) -> NewEvent
         data = as_object(items(rest, "an item"))
     else:
         return None
-    meta = as_object(said.meta)
-    if not is_plain(data) or not is_plain(meta):  # an item's text may have an escaped surrogate, or be very long
+    meta = as_object(options.meta)
+    if not is_plain(data) or not is_plain(meta):  # an item may have an escaped surrogate, or be very long
         return None
-    event_id = said.id if said.id is not None else next(new_ids())
+    event_id = options.id if options.id is not None else next(new_ids())
     try:
         check_stream(stream)
         check_name("type", type_)
         check_name("id", event_id)
     except EsctlError:
         return None
-    return NewEvent(stream, type_, event_id, None, said.schema, data, meta, said.expect)
+    return NewEvent(stream, type_, event_id, None, options.schema, data, meta, options.expect)
 
 
-def _parsed(stream: str, type_: str, rest: Sequence[str], said: Said) -> NewEvent:
-    """The event through the same checks as a line of input."""
+def _parsed(stream: str, type_: str, rest: Sequence[str], options: EventOptions) -> NewEvent:
+    """The event, after the same checks as for a line of input."""
     from msgspec import Raw, json  # noqa: PLC0415
 
     from esctl.events.lines import Defaults, parser  # noqa: PLC0415
 
-    defaults = Defaults(stream, type_, said.schema, {key: Raw(text.encode()) for key, text in said.meta.items()})
-    fields: dict[str, object] = {"id": said.id, "time": said.time, "expect": said.expect}
+    defaults = Defaults(stream, type_, options.schema, {key: Raw(text.encode()) for key, text in options.meta.items()})
+    fields: dict[str, object] = {"id": options.id, "time": options.time, "expect": options.expect}
     fields = {key: value for key, value in fields.items() if value is not None}
     try:
         if rest:
@@ -79,15 +79,15 @@ def _parsed(stream: str, type_: str, rest: Sequence[str], said: Said) -> NewEven
 
 
 def _data(words: Sequence[str]) -> bytes:
-    """The JSON text of a payload: as given, from a file or stdin, or made from items."""
+    """The JSON text of a payload: as given, from a file or stdin, or built from items."""
     from esctl.events.lines import payload_of  # noqa: PLC0415
 
     first = words[0]
     if len(words) == 1 and (first == "-" or first.startswith("@")):
-        return bytes(payload_of(_read(first), "the payload" if first == "-" else f"what {first[1:]} holds"))
+        return bytes(payload_of(_read(first), "the payload" if first == "-" else f"the content of {first[1:]}"))
     if first[:1] in ("{", "[", '"') or item(first) is None:
         if len(words) > 1:
-            why = "a shell splits it at blanks that are not quoted"
+            why = "the shell splits words at blanks outside quotes"
             raise UsageError(f"DATA is one argument, not {len(words)}", why=why, fix="esctl append --help")
         return bytes(payload_of(first.encode(), f"the payload {first[:40]!r}"))
     return as_object(items(words, "an item")).encode()
@@ -95,7 +95,7 @@ def _data(words: Sequence[str]) -> bytes:
 
 def _read(source: str) -> bytes:
     if source == "-":
-        have_stdin()
+        require_stdin()
         return sys.stdin.buffer.read().removeprefix(BOM)
     try:
         with open(source[1:], "rb") as file:
@@ -104,7 +104,7 @@ def _read(source: str) -> bytes:
         raise NotFoundError(f"cannot read {source[1:]}", why=error.strerror or str(error)) from error
 
 
-def have_stdin() -> None:
-    """Refuse to read events from a stdin that is closed."""
+def require_stdin() -> None:
+    """Refuse to read events from a closed stdin."""
     if sys.stdin is None:
-        raise UsageError("stdin is closed", why="the events were to come from it", fix="esctl append --help")
+        raise UsageError("stdin is closed", why="the events have to come from it", fix="esctl append --help")

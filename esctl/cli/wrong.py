@@ -1,4 +1,4 @@
-"""A command line that is not well-formed, explained: help that it asks for, or what is wrong with it."""
+"""Explains a malformed command line: prints the help that it asks for, or says what is wrong with it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from esctl.output import console
 
 
 def explain(error: MalformedError) -> int:
-    """Print the help that is asked for and return 0, or 2 where nothing was asked for.
+    """Print help and return 0 if help was asked for, or 2 if there was no command.
 
-    Raises UsageError for what is wrong.
+    Raises UsageError that says what is wrong.
     """
     verb, words = error.verb, error.words
     group, _, inner = verb.partition(" ")
     if verb in COMMANDS:
-        return _printed(typer_app.help_or_complaint(verb, words))
+        return _print(typer_app.help_or_complaint(verb, words))
     if group in GROUPS and not inner:
         return _without_command(group, words)
     if group in GROUPS or verb:
@@ -30,18 +30,18 @@ def explain(error: MalformedError) -> int:
 
 
 def _without_command(group: str, words: Sequence[str]) -> int:
-    """Options stand where a command should: help is wanted, no command is given, or an option is wrong."""
+    """There is no command: help was asked for, nothing was given, or an option is wrong."""
     text = overview.group(group) if group else overview.commands()
     if any(word in HELP for word in words):
-        return _printed(text)
-    if not group and {"-V", "--version"} & set(words):  # behind other options; alone it is the command
-        return _printed(version.text())
+        return _print(text)
+    if not group and {"-V", "--version"} & set(words):  # after other options; at the front it is an alias of `version`
+        return _print(version.text())
     typer_app.check_shared(group, words)
     console.say(text.rstrip("\n"))
     return UsageError.exit_code
 
 
-def _printed(text: str) -> int:
+def _print(text: str) -> int:
     console.text(text)
     return 0
 

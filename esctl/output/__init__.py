@@ -1,1 +1,1 @@
-"""What people and pipes see: tables, NDJSON, CSV, errors, progress."""
+"""Everything that is printed: tables, NDJSON, CSV, errors, progress."""

@@ -1,4 +1,4 @@
-"""Standard output and error: what is written to them, and how errors are printed."""
+"""Writes to stdout and stderr, and prints errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FORMATS = ("auto", "table", "ndjson", "json", "csv", "tsv", "raw", "cloudevents"
 
 
 class Settings:
-    """How this process prints; a command sets it once from its options. `lost`: stdout takes no more."""
+    """How this process prints; set from the shared options. `lost`: stdout cannot be written any more."""
 
     color = "auto"
     utc = False
@@ -25,16 +25,16 @@ class Settings:
 
 
 def resolve(format_: str) -> str:
-    """The format that `auto` stands for here: a table on a terminal, NDJSON elsewhere."""
+    """Resolve `auto`: a table on a terminal, NDJSON elsewhere."""
     if format_ == "auto":
         return "table" if sys.stdout.isatty() else "ndjson"
     return format_
 
 
 def write(chunks: Iterable[bytes]) -> None:
-    """Write bytes to stdout as they come; an empty chunk lets the reader have what there is.
+    """Write chunks to stdout as they arrive; an empty chunk flushes.
 
-    Raises BrokenPipeError, and UnavailableError if stdout takes no more.
+    Raises BrokenPipeError, and UnavailableError if stdout cannot be written.
     """
     out = sys.stdout.buffer
     for chunk in chunks:
@@ -48,7 +48,7 @@ def write(chunks: Iterable[bytes]) -> None:
 
 
 class _Writing:
-    """A block whose failure is stdout's."""
+    """Turns an OSError in its block into the error that stdout cannot be written."""
 
     def __enter__(self) -> None:
         return None
@@ -60,18 +60,18 @@ class _Writing:
 
 
 def say(text: str) -> None:
-    """Tell the user something that is not data."""
+    """Print a message on stderr."""
     sys.stderr.write("".join(f"{clean(line)}\n" for line in text.split("\n")))
     sys.stderr.flush()
 
 
 def text(content: str) -> None:
-    """Print prose on stdout."""
+    """Print text on stdout."""
     write([content.encode()])
 
 
 def repaint(content: str) -> None:
-    """Show a text on a terminal in place of what is there, as much of it as there is room for."""
+    """Clear the terminal and print a text, cut to its height."""
     import shutil
 
     room = shutil.get_terminal_size().lines - 1
@@ -79,14 +79,14 @@ def repaint(content: str) -> None:
 
 
 def where(error: EsctlError) -> str:
-    """The place in the input that an error names: `, line 3, byte 14`."""
+    """The place in the input where an error is: `, line 3, byte 14`."""
     return "".join(f", {place} {error.details[place]}" for place in ("line", "byte") if place in error.details)
 
 
 def report(error: EsctlError, format_: str = "text", *, fix: str | None = None) -> None:
-    """Print an error on stderr: what and where, why, and the command that helps; or as one JSON object on one line.
+    """Print an error on stderr: what and where, why, and the command to run next; or one line of JSON.
 
-    `fix` is the error's own, made such that it can be pasted.
+    `fix` replaces the error's own fix by one that can be pasted.
     """
     fix = error.fix if fix is None else fix
     if format_ == "json":
@@ -100,15 +100,15 @@ def report(error: EsctlError, format_: str = "text", *, fix: str | None = None) 
         }
         sys.stderr.write(encoded(record).decode() + "\n")
     else:
-        told = [f"error: {error.what}{where(error)}"]
-        told += [f"  {error.why}"] if error.why else []
-        told += [f"fix: {fix}"] if fix else []
-        sys.stderr.write("".join(f"{clean(line)}\n" for line in told))
+        lines = [f"error: {error.what}{where(error)}"]
+        lines += [f"  {error.why}"] if error.why else []
+        lines += [f"fix: {fix}"] if fix else []
+        sys.stderr.write("".join(f"{clean(line)}\n" for line in lines))
     sys.stderr.flush()
 
 
 def unknown_types(types: Iterable[str], known: Sequence[str]) -> None:
-    """Note types that no event has where another may have been meant; they may come yet, so it is no error."""
+    """Print a note for a type that no event has, if a similar one exists; such events may still come."""
     for name in types:
         if name not in known and not Settings.quiet:
             import difflib
@@ -118,12 +118,12 @@ def unknown_types(types: Iterable[str], known: Sequence[str]) -> None:
 
 
 def skipped(error: EsctlError) -> None:
-    """Tell that a line of the input was left out, and why."""
+    """Report a line of the input that was skipped, and why."""
     say(f"skipped: {error.what}{where(error)}" + (f" ({error.why})" if error.why else ""))
 
 
 def silence() -> None:
-    """Give up on stdout: nobody reads it, and what is buffered must not raise again at exit."""
+    """Redirect stdout to /dev/null: it cannot be written, and its buffer must not raise again at exit."""
     Settings.lost = True
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)

@@ -10,11 +10,11 @@ from typing import TypeVar
 from esctl.output import console
 
 T = TypeVar("T")
-BAR_AFTER_SECONDS = 0.5  # seconds: what is over sooner needs no bar
+BAR_AFTER_SECONDS = 0.5
 
 
 def watched(items: Iterable[T], label: str, total: int | None, weight: Callable[[T], int]) -> Iterator[T]:
-    """Pass items through; on a terminal, once it takes longer, with a bar on stderr: done, rate, time left."""
+    """Pass items through; on a terminal, after BAR_AFTER_SECONDS, with a bar on stderr: number, rate, time left."""
     if console.Settings.quiet or not sys.stderr.isatty():
         yield from items
         return
@@ -33,7 +33,7 @@ def watched(items: Iterable[T], label: str, total: int | None, weight: Callable[
 
 
 class _Bar:
-    """A bar of rich; loaded when one is needed."""
+    """A bar of rich, which is loaded only here."""
 
     def __init__(self, label: str, total: int | None, start: float) -> None:
         from rich.console import Console
@@ -53,9 +53,9 @@ class _Bar:
         self._progress.start()
 
     def show(self, done: int) -> None:
-        """Say how many are done."""
+        """Update the number done."""
         self._progress.update(self._task, completed=done, rate=done / max(time.monotonic() - self._start, 1e-3))
 
     def close(self) -> None:
-        """Take the bar off the terminal."""
+        """Remove the bar from the terminal."""
         self._progress.stop()

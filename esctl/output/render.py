@@ -1,4 +1,4 @@
-"""Rows -> table, NDJSON, JSON, CSV, TSV."""
+"""Prints events and records as table, NDJSON, JSON, CSV or TSV."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from esctl.events.fields import Field
     from esctl.output.tables import Look
 
-ERASED = "(erased)"  # what tables show of a payload that is gone
+ERASED = "(erased)"  # what tables show for an erased payload
 TABLE_FIELDS = ("position", "time", "stream", "version", "type", "data")
 
 
@@ -35,7 +35,7 @@ def lines(chunks: Iterable[bytes], format_: str) -> None:
 def _array(chunks: Iterable[bytes]) -> Iterator[bytes]:
     separator = b"[\n"
     for chunk in filter(None, chunks):
-        yield separator + chunk[:-1].replace(b"\n", b",\n")  # an LF in a chunk always ends a line
+        yield separator + chunk[:-1].replace(b"\n", b",\n")  # in a chunk, LF only ends lines
         separator = b",\n"
     yield b"[]\n" if separator == b"[\n" else b"\n]\n"
 
@@ -52,13 +52,13 @@ def events(sealed: Iterable[SealedEvent], format_: str, *, hashes: bool) -> None
 
 
 def _version(event: Event) -> object:
-    """The version, of a part of a split event with its number: 3/1."""
+    """The version; for a part of a split event with the number of the part: 3/1."""
     part = part_of(event)
     return event.version if part is None else f"{event.version}/{part}"
 
 
-def picked(sealed: Iterable[SealedEvent], fields: Sequence[Field], format_: str) -> None:
-    """Print some fields of events: JSON keeps their text, tables and CSV show text without quotes."""
+def event_fields(sealed: Iterable[SealedEvent], fields: Sequence[Field], format_: str) -> None:
+    """Print selected fields of events. JSON keeps their text; tables and CSV have strings without quotes."""
     from esctl.events.fields import plain, record
 
     if format_ in ("ndjson", "json"):
@@ -72,13 +72,13 @@ def picked(sealed: Iterable[SealedEvent], fields: Sequence[Field], format_: str)
 
 
 def _number(text_: str) -> object:
-    """Whole numbers as such, so that a table aligns them; all else stays the text that it is."""
+    """A whole number as int, so that a table aligns it; every other text unchanged."""
     number = whole_number(text_.removeprefix("-"))
     return int(text_) if number is not None and str(int(text_)) == text_ else text_
 
 
-def filled(sealed: Iterable[SealedEvent], template: str) -> None:
-    """Print a line an event from a template; on a terminal nothing that an event holds acts."""
+def from_template(sealed: Iterable[SealedEvent], template: str) -> None:
+    """Print one line per event from a template; on a terminal, control characters of events are escaped."""
     from esctl.events.fields import template as compiled
 
     fill = compiled(template, clean if sys.stdout.isatty() else str)
@@ -86,7 +86,7 @@ def filled(sealed: Iterable[SealedEvent], template: str) -> None:
 
 
 def rows(header: Sequence[str], values: Iterable[Sequence[object]], format_: str, spare: Sequence[str] = ()) -> None:
-    """Print rows as a table (without `spare` columns where it is narrow), CSV or TSV."""
+    """Print rows as CSV, TSV or a table; a narrow table leaves out columns of `spare`."""
     if format_ == "table":
         from esctl.output.tables import table
 
@@ -96,7 +96,7 @@ def rows(header: Sequence[str], values: Iterable[Sequence[object]], format_: str
 
 
 def _separated(header: Sequence[str], values: Iterable[Sequence[object]], format_: str) -> None:
-    """Print rows as CSV or TSV with LF at line ends, as the shell's tools expect."""
+    """Print rows as CSV or TSV; lines end with LF, as shell tools expect."""
     import csv
     import io
 
@@ -104,26 +104,26 @@ def _separated(header: Sequence[str], values: Iterable[Sequence[object]], format
         buffer = io.StringIO(newline="")
         writer = csv.writer(buffer, delimiter="\t" if format_ == "tsv" else ",", lineterminator="\r\n")
         for row in chain((header,), values):
-            # Most rows hold text and numbers alone: to ask a row at once costs a sixth of asking each cell.
-            cells = row if _NO_CELLS.isdisjoint(map(type, row)) else [_cell(value) for value in row]
-            writer.writerow([_defused(cell) for cell in cells] if Settings.safe_csv else cells)
-            yield f"{buffer.getvalue()[:-2]}\n".encode()  # written with CRLF, so that a CR in a cell is quoted
+            # Most rows have only text and numbers: one test per row takes a sixth of the time of a test per cell.
+            cells = row if _JSON_TYPES.isdisjoint(map(type, row)) else [_cell(value) for value in row]
+            writer.writerow([_escaped(cell) for cell in cells] if Settings.safe_csv else cells)
+            yield f"{buffer.getvalue()[:-2]}\n".encode()  # with CRLF as terminator the writer quotes a CR in a cell
             buffer.seek(0)
             buffer.truncate()
 
     write(chunks())
 
 
-_NO_CELLS = frozenset((bool, list, tuple, dict))  # what no cell of CSV can hold
+_JSON_TYPES = frozenset((bool, list, tuple, dict))  # types that CSV cells hold as JSON
 
 
 def _cell(value: object) -> object:
-    """Truth values, lists and objects as JSON."""
-    return text_of(value) if type(value) in _NO_CELLS else value
+    """Booleans, lists and objects as JSON."""
+    return text_of(value) if type(value) in _JSON_TYPES else value
 
 
-def _defused(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula: an apostrophe goes before what might be one."""
+def _escaped(value: object) -> object:
+    """Put an apostrophe before a cell that a spreadsheet might run as a formula."""
     if not isinstance(value, str) or not value.strip():
         return value
     return f"'{value}" if value[0] in "\t\r" or value.lstrip()[0] in "=+-@" else value
@@ -137,13 +137,13 @@ def head(newest: Head) -> None:
 RECEIPT = ("position", "stream", "version", "id", "duplicate")
 
 
-def receipt(made: Receipt) -> dict[str, object]:
-    """The record of what became of one event."""
-    return dict(zip(RECEIPT, made, strict=True))
+def receipt(values: Receipt) -> dict[str, object]:
+    """The printed record of an event's receipt."""
+    return dict(zip(RECEIPT, values, strict=True))
 
 
 def acknowledge(record: Mapping[str, object], format_: str) -> None:
-    """Print the receipt of what a command did: one object. With --quiet nothing is printed."""
+    """Print the receipt of a command, one object. With --quiet, print nothing."""
     if Settings.quiet:
         return
     if format_ in ("csv", "tsv"):
@@ -155,32 +155,32 @@ def acknowledge(record: Mapping[str, object], format_: str) -> None:
 
 
 def acknowledge_each(
-    made: Iterable[Mapping[str, object]], format_: str, names: Sequence[str] = (), spare: Sequence[str] = ()
+    items: Iterable[Mapping[str, object]], format_: str, names: Sequence[str] = (), spare: Sequence[str] = ()
 ) -> None:
-    """Print the receipts of a command that does many things, each when it is true; on a terminal one table.
+    """Print the receipts of a command that does several things, each as soon as it is done; as a table, all at once.
 
-    `names` are the columns of an empty list, `spare` those that a narrow table does without.
+    `names` are the columns of an empty list; a narrow table leaves out columns of `spare`.
     """
     if Settings.quiet:
-        for _ in made:
+        for _ in items:
             pass
     elif format_ in ("table", "json", "csv", "tsv"):
-        listed(made, format_, spare, names)
+        listed(items, format_, spare, names)
     else:
-        records(made, format_)
+        records(items, format_)
 
 
 def _line(record: Mapping[str, object]) -> bytes:
-    """A record on one line, for people."""
-    return " · ".join(f"{k} {clean(_shown(v))}" for k, v in record.items()).encode("utf-8", "replace") + b"\n"
+    """A record on one line of text."""
+    return " · ".join(f"{k} {clean(_text(v))}" for k, v in record.items()).encode("utf-8", "replace") + b"\n"
 
 
-def records(made: Iterable[Mapping[str, object]], format_: str, names: Sequence[str] = ()) -> None:
-    """Print records one by one, each flushed, so that a reader of a pipe has them when they are true."""
+def records(items: Iterable[Mapping[str, object]], format_: str, names: Sequence[str] = ()) -> None:
+    """Print records one by one and flush each, so that a reader of a pipe gets it at once."""
     if format_ in ("csv", "tsv", "json"):
-        listed(made, format_, names=names)
+        listed(items, format_, names=names)
         return
-    for row in made:
+    for row in items:
         if format_ == "table":
             write([_line(row)])
         else:
@@ -188,27 +188,27 @@ def records(made: Iterable[Mapping[str, object]], format_: str, names: Sequence[
 
 
 def listed(
-    made: Iterable[Mapping[str, object]], format_: str, spare: Sequence[str] = (), names: Sequence[str] = ()
+    items: Iterable[Mapping[str, object]], format_: str, spare: Sequence[str] = (), names: Sequence[str] = ()
 ) -> None:
-    """Print records that belong together; as a table, one a row, without `spare` columns where it is narrow.
+    """Print a list of records; a narrow table leaves out columns of `spare`.
 
     `names` are the columns of an empty list.
     """
     if format_ == "json":
-        lines((encoded(row) + b"\n" for row in made), format_)
+        lines((encoded(row) + b"\n" for row in items), format_)
     elif format_ in ("table", "csv", "tsv"):
-        source = iter(made)
+        source = iter(items)
         first = next(source, None)
         if first is None and names and format_ != "table":
             rows(names, (), format_)
         elif first is not None:
             rows(list(first), (list(row.values()) for row in chain((first,), source)), format_, spare)
     else:
-        write(encoded(row) + b"\n" for row in made)
+        write(encoded(row) + b"\n" for row in items)
 
 
-def answer(header: Sequence[str], values: Iterable[Sequence[object]], format_: str) -> None:
-    """Print the rows of a question; `raw`: values with tabs between them, as they are; blobs in hexadecimal."""
+def query_result(header: Sequence[str], values: Iterable[Sequence[object]], format_: str) -> None:
+    """Print the rows of a query; `raw` prints the values joined by tabs. Blobs are in hexadecimal."""
     values = ([value.hex() if isinstance(value, bytes) else value for value in row] for row in values)
     if format_ in ("table", "csv", "tsv"):
         rows(header, values, format_)
@@ -225,18 +225,18 @@ def read_model(
     totals: Mapping[str, object],
     bars: Sequence[str],
 ) -> str:
-    """Rows of a read model as a table: `looks` are what its model says of columns, `bars` the columns with bars."""
+    """Rows of a read model as a table; `looks` are the model's settings of columns, `bars` the columns with bars."""
     from esctl.output.tables import Column
-    from esctl.output.tables import read_model as drawn
+    from esctl.output.tables import read_model as table_of
 
-    known = {name.lower(): look for name, look in looks.items()}
+    look_of = {name.lower(): look for name, look in looks.items()}
     wanted = {name.lower() for name in bars}
-    columns = {n: Column(**known.get(n.lower(), {}), bar=n.lower() in wanted) for n in header}  # type: ignore[arg-type]  # judged with the model
-    return drawn(header, values, _look(), columns, totals)
+    columns = {n: Column(**look_of.get(n.lower(), {}), bar=n.lower() in wanted) for n in header}  # type: ignore[arg-type]  # checked with the model
+    return table_of(header, values, _look(), columns, totals)
 
 
 def one(record: Mapping[str, object], format_: str) -> None:
-    """Print one record; on a terminal a line a field."""
+    """Print one record; as a table, one line per field."""
     if format_ == "table":
         from esctl.output.tables import pairs
 
@@ -245,23 +245,23 @@ def one(record: Mapping[str, object], format_: str) -> None:
         listed([record], "ndjson" if format_ in ("json", "raw") else format_)
 
 
-def states(made: Iterable[Mapping[str, object]], format_: str, *, single: bool) -> None:
-    """Print states: `raw` the state alone; a single one on a terminal a line a field, and a line a field of it."""
+def states(items: Iterable[Mapping[str, object]], format_: str, *, single: bool) -> None:
+    """Print states; `raw` prints the state alone. A table of a single state has one line per field of the state."""
     if format_ == "raw":
-        write(f"{record['state']}\n".encode() for record in made)
+        write(f"{record['state']}\n".encode() for record in items)
     elif single and format_ == "table":
-        for record in made:
+        for record in items:
             fields = {f"state.{name}": value for name, value in _fields(str(record["state"]))}
             one({name: value for name, value in record.items() if name != "state"} | fields, format_)
     else:
-        listed(made, format_, spare=("position", "aggregate"), names=STATE)
+        listed(items, format_, spare=("position", "aggregate"), names=STATE)
 
 
 STATE = ("stream", "aggregate", "version", "position", "time", "state")
 
 
 def _fields(state: str) -> Iterator[tuple[str, str]]:
-    """The fields of a JSON object: texts as they are, all else as its JSON text, since numbers are not to change."""
+    """The fields of a JSON object: strings decoded, other values as JSON text, so that numbers do not change."""
     import msgspec
 
     if not state.startswith("{"):
@@ -273,7 +273,7 @@ def _fields(state: str) -> Iterator[tuple[str, str]]:
 
 
 def verification(report: Mapping[str, object], format_: str) -> None:
-    """Print the report of `verify`: one record; on a terminal a line of it, and a table of what was found."""
+    """Print the report of `verify`: one record; on a terminal, one line and a table of findings."""
     if format_ != "table" or Settings.quiet:
         acknowledge(report, format_)
         return
@@ -283,8 +283,8 @@ def verification(report: Mapping[str, object], format_: str) -> None:
     listed(findings, format_)
 
 
-def traced(branches: Iterable[tuple[int, Event]], position: int) -> None:
-    """Print events with their depth as a tree; the one at `position` is pointed out."""
+def event_tree(branches: Iterable[tuple[int, Event]], position: int) -> None:
+    """Print events with their depth as a tree; an arrow marks the one at `position`."""
     from esctl.output.tables import local, tree
 
     def line(event: Event) -> str:
@@ -295,15 +295,15 @@ def traced(branches: Iterable[tuple[int, Event]], position: int) -> None:
 
 
 def bars(title: str, counts: Mapping[str, Sequence[int]]) -> None:
-    """Print a line of bars for each name, with its sum."""
+    """Print a line of bars for each name, with the sum."""
     from esctl.output.tables import padded, sparkline
 
     lines = [(n, f"  {sparkline(c)}  {sum(c):,}\n") for n, c in zip(padded(counts), counts.values(), strict=True)]
     text(f"\n{title}\n" + "".join(name + line for name, line in lines))
 
 
-def _shown(value: object) -> str:
-    """A plain value for people."""
+def _text(value: object) -> str:
+    """A value as people read it."""
     if value is None:
         return "-"
     if isinstance(value, bool):

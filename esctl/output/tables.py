@@ -1,4 +1,4 @@
-"""Rows -> text that fits a terminal, and bars; the home of rich."""
+"""Formats rows as text that fits a terminal, and draws bars. The only module, with progress, that uses rich."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 import msgspec
-from rich.cells import cell_len, set_cell_size  # noqa: TID253 - this is its home
+from rich.cells import cell_len, set_cell_size  # noqa: TID253 - rich is allowed here
 from rich.console import Console  # noqa: TID253
 from rich.errors import StyleSyntaxError  # noqa: TID253
 from rich.style import Style  # noqa: TID253
@@ -21,11 +21,11 @@ from rich.text import Text  # noqa: TID253
 from esctl.events.json import Json
 from esctl.output.terminal import clean
 
-MEASURED = 1000  # rows that decide the widths of columns; what comes later is cut to them
+MEASURED = 1000  # rows that determine the widths of columns; later rows are cut to these widths
 HINT_ROWS = 1000
 MIN_WIDTH = 8
-ENOUGH = 20  # of the last column, before which no spare one has to go
-MAX_NAME = 20  # beside 48 bars and a count, on 80 columns
+ENOUGH = 20  # width of the last column at which no spare column has to go
+MAX_NAME = 20  # leaves room for 48 bars and a count on 80 columns
 _TIMES = ("time", "recorded", "created", "taken", "first_recorded", "last_recorded")
 _MINUTES = ("first_time", "last_time")
 _COUNTS = (
@@ -53,8 +53,8 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Column(msgspec.Struct, frozen=True):
-    """How a column of a read model looks, as its model says: `format` is Python's for numbers (`,.2f`), `style` rich's,
-    `align` left, right or center; `bar`: with a bar as long as the value is, against the largest.
+    """The model's settings of a read model's column: `format` is Python's for numbers (`,.2f`), `style` is rich's,
+    `align` is left, right or center; with `bar`, a bar shows the value relative to the largest one.
     """
 
     label: str = ""
@@ -77,13 +77,13 @@ def formatted(name: str, value: object, look: Look, column: Column) -> str:
         except (ValueError, OverflowError):
             return shown(name, value, look)
     if isinstance(value, float) and math.isfinite(value):
-        return f"{value:.15g}"  # as SQLite's own shell has it: 0.3 for the sum of 0.1 and 0.2
+        return f"{value:.15g}"  # as the shell of SQLite: 0.3 for 0.1 + 0.2
     return shown(name, value, look)
 
 
-def bar(value: object, most: float) -> str:
-    """A bar of BAR_CELLS cells; nothing for what is no number or not above nothing."""
-    share = value / most if isinstance(value, int | float) and most > 0 else 0
+def bar(value: object, largest: float) -> str:
+    """A bar of BAR_CELLS cells; blank unless the value is a number above 0."""
+    share = value / largest if isinstance(value, int | float) and largest > 0 else 0
     eighths = round(max(0.0, min(1.0, share)) * BAR_CELLS * 8)
     full, rest = divmod(eighths, 8)
     return ("█" * full + _EIGHTHS[rest].strip()).ljust(BAR_CELLS)
@@ -96,12 +96,12 @@ def read_model(
     columns: Mapping[str, Column],
     totals: Mapping[str, object],
 ) -> str:
-    """Rows of a read model as a table in the way that its model says; below a rule the sums, where there are any."""
+    """Rows of a read model as a table with the settings of its model; sums, if any, below a line."""
     screen = console(look)
     looks = [columns.get(name, _PLAIN) for name in header]
     numeric = [bool(rows) and all(isinstance(row[i], int | float | None) for row in rows) for i in range(len(header))]
     numbers = [[value for row in rows if isinstance(value := row[i], int | float)] for i in range(len(header))]
-    most = [max(map(abs, several), default=0) for several in numbers]
+    largest = [max(map(abs, values), default=0) for values in numbers]
     cells = [[formatted(n, v, look, c) for n, v, c in zip(header, row, looks, strict=True)] for row in rows]
     sums = [formatted(n, totals[n], look, c) if n in totals else "" for n, c in zip(header, looks, strict=True)]
     labels = [clean(column.label or name) for name, column in zip(header, looks, strict=True)]
@@ -119,8 +119,10 @@ def read_model(
         room = bars[i] if cell_len(labels[i]) <= width - bars[i] else 0
         grid.add_column(_beside(labels[i], "", width, room), justify=align, no_wrap=True, width=width, style=style)
     for row, values in zip(cells, rows, strict=True):
-        drawn = (_beside(row[i], bar(values[i], most[i]), width, bars[i]) for i, width in enumerate(widths))
-        grid.add_row(*drawn)
+        cells_with_bars = (
+            _beside(row[i], bar(values[i], largest[i]), width, bars[i]) for i, width in enumerate(widths)
+        )
+        grid.add_row(*cells_with_bars)
     if totals:
         grid.add_row(*(Text("─" * width) for width in widths))
         grid.add_row(*(_beside(sums[i], "", width, bars[i], "bold") for i, width in enumerate(widths)))
@@ -128,25 +130,25 @@ def read_model(
     return printed(screen)
 
 
-def _beside(cell: str, drawn: str, width: int, room: int, style: str = "") -> Text:
-    """A cell, and where there is room for a bar, to the left of it."""
+def _beside(cell: str, bar_text: str, width: int, room: int, style: str = "") -> Text:
+    """A cell, to the left of its bar if there is room for one."""
     if not room:
         return Text(_cut(cell, width), style)
     cell = _cut(cell, max(1, width - room))
-    return Text(" " * (width - room - cell_len(cell)) + cell + " " + drawn, style)
+    return Text(" " * (width - room - cell_len(cell)) + cell + " " + bar_text, style)
 
 
 def _style(text: str) -> Style:
-    """A style of rich, or none where it is not one."""
+    """A style of rich, or no style if the text is invalid."""
     try:
         style = Style.parse(text)
     except StyleSyntaxError:
         return Style()
-    return Style() if style.link else style  # a model from a stranger links to nothing
+    return Style() if style.link else style  # a model may come from a stranger, so no links
 
 
 def shown(name: str, value: object, look: Look) -> str:
-    """The text of a cell: times to the second, counts in groups of three, nothing that acts on a terminal."""
+    """The text of a cell: times to the second, counts with thousands separators, control characters escaped."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -161,7 +163,7 @@ def shown(name: str, value: object, look: Look) -> str:
 
 
 def local(time: str, look: Look) -> str:
-    """A time of the log as people read it: `2026-01-31 10:30:00+01`, in UTC with a Z."""
+    """A time of the log for people: `2026-01-31 10:30:00+01`, in UTC with a Z."""
     try:
         moment = datetime.fromisoformat(time).astimezone(UTC if look.utc else None)
     except (ValueError, OverflowError):
@@ -171,13 +173,13 @@ def local(time: str, look: Look) -> str:
 
 
 def console(look: Look) -> Console:
-    """A terminal in memory, as wide and as colourful as the real one is, or as --color wants it."""
+    """A terminal in memory with the width of the real one, and with its colours or those of --color."""
     forced = {"always": True, "never": False}.get(look.color, sys.stdout.isatty() or None)
     return Console(file=io.StringIO(), highlight=False, force_terminal=forced)
 
 
 def printed(screen: Console) -> str:
-    """What was printed to a terminal in memory since the last time."""
+    """Take what was printed to a terminal in memory."""
     assert isinstance(screen.file, io.StringIO)
     text = screen.file.getvalue()
     screen.file.seek(0)
@@ -188,18 +190,18 @@ def printed(screen: Console) -> str:
 def table(
     header: Sequence[str], rows: Iterable[Sequence[object]], look: Look, spare: Sequence[str] = ()
 ) -> Iterator[str]:
-    """Rows as a table, block by block, so that memory does not follow their number.
+    """Rows as a table, block by block, so that memory does not grow with their number.
 
-    Where it does not fit, the columns in `spare` go first, in that order; then text is cut, in the last column first,
-    the widest as a rule. A hint ends more than HINT_ROWS rows.
+    If the table does not fit, columns of `spare` are left out in that order; then text is cut, first in the last
+    column, then in the widest. After more than HINT_ROWS rows there is a hint.
     """
     screen = console(look)
     everything = iter(rows)
     measured = list(islice(everything, MEASURED))
-    kept = _kept(header, measured, look, spare, screen.width)
-    header = [header[i] for i in kept]
-    first = [[row[i] for i in kept] for row in measured]
-    source = ([row[i] for i in kept] for row in everything)
+    chosen = _columns_that_fit(header, measured, look, spare, screen.width)
+    header = [header[i] for i in chosen]
+    first = [[row[i] for i in chosen] for row in measured]
+    source = ([row[i] for i in chosen] for row in everything)
     numeric = {i for i in range(len(header)) if first and all(_is_number(row[i]) for row in first)}
     cells = [[shown(name, value, look) for name, value in zip(header, row, strict=True)] for row in first]
     widths = [max([cell_len(clean(name)), *(cell_len(row[i]) for row in cells)]) for i, name in enumerate(header)]
@@ -224,27 +226,27 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float | None)
 
 
-def _kept(
+def _columns_that_fit(
     header: Sequence[str], rows: Sequence[Sequence[object]], look: Look, spare: Sequence[str], width: int
 ) -> list[int]:
-    """The columns for which there is room, without so many of the spare ones as it takes."""
+    """Indexes of the columns that fit; columns of `spare` are left out one by one until they do."""
     widths = [
         max([cell_len(name), *(cell_len(shown(name, row[i], look)) for row in rows)]) for i, name in enumerate(header)
     ]
     widths[-1:] = [min(widths[-1], ENOUGH)] if widths else []
-    kept = list(range(len(header)))
+    chosen = list(range(len(header)))
     for name in () if look.wide else (name for name in spare if name in header):
-        if sum(widths[i] for i in kept) + 2 * (len(kept) - 1) > width:
-            kept.remove(header.index(name))
-    return kept
+        if sum(widths[i] for i in chosen) + 2 * (len(chosen) - 1) > width:
+            chosen.remove(header.index(name))
+    return chosen
 
 
 def fit(widths: Sequence[int], total: int) -> list[int]:
-    """Widths that add up to `total` at most, if they can: first the last gives way, then whichever is widest."""
+    """Widths that add up to `total` at most, if possible: first the last one shrinks, then the widest."""
     fitted = list(widths)
-    while (spare := sum(fitted) - total) > 0:
+    while (excess := sum(fitted) - total) > 0:
         if fitted[-1] > MIN_WIDTH:
-            fitted[-1] = max(MIN_WIDTH, fitted[-1] - spare)
+            fitted[-1] = max(MIN_WIDTH, fitted[-1] - excess)
             continue
         widest = max(range(len(fitted)), key=fitted.__getitem__)
         if fitted[widest] <= MIN_WIDTH:
@@ -271,7 +273,7 @@ def _cut(cell: str, width: int) -> str:
 
 
 def pairs(record: Iterable[tuple[str, object]], look: Look) -> str:
-    """One record as lines of `name  value`, whole."""
+    """One record as lines of `name  value`; nothing is cut."""
     items = [(clean(name), shown(name, value, look)) for name, value in record]
     width = max((cell_len(name) for name, _ in items), default=0)
     screen = console(look)
@@ -281,16 +283,16 @@ def pairs(record: Iterable[tuple[str, object]], look: Look) -> str:
 
 
 def padded(names: Iterable[str]) -> list[str]:
-    """Names filled up to the width of the widest, as a terminal counts it."""
-    shown_names = [_cut(clean(name), MAX_NAME) for name in names]
-    width = max((cell_len(name) for name in shown_names), default=0)
-    return [name + " " * (width - cell_len(name)) for name in shown_names]
+    """Names padded to the width of the widest, in terminal cells."""
+    cut_names = [_cut(clean(name), MAX_NAME) for name in names]
+    width = max((cell_len(name) for name in cut_names), default=0)
+    return [name + " " * (width - cell_len(name)) for name in cut_names]
 
 
 def sparkline(counts: Sequence[int]) -> str:
-    """A line of bars, one a count; any count above nothing is seen."""
-    most = max(counts, default=0) or 1
-    return "".join(_BARS[-(-count * (len(_BARS) - 1) // most)] for count in counts)
+    """A line of bars, one per count; every count above 0 is visible."""
+    largest = max(counts, default=0) or 1
+    return "".join(_BARS[-(-count * (len(_BARS) - 1) // largest)] for count in counts)
 
 
 def tree(lines: Iterable[tuple[int, str]], look: Look) -> str:
@@ -301,7 +303,7 @@ def tree(lines: Iterable[tuple[int, str]], look: Look) -> str:
     branches = [root]
     screen = console(look)
     for depth, line in lines:
-        screen.width = max(screen.width, 4 * depth + 40)  # however deep, there is room for a line to be read
+        screen.width = max(screen.width, 4 * depth + 40)  # leaves 40 columns for the text at any depth
         del branches[depth + 1 :]
         branches.append(branches[-1].add(Text(clean(line))))
     screen.print(root)

@@ -1,14 +1,14 @@
-"""Text made safe for a terminal."""
+"""Makes text safe for a terminal."""
 
 from __future__ import annotations
 
 # C0 and C1 controls, DEL, line and paragraph separators, bidirectional controls.
-_ACTING = [*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F)]
-_ACTING += range(0x2066, 0x206A)
-_VISIBLE = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _ACTING}
+_CONTROLS = [*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F)]
+_CONTROLS += range(0x2066, 0x206A)
+_VISIBLE = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _CONTROLS}
 _VISIBLE |= {10: "\\n", 13: "\\r", 9: "\\t"}
 
 
 def clean(text: str) -> str:
-    """Text with every character that a terminal acts on spelled out."""
+    """Replace every character that controls a terminal by a visible escape."""
     return text.translate(_VISIBLE)

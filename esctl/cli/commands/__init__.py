@@ -1,17 +1,17 @@
-"""One module a command; a group of commands is a package, whose COMMANDS names them.
+"""One module per command. A group of commands is a package; its COMMANDS names them.
 
-A command's module has `command`, whose signature declares its options and whose docstring begins with one short
-sentence for the list of commands, and EXAMPLES, which the tests run.
+A command's module has a function `command`, whose signature declares its options. The first line of its docstring is
+one short sentence for the list of commands. EXAMPLES are run by the tests.
 """
 
 SECTIONS = {
     "Write": ("init", "append", "decide", "mark"),
     "Read": ("replay", "state", "diff", "bisect", "show", "streams", "types", "info", "marks"),
-    "Ask": ("query", "project"),
+    "Query": ("query", "project"),
     "Model": ("model", "upcast", "snapshot"),
     "Projections": ("projection",),
-    "Keep": ("archive", "erase", "backup", "restore", "fork", "compact", "migrate"),
-    "Prove": ("verify", "head"),
+    "Maintain": ("archive", "erase", "backup", "restore", "fork", "compact", "migrate"),
+    "Verify": ("verify", "head"),
     "Help": ("help", "demo", "batch", "completion", "version"),
 }
-"""The sections of `esctl --help`, and the commands and groups in each, in their order."""
+"""The sections of `esctl --help` in order, each with its commands and groups."""

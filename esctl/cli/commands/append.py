@@ -1,4 +1,4 @@
-"""`esctl append`: one event, or a stream of lines."""
+"""`esctl append`: one event, or many lines."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 EXAMPLES = """Examples:
   esctl append order-1 OrderPlaced '{"total":99.90}'
   esctl append order-2 OrderPlaced total:=99.90 note='by phone' --expect none
-  esctl append < orders.ndjson             a line an event: {"stream","type","data"}
+  esctl append < orders.ndjson             one event per line: {"stream","type","data"}
   esctl append --payload --stream app --type Line --receipts < app.log
-  esctl append orders.ndjson --atomic      all of it or nothing"""
+  esctl append orders.ndjson --atomic      all events or none"""
 
 
 def command(
@@ -35,78 +35,83 @@ def command(
     arguments: Annotated[
         Sequence[str],
         typer.Argument(
-            metavar="[FILE | STREAM TYPE [DATA | @FILE | - | key=text key:=json …]]", help="Nothing: lines from stdin."
+            metavar="[FILE | STREAM TYPE [DATA | @FILE | - | key=text key:=json …]]",
+            help="With no argument: lines from stdin.",
         ),
     ] = (),
     id_: Annotated[str | None, typer.Option("--id", metavar="ID", help="The event's id. [a new UUIDv7]")] = None,
-    time: Annotated[str | None, typer.Option(metavar="TIME", help="When it happened. [when it is recorded]")] = None,
+    time: Annotated[str | None, typer.Option(metavar="TIME", help="When the event happened. [now]")] = None,
     schema: Annotated[
-        int | None, typer.Option(metavar="N", help="The version of the type's shape. [the model's newest, or 1]")
+        int | None, typer.Option(metavar="N", help="Schema version of the type. [the model's newest, or 1]")
     ] = None,
     meta: Annotated[
-        Sequence[str], typer.Option(metavar="K=V", help="A field of meta; k:=json too; may be repeated.")
+        Sequence[str], typer.Option(metavar="K=V", help="A field of meta, or K:=JSON; may be repeated.")
     ] = (),
     expect: Annotated[str | None, typer.Option(metavar="E", help="any, none, exists, or the stream's version.")] = None,
-    stream: Annotated[str | None, typer.Option(metavar="S", help="For lines that name none.")] = None,
-    type_: Annotated[str | None, typer.Option("--type", metavar="T", help="For lines that name none.")] = None,
+    stream: Annotated[str | None, typer.Option(metavar="S", help="Stream of lines that have none.")] = None,
+    type_: Annotated[str | None, typer.Option("--type", metavar="T", help="Type of lines that have none.")] = None,
     payload: Annotated[
-        bool, typer.Option("--payload", help="Each line is a payload (needs --stream and --type).")
+        bool, typer.Option("--payload", help="Each whole line is a payload (needs --stream and --type).")
     ] = False,
-    extra: Annotated[str | None, typer.Option(metavar="meta", help="meta: keep unknown keys in meta.")] = None,
+    extra: Annotated[str | None, typer.Option(metavar="meta", help="meta: move unknown keys into meta.")] = None,
     input_: Annotated[
         Literal["auto", "ndjson", "cloudevents"],
-        typer.Option("--input", help="auto: a line with specversion is a CloudEvent."),
+        typer.Option("--input", help="auto: a line with specversion is read as a CloudEvent."),
     ] = "auto",
     if_none_match: Annotated[
         str | None,
-        typer.Option(metavar="SQL", help="Only if no event after --after meets this condition (see replay --where)."),
+        typer.Option(
+            metavar="SQL", help="Append only if no event after --after matches this condition (as in replay --where)."
+        ),
     ] = None,
     after: Annotated[
-        str | None, typer.Option(metavar="N", help="A position, or the head that replay --emit-head printed.")
+        str | None, typer.Option(metavar="N", help="A position, or a head that replay --emit-head printed. [0]")
     ] = None,
-    atomic: Annotated[bool, typer.Option("--atomic", help="The whole input is one transaction.")] = False,
+    atomic: Annotated[bool, typer.Option("--atomic", help="One transaction for the whole input.")] = False,
     batch: Annotated[
-        int | None, typer.Option(min=1, max=1_000_000, metavar="N", help="Lines a transaction. [10000]")
+        int | None, typer.Option(min=1, max=1_000_000, metavar="N", help="Lines per transaction. [10000]")
     ] = None,
-    each: Annotated[bool, typer.Option("--each", help="Every line is a transaction.")] = False,
-    receipts: Annotated[bool, typer.Option("--receipts", help="A line for each event, once it is durable.")] = False,
-    skip_invalid: Annotated[
-        bool, typer.Option("--skip-invalid", help="Report bad lines and go on (exit 5 at the end).")
+    each: Annotated[bool, typer.Option("--each", help="One transaction per line.")] = False,
+    receipts: Annotated[
+        bool, typer.Option("--receipts", help="Print a receipt for each event once it is durable.")
     ] = False,
-    no_rules: Annotated[bool, typer.Option("--no-rules", help="Leave the rules of the log's model unasked.")] = False,
+    skip_invalid: Annotated[
+        bool, typer.Option("--skip-invalid", help="Report bad lines and continue (exit 5 at the end).")
+    ] = False,
+    no_rules: Annotated[bool, typer.Option("--no-rules", help="Do not check the rules of the log's model.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, store nothing.")] = False,
 ) -> None:
     """Append an event, or every line of a file or pipe."""
     is_single = len(arguments) > 1
-    ways = {"--atomic": atomic, "--batch": batch, "--each": each}
-    for_lines = ways | {"--stream": stream, "--type": type_, "--payload": payload, "--extra": extra}
+    transactions = {"--atomic": atomic, "--batch": batch, "--each": each}
+    for_lines = transactions | {"--stream": stream, "--type": type_, "--payload": payload, "--extra": extra}
     for_lines |= {"--receipts": receipts, "--skip-invalid": skip_invalid}
-    _misplaced(is_single, {"--id": id_, "--time": time}, for_lines)
+    _refuse_misplaced(is_single, {"--id": id_, "--time": time}, for_lines)
     if schema is not None:
         check_schema(schema)
     condition = _condition(if_none_match, after)
-    _contradictions(ways, condition, stream=stream, type_=type_, payload=payload, extra=extra)
+    _refuse_contradictions(transactions, condition, stream=stream, type_=type_, payload=payload, extra=extra)
     fields, expected = items(meta, "--meta"), expectation(expect)
     if is_single:
         with shared.opened(write=True) as log:
-            said = single.Said(id_, time, schema or 0, fields, expected)
+            options = single.EventOptions(id_, time, schema or 0, fields, expected)
             writer = Writer(log, rules=not no_rules)
-            receipt = _one(writer, single.event(arguments, said), condition, dry_run=dry_run)
+            receipt = _append_one(writer, single.event(arguments, options), condition, dry_run=dry_run)
             render.acknowledge(render.receipt(receipt) | ({"rules": False} if no_rules else {}), shared.rendering)
         return
-    from esctl.cli import lines  # noqa: PLC0415 - msgspec and more, which a single event does without
+    from esctl.cli import lines  # noqa: PLC0415 - loads msgspec and more; a single event does not need them
 
     defaults = lines.defaults(stream, type_, schema, fields, payload=payload, extra=extra, form=input_)
     size = None if atomic or condition else 1 if each else batch or lines.BATCH_LINES
-    options = lines.Options(size, skip_invalid, dry_run, receipts, expected, condition)
+    line_options = lines.Options(size, skip_invalid, dry_run, receipts, expected, condition)
     with shared.opened(write=True, bulk=True) as log:
         lines.run(
-            Writer(log, rules=not no_rules), lines.source(arguments, quiet=shared.quiet), defaults, options, shared
+            Writer(log, rules=not no_rules), lines.source(arguments, quiet=shared.quiet), defaults, line_options, shared
         )
 
 
-def _contradictions(
-    ways: Mapping[str, object],
+def _refuse_contradictions(
+    transactions: Mapping[str, object],
     condition: AppendCondition | None,
     *,
     stream: str | None,
@@ -114,25 +119,25 @@ def _contradictions(
     payload: bool,
     extra: str | None,
 ) -> None:
-    """Refuse options that cannot stand together."""
+    """Refuse options that exclude each other."""
     wrong = ""
-    if len(given := [option for option, value in ways.items() if value]) > 1:
+    if len(given := [option for option, value in transactions.items() if value]) > 1:
         wrong = f"{' and '.join(given)} exclude each other"
     elif extra not in (None, "meta"):
-        wrong = f"--extra is {extra!r}: unknown keys can go to meta only"
+        wrong = f"--extra is {extra!r}: unknown keys can move to meta only"
     elif payload and extra:
-        wrong = "--extra is for envelopes: with --payload a line is data"
+        wrong = "--extra does not go with --payload: with --payload the whole line is data"
     elif payload and not (stream and type_):
         wrong = "--payload needs --stream and --type"
-    elif condition and (ways["--batch"] or ways["--each"]):
-        wrong = "--if-none-match makes the whole input one transaction: leave --batch and --each out"
+    elif condition and (transactions["--batch"] or transactions["--each"]):
+        wrong = "--if-none-match excludes --batch and --each: it makes the whole input one transaction"
     if wrong:
         what, _, why = wrong.partition(": ")
         raise UsageError(what, why=why, fix="esctl append --help")
 
 
-def _misplaced(is_single: bool, for_one: Mapping[str, object], for_lines: Mapping[str, object]) -> None:
-    """Refuse an option that would be ignored: a script that gives it believes that it does something."""
+def _refuse_misplaced(is_single: bool, for_one: Mapping[str, object], for_lines: Mapping[str, object]) -> None:
+    """Refuse an option that would have no effect: a script that gives it expects an effect."""
     for option, value in (for_lines if is_single else for_one).items():
         if value:
             raise UsageError(
@@ -141,23 +146,23 @@ def _misplaced(is_single: bool, for_one: Mapping[str, object], for_lines: Mappin
 
 
 def _condition(sql: str | None, after: str | None) -> AppendCondition | None:
-    """The append condition of the options."""
+    """The append condition that the options give."""
     if sql is None:
         if after is not None:
-            raise UsageError("--after is for --if-none-match", fix="esctl append --help")
+            raise UsageError("--after needs --if-none-match", fix="esctl append --help")
         return None
     position = whole_number((after or "0").partition(":")[0].removeprefix("#"))
     if position is None:
-        raise UsageError(f"--after is {after!r}", why="it is a position, or a head as replay --emit-head prints it")
-    from esctl.append.expectations import AppendCondition  # noqa: PLC0415 - only a condition needs it
+        raise UsageError(f"--after is {after!r}", why="expected: a position, or a head that replay --emit-head printed")
+    from esctl.append.expectations import AppendCondition  # noqa: PLC0415 - only --if-none-match needs it
     from esctl.sql.conditions import check_condition  # noqa: PLC0415
 
     check_condition(sql)
     return AppendCondition(sql, position)
 
 
-def _one(writer: Writer, event: NewEvent, condition: AppendCondition | None, *, dry_run: bool) -> Receipt:
-    """Append one event; its receipt is true after the commit."""
+def _append_one(writer: Writer, event: NewEvent, condition: AppendCondition | None, *, dry_run: bool) -> Receipt:
+    """Append one event and return its receipt, after the commit."""
     log = writer.log
     try:
         with log.transaction(keep=not dry_run):

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 EXAMPLES = """Examples:
   esctl backup "shop-$(date +%F).db"
   esctl backup copy.db && esctl verify --log copy.db
-  esctl backup thin.db --without-segments  names the same segment files: keep them"""
+  esctl backup thin.db --without-segments  refers to the same segment files: keep them"""
 
 
 def command(
     shared: Shared,
     *,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A file that is not there.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A new file.")],
     without_segments: Annotated[
-        bool, typer.Option("--without-segments", help="Leave segments that are files of their own where they are.")
+        bool, typer.Option("--without-segments", help="Do not copy segment files; the backup refers to them.")
     ] = False,
 ) -> None:
-    """Copy the log into a new file while others read and write.
+    """Copy the log to a new file while others read and write.
 
-    Archived segments come along.
+    Archived segments are copied too.
     """
     with shared.opened() as log:
         head = copies.backup(log, Path(file), segments=not without_segments)

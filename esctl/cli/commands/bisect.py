@@ -1,4 +1,4 @@
-"""`esctl bisect`: the event after which something became true of a stream's state."""
+"""`esctl bisect`: the first event after which a condition on the state holds."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ def command(
     when: Annotated[str, typer.Option("--when", metavar="SQL", help="A condition on the state.")],
     until: Annotated[str | None, typer.Option(metavar="POINT", help="Up to and including this point.")] = None,
     as_of: Annotated[
-        str | None, typer.Option(metavar="POINT", help="The log as it stood then (recorded time).")
+        str | None, typer.Option(metavar="POINT", help="The log as it stood then (by recorded time).")
     ] = None,
     aggregate: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Fold as this aggregate. [the stream's own]")
+        str | None, typer.Option(metavar="NAME", help="Fold with this aggregate. [the stream's own]")
     ] = None,
-    no_snapshot: Annotated[bool, typer.Option("--no-snapshot", help="Fold every event from the beginning.")] = False,
+    no_snapshot: Annotated[bool, typer.Option("--no-snapshot", help="Fold every event from the first.")] = False,
 ) -> None:
     """Find the first event after which a condition on the state holds.
 
-    Exit 10 if there is none. With snapshots it halves between them, taking the condition to stay true once it is; else
-    it folds event by event.
+    Exit 10 if there is none. If the stream has snapshots, bisect halves between them and assumes that the condition
+    stays true once it is true. Otherwise it folds event by event.
     """
     with shared.opened() as log:
         query = query_of(log, stream, until=until, as_of=as_of)
         found = differences.bisect(log, query, when, aggregate, saved=not no_snapshot)
         if not shared.quiet:
-            how = f"snapshots looked at: {found.looked}, events folded: {found.folded}"
-            how += "; taken to stay true once it is (--no-snapshot is certain)"
+            how = f"snapshots checked: {found.looked}, events folded: {found.folded}"
+            how += "; assumes that the condition stays true (see --no-snapshot)"
             console.say(f"bisect: {how if found.looked else f'one pass, events folded: {found.folded}'}")
         event = Query(stream=stream, since_version=found.version, until_version=found.version)
         *_, (read, _, _) = log.read(event)

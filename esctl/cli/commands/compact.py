@@ -1,4 +1,4 @@
-"""`esctl compact`: free space given back."""
+"""`esctl compact`: shrink a log's file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl compact                            after snapshots were pruned or payloads erased
+  esctl compact                            after pruning snapshots or erasing payloads
   esctl compact -o json | jq .freed"""
 
 
@@ -22,13 +22,13 @@ def command(
     shared: Shared,
     *,
     full: Annotated[
-        bool, typer.Option("--full", help="Write all of the file anew; nothing is left of what was removed.")
+        bool, typer.Option("--full", help="Rewrite the whole file, so that no deleted bytes remain.")
     ] = False,
 ) -> None:
-    """Give free space in the log's file back to the file system.
+    """Return free space in the log's file to the file system.
 
-    Others read and write on meanwhile; a reader that is in the middle of something keeps the file from shrinking at
-    once, which is said (exit 8), and nothing is lost.
+    Others can read and write meanwhile. While another process is reading, the file may not shrink at once: then exit 8,
+    and nothing is lost.
     """
     with shared.opened(write=True) as log:
         if log.store.archiving().leftovers():
@@ -43,4 +43,4 @@ def command(
                 log.store.archiving().removed("")
     render.acknowledge({"before": before, "after": after, "freed": before - after}, shared.rendering)
     if not finished:
-        raise UnavailableError("the file shrinks later", why="somebody reads the log just now", again="")
+        raise UnavailableError("the file did not shrink yet", why="another process is reading the log", again="")

@@ -1,4 +1,4 @@
-"""`esctl completion`: the script that makes a shell complete esctl's command lines."""
+"""`esctl completion`: the shell script that completes esctl's command lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  source <(esctl completion bash)          for this shell; in ~/.bashrc for all
+  source <(esctl completion bash)          this shell only; put it in ~/.bashrc for all
   esctl completion zsh > _esctl            in a folder of $fpath
   esctl completion fish > esctl.fish       in ~/.config/fish/completions"""
 
@@ -55,20 +55,20 @@ complete -c esctl -a "(__esctl_words)"
 
 
 def command(
-    shared: Shared,  # noqa: ARG001 - every command is handed them
+    shared: Shared,  # noqa: ARG001 - every command gets them
     *,
     shell: Annotated[
         Literal["bash", "zsh", "fish"] | None, typer.Argument(metavar="[bash|zsh|fish]", help="The shell.")
     ] = None,
 ) -> None:
-    """Print the script by which a shell completes command lines.
+    """Print the shell script that completes esctl's command lines.
 
-    It completes commands and options, and streams, types and other names from the log. Without a shell it says what to
-    do for yours.
+    It completes commands and options, and streams, types and other names from the log. With no argument, print the
+    command that sets up your shell.
     """
     if shell is not None:
         console.text(_SCRIPTS[shell])
         return
     name = os.path.basename(os.environ.get("SHELL", ""))
-    shown = [name] if name in _SCRIPTS else list(_SCRIPTS)
-    console.text("".join(f"{_SET_UP[shell]}\n" for shell in shown))
+    shells = [name] if name in _SCRIPTS else list(_SCRIPTS)
+    console.text("".join(f"{_SET_UP[shell]}\n" for shell in shells))

@@ -1,4 +1,4 @@
-"""`esctl decide`: let a program decide what happens next in a stream."""
+"""`esctl decide`: let a program decide which events to append."""
 
 from __future__ import annotations
 
@@ -18,43 +18,46 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl decide order-1047 --exec ./decide_cancel.sh   state in on stdin, events out
-  esctl decide counter --shell --exec "jq -nc '{type: \\"Added\\", data: {n: 1}}'"   in a shell"""
+  esctl decide order-1047 --exec ./decide_cancel.sh   state on stdin, events on stdout
+  esctl decide counter --shell --exec "jq -nc '{type: \\"Added\\", data: {n: 1}}'"   run by sh"""
 
 
 def command(
     shared: Shared,
     *,
-    stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream; it may not be there yet.")],
+    stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream; it need not exist yet.")],
     exec_: Annotated[
-        str, typer.Option("--exec", metavar="CMD", help="The program, with arguments; no shell reads it.")
+        str, typer.Option("--exec", metavar="CMD", help="The program and its arguments; run without a shell.")
     ],
-    shell: Annotated[bool, typer.Option("--shell", help="Have sh read CMD.")] = False,
+    shell: Annotated[bool, typer.Option("--shell", help="Run CMD with sh -c.")] = False,
     aggregate: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Fold as this aggregate. [the stream's own]")
+        str | None, typer.Option(metavar="NAME", help="Fold with this aggregate. [the stream's own]")
     ] = None,
     retries: Annotated[
-        int, typer.Option(min=0, max=1000, metavar="N", help="How often to ask again when others are faster.")
+        int,
+        typer.Option(min=0, max=1000, metavar="N", help="How often to run it again when another writer was faster."),
     ] = 5,
 ) -> None:
-    """Let a program decide what happens next in a stream.
+    """Let a program decide which events to append to a stream.
 
-    It gets the stream's state on stdin, one JSON object, and prints events, one a line:
-    {"type":"OrderShipped","data":{}}. All are appended, or none. Exit 0 without output decides nothing, exit 1 refuses
-    (its stderr is the reason), any other is a failure.
+    The program gets the stream's state on stdin, one JSON object, and prints events, one per line:
+    {"type":"OrderShipped","data":{}}. All of them are appended, or none. Exit 0 without output appends nothing; exit 1
+    refuses, with its stderr as the reason; any other exit code is a failure.
     """
     check_stream(stream)
     arguments = ["sh", "-c", exec_] if shell else _words(exec_)
     with shared.opened(write=True) as log:
-        made = decide(log, stream, arguments, aggregate=aggregate, retries=retries, named=exec_)
-    render.acknowledge_each(map(render.receipt, made), shared.rendering, render.RECEIPT)
+        receipts = decide(log, stream, arguments, aggregate=aggregate, retries=retries, named=exec_)
+    render.acknowledge_each(map(render.receipt, receipts), shared.rendering, render.RECEIPT)
 
 
 def _words(command: str) -> list[str]:
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise UsageError(f"--exec is {command!r}", why=str(error), fix="esctl decide --help") from error
+        raise UsageError(
+            f"--exec {command!r} cannot be split into words", why=str(error), fix="esctl decide --help"
+        ) from error
     if not words:
         raise UsageError("--exec is empty", fix="esctl decide --help")
     return words

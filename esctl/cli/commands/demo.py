@@ -1,4 +1,4 @@
-"""`esctl demo`: a sample log and its model, to try things on."""
+"""`esctl demo`: a sample log with a model, to try things on."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl demo                               makes the folder esctl-demo
+  esctl demo                               creates the folder esctl-demo
   esctl demo shop && cd shop && esctl types"""
 
 
 def command(
     shared: Shared,
     *,
-    folder: Annotated[str, typer.Argument(metavar="[DIR]", help="The folder; it is made.")] = "esctl-demo",
+    folder: Annotated[str, typer.Argument(metavar="[DIR]", help="The folder to create.")] = "esctl-demo",
 ) -> None:
-    """Make a folder with a sample log, its model and its events.
+    """Create a folder with a sample log, its model and its events.
 
-    The events of a small shop: three months of orders, payments and shipments. `sh tour.sh` in it shows what can be
-    done with them.
+    The events are three months of orders, payments and shipments of a small shop. `sh tour.sh` in the folder is a tour.
     """
     render.acknowledge(sample_shop.make(folder), shared.rendering)

@@ -31,19 +31,19 @@ def command(
     from_: Annotated[str, typer.Option("--from", metavar="POINT", help="The earlier state.")],
     to: Annotated[str | None, typer.Option("--to", metavar="POINT", help="The later state. [now]")] = None,
     aggregate: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Fold as this aggregate. [the stream's own]")
+        str | None, typer.Option(metavar="NAME", help="Fold with this aggregate. [the stream's own]")
     ] = None,
 ) -> int:
     """Print what changed in a stream's state between two points.
 
-    One line a changed path, and the event that made the change; exit 10 if anything changed.
+    One line per changed path, with the event that changed it last; exit 10 if anything changed.
     """
     with shared.opened() as log:
         since, until = query_of(log, stream, until=from_), query_of(log, stream, until=to)
         changes = differences.diff(log, since, until, aggregate)
     records = (change._asdict() | {"before": _json(change.before), "after": _json(change.after)} for change in changes)
     render.listed(records, shared.rendering, names=COLUMNS)
-    return DifferenceError.exit_code if changes else 0  # a difference is an answer: there is no error to print
+    return DifferenceError.exit_code if changes else 0  # a difference is an answer, not an error
 
 
 def _json(value: str | None) -> Json | None:

@@ -1,4 +1,4 @@
-"""`esctl fork`: a log of what this one held up to a point."""
+"""`esctl fork`: copy a log up to a point."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl fork what-if.db --until '#300'     what the log held up to a position
-  esctl fork february.db --until 2026-02-01   up to what was recorded by then
+  esctl fork what-if.db --until '#300'     up to a position
+  esctl fork february.db --until 2026-02-01   up to the last event recorded by then
   esctl fork before.db --until before-import   up to a mark"""
 
 
 def command(
     shared: Shared,
     *,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The new log; a file that is not there.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The new log; it must not exist.")],
     until: Annotated[
-        str, typer.Option("--until", metavar="POINT", help="Its end: a position, a mark, a recorded time.")
+        str,
+        typer.Option("--until", metavar="POINT", help="The last event to copy: a position, a mark, a recorded time."),
     ],
 ) -> None:
-    """Make a new log of what this one held up to a point.
+    """Copy the log up to a point into a new log.
 
-    To try what would have been; this log goes on as it is.
+    For what-if experiments; this log does not change.
     """
     with shared.opened() as log:
         position = marks.position_at(log, until)
         head = copies.fork(log, Path(file), position)
-        with EventLog(file, timeout=shared.timeout) as made:
-            kept = marks.marks(made)
-        lost = [mark.name for mark in marks.marks(log).values() if kept.get(mark.name) != mark]
+        with EventLog(file, timeout=shared.timeout) as new_log:
+            copied = marks.marks(new_log)
+        lost = [mark.name for mark in marks.marks(log).values() if copied.get(mark.name) != mark]
     if lost and not shared.quiet:
-        console.say(f"note: set later, and so not in {file}: the marks {', '.join(lost)}")
+        console.say(f"note: marks that were set later are not in {file}: {', '.join(lost)}")
     render.acknowledge({"log": file, "until": position, "head": str(head)}, shared.rendering)

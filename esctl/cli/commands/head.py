@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl head > head.txt                    POSITION:HASH, to be written down elsewhere
-  esctl verify --expect-head "$(cat head.txt)"   proves that nothing before it changed
+  esctl head > head.txt                    POSITION:HASH; store it elsewhere
+  esctl verify --expect-head "$(cat head.txt)"   proves that nothing up to it changed
   esctl head -o json | jq .recorded        when the newest event was recorded"""
 
 

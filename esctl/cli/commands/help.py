@@ -1,4 +1,4 @@
-"""`esctl help`: the commands, one command, or a topic that is not about a single command."""
+"""`esctl help`: the list of commands, one command, or a topic."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ if TYPE_CHECKING:
 
 EXAMPLES = """Examples:
   esctl help                               lists the commands and the topics
-  esctl help append                        a command, as esctl append --help
+  esctl help append                        a command; same as esctl append --help
   esctl help archive create
   esctl help format                        a topic: the file and its hash chain"""
 
 
 def command(
-    shared: Shared,  # noqa: ARG001 - every command is handed them
+    shared: Shared,  # noqa: ARG001 - every command gets them
     *,
     words: Annotated[
-        Sequence[str], typer.Argument(metavar="[COMMAND | TOPIC]", help="What to explain; nothing: the list.")
+        Sequence[str], typer.Argument(metavar="[COMMAND | TOPIC]", help="What to explain. [the list]")
     ] = (),
 ) -> None:
-    """Explain a command or a topic; without one, list them."""
+    """Explain a command or a topic; with no argument, list them."""
     console.text(page(" ".join(words)))
 
 
 def page(subject: str) -> str:
-    """What help says of a command, a group of commands or a topic."""
+    """The help text of a command, a group of commands or a topic."""
     if not subject:
         return overview.commands()
     if subject in COMMANDS or subject == "options":
-        from esctl.cli import typer_app  # noqa: PLC0415 - Typer, which lists and topics do without
+        from esctl.cli import typer_app  # noqa: PLC0415 - loads Typer; lists and topics do not need it
 
         return typer_app.help_of(subject) if subject in COMMANDS else typer_app.help_of_shared()
     if subject in overview.topics():
         folder = os.path.dirname(esctl.__file__)
         with open(os.path.join(folder, "help", f"{subject}.md"), encoding="utf-8") as file:
             return file.read()
-    if subject in GROUPS:  # one that has the name of a topic is explained by it
+    if subject in GROUPS:  # after the topics: `model` is both
         return overview.group(subject)
     known = [*overview.topics(), *COMMANDS, *GROUPS]
     near = difflib.get_close_matches(subject, known, 2, 0.5)

@@ -1,4 +1,4 @@
-"""`esctl info`: what a log holds, and when it came."""
+"""`esctl info`: counts, sizes and times of a log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXAMPLES = """Examples:
 
 
 def command(shared: Shared) -> None:
-    """Print what the log holds: counts, sizes, times, events over time."""
+    """Print counts, sizes and times of the log, and events over time."""
     format_ = shared.rendering
     with shared.opened() as log:
         facts = {"log": log.path, **log.store.facts().info()}
@@ -34,7 +34,7 @@ def command(shared: Shared) -> None:
 
 
 def _over_time(log: EventLog, group: str) -> dict[str, list[int]]:
-    """Events by name and bucket of time."""
+    """Numbers of events per time bucket, by name."""
     counted: dict[str, list[int]] = {}
     for bucket, name, events in log.store.facts().over_time(BUCKETS, "type" if group == "type" else "stream"):
         counted.setdefault(name, [0] * BUCKETS)[bucket] += events
@@ -42,8 +42,8 @@ def _over_time(log: EventLog, group: str) -> dict[str, list[int]]:
 
 
 def _largest(counted: dict[str, list[int]]) -> dict[str, list[int]]:
-    """The names with the most events, and all others as one."""
+    """The names with the most events, and all others as one row."""
     most = sorted(counted, key=lambda name: sum(counted[name]), reverse=True)[:MOST]
     rest = [counts for name, counts in counted.items() if name not in most]
-    shown = {name: counted[name] for name in most}
-    return shown | ({f"({len(rest):,} others)": [sum(c) for c in zip(*rest, strict=True)]} if rest else {})
+    largest = {name: counted[name] for name in most}
+    return largest | ({f"({len(rest):,} others)": [sum(c) for c in zip(*rest, strict=True)]} if rest else {})

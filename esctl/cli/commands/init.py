@@ -1,4 +1,4 @@
-"""`esctl init`: make an empty log."""
+"""`esctl init`: create an empty log."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl init --log books.db                makes books.db; without --log esctl.db
-  esctl init --if-missing                  keeps a log that is there
-  esctl init --log new.db --model shop.toml   its model holds from the first event"""
+  esctl init --log books.db                creates books.db; without --log, esctl.db
+  esctl init --if-missing                  no error if the log exists
+  esctl init --log new.db --model shop.toml   with a model from the start"""
 
 
 def command(
     shared: Shared,
     *,
-    if_missing: Annotated[bool, typer.Option("--if-missing", help="A log that is there already is fine.")] = False,
+    if_missing: Annotated[bool, typer.Option("--if-missing", help="Do nothing if the log exists.")] = False,
     model: Annotated[str | None, typer.Option("--model", metavar="FILE", help="Apply this model to the log.")] = None,
 ) -> None:
-    """Make an empty log."""
+    """Create an empty log."""
     path, draft = locate.place(shared.log), None
     if model is not None:
-        from esctl.evolution import plan  # noqa: PLC0415 - only a model needs it
+        from esctl.evolution import plan  # noqa: PLC0415 - only --model needs it
 
-        draft = plan.sound(Path(model))  # a wrong one leaves no log behind
+        draft = plan.sound(Path(model))  # checked first: a wrong model creates no log
     created = True
     try:
         migrations.create(Path(path))
@@ -48,5 +48,5 @@ def command(
         if created and draft is not None:
             plan.apply(log, draft, 0)
     if draft is not None and not created and not shared.quiet:
-        console.say(f"{path} is there already, and its model stays: esctl model apply {model}")
+        console.say(f"note: {path} is there already, and its model was not changed: esctl model apply {model}")
     render.acknowledge({"log": path, "log_id": log_id, "created": created}, shared.rendering)

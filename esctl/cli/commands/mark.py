@@ -1,4 +1,4 @@
-"""`esctl mark`: give a point in the log a name."""
+"""`esctl mark`: name a point in the log."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl mark before-import                 the log as it is now
-  esctl mark quarter-end 2026-03-31        as it was recorded by then
+  esctl mark before-import                 the newest event
+  esctl mark quarter-end 2026-03-31        the last event recorded by then
   esctl mark audited '#400'                a position
-  esctl replay --since before-import       a mark stands wherever a point is asked for"""
+  esctl replay --since before-import       every option that takes a POINT takes a mark"""
 
 
 def command(
     shared: Shared,
     *,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")],
-    point: Annotated[str | None, typer.Argument(metavar="[POINT]", help="Where; without it the newest event.")] = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the mark.")],
+    point: Annotated[str | None, typer.Argument(metavar="[POINT]", help="The point. [the newest event]")] = None,
 ) -> None:
-    """Give a point in the log a name; a mark of that name moves."""
+    """Name a point in the log; a mark that exists is moved."""
     with shared.opened(write=True) as log:
         position = log.head().position if point is None else marks.position_at(log, point)
-        made = marks.set_mark(log, name, position)
-    render.acknowledge(made.record(), shared.rendering)
+        mark = marks.set_mark(log, name, position)
+    render.acknowledge(mark.record(), shared.rendering)

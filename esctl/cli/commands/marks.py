@@ -1,4 +1,4 @@
-"""`esctl marks`: the names that points of a log have."""
+"""`esctl marks`: the marks of a log."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl marks                              name, position, when and by whom it was set"""
+  esctl marks                              name, position, time, actor"""
 
 
 def command(shared: Shared) -> None:
-    """List the marks: names of positions, who set them and when."""
+    """List the marks: name, position, who set it and when."""
     with shared.opened() as log:
-        made = sorted(marks.marks(log).values(), key=lambda mark: mark.position)
-    render.listed((mark.record() for mark in made), shared.rendering, names=marks.Mark.__slots__)
+        found = sorted(marks.marks(log).values(), key=lambda mark: mark.position)
+    render.listed((mark.record() for mark in found), shared.rendering, names=marks.Mark.__slots__)

@@ -1,4 +1,4 @@
-"""`esctl migrate`: bring a log to this esctl's storage version."""
+"""`esctl migrate`: migrate a log to the storage version of this esctl."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 EXAMPLES = """Examples:
   esctl migrate --check                    exit 7 if the log needs it
-  esctl migrate --yes                      copies the log beside itself, then migrates it"""
+  esctl migrate --yes                      copies the log to a file beside it, then migrates it"""
 
 
 def command(
     shared: Shared,
     *,
-    check: Annotated[bool, typer.Option("--check", help="Only say whether it is needed; exit 7 if it is.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only print what is pending; exit 7 if anything is.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
 ) -> None:
-    """Bring an older log to this esctl's storage version.
+    """Migrate an older log to the storage version of this esctl.
 
-    A copy is put beside it first.
+    It first copies the log to a file beside it.
     """
     log = Path(shared.path)
     steps = migrations.pending(log)
@@ -38,10 +38,11 @@ def command(
         render.one(record, shared.rendering)
         if steps and check:
             raise StorageVersionError(
-                f"{log} needs {len(steps)} migrations", fix=f"esctl migrate --yes --log {word(log)}"
+                f"{log} needs {len(steps)} migration{'s' * (len(steps) != 1)}",
+                fix=f"esctl migrate --yes --log {word(log)}",
             )
         return
     if steps:
-        shared.agree(f"{log}: {', '.join(steps)}; a copy goes beside it first")
+        shared.confirm(f"this copies {log} to a file beside it, then runs: {', '.join(steps)}")
         record["copy"] = str(migrations.migrate(log, shared.timeout))
     render.acknowledge(record, shared.rendering)

@@ -1,4 +1,4 @@
-"""`esctl project`: events on stdin, grouped and added up."""
+"""`esctl project`: group and sum events from stdin."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def command(
     shared: Shared,
     *,
     group_by: Annotated[
-        str | None, typer.Option("--group-by", metavar="A,B", help="The fields that make a group. [one]")
+        str | None, typer.Option("--group-by", metavar="A,B", help="Group by these fields. [one group]")
     ] = None,
-    count: Annotated[bool, typer.Option("--count", help="How many lines a group has.")] = False,
+    count: Annotated[bool, typer.Option("--count", help="The number of lines.")] = False,
     sum_: Annotated[Sequence[str], typer.Option("--sum", metavar="FIELD", help="The sum of a field: data.amount")] = (),
     min_: Annotated[Sequence[str], typer.Option("--min", metavar="FIELD", help="The least value of a field.")] = (),
     max_: Annotated[Sequence[str], typer.Option("--max", metavar="FIELD", help="The greatest value of a field.")] = (),
@@ -38,19 +38,21 @@ def command(
     first: Annotated[Sequence[str], typer.Option("--first", metavar="FIELD", help="The first value of a field.")] = (),
     last: Annotated[Sequence[str], typer.Option("--last", metavar="FIELD", help="The last value of a field.")] = (),
 ) -> None:
-    """Group lines of NDJSON from stdin, count them and add them up.
+    """Group, count and sum NDJSON lines from stdin.
 
-    A quick look without a model, at what `replay` prints.
+    For a quick look at the output of `replay`, without a model.
     """
     if sys.stdin is None or sys.stdin.isatty():
-        raise UsageError("it reads lines from a pipe", fix="esctl replay | esctl project --group-by type --count")
-    given = zip(grouping.OPERATIONS, (sum_, min_, max_, avg, first, last), strict=True)
-    measures = [Measure("count")] * count + [Measure(op, field) for op, fields in given for field in fields]
+        raise UsageError(
+            "esctl project reads lines from a pipe", fix="esctl replay | esctl project --group-by type --count"
+        )
+    options = zip(grouping.OPERATIONS, (sum_, min_, max_, avg, first, last), strict=True)
+    measures = [Measure("count")] * count + [Measure(op, field) for op, fields in options for field in fields]
     by = [field.strip() for field in group_by.split(",")] if group_by else []
     if any("" in field.split(".") for field in (*by, *(measure.field for measure in measures if measure.field))):
-        raise UsageError("a field is a name, or names with dots: data.amount")
+        raise UsageError("a field is a name, or names joined by dots: data.amount")
     if not by and not measures:
-        raise UsageError("it is not said what to count or add up", fix="esctl project --help")
+        raise UsageError("nothing to group, count or sum was given", fix="esctl project --help")
     measures = measures or [Measure("count")]
     records = grouping.grouped(sys.stdin.buffer, by, measures)
     render.listed(records, shared.rendering, names=grouping.names(by, measures))

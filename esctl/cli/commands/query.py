@@ -1,4 +1,4 @@
-"""`esctl query`: questions in SQL, read-only."""
+"""`esctl query`: read-only SQL."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def command(
     *,
     sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT.")],
     raw_schema: Annotated[
-        bool, typer.Option("--raw-schema", help="`log` has events as stored, without upcasts.")
+        bool, typer.Option("--raw-schema", help="`log` has the events as stored, without upcasts.")
     ] = False,
 ) -> None:
-    """Ask the log in SQL: a SELECT over events, states and projections.
+    """Run one SQL SELECT over events, states and projections.
 
-    The view `log` has a row an event, with the fields of `replay`, `states` a row a stream, with the fields of `state`;
-    the tables of projections are there as they were brought up to date. Nothing can be changed.
+    The view `log` has one row per event, with the fields of `replay`; `states` has one row per stream, with the fields
+    of `state`. The tables of projections are as the last run left them. A query cannot change anything.
     """
     with shared.opened() as log:
         if not shared.quiet:
             for name, behind in status.behind(log, sql):
                 console.say(
-                    f"note: {name} is {behind:,} event{'s' * (behind != 1)} behind   (esctl projection run {name})"
+                    f"note: {name} is {behind:,} event{'s' * (behind != 1)} behind: esctl projection run {name}"
                 )
         header, rows = folding.question(log, sql, raw_schema=raw_schema)
-        render.answer(header, rows, shared.rendering)
+        render.query_result(header, rows, shared.rendering)

@@ -1,4 +1,4 @@
-"""`esctl replay`: events out, as they stood at any moment."""
+"""`esctl replay`: print events."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXAMPLES = """Examples:
   esctl replay --category order --type OrderPlaced --since 2026-02-01
   esctl replay order-1012 --until v3       as it was at version 3
   esctl replay --as-of 2026-02-01T12:00:00Z | jq .data   the log as it stood then
-  esctl replay --last 5 --reverse          the newest five, newest first
+  esctl replay --last 5 --reverse          the five newest, newest first
   esctl replay --where "data ->> 'amount' > 100" --fields position,stream,data.amount
   esctl replay --template '{position} {data.order_id}' --type OrderPlaced
   esctl replay --follow --type OrderPlaced | jq --unbuffered -r .stream"""
@@ -35,44 +35,40 @@ EXAMPLES = """Examples:
 def command(
     shared: Shared,
     *,
-    stream: Annotated[
-        str | None, typer.Argument(metavar="[STREAM]", help="One stream; without it the whole log.")
-    ] = None,
-    category: Annotated[str | None, typer.Option(metavar="C", help="The streams C and C-…")] = None,
+    stream: Annotated[str | None, typer.Argument(metavar="[STREAM]", help="One stream. [the whole log]")] = None,
+    category: Annotated[str | None, typer.Option(metavar="C", help="The stream C and all streams C-…")] = None,
     type_: Annotated[Sequence[str], typer.Option("--type", metavar="T", help="Only this type; may be repeated.")] = (),
     where: Annotated[str | None, typer.Option(metavar="SQL", help="A condition over an event's fields.")] = None,
     since: Annotated[str | None, typer.Option(metavar="POINT", help="From this point on.")] = None,
     until: Annotated[str | None, typer.Option(metavar="POINT", help="Up to and including this point.")] = None,
     as_of: Annotated[
-        str | None, typer.Option(metavar="POINT", help="The log as it stood then (recorded time).")
+        str | None, typer.Option(metavar="POINT", help="The log as it stood then (by recorded time).")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=0, max=MAX_POSITION, metavar="N", help="The first N.")] = None,
+    limit: Annotated[int | None, typer.Option(min=0, max=MAX_POSITION, metavar="N", help="The first N events.")] = None,
     last: Annotated[
-        int | None, typer.Option(min=0, max=MAX_POSITION, metavar="N", help="The newest N, in order.")
+        int | None, typer.Option(min=0, max=MAX_POSITION, metavar="N", help="The newest N events, in order.")
     ] = None,
     reverse: Annotated[bool, typer.Option("--reverse", help="Newest first.")] = False,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on with what comes.")] = False,
-    picked: Annotated[str | None, typer.Option("--fields", metavar="A,B,data.X", help="Only these fields.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Then print new events as they arrive.")] = False,
+    fields: Annotated[str | None, typer.Option("--fields", metavar="A,B,data.X", help="Only these fields.")] = None,
     template: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="A line an event, with {field} filled in.")
+        str | None, typer.Option(metavar="TEXT", help="One line per event, with each {field} filled in.")
     ] = None,
-    raw_schema: Annotated[
-        bool, typer.Option("--raw-schema", help="Events as they are stored, without upcasts.")
-    ] = False,
+    raw_schema: Annotated[bool, typer.Option("--raw-schema", help="Events as stored, without upcasts.")] = False,
     hash_: Annotated[
-        bool, typer.Option("--hash", help="With salt and hash, so that anyone can recompute the chain.")
+        bool, typer.Option("--hash", help="With salt and hash, to recompute the chain; implies --raw-schema.")
     ] = False,
-    hot_only: Annotated[bool, typer.Option("--hot-only", help="Without what is archived.")] = False,
-    system: Annotated[bool, typer.Option("--system", help="With the log's own streams.")] = False,
+    hot_only: Annotated[bool, typer.Option("--hot-only", help="Without archived events.")] = False,
+    system: Annotated[bool, typer.Option("--system", help="Include the log's own streams ($esctl).")] = False,
     fail_empty: Annotated[bool, typer.Option("--fail-empty", help="Exit 10 if nothing matches.")] = False,
     emit_head: Annotated[
-        bool, typer.Option("--emit-head", help="Print the head that was read up to on stderr.")
+        bool, typer.Option("--emit-head", help="Print the head on stderr; all events up to it were read.")
     ] = False,
 ) -> None:
-    """Print events in position order, as they stood at any moment."""
+    """Print events in position order, now or as of any point."""
     if follow and (reverse or until or as_of or hash_):
-        raise UsageError("--follow goes on for ever", why="it has no end to be bounded, turned around or hashed")
-    if picked and (template or hash_ or shared.format == "cloudevents"):
+        raise UsageError("--follow excludes --reverse, --until, --as-of and --hash", why="--follow has no end")
+    if fields and (template or hash_ or shared.format == "cloudevents"):
         raise UsageError("--fields excludes --template, --hash and -o cloudevents", fix="esctl replay --help")
     filters = {"category": category, "types": tuple(type_), "where": where, "limit": limit, "last": last}
     with shared.opened() as log:
@@ -84,9 +80,9 @@ def command(
         newest = log.head()
         if not follow:
             query = query.replace(until=min(query.until, newest[0]))
-        format_ = "ndjson" if follow and shared.format == "auto" else shared.rendering  # a table has an end
+        format_ = "ndjson" if follow and shared.format == "auto" else shared.rendering  # a table needs an end
         printing = Printing(log, query, format_, follow=follow, hashes=hash_)
-        printing.run(picked, template)
+        printing.run(fields, template)
         if emit_head:
             console.say(str(newest))
         if fail_empty and not printing.found:
@@ -94,37 +90,38 @@ def command(
 
 
 class Printing:
-    """How the events of one query get onto stdout; `found` says whether there were any."""
+    """Prints the events of one query; `found` says whether there were any."""
 
     def __init__(self, log: EventLog, query: Query, format_: str, *, follow: bool, hashes: bool) -> None:
         self.log, self.query, self.format, self.follow, self.hashes = log, query, format_, follow, hashes
         self.found = False
 
-    def run(self, picked: str | None, template: str | None) -> None:
-        """Print by whichever way was asked for; whole lines come straight from the store."""
+    def run(self, fields: str | None, template: str | None) -> None:
+        """Print in the format of the options; whole lines come straight from the store."""
         if template is not None:
-            render.filled(self._events(), template)
-        elif picked:
-            from esctl.events.fields import parse_fields  # noqa: PLC0415 - msgspec, which whole lines do without
+            render.from_template(self._events(), template)
+        elif fields:
+            from esctl.events.fields import parse_fields  # noqa: PLC0415 - loads msgspec; whole lines do not need it
 
-            render.picked(self._events(), parse_fields(picked), self.format)
+            render.event_fields(self._events(), parse_fields(fields), self.format)
         elif self.format == "cloudevents":
             from esctl.events import cloudevents  # noqa: PLC0415
 
-            console.write(self._noting(cloudevents.lines(self._events(), self.log.log_id)))
+            console.write(self._tracked(cloudevents.lines(self._events(), self.log.log_id)))
         elif self.format in ("table", "csv", "tsv"):
             render.events(self._events(), self.format, hashes=self.hashes)
         else:
             form: Form = "data" if self.format == "raw" else "hash" if self.hashes else "line"
             source = self.log.follow(self.query, form) if self.follow else self.log.lines(self.query, form)
-            render.lines(self._noting(source), self.format)
+            render.lines(self._tracked(source), self.format)
 
     def _events(self) -> Iterator[SealedEvent]:
         if self.follow:
-            raise UsageError("--follow prints whole lines", why="use -o ndjson or raw, and jq or cut behind it")
-        return self._noting(self.log.read(self.query))
+            raise UsageError("--follow prints whole lines", why="use -o ndjson or raw, and pipe it to jq or cut")
+        return self._tracked(self.log.read(self.query))
 
-    def _noting(self, items: Iterable[T]) -> Iterator[T]:
+    def _tracked(self, items: Iterable[T]) -> Iterator[T]:
+        """Pass items through and set `found`."""
         for item in items:
             self.found = True
             yield item

@@ -1,4 +1,4 @@
-"""`esctl restore`: a log from a backup."""
+"""`esctl restore`: make a log from a backup."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """Examples:
   esctl restore backup.db --log proved.db --expect-head "$(cat head.txt)"
-  esctl restore backup.db --log shop.db    without --log it makes esctl.db here"""
+  esctl restore backup.db --log shop.db    without --log, esctl.db in this folder"""
 
 
 def command(
@@ -28,24 +28,26 @@ def command(
     *,
     file: Annotated[str, typer.Argument(metavar="FILE", help="The backup.")],
     expect_head: Annotated[
-        str | None, typer.Option(metavar="POSITION:HASH", help="A head written down earlier.")
+        str | None, typer.Option(metavar="POSITION:HASH", help="A head that `esctl head` printed earlier.")
     ] = None,
 ) -> None:
-    """Make a log of a backup, which is verified first.
+    """Make a log from a backup, after verifying the backup.
 
-    It gets a name that is not taken: --log, else esctl.db in this folder.
+    The log is a new file: --log, else esctl.db in this folder.
     """
-    target = Path(Path(locate.place(shared.log)))
+    target = Path(locate.place(shared.log))
     with EventLog(file, timeout=shared.timeout) as backup:
         report = verify.verify(backup, full=True, expect_head=expect_head)
-        lacking = [finding for finding in report.findings if finding["check"] == "expect-head"]
-        if len(lacking) < len(report.findings):
+        missing_head = [finding for finding in report.findings if finding["check"] == "expect-head"]
+        if len(missing_head) < len(report.findings):
             raise VerificationError(
-                f"{file} is not whole, and was not restored",
+                f"{file} is damaged or altered, and was not restored",
                 why=str(report.findings[0]["problem"]),
                 fix=f"esctl verify --log {word(file)}",
             )
         head = copies.restore(backup, target)
     render.acknowledge({"log": str(target), "head": str(head)}, shared.rendering)
-    if lacking:
-        raise VerificationError(f"{target} lacks the head {expect_head}", why=str(lacking[0]["problem"]))
+    if missing_head:
+        raise VerificationError(
+            f"{target} does not contain the head {expect_head}", why=str(missing_head[0]["problem"])
+        )

@@ -1,4 +1,4 @@
-"""`esctl state`: what a stream's events add up to."""
+"""`esctl state`: the state of streams."""
 
 from __future__ import annotations
 
@@ -26,46 +26,46 @@ EXAMPLES = """Examples:
   esctl state order-1012 --until v2        as it was at version 2
   esctl state order-1012 --as-of 2026-02-01   as the log stood then
   esctl state order-1012 --each -o raw     the state after each event
-  esctl state order-1012 --explain         the snapshot that served, the events folded
+  esctl state order-1012 --explain         which snapshot was used, how many events were folded
   esctl state --all --aggregate order --where "state ->> 'status' = 'Paid'"
   esctl state --all --aggregate order --fields stream,state.status
-  esctl state order-1012 --reducer fold:count   by the function count of fold.py"""
+  esctl state order-1012 --reducer fold:count   with the function count of fold.py"""
 
 
 def command(
     shared: Shared,
     *,
-    stream: Annotated[str | None, typer.Argument(metavar="[STREAM]", help="One stream; or --all.")] = None,
+    stream: Annotated[str | None, typer.Argument(metavar="[STREAM]", help="One stream; else --all.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every stream of an aggregate (needs --aggregate).")] = False,
     where: Annotated[
         str | None, typer.Option(metavar="SQL", help="With --all: a condition on stream, version and state.")
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="POINT", help="Up to and including this point.")] = None,
     as_of: Annotated[
-        str | None, typer.Option(metavar="POINT", help="The log as it stood then (recorded time).")
+        str | None, typer.Option(metavar="POINT", help="The log as it stood then (by recorded time).")
     ] = None,
     aggregate: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Fold as this aggregate. [the stream's own]")
+        str | None, typer.Option(metavar="NAME", help="Fold with this aggregate. [the stream's own]")
     ] = None,
     reducer: Annotated[
-        str | None, typer.Option(metavar="M:F", help="Fold by a Python function (state, event) -> state.")
+        str | None, typer.Option(metavar="M:F", help="Fold with a Python function (state, event) -> state.")
     ] = None,
     each: Annotated[bool, typer.Option("--each", help="The state after every event.")] = False,
-    no_snapshot: Annotated[bool, typer.Option("--no-snapshot", help="Fold from the beginning.")] = False,
+    no_snapshot: Annotated[bool, typer.Option("--no-snapshot", help="Fold from the first event.")] = False,
     fields: Annotated[str | None, typer.Option("--fields", metavar="A,B,state.X", help="Only these fields.")] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="With the snapshot that served, and the events folded.")
+        bool, typer.Option("--explain", help="Add which snapshot was used and how many events were folded.")
     ] = False,
 ) -> None:
-    """Print what a stream's events add up to.
+    """Print a stream's state, now or at any point.
 
-    They are folded as the model says; without a model their payloads are merged.
+    The model's aggregate folds the stream's events. For a stream without an aggregate, their payloads are merged.
     """
     wrong = {
-        "it takes a STREAM, or --all": bool(stream) == all_,
+        "esctl state takes STREAM or --all": bool(stream) == all_,
         "--all needs --aggregate": all_ and not aggregate,
-        "--all takes --aggregate, --where, --until and --as-of": all_ and (reducer or each or explain),
-        "--where is for --all": where and not all_,
+        "--all excludes --reducer, --each and --explain": all_ and (reducer or each or explain),
+        "--where needs --all": where and not all_,
         "--aggregate and --reducer exclude each other": aggregate and reducer,
     }
     for what in (what for what, is_so in wrong.items() if is_so):
@@ -76,33 +76,33 @@ def command(
         if all_:
             found = folding.states(log, aggregate or "", query, where)
         elif reducer:
-            from esctl.states import reducing  # noqa: PLC0415 - pathlib and importlib, for a function in Python
+            from esctl.states import reducing  # noqa: PLC0415 - loads pathlib and importlib, for --reducer only
 
             states = reducing.reduced(log, query, reducer)
-            found = _after_first(states) if each else iter(deque(states, maxlen=1))
+            found = _without_first(states) if each else iter(deque(states, maxlen=1))
         elif each:
             found = folding.each(log, query, aggregate)
         else:
-            told = console.say if shared.verbose else _silent
-            found = iter([folding.state(log, query, aggregate, saved=not no_snapshot, ignored=told)])
-        records = (state.record(explained=explain) for state in _watched(log, found, all_))
+            report = console.say if shared.verbose else _discard
+            found = iter([folding.state(log, query, aggregate, saved=not no_snapshot, ignored=report)])
+        records = (state.record(explained=explain) for state in _with_progress(log, found, all_))
         single = not (each or all_)
         format_ = "ndjson" if single and shared.rendering == "json" else shared.rendering  # one object, no array
         if fields is None:
             render.states(records, format_, single=single)
             return
         names = [name.strip() for name in fields.split(",")]
-        render.listed(({name: _picked(record, name) for name in names} for record in records), format_, names=names)
+        render.listed(({name: _field(record, name) for name in names} for record in records), format_, names=names)
 
 
-def _picked(record: dict[str, object], name: str) -> object:
-    """A field of a state as it is printed, or of the state itself (`state.shipping.city`); None: it has none."""
+def _field(record: dict[str, object], name: str) -> object:
+    """A field of the printed record, or of the state itself (`state.shipping.city`); None if it is absent."""
     column, *path = name.split(".")
     if column not in record or (path and column != "state") or "" in path:
         raise UsageError(
-            f"there is no field {name!r}", why=f"fields are {', '.join(record)}, and state.KEY to any depth"
+            f"there is no field {name!r}", why=f"the fields are {', '.join(record)}, and state.KEY to any depth"
         )
-    import msgspec  # noqa: PLC0415 - only fields need it
+    import msgspec  # noqa: PLC0415 - only --fields needs it
 
     value = record[column]
     for key in path:
@@ -116,17 +116,17 @@ def _picked(record: dict[str, object], name: str) -> object:
     return value
 
 
-def _after_first(states: Iterator[StateAt]) -> Iterator[StateAt]:
+def _without_first(states: Iterator[StateAt]) -> Iterator[StateAt]:
     next(states, None)
     yield from states
 
 
-def _watched(log: EventLog, found: Iterator[StateAt], all_: bool) -> Iterator[StateAt]:
-    """With a bar where many are folded."""
+def _with_progress(log: EventLog, found: Iterator[StateAt], all_: bool) -> Iterator[StateAt]:
+    """Show a progress bar for --all."""
     if not all_:
         return found
     return progress.watched(found, "folding", log.head().position, lambda state: state.folded)
 
 
-def _silent(_: str) -> None:
+def _discard(_: str) -> None:
     return None

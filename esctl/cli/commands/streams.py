@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """Examples:
   esctl streams                            events, first, last, bytes of payload
-  esctl streams 'order-*'                  those whose names match (GLOB)
+  esctl streams 'order-*'                  streams whose names match a GLOB pattern
   esctl streams -o ndjson | jq -r .stream"""
 
 COLUMNS = ("stream", "events", "first_position", "last_position", "first_time", "last_time", "bytes")
@@ -24,9 +24,9 @@ def command(
     shared: Shared,
     *,
     pattern: Annotated[str | None, typer.Argument(metavar="[PATTERN]", help="A GLOB pattern: * ? [abc].")] = None,
-    system: Annotated[bool, typer.Option("--system", help="With the log's own streams.")] = False,
+    system: Annotated[bool, typer.Option("--system", help="Include the log's own streams ($esctl).")] = False,
 ) -> None:
-    """List the streams: how many events, the first, the last, bytes."""
+    """List the streams: number of events, first, last, bytes."""
     with shared.opened() as log:
         found = log.store.facts().streams(pattern, system=system)
         render.listed(found, shared.rendering, spare=("first_position", "last_position"), names=COLUMNS)

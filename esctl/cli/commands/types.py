@@ -20,7 +20,7 @@ COLUMNS = ("type", "events", "schemas", "first_position", "last_position", "firs
 
 
 def command(
-    shared: Shared, *, system: Annotated[bool, typer.Option("--system", help="With the log's own types.")] = False
+    shared: Shared, *, system: Annotated[bool, typer.Option("--system", help="Include the log's own types.")] = False
 ) -> None:
     """List the event types: events, schemas, first, last, bytes."""
     with shared.opened() as log:

@@ -1,4 +1,4 @@
-"""`esctl verify`: check everything there is in a log."""
+"""`esctl verify`: check a whole log."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 EXAMPLES = """Examples:
   esctl verify                             every event, hash, name and index
-  esctl verify --quick                     SQLite's check, contiguity, versions, heads
-  esctl verify --expect-head "$(cat head.txt)"   and the head that was written down"""
+  esctl verify --quick                     SQLite's quick check, positions, versions, heads
+  esctl verify --expect-head "$(cat head.txt)"   also checks a head that was saved earlier"""
 
 
 def command(
     shared: Shared,
     *,
-    quick: Annotated[bool, typer.Option("--quick", help="SQLite's quick check, contiguity, versions, heads.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="SQLite's quick check, positions, versions, heads.")] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="Every event too: hash, id, names, times, JSON. The default.")
+        bool, typer.Option("--full", help="Also every event: hash, id, names, times, JSON. [default]")
     ] = False,
     expect_head: Annotated[
-        str | None, typer.Option(metavar="POSITION:HASH", help="A head written down earlier.")
+        str | None, typer.Option(metavar="POSITION:HASH", help="A head that `esctl head` printed earlier.")
     ] = None,
 ) -> None:
-    """Check that the log is whole and unaltered; exit 6 if not."""
+    """Check that the log is complete and unaltered; exit 6 if not."""
     if quick and full:
         raise UsageError("--quick and --full exclude each other", fix="esctl verify --help")
     with shared.opened() as log:
@@ -46,7 +46,7 @@ def command(
         first, count = report.findings[0], len(report.findings)
         place = "" if first["position"] is None else f", position {first['position']}"
         raise VerificationError(
-            f"the log is not whole: {count} finding{'s' if count > 1 else ''}",
+            f"the log is damaged or altered: {count} finding{'s' if count > 1 else ''}",
             why=f"{first['check']}{place}: {first['problem']}; compare with a backup, and restore it",
             fix="esctl snapshot prune" if all(f["check"] == "snapshot" for f in report.findings) else "",
         )

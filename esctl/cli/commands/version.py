@@ -1,4 +1,4 @@
-"""`esctl version`: which esctl this is, and which logs it reads."""
+"""`esctl version`: the version of esctl and the storage version of its logs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl version                            also esctl --version and esctl -V
+  esctl version                            same as esctl --version and esctl -V
   esctl version -o json | jq .storage_version"""
 
 
@@ -24,5 +24,5 @@ def command(shared: Shared) -> None:
 
 
 def text() -> str:
-    """Both versions as a line."""
+    """Both versions on one line."""
     return f"esctl {__version__} (storage version {STORAGE_VERSION})\n"

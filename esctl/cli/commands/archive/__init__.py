@@ -1,3 +1,3 @@
-"""Compress old events; they are read as if they were there."""
+"""Compress old events into segments; every command still reads them."""
 
 COMMANDS = ("create", "list", "verify", "restore", "export", "move")

@@ -1,4 +1,4 @@
-"""`esctl archive create`: the oldest events into segments."""
+"""`esctl archive create`: move the oldest events into segments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl archive create --older-than 90d --yes   what cron runs; nothing to do is fine
+  esctl archive create --older-than 90d --yes   for cron; exit 0 if there is nothing to archive
   esctl archive create --before '#201' --segment-events 100 --to segments --yes
   esctl archive create --keep-last 100 --dry-run"""
 
@@ -33,30 +33,30 @@ def command(
     shared: Shared,
     *,
     before: Annotated[
-        str | None, typer.Option(metavar="POINT", help="What stands, or was recorded, before this point.")
+        str | None, typer.Option(metavar="POINT", help="Events before this point; a time means the recorded time.")
     ] = None,
-    older_than: Annotated[
-        str | None, typer.Option(metavar="AGE", help="What was recorded longer ago: 90d, 12h.")
-    ] = None,
+    older_than: Annotated[str | None, typer.Option(metavar="AGE", help="Events recorded longer ago: 90d, 12h.")] = None,
     keep_last: Annotated[int | None, typer.Option(min=0, metavar="N", help="All but the newest N events.")] = None,
     segment_events: Annotated[
-        int, typer.Option(min=1, metavar="N", help="At most N a segment.")
+        int, typer.Option(min=1, metavar="N", help="At most N events per segment.")
     ] = creation.SEGMENT_EVENTS,
-    level: Annotated[int, typer.Option(min=1, max=22, metavar="N", help="How hard zstd tries, 1 to 22.")] = LEVEL,
+    level: Annotated[
+        int, typer.Option(min=1, max=22, metavar="N", help="The compression level of zstd, 1 to 22.")
+    ] = LEVEL,
     to: Annotated[
-        str | None, typer.Option(metavar="DIR", help="As files in a folder; else they lie in the log's file.")
+        str | None, typer.Option(metavar="DIR", help="Write segments as files to this folder. [the log's own file]")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
 ) -> None:
     """Archive the oldest events; readers see no difference.
 
-    Nothing to archive is no error. Each segment is written, read back and compared before its events leave the table. A
-    run that was interrupted is simply run again. Others read and write meanwhile; a writer may have to wait for a
-    second at the end of a segment. Archiving is faster the more of the log it covers.
+    Each segment is written, read back and compared before its events leave the table. Exit 0 if there is nothing to
+    archive. To continue an interrupted run, run the same command again. Others can read and write meanwhile; a writer
+    may wait for a second at the end of a segment. Archiving is faster the more of the log it covers.
     """
     if before is None and older_than is None and keep_last is None:
-        why = "say it with --before POINT, --older-than AGE or --keep-last N"
-        raise UsageError("it is not said what to archive", why=why, fix="esctl archive create --help")
+        what = "esctl archive create needs --before POINT, --older-than AGE or --keep-last N"
+        raise UsageError(what, fix="esctl archive create --help")
     folder = None if to is None else folders.check_folder(to)
     with shared.opened(write=not dry_run, bulk=True) as log:
         until = _until(log, before, older_than, keep_last)
@@ -71,9 +71,11 @@ def command(
             if shared.verbose:
                 console.say("nothing to archive")
             return
-        shared.agree(f"{events} events up to position {until} go into {number} segment{'s' * (number != 1)}")
-        made = creation.create(log, spans, most=segment_events, level=level, to=folder)
-        watched = progress.watched(made, "archiving", events, lambda segment: segment.events)
+        shared.confirm(
+            f"this archives {events} events, up to position {until}, in {number} segment{'s' * (number != 1)}"
+        )
+        segments = creation.create(log, spans, most=segment_events, level=level, to=folder)
+        watched = progress.watched(segments, "archiving", events, lambda segment: segment.events)
         records: Iterable[dict[str, object]] = map(listing.record, watched)
         if shared.rendering == "table":
             records = ({name: record[name] for name in COLUMNS} for record in records)
@@ -81,7 +83,7 @@ def command(
 
 
 def _until(log: EventLog, before: str | None, older_than: str | None, keep_last: int | None) -> int:
-    """The last position to archive: what every option allows."""
+    """The last position to archive: the lowest that the options allow."""
     until = log.head().position
     if before is not None:
         until = min(until, points.before(log, before))

@@ -1,4 +1,4 @@
-"""`esctl archive export`: a segment as the file that it is."""
+"""`esctl archive export`: write a segment as a file."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ EXAMPLES = """Examples:
 def command(
     shared: Shared,
     *,
-    name: Annotated[str, typer.Argument(metavar="SEGMENT", help="A segment, as `list` names it.")],
-    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="A file that is not there; else stdout.")] = None,
+    name: Annotated[str, typer.Argument(metavar="SEGMENT", help="A segment, as `archive list` names it.")],
+    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="A new file. [stdout]")] = None,
 ) -> None:
-    """Write a segment as the .ndjson.zst that it is.
+    """Write a segment as an .ndjson.zst file.
 
-    `zstd -dc` of it gives lines as `replay --raw-schema` does.
+    `zstd -dc` prints its lines, which are those of `replay --raw-schema --system`.
     """
     if file is None and sys.stdout.isatty():
         raise UsageError(
-            "a terminal cannot show what is compressed", fix=f"esctl archive export {word(name)} | zstd -dc"
+            "compressed data does not go to a terminal", fix=f"esctl archive export {word(name)} | zstd -dc"
         )
     with shared.opened() as log:
         parts = moving.export(log, listing.named(log, name))

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl archive list                       positions, times, sizes, and where they lie
+  esctl archive list                       positions, times, sizes, places
   esctl archive list -o ndjson | jq -r .segment"""
 
 COLUMNS = ("segment", "first_recorded", "last_recorded", "events", "bytes", "raw_bytes", "ratio", "where")
@@ -21,7 +21,7 @@ def command(shared: Shared) -> None:
     with shared.opened() as log:
         records: list[dict[str, object]] = []
         if log.store.archive() is not None:
-            from esctl.archive import listing  # noqa: PLC0415 - zstandard and msgspec, for a log that has an archive
+            from esctl.archive import listing  # noqa: PLC0415 - loads zstandard and msgspec, for logs with an archive
 
             records = [listing.record(segment) for segment in listing.archived(log)]
     if shared.rendering == "table":

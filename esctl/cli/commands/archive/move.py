@@ -1,4 +1,4 @@
-"""`esctl archive move`: segments from one place to another."""
+"""`esctl archive move`: move segments to another place."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ INTO_LOG = "log"
 def command(
     shared: Shared,
     *,
-    names: Annotated[Sequence[str], typer.Argument(metavar="SEGMENT …", help="Segments, as `list` names them.")],
-    to: Annotated[str, typer.Option("--to", metavar="DIR|log", help="A folder; `log`: the log's own file.")],
+    names: Annotated[
+        Sequence[str], typer.Argument(metavar="SEGMENT …", help="Segments, as `archive list` names them.")
+    ],
+    to: Annotated[str, typer.Option("--to", metavar="DIR|log", help="A folder, or `log` for the log's own file.")],
 ) -> None:
     """Move segments between the log's file and a folder.
 

@@ -1,4 +1,4 @@
-"""`esctl archive restore`: segments back among the hot events."""
+"""`esctl archive restore`: move segments back into the table of hot events."""
 
 from __future__ import annotations
 
@@ -18,23 +18,27 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl archive restore 1-100 --yes        a segment, as list names it"""
+  esctl archive restore 1-100 --yes        a segment, as archive list names it"""
 
 
 def command(
     shared: Shared,
     *,
-    names: Annotated[Sequence[str], typer.Argument(metavar="SEGMENT …", help="Segments, as `list` names them.")],
+    names: Annotated[
+        Sequence[str], typer.Argument(metavar="SEGMENT …", help="Segments, as `archive list` names them.")
+    ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
 ) -> None:
-    """Bring segments back into the table of hot events."""
+    """Move segments back into the table of hot events."""
     with shared.opened(write=not dry_run, bulk=True) as log:
         chosen = listing.chosen(log, names)
         if dry_run:
             render.listed(map(listing.brief, chosen), shared.rendering)
             return
         number = f"{len(chosen)} segment{'s' * (len(chosen) != 1)}"
-        shared.agree(f"{sum(s.events for s in chosen)} events of {number} go back into the table of hot events")
+        shared.confirm(
+            f"this moves {sum(s.events for s in chosen)} events of {number} back into the table of hot events"
+        )
         restored = (listing.brief(_restored(log, segment)) for segment in chosen)
         render.acknowledge_each(restored, shared.rendering)
 

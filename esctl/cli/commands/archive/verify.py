@@ -1,4 +1,4 @@
-"""`esctl archive verify`: every byte of segments, read again."""
+"""`esctl archive verify`: check segments byte by byte."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl archive verify                     every byte; exit 6 if one is wrong
-  esctl archive verify 1-100               one segment, as list names it"""
+  esctl archive verify                     every segment; exit 6 if one is damaged
+  esctl archive verify 1-100               one segment, as archive list names it"""
 
 VERIFIED = ("segment", "ok", "events", "bytes", "problem")
 
@@ -26,11 +26,11 @@ VERIFIED = ("segment", "ok", "events", "bytes", "problem")
 def command(
     shared: Shared,
     *,
-    names: Annotated[Sequence[str], typer.Argument(metavar="[SEGMENT …]", help="Only these; else all.")] = (),
+    names: Annotated[Sequence[str], typer.Argument(metavar="[SEGMENT …]", help="Only these. [all]")] = (),
 ) -> None:
     """Re-read every byte of each segment; exit 6 if anything differs.
 
-    Everything that is recorded about a segment is computed again and compared.
+    It computes everything that is recorded about a segment again, and compares.
     """
     with shared.opened() as log:
         chosen = listing.chosen(log, names) if names else listing.archived(log)
@@ -38,13 +38,13 @@ def command(
         records: list[dict[str, object]] = []
         for segment in progress.watched(chosen, "verifying", total, lambda segment: segment.events):
             problem = next(checking.problems(log, segment), None)
-            known = (segment.name, problem is None, segment.events, segment.size, problem)
-            records.append(dict(zip(VERIFIED, known, strict=True)))
+            values = (segment.name, problem is None, segment.events, segment.size, problem)
+            records.append(dict(zip(VERIFIED, values, strict=True)))
         render.acknowledge_each(records, shared.rendering, VERIFIED)
-    wrong = [record for record in records if not record["ok"]]
-    if wrong:
+    damaged = [record for record in records if not record["ok"]]
+    if damaged:
         raise VerificationError(
-            f"{len(wrong)} of {len(records)} segments are damaged",
-            why=f"{wrong[0]['segment']}: {wrong[0]['problem']}; restore a backup; all else can still be read",
+            f"{len(damaged)} of {len(records)} segments are damaged",
+            why=f"{damaged[0]['segment']}: {damaged[0]['problem']}; restore a backup; other events can be read",
             fix="esctl replay --hot-only",
         )

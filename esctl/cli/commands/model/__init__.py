@@ -1,3 +1,3 @@
-"""What the log knows of its domain: schemas, rules, projections."""
+"""The log's model: schemas, upcasts, aggregates, rules, projections."""
 
 COMMANDS = ("check", "plan", "apply", "show", "history")

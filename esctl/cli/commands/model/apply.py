@@ -1,4 +1,4 @@
-"""`esctl model apply`: a model into the log."""
+"""`esctl model apply`: put a model into the log."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl model apply shop.toml              what it says holds from then on
-  esctl model apply shop.toml --dry-run    only the plan"""
+  esctl model apply shop.toml              in force from then on
+  esctl model apply shop.toml --dry-run    print the plan only"""
 
 
 def command(
     shared: Shared,
     *,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The model, TOML.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The model file (TOML).")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
 ) -> None:
-    """Keep a model in the log; what it says holds from then on.
+    """Apply a model to the log; it is in force from then on.
 
-    Every earlier one is kept too.
+    The log stores the model, and keeps every earlier one.
     """
     draft = plan.sound(Path(file))
     with shared.opened(write=True) as log:
@@ -40,29 +40,30 @@ def command(
             return
         _warn(planned)
         if planned.unreadable or planned.dropped:
-            shared.agree(_dangers(planned))
+            shared.confirm(_dangers(planned))
         receipt = plan.apply(log, draft, planned.position)
-        holds = log.definitions.applied
+        current = log.definitions.applied
         if not shared.quiet and receipt is not None and status.waiting(log):
-            console.say("note: projections wait for events that are there: esctl projection run")
+            console.say("note: projections have stored events to process: esctl projection run")
     record: dict[str, object] = {
         "applied": receipt is not None,
         "changes": len(planned.changes),
-        "number": holds.number if holds else None,
-        "position": holds.position if holds else None,
-        "fingerprint": holds.fingerprint if holds else None,
+        "number": current.number if current else None,
+        "position": current.position if current else None,
+        "fingerprint": current.fingerprint if current else None,
     }
     render.acknowledge(record, shared.rendering)
 
 
 def _warn(planned: plan.Plan) -> None:
-    """Say which stored events do not pass what is about to hold."""
+    """Warn of stored events that do not fit the new model."""
     for change in planned.changes:
         if change.misfits:
-            console.say(f"warning: {change.misfits} stored events do not pass the {change.kind} of {change.name}")
+            events = f"{change.misfits} stored event{'s do' if change.misfits > 1 else ' does'}"
+            console.say(f"warning: {events} not fit the {change.kind} of {change.name}")
 
 
 def _dangers(planned: plan.Plan) -> str:
-    dangers = [f"{planned.unreadable} stored events cannot be read any more"] * bool(planned.unreadable)
-    dangers += [f"the projection {name} is dropped" for name in planned.dropped]
-    return "; ".join(dangers)
+    count = planned.unreadable
+    dangers = [f"this makes {count} stored event{'s' * (count > 1)} unreadable"] if count else []
+    return "; ".join(dangers + [f"this drops the projection {name}" for name in planned.dropped])

@@ -1,4 +1,4 @@
-"""`esctl model check`: a model file, judged."""
+"""`esctl model check`: check a model file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl model check shop.toml              names everything that is wrong with it"""
+  esctl model check shop.toml              lists all problems"""
 
 PROBLEMS = ("place", "problem", "hint")
 
@@ -25,9 +25,9 @@ PROBLEMS = ("place", "problem", "hint")
 def command(
     shared: Shared,
     *,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The model, TOML.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The model file (TOML).")],
 ) -> None:
-    """Check a model file; exit 5 if anything is wrong with it.
+    """Check a model file; exit 5 if it has problems.
 
     Needs no log.
     """
@@ -35,8 +35,8 @@ def command(
     render.listed((problem._asdict() for problem in problems), shared.rendering, names=PROBLEMS)
     if problems:
         error = refusal(problems)
-        error.fix = "esctl help model"  # every problem is printed already
+        error.fix = "esctl help model"  # all problems are printed already
         raise error
     if not shared.quiet:
         counts = {name: len(declared) for name, declared in draft.model._asdict().items()}
-        console.say(f"{file} is sound: {', '.join(f'{name} {count}' for name, count in counts.items())}")
+        console.say(f"{file} is valid: {', '.join(f'{name} {count}' for name, count in counts.items())}")

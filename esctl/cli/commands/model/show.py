@@ -1,4 +1,4 @@
-"""`esctl model show`: a model that was applied."""
+"""`esctl model show`: print a model that was applied."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def command(
     *,
     number: Annotated[
         int | None,
-        typer.Argument(metavar="[NUMBER]", help="The how many-th that was applied. [the newest]"),
+        typer.Argument(metavar="[NUMBER]", help="1 for the first that was applied, 2 for the second … [the newest]"),
     ] = None,
 ) -> None:
-    """Print a model that was applied, as it was written."""
+    """Print the text of a model that was applied."""
     with shared.opened() as log:
         models = list(log.models()) if number is not None else [m for m in (log.definitions.applied,) if m]
     found = [model for model in models if number is None or model.number == number]
@@ -36,7 +36,7 @@ def command(
             "the log has no model" if number is None else f"the log has no model {number}",
             fix="esctl model apply --help" if number is None else "esctl model history",
         )
-    if shared.format in ("json", "ndjson"):  # asked for; the text is what a redirection wants
+    if shared.format in ("json", "ndjson"):  # only if asked for: a redirection wants the text
         render.one({name: getattr(found[0], name) for name in (*APPLIED, "text")}, shared.format)
     else:
         console.text(found[0].text)

@@ -1,3 +1,3 @@
-"""Read models as tables, kept up to date by events."""
+"""Read models: tables that are kept up to date from events."""
 
 COMMANDS = ("list", "status", "show", "run", "rebuild", "rollback", "diff", "verify", "drop")

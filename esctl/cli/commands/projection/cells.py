@@ -1,4 +1,4 @@
-"""Cells that differ between two builds of a projection, as they are printed."""
+"""Prints the cells that differ between two builds of a projection."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ CELLS = ("table", "change", "key", "column", "before", "after")
 
 
 def only_cells(found: Iterator[int | Cell], total: int) -> Iterator[Cell]:
-    """The cells of a comparison; what comes before them is how far it is, which a bar shows."""
+    """The cells of a comparison; the numbers before them are progress, shown as a bar."""
     for item in progress.watched(found, "building", total, lambda item: item if isinstance(item, int) else 0):
         if isinstance(item, Cell):
             yield item
 
 
 def show(cells: Iterator[Cell], shared: Shared) -> bool:
-    """Print cells as they are found; whether there were any."""
+    """Print cells as they are found; return whether there were any."""
     any_ = False
 
     def records() -> Iterator[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""`esctl projection diff`: what differs between two points or two definitions."""
+"""`esctl projection diff`: compare a projection at two points or under two definitions."""
 
 from __future__ import annotations
 
@@ -31,15 +31,17 @@ def command(
     from_: Annotated[str | None, typer.Option("--from", metavar="POINT", help="The earlier point.")] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="POINT", help="The later point. [now]")] = None,
     model: Annotated[
-        str | None, typer.Option("--model", metavar="FILE", help="Against the definition in another model.")
+        str | None, typer.Option("--model", metavar="FILE", help="Compare with the definition in this model.")
     ] = None,
 ) -> int:
-    """Print rows that differ between two points or two models.
+    """Print the rows that differ between two points or two models.
 
-    Rows added, gone and changed, cell by cell; exit 10 if there are any.
+    One line per cell of a row that was added, removed or changed; exit 10 if there are any.
     """
     if (from_ is None) == (model is None) or (to is not None and model is not None):
-        raise UsageError("it takes --from POINT [--to POINT], or --model FILE", fix="esctl projection diff --help")
+        raise UsageError(
+            "esctl projection diff takes --from POINT [--to POINT], or --model FILE", fix="esctl projection diff --help"
+        )
     with shared.opened() as log:
         if model is not None:
             draft = plan.sound(Path(model))
@@ -48,4 +50,4 @@ def command(
             since, until = query_of(log, None, until=from_), query_of(log, None, until=to)
             found = differences.between(log, versions.declared(log, name), since, until)
         any_ = show(only_cells(found, 2 * log.head().position), shared)
-    return DifferenceError.exit_code if any_ else 0  # a difference is an answer: there is no error to print
+    return DifferenceError.exit_code if any_ else 0  # a difference is an answer, not an error

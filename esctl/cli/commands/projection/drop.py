@@ -1,4 +1,4 @@
-"""`esctl projection drop`: the tables of a projection, removed."""
+"""`esctl projection drop`: remove the tables of a projection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The projection.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
 ) -> None:
-    """Drop the tables of a projection, which run builds again."""
+    """Drop a projection's tables; `projection run` builds them again."""
     with shared.opened(write=not dry_run) as log:
         records = [
             record
@@ -34,12 +34,12 @@ def command(
         ]
         if not records:
             versions.declared(log, name)
-            raise NotFoundError(f"there is nothing of the projection {name} to drop", fix="esctl projection list")
+            raise NotFoundError(f"the projection {name} has no tables to drop", fix="esctl projection list")
         brief = [{key: record[key] for key in ("projection", "version", "tables")} for record in records]
         if dry_run:
             render.listed(brief, shared.rendering)
             return
         tables = ", ".join(str(record["tables"]) for record in records)
-        shared.agree(f"these tables are dropped, and can be built again: {tables}")
+        shared.confirm(f"this drops tables that can be built again: {tables}")
         admin.drop(log, name)
         render.acknowledge_each(brief, shared.rendering)

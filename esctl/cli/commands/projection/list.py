@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl projection list                    state, tables, checkpoint, events behind"""
+  esctl projection list                    state, tables, position, events behind"""
 
 LISTED = ("projection", "version", "state", "inline", "tables", "position", "lag")
 

@@ -1,4 +1,4 @@
-"""`esctl projection rebuild`: a projection, from the first event on."""
+"""`esctl projection rebuild`: build a projection again from the first event."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def command(
     *,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The projection.")],
     from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="Throw away what an unfinished rebuild has done.")
+        bool, typer.Option("--from-scratch", help="Discard the work of an unfinished rebuild.")
     ] = False,
 ) -> None:
-    """Build a projection anew beside the old one, then switch.
+    """Build a new version beside the live one, then switch.
 
-    The old one is read until the new one has caught up and takes its place. What was interrupted goes on from where it
-    was.
+    Readers see the live version until the new one has caught up and replaces it. An interrupted rebuild continues where
+    it stopped.
     """
     with shared.opened(write=True, bulk=True) as log:
         number = admin.rebuild(log, name, from_scratch=from_scratch)

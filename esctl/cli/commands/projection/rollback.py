@@ -1,4 +1,4 @@
-"""`esctl projection rollback`: the previous version of a projection."""
+"""`esctl projection rollback`: return to the previous version of a projection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl projection rollback customer_orders   the version before it is live again"""
+  esctl projection rollback customer_orders   the previous version becomes live"""
 
 
 def command(
@@ -22,10 +22,10 @@ def command(
     *,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The projection.")],
 ) -> None:
-    """Bring the previous version of a projection back.
+    """Make the previous version of a projection live again.
 
-    With the definition that it had: caught up, then switched. It stays until another model is applied, or the
-    projection is rebuilt.
+    It keeps the definition that it had, catches up, and then replaces the live version. It stays live until another
+    model is applied or the projection is rebuilt.
     """
     with shared.opened(write=True, bulk=True) as log:
         number = admin.roll_back(log, name)

@@ -1,4 +1,4 @@
-"""A projection brought to the head of the log, with a bar, and what is printed of it."""
+"""Runs projections with a progress bar and prints their receipts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def run(log: EventLog, names: Sequence[str], reducer: str | None = None) -> runs.Run:
-    """One run, with a bar where it takes long."""
+    """Run projections once, with a progress bar if it takes long."""
     done = runs.Run()
     if reducer is not None:
-        from esctl.projections import reducers  # noqa: PLC0415 - only a reducer needs it
+        from esctl.projections import reducers  # noqa: PLC0415 - only --reducer needs it
 
         advancing = reducers.run(log, names[0], reducer, done)
     else:
@@ -27,13 +27,13 @@ def run(log: EventLog, names: Sequence[str], reducer: str | None = None) -> runs
 
 
 def watch(advancing: Iterable[int], label: str, total: int) -> None:
-    """Let a run go on to its end, with a bar where it takes long."""
+    """Consume a run to its end, with a progress bar if it takes long."""
     for _ in progress.watched(advancing, label, total, lambda read: read):
         pass
 
 
 def catch_up(shared: Shared, log: EventLog, name: str, number: int) -> None:
-    """Bring one version to the head, and print what became of it."""
+    """Bring one version up to the head and print its receipt."""
     before = log.store.projections().version(number)
     total = log.head().position - (before.position if before else 0)
     watch(runs.catch_up(log, number), f"building {name}", total)

@@ -32,86 +32,92 @@ def command(
     shared: Shared,
     *,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The projection.")],
-    table: Annotated[str | None, typer.Option("--table", metavar="NAME", help="Of several tables, this one.")] = None,
+    table: Annotated[
+        str | None, typer.Option("--table", metavar="NAME", help="The table, if the projection has several.")
+    ] = None,
     where: Annotated[str | None, typer.Option(metavar="SQL", help="A condition on the table's columns.")] = None,
-    order_by: Annotated[str | None, typer.Option(metavar="COL", help='Columns: "a, b desc". [the primary key]')] = None,
+    order_by: Annotated[
+        str | None, typer.Option(metavar="COL", help='Columns, such as "a, b desc". [the primary key]')
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=0, metavar="N", help="The first N rows.")] = None,
     until: Annotated[
-        str | None, typer.Option(metavar="POINT", help="As it was at this point, built in memory.")
+        str | None, typer.Option(metavar="POINT", help="As it was at this point; built in temporary tables.")
     ] = None,
-    as_of: Annotated[str | None, typer.Option(metavar="POINT", help="As the log stood then (recorded time).")] = None,
-    total: Annotated[Sequence[str], typer.Option(metavar="COL", help="The sum of a column, below the table.")] = (),
-    bars: Annotated[
-        Sequence[str], typer.Option(metavar="COL", help="Bars in the cells of a column of the table.")
+    as_of: Annotated[
+        str | None, typer.Option(metavar="POINT", help="As the log stood then (by recorded time).")
+    ] = None,
+    total: Annotated[
+        Sequence[str], typer.Option(metavar="COL", help="Print the sum of a column below the table.")
     ] = (),
-    fresh: Annotated[bool, typer.Option("--fresh", help="Catch up first, however far it is behind.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="On a terminal: paint it again as events come.")] = False,
+    bars: Annotated[Sequence[str], typer.Option(metavar="COL", help="Draw bars in a column of the table.")] = (),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Catch up first, however many events are missing.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="On a terminal: redraw the table as events arrive.")] = False,
 ) -> None:
-    """Print a projection's rows, after it has caught up.
+    """Print a projection's rows, after catching up.
 
-    Where 10,000 events are missing or more, it says how many.
+    If 10,000 events or more are missing, it does not catch up, and says how many are missing.
     """
-    asked, at_point = (
+    row_filter, at_point = (
         RowFilter(table, where, order_by, limit, list(total), list(bars)),
         until is not None or as_of is not None,
     )
     if watch and not sys.stdout.isatty():
-        raise UsageError("--watch paints on a terminal", fix=f"esctl projection run {word(name)} --follow")
+        raise UsageError("--watch needs a terminal", fix=f"esctl projection run {word(name)} --follow")
     if at_point and (fresh or watch):
-        raise UsageError("the past does not move", why="--fresh and --watch are for what is now")
+        raise UsageError("--until and --as-of exclude --fresh and --watch", why="a past state does not change")
     with _opened(shared, write=not at_point, wait=fresh or watch) as log:
         projection = versions.declared(log, name)
         if at_point:
             query = query_of(log, None, until=until, as_of=as_of)
             running.watch(reading.at(log, projection, query), "building", min(query.until, log.head().position))
-            _print(reading.rows(log, projection, asked, built=True), projection, shared)
+            _print(reading.rows(log, projection, row_filter, built=True), projection, shared)
             return
         while True:
             log.store.changed()
-            _freshen(log, name, always=fresh or watch, quiet=shared.quiet)
-            picture = reading.rows(log, projection, asked, built=False)
+            _catch_up(log, name, always=fresh or watch, quiet=shared.quiet)
+            selection = reading.rows(log, projection, row_filter, built=False)
             if not watch:
                 break
-            console.repaint(_drawn(picture, projection))
+            console.repaint(_as_table(selection, projection))
             while not log.store.changed():
                 time.sleep(POLL_SECONDS)
-        _print(picture, projection, shared)
+        _print(selection, projection, shared)
 
 
 def _opened(shared: Shared, *, write: bool, wait: bool) -> EventLog:
-    """The log open for writing, if it can be; who only wants to see the rows does not wait long for a lock."""
+    """Open the log, for writing if possible; unless `wait`, do not wait long for a lock."""
     if not wait:
         shared.timeout = min(shared.timeout, freshness.LOCK_SECONDS)
     return freshness.opened(lambda for_writing: shared.opened(write=write and for_writing, bulk=write and for_writing))
 
 
-def _freshen(log: EventLog, name: str, *, always: bool, quiet: bool) -> None:
-    """Have a projection catch up, and say how many events it is behind."""
-    found = freshness.freshen(
+def _catch_up(log: EventLog, name: str, *, always: bool, quiet: bool) -> None:
+    """Let a projection catch up, and say how many events it is behind."""
+    result = freshness.freshen(
         log, name, always=always, advance=lambda rows: running.watch(rows, "projecting", runs.ahead(log, [name]))
     )
-    for failure in found.failures:
+    for failure in result.failures:
         console.say(f"warning: {failure.what}: {failure.why}")
     if quiet:
         return
-    if found.hindered is not None:
-        console.say(f"note: it did not catch up: {found.hindered.what}")
-    if found.behind:
-        how = f"run {name}" if found.has_handlers else f"run --reducer MODULE:FUNCTION {name}"
-        built = "is" if found.position else "is not built yet:"
-        events = f"{found.behind:,} event{'s' * (found.behind != 1)}"
-        console.say(f"note: {name} {built} {events} behind   (esctl projection {how})")
+    if result.hindered is not None:
+        console.say(f"note: {name} did not catch up: {result.hindered.what}")
+    if result.behind:
+        arguments = f"run {name}" if result.has_handlers else f"run --reducer MODULE:FUNCTION {name}"
+        built = "is" if result.position else "is not built yet:"
+        events = f"{result.behind:,} event{'s' * (result.behind != 1)}"
+        console.say(f"note: {name} {built} {events} behind: esctl projection {arguments}")
 
 
-def _drawn(picture: RowSelection, projection: Projection) -> str:
-    return render.read_model(picture.columns, picture.rows, projection.columns, picture.totals, picture.bars)
+def _as_table(selection: RowSelection, projection: Projection) -> str:
+    return render.read_model(selection.columns, selection.rows, projection.columns, selection.totals, selection.bars)
 
 
-def _print(picture: RowSelection, projection: Projection, shared: Shared) -> None:
-    """Print rows; bars and sums stand in tables, elsewhere sums go to stderr."""
+def _print(selection: RowSelection, projection: Projection, shared: Shared) -> None:
+    """Print rows. A table has bars and sums; in other formats the sums go to stderr."""
     if shared.rendering == "table":
-        console.text(_drawn(picture, projection))
+        console.text(_as_table(selection, projection))
         return
-    render.answer(picture.columns, picture.rows, shared.rendering)
-    for column, value in picture.totals.items():
+    render.query_result(selection.columns, selection.rows, shared.rendering)
+    for column, value in selection.totals.items():
         console.say(f"total {column}: {value}")

@@ -1,4 +1,4 @@
-"""`esctl projection status`: how projections stand."""
+"""`esctl projection status`: the status of projections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl projection status                  exit 9 if one was stopped
+  esctl projection status                  exit 9 if one is stopped
   esctl projection status customer_orders -o ndjson | jq .lag"""
 
 STATUS = (
@@ -30,11 +30,11 @@ SPARE = ("failed_at", "reducer", "fingerprint", "version", "lag_seconds", "bytes
 def command(
     shared: Shared,
     *,
-    names: Annotated[Sequence[str], typer.Argument(metavar="[NAME …]", help="Only these; else all.")] = (),
+    names: Annotated[Sequence[str], typer.Argument(metavar="[NAME …]", help="Only these. [all]")] = (),
 ) -> None:
-    """Print how each projection stands: rows, lag, size, last error.
+    """Print the status of each projection: rows, lag, size, last error.
 
-    Exit 9 if one was stopped.
+    Exit 9 if one is stopped.
     """
     with shared.opened() as log:
         records = status.status(log, names)
@@ -48,6 +48,6 @@ def command(
         first = stopped[0]
         raise HandlerError(
             f"the projection {first['projection']} is stopped at position {first['failed']}",
-            why=f"{first['handler']}: {first['error']}; mend the handler or what it stumbles over, then run it again",
+            why=f"{first['handler']}: {first['error']}; fix the handler or the row, then run it again",
             fix=f"esctl projection run {word(first['projection'])}",
         )

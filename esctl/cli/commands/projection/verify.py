@@ -1,4 +1,4 @@
-"""`esctl projection verify`: projections, compared with what events make of them."""
+"""`esctl projection verify`: compare projections with a build from the first event."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ EXAMPLES = """Examples:
 def command(
     shared: Shared,
     *,
-    names: Annotated[Sequence[str], typer.Argument(metavar="[NAME …]", help="Only these; else all.")] = (),
+    names: Annotated[Sequence[str], typer.Argument(metavar="[NAME …]", help="Only these. [all]")] = (),
 ) -> None:
-    """Build projections anew and compare cells; exit 6 if one differs.
+    """Build projections again and compare cells; exit 6 if one differs.
 
-    They are built up to where they are, beside what is there.
+    It builds each one in temporary tables, up to its position, and compares.
     """
-    wrong: list[str] = []
+    differing: list[str] = []
     with shared.opened() as log:
-        lives = [version for version in log.store.projections().versions() if version.state == "live"]
-        known = [version.name for version in lives if version.compiled.on]
-        chosen = [versions.declared(log, name).name for name in names] or known
-        if not names and len(known) < len(lives) and not shared.quiet:
-            console.say("note: what Python functions keep is not verified")
+        live = [version for version in log.store.projections().versions() if version.state == "live"]
+        with_handlers = [version.name for version in live if version.compiled.on]
+        chosen = [versions.declared(log, name).name for name in names] or with_handlers
+        if not names and len(with_handlers) < len(live) and not shared.quiet:
+            console.say("note: projections with a Python function are not verified")
     for name in chosen:
         with shared.opened() as log:  # each with temporary tables of its own
             if show(only_cells(differences.checked(log, name), log.head().position), shared):
-                wrong.append(name)
-    if wrong:
+                differing.append(name)
+    if differing:
         raise VerificationError(
-            f"{len(wrong)} of {len(chosen)} projections hold what their handlers do not say",
-            why=f"{', '.join(wrong)}: somebody changed a table by hand, or a handler depends on more than its events",
-            fix=f"esctl projection rebuild {word(wrong[0])}",
+            f"{len(differing)} of {len(chosen)} projections differ from what their handlers give",
+            why=f"{', '.join(differing)}: a table was changed by hand, or a handler depends on more than its events",
+            fix=f"esctl projection rebuild {word(differing[0])}",
         )
     if not shared.quiet:
-        console.say(f"{len(chosen)} projections verified")
+        console.say(f"{len(chosen)} projection{'s' * (len(chosen) != 1)} verified")

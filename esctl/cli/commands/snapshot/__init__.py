@@ -1,3 +1,3 @@
-"""Save states, so that a fold need not begin at the beginning."""
+"""Saved states, so that a fold need not start at the first event."""
 
 COMMANDS = ("take", "list", "verify", "prune")

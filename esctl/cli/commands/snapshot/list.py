@@ -23,11 +23,11 @@ COLUMNS = ("stream", "aggregate", "version", "position", "time", "bytes", "taken
 def command(
     shared: Shared,
     *,
-    stream: Annotated[str | None, typer.Argument(metavar="[STREAM]", help="Only of this stream.")] = None,
+    stream: Annotated[str | None, typer.Argument(metavar="[STREAM]", help="Only this stream. [all]")] = None,
 ) -> None:
     """List the snapshots, newest first in each stream.
 
-    `problem` says why one is not used.
+    The field `problem` says why a snapshot is not used.
     """
     with shared.opened() as log:
         found = snapshot_care.listed(log, stream)

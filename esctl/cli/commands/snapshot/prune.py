@@ -1,4 +1,4 @@
-"""`esctl snapshot prune`: snapshots that nobody needs, removed."""
+"""`esctl snapshot prune`: remove old and unusable snapshots."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ EXAMPLES = """Examples:
 def command(
     shared: Shared,
     *,
-    streams: Annotated[Sequence[str], typer.Argument(metavar="[STREAM …]", help="Only of these streams.")] = (),
-    keep: Annotated[int, typer.Option(min=0, metavar="N", help="How many of each stream stay.")] = 1,
+    streams: Annotated[Sequence[str], typer.Argument(metavar="[STREAM …]", help="Only these streams. [all]")] = (),
+    keep: Annotated[int, typer.Option(min=0, metavar="N", help="Keep the newest N of each stream.")] = 1,
 ) -> None:
-    """Remove all but the newest snapshots, and those of no use.
+    """Remove all but the newest snapshots of each stream.
 
-    Stale and damaged ones go too.
+    Stale and damaged snapshots are removed too.
     """
     with shared.opened(write=True) as log:
         render.acknowledge({"pruned": snapshot_care.prune(log, streams or None, keep)}, shared.rendering)

@@ -1,4 +1,4 @@
-"""`esctl snapshot take`: states, saved."""
+"""`esctl snapshot take`: save states."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """Examples:
   esctl snapshot take order-1012           its state as it is now
-  esctl snapshot take --due                what the model's policies ask for; what cron runs"""
+  esctl snapshot take --due                what the model's policies ask for; for cron"""
 
 COLUMNS = ("stream", "aggregate", "version", "position", "time", "bytes", "taken", "problem")
 
@@ -28,19 +28,19 @@ def command(
     *,
     streams: Annotated[Sequence[str], typer.Argument(metavar="[STREAM …]", help="The streams.")] = (),
     all_: Annotated[bool, typer.Option("--all", help="Every stream of every aggregate, or of --aggregate.")] = False,
-    due: Annotated[bool, typer.Option("--due", help="Those that a snapshot policy asks for.")] = False,
+    due: Annotated[bool, typer.Option("--due", help="Those that the model's snapshot policies ask for.")] = False,
     aggregate: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Fold as this aggregate. [the stream's own]")
+        str | None, typer.Option(metavar="NAME", help="Fold with this aggregate. [the stream's own]")
     ] = None,
 ) -> None:
     """Save the states of streams as they are now."""
     if bool(streams) + all_ + due != 1:
-        raise UsageError("it takes streams, --all or --due", fix="esctl snapshot take --help")
+        raise UsageError("esctl snapshot take takes streams, --all or --due", fix="esctl snapshot take --help")
     with shared.opened(write=True) as log:
-        made = (
+        taken = (
             (snapshot_care.take(log, stream, aggregate) for stream in streams)
             if streams
             else snapshot_care.take_many(log, aggregate, due=due)
         )
-        records = (snapshot_care.record(snapshot) for snapshot in made if snapshot is not None)
+        records = (snapshot_care.record(snapshot) for snapshot in taken if snapshot is not None)
         render.acknowledge_each(records, shared.rendering, COLUMNS, spare=("position", "aggregate"))

@@ -1,3 +1,3 @@
-"""Old event schemas: checked, shown, or rewritten into a new log."""
+"""Upcasts of old events: check, show, rewrite into a new log."""
 
 COMMANDS = ("check", "show", "rewrite")

@@ -1,4 +1,4 @@
-"""`esctl upcast check`: every stored event, read as the model has it."""
+"""`esctl upcast check`: check every stored event against the model."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl upcast check                       exit 6 if an event does not fit
-  esctl upcast check --sample 100          only about so many events"""
+  esctl upcast check                       exit 6 if an event does not fit the model
+  esctl upcast check --sample 100          only about 100 events"""
 
 FAILURES = ("position", "type", "schema", "reason")
 COUNTS = ("type", "schema", "events", "read_as", "failed")
@@ -29,9 +29,9 @@ def command(
         int | None, typer.Option(min=1, metavar="N", help="Only about N events, spread over the log.")
     ] = None,
 ) -> None:
-    """Read every stored event as the model has it; exit 6 if one fails.
+    """Check every stored event against the model; exit 6 if one fails.
 
-    Each goes through its upcasts and JSON Schemas; position and reason of those that do not fit are printed.
+    Each event goes through its upcasts and JSON Schemas. Position and reason are printed for those that do not fit.
     """
     with shared.opened() as log:
         rows = conformance.check(
@@ -42,20 +42,20 @@ def command(
         )
     failures = [failure for row in rows for failure in row.failures]
     whole = shared.rendering in ("ndjson", "json")
-    render.listed((_counted(row, whole=whole) for row in rows), shared.rendering, names=COUNTS)
+    render.listed((_record(row, whole=whole) for row in rows), shared.rendering, names=COUNTS)
     failed = sum(row.failed for row in rows)
     if failed:
         for failure in () if whole else failures:
             console.say(f"#{failure.position} {failure.type} {failure.schema}: {failure.reason}")
         raise VerificationError(
-            f"{failed} stored events do not fit the model",
+            f"{failed} stored event{'s do' if failed > 1 else ' does'} not fit the model",
             why=f"position {failures[0].position}: {failures[0].reason}",
             fix=f"esctl replay --since '#{failures[0].position:d}' --limit 1 --raw-schema",
         )
 
 
-def _counted(row: conformance.Row, *, whole: bool) -> dict[str, object]:
-    """A row as it is printed; `whole`: with its failures."""
-    made: dict[str, object] = {name: getattr(row, name) for name in COUNTS}
+def _record(row: conformance.Row, *, whole: bool) -> dict[str, object]:
+    """The record of a row; `whole` adds its failures."""
+    record: dict[str, object] = {name: getattr(row, name) for name in COUNTS}
     failures = [{name: getattr(failure, name) for name in FAILURES} for failure in row.failures]
-    return made | ({"failures": failures} if whole else {})
+    return record | ({"failures": failures} if whole else {})

@@ -1,4 +1,4 @@
-"""`esctl upcast rewrite`: a new log in the newest schemas."""
+"""`esctl upcast rewrite`: write a new log in the newest schemas."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ EXAMPLES = """Examples:
 def command(
     shared: Shared,
     *,
-    to: Annotated[str, typer.Option("--to", metavar="FILE", help="The new log; it must not be there.")],
+    to: Annotated[str, typer.Option("--to", metavar="FILE", help="The new log; it must not exist.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
 ) -> None:
-    """Make a new log in which every event has its newest schema.
+    """Write a new log in which every event has its newest schema.
 
-    This log is not touched. Ids, times and order stay. Positions stay too, except after a split event, whose parts take
-    additional positions.
+    This log does not change. Ids, times and order stay the same. So do positions, except after a split event, whose
+    parts take additional positions.
     """
     if os.path.lexists(to):
         raise UsageError(f"{to} is there already", why="name a file that does not exist")
@@ -40,7 +40,7 @@ def command(
         if dry_run:
             render.one({"to": to, **planned}, shared.rendering)
             return
-        shared.agree(f"{to}: {', '.join(f'{count} {what}' for what, count in planned.items())}")
+        shared.confirm(f"this writes {to}: {', '.join(f'{count} {what}' for what, count in planned.items())}")
         report = rewriting.rewrite(
             log, Path(to), lambda events, total: progress.watched(events, "rewriting", total, lambda _: 1)
         )

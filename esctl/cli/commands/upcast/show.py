@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
 
 EXAMPLES = """Examples:
-  esctl upcast show OrderPlaced            with a sample before and after each step"""
+  esctl upcast show OrderPlaced            with an event before and after each step"""
 
 STEPS = ("step", "from", "to", "operations", "position", "before", "after")
 
@@ -24,11 +24,11 @@ STEPS = ("step", "from", "to", "operations", "position", "before", "after")
 def command(
     shared: Shared,
     *,
-    type_: Annotated[str, typer.Argument(metavar="TYPE", help="An event type, as it is stored.")],
+    type_: Annotated[str, typer.Argument(metavar="TYPE", help="An event type, as stored.")],
 ) -> None:
-    """Print the chain of a type's upcasts, with a sample of each step.
+    """Print the chain of a type's upcasts, with a sample for each step.
 
-    A step has a stored event before and after it.
+    The sample is a stored event, before and after the step.
     """
     with shared.opened() as log:
         steps = list(rewriting.steps(log, type_))
@@ -53,7 +53,7 @@ def _head(step: rewriting.Shown) -> dict[str, object]:
 
 
 def _changes(log: EventLog, step: rewriting.Shown) -> str:
-    """What a step makes of its sample: a line a field that is not as it was."""
+    """What a step changes in its sample: path, value before, value after."""
     if step.before is None or step.after is None:
         return "-"
     changes = log.store.facts().differences(step.before, step.after)
