@@ -6,9 +6,10 @@ from types import TracebackType
 
 import apsw
 
-from esctl.errors import MisfitError, UsageError
+from esctl.errors import MisfitError, UsageError, word
 from esctl.events.query import Query
 from esctl.store import reads
+from esctl.store.errors import Translated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +48,20 @@ class Conditioned:
         reason = error.__cause__ if isinstance(error, MisfitError) else error
         if self.where is not None and isinstance(reason, apsw.SQLError | apsw.TooBigError):
             raise UsageError(f"--where {self.where[:80]!r} fails on an event: {reason}") from error
+
+
+class Feeding(Translated):
+    """A block that feeds a fold: of one stream, or of many."""
+
+    def __init__(self, path: str, stream: str | None = None) -> None:
+        super().__init__(path)
+        self._stream = stream
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, MisfitError) and "position" not in error.details:
+            # State by state, one sees how far the stream can be folded.
+            error.fix = "esctl state --help" if self._stream is None else f"esctl state {word(self._stream)} --each"
+        super().__exit__(kind, error, _)
 
 
 class Placed:

@@ -16,20 +16,21 @@ from esctl.events.query import Query, Shape
 from esctl.model.compiled import ANY, BUILDING, DROPPED, LIVE, PREVIOUS, SCRATCH, Compiled, HandlerFailed, Version
 from esctl.model.untrusted import wrong
 from esctl.sql.quoting import quoted, text
-from esctl.store import reads
 from esctl.store.blocks import Moment, Placed
 from esctl.store.errors import OverrunError, Patience, translating
+from esctl.store.feed import TriggerFeed
 from esctl.store.guard import FED, NOTE, Guard
-from esctl.store.windows import Reading, Windows
+from esctl.store.windows import Reading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from esctl.events.query import Upcasting
+    from esctl.store.reads import Scan
     from esctl.store.upcasts import UpcastCompiler
 
-POSITIONS_PER_FEED = 1000  # positions that are fed at once: what SQLite puts aside stays small
+POSITIONS_PER_FEED = 1000
 _COLUMNS = "version, name, state, inline, model, held, fingerprint, compiled, reducer, position, made"
 _FAILURE = "failed, handler, error, failed_at"
 _SHAPES = """
@@ -52,13 +53,14 @@ class Projections:
         self,
         reading: Reading,
         guard: Guard,
-        bounded: Callable[[Query, Upcasting], reads.Scan],
+        bounded: Callable[[Query, Upcasting], Scan],
         patience: Patience,
         weaving: Callable[[], UpcastCompiler],
     ) -> None:
         self._connection, self._execute = reading.connection, reading.connection.execute
         self._reading, self.path, self._guard = reading, reading.path, guard
-        self._bounded, self._patience, self._weaving = bounded, patience, weaving
+        self._bounded, self._weaving = bounded, weaving
+        self._triggers = TriggerFeed(reading, guard, patience)
         self._known: dict[str, Compiled] = {}
         self._scratched: set[str] = set()
         self._noted: tuple[int, object] | None = None
@@ -266,22 +268,18 @@ class Projections:
         self._rename((there, table) for table, there in away)
 
     def _feed(self, version: Version, query: Query, *, note: bool) -> None:
-        bounded = self._bounded(query.replace(types=version.compiled.types), version.compiled.upcasting)
+        compiled = version.compiled
+        bounded = self._bounded(query.replace(types=compiled.types), compiled.upcasting)
         bounded.conditions.append("e.data is not null")  # what was erased is nobody's
-        largest: int = self._execute("select largest from head").get
-        size = max(1, min(POSITIONS_PER_FEED, reads.SAFE_BYTES // max(1, largest)))
-        given, woven = version.compiled.columns, bounded.woven is not None
         # Names are joined where they are wanted; else a handler is chosen by the number of its type.
-        names = woven or "stream" in given or "type" in given
-        numbers = {} if names else self._numbers(version.compiled)
-        self._guard.present = {str(n).lower() for (n,) in self._execute("select name from main.sqlite_schema")}
-        into = self._into(version, numbers, note=note)
-        columns, self._noted = ", ".join(_fed(tuple(given.values()), "type" if names else "type_id", note=note)), None
+        names = bounded.woven is not None or "stream" in compiled.columns or "type" in compiled.columns
+        numbers = {} if names else self._numbers(compiled)
+        columns = {**compiled.columns, "esctl_type": "type" if names else "type_id"}
+        if note:
+            columns.setdefault("position", "position")
+        view, self._noted = self._view(version, columns, numbers, note=note), None
         try:
-            for window in Windows(self._reading, bounded, size):
-                with window as (table, bounds), self._patience:
-                    source = bounded.sql(columns, reverse=False, table=table, names=names)
-                    self._run(f"{into} {source}", {**bounded.parameters, **bounds, "most": bounded.limit})
+            for _ in self._triggers.feed_windows(view, columns, bounded, POSITIONS_PER_FEED, names=names):
                 self._noted = None
         except MisfitError as error:  # an upcast that cannot be done, or SQLite's word on a handler
             position = error.details.get("position")
@@ -310,36 +308,30 @@ class Projections:
         found = self._execute(_NUMBERS, (apsw.carray(tuple(compiled.on)),)).fetchall()
         return dict(found)  # type: ignore[arg-type]  # of two columns
 
-    def _into(self, version: Version, numbers: Mapping[str, int], *, note: bool) -> str:
-        """The beginning of a statement that feeds; the view and its triggers are made when first needed.
-
-        They are part of the transaction that they are made in, and gone when that is rolled back. With `numbers`, types
-        are told by these; with `note`, each handler begins by noting its event.
-        """
-        compiled = version.compiled
+    def _view(self, version: Version, columns: Collection[str], numbers: Mapping[str, int], *, note: bool) -> str:
+        """The view that feeds the handlers of a version, created when first needed."""
         mark = version.fingerprint[:8] if version.fingerprint.isalnum() else ""
         view = f"{FED}{version.version}_{mark}_{len(numbers)}{'n' * note}"
-        begun = f"select {NOTE}(new.position, new.esctl_type); " if note else ""
+        self._guard.present = {str(n).lower() for (n,) in self._execute("select name from main.sqlite_schema")}
         if note and not self._notes:
             self._connection.create_scalar_function(NOTE, self._note, 2)  # type: ignore[arg-type]  # it takes these
             self._notes = True
-        columns = _fed(tuple(compiled.columns), "esctl_type", note=note)
-        if not self._execute("select exists(select 1 from sqlite_temp_schema where name = ?)", (view,)).get:
-            self._weaving().allow(*compiled.on.values())
-            self._guard.tables[view] = set(compiled.tables)
-            self._run(f"create temp view {view} as select {', '.join(f'null as {name}' for name in columns)}")
-            told = {type_: str(numbers.get(type_, 0)) if numbers else text(type_) for type_ in compiled.on}
-            others = ", ".join(said for type_, said in told.items() if type_ != ANY)
-            for number, (type_, sql) in enumerate(compiled.on.items()):
-                when = f"new.esctl_type {f'= {told[type_]}' if type_ != ANY else f'not in ({others})'}"
-                self._guard.defining = trigger = f"{view}_{number}"
-                try:
-                    self._run(
-                        f"create temp trigger {trigger} instead of insert on {view} when {when} begin {begun}{sql} end"
-                    )
-                finally:
-                    self._guard.defining = ""
-        return f"insert into {view} ({', '.join(columns)})"
+        if not self._triggers.has(view):
+            self._weaving().allow(*version.compiled.on.values())
+            self._guard.tables[view] = set(version.compiled.tables)
+            self._triggers.create(view, columns, self._handlers(version.compiled, numbers, note=note))
+        return view
+
+    def _handlers(self, compiled: Compiled, numbers: Mapping[str, int], *, note: bool) -> Iterator[tuple[str, str]]:
+        """The trigger of each handler: its condition and its body.
+
+        With `numbers`, types are told by these; with `note`, each handler begins by noting its event.
+        """
+        begun = f"select {NOTE}(new.position, new.esctl_type); " if note else ""
+        types = {type_: str(numbers.get(type_, 0)) if numbers else text(type_) for type_ in compiled.on if type_ != ANY}
+        for type_, sql in compiled.on.items():
+            which = f"= {types[type_]}" if type_ != ANY else f"not in ({', '.join(types.values())})"
+            yield f"new.esctl_type {which}", f"{begun}{sql}"
 
     def count(self, version: Version) -> int:
         """How many rows a version's tables have."""
@@ -434,8 +426,3 @@ class Projections:
             yield from self._execute(sql, parameters)
         except (apsw.ConstraintError, apsw.MismatchError, apsw.SQLError, apsw.TooBigError) as error:
             raise HandlerFailed(str(error)) from error
-
-
-def _fed(columns: Collection[str], type_: str, *, note: bool) -> list[str]:
-    """What an event is fed as: the columns that are named, its type, and its position where that is recorded."""
-    return [*columns, type_, *(["position"] if note and "position" not in columns else [])]

@@ -337,9 +337,9 @@ class Store:
         weaver.noted = None
         with Translated(self.path):
             weaver.allow(program.state, program.accepts)
-            self._guarding()
+            guard, name = self._guarding(), str(self._folds)
             return Fold(
-                self._reading, program, str(self._folds), lambda q: self._bounded(q, upcasting, noted), self.patience
+                self._reading, guard, program, name, lambda q: self._bounded(q, upcasting, noted), self.patience
             )
 
     def is_json(self, text: str) -> bool:
