@@ -16,8 +16,6 @@ from esctl.model.declared import Projection
 from esctl.projections.runs import POSITIONS_PER_TRANSACTION
 from esctl.projections.versions import live, needs_reducer
 from esctl.sql.conditions import check_condition
-from esctl.sql.quoting import quoted
-from esctl.store.projections import Projections
 
 
 class RowSelection(NamedTuple):
@@ -115,33 +113,21 @@ def rows(log: EventLog, projection: Projection, asked: RowFilter, *, built: bool
             why="a run builds it",
             fix=f"esctl projection run {word(projection.name)}",
         )
-    store = log.store.projections()
-    columns = store.columns(table)
-    chosen = f"select * from {'temp' if built else 'main'}.{quoted(table)}"
+    stored = log.store.projections().rows_of(table, built=built)
+    columns = stored.columns
     if asked.where is not None:
         check_condition(asked.where, tuple(columns))
-        chosen += f" where ({asked.where}\n)"
-    order = _order(asked.order_by, columns) if asked.order_by else ", ".join(map(quoted, store.key(table)))
-    chosen += f" order by {order}" * bool(order)
-    chosen += f" limit {asked.limit}" if asked.limit is not None else ""
-    sums = [_column(name, columns, "--total") for name in asked.totals]
+    order = _order(asked.order_by, columns) if asked.order_by else []
+    totals = [_column(name, columns, "--total") for name in asked.totals]
     bars = [_column(name, columns, "--bars") for name in asked.bars]
     try:
-        found = list(store.select(chosen))
-        made = {name: _sum(store, name, chosen) for name in sums}
+        found, sums = stored.read(asked.where, order, asked.limit, totals)
     except HandlerFailed as failed:
         raise UsageError(f"--where {str(asked.where)[:80]!r} fails on a row: {failed.reason}") from failed
-    return RowSelection(table, columns, found, made, bars)
-
-
-def _sum(store: Projections, name: str, chosen: str) -> Any:
-    """The sum of a column of numbers over some rows."""
-    column = quoted(name)
-    odd = f"count(*) filter (where typeof({column}) not in ('integer', 'real', 'null'))"
-    total, others = next(store.select(f"select ifnull(sum({column}), 0), {odd} from ({chosen})"))
-    if others:
-        raise UsageError(f"--total: {name} is no column of numbers", why="it has texts")
-    return total
+    for name, total in sums.items():
+        if total is None:
+            raise UsageError(f"--total: {name} is no column of numbers", why="it has texts")
+    return RowSelection(table, columns, found, sums, bars)
 
 
 def _column(name: str, columns: Sequence[str], option: str) -> str:
@@ -158,11 +144,12 @@ def _column(name: str, columns: Sequence[str], option: str) -> str:
     )
 
 
-def _order(text: str, columns: Sequence[str]) -> str:
+def _order(text: str, columns: Sequence[str]) -> list[tuple[str, str]]:
+    """Columns and directions of `column desc, column`; raises UsageError."""
     parts = []
     for part in text.split(","):
         name, _, direction = part.strip().rpartition(" ")
         if direction.lower() not in ("asc", "desc") or not name:
             name, direction = part.strip(), "asc"
-        parts.append(f"{quoted(_column(name.strip(), columns, '--order-by'))} {direction}")
-    return ", ".join(parts)
+        parts.append((_column(name.strip(), columns, "--order-by"), direction.lower()))
+    return parts

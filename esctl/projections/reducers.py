@@ -16,7 +16,6 @@ from esctl.log import EventLog
 from esctl.model.compiled import BUILDING, DROPPED, LIVE, HandlerFailed, Version
 from esctl.projections import admin, runs
 from esctl.projections import versions as kept
-from esctl.sql.quoting import quoted
 from esctl.states import reducing
 from esctl.store.projections import Projections
 
@@ -32,46 +31,36 @@ class Rows(MutableMapping[Key, dict[str, Any]]):
     """
 
     def __init__(self, store: Projections, version: Version) -> None:
-        self._store = store
         self._table = next(iter(version.compiled.tables))
-        self._columns, self._key = store.columns(self._table), store.key(self._table)
-        if not self._key:
+        self._rows = store.rows_of(self._table)
+        if not self._rows.key:
             raise UsageError(f"the table {self._table} has no primary key", why="a reducer finds its rows by it")
-        self._where = " and ".join(f"{quoted(name)} is ?" for name in self._key)
 
     def _values(self, key: Key) -> tuple[Any, ...]:
         values = key if isinstance(key, tuple) else (key,)
-        if len(values) != len(self._key):
-            raise KeyError(f"a key of {self._table} is {', '.join(self._key)}")
+        if len(values) != len(self._rows.key):
+            raise KeyError(f"a key of {self._table} is {', '.join(self._rows.key)}")
         return values
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
-        found = list(self._store.select(f"select * from {quoted(self._table)} where {self._where}", self._values(key)))
-        if not found:
+        row = self._rows.get(self._values(key))
+        if row is None:
             raise KeyError(key)
-        return dict(zip(self._columns, found[0], strict=True))
+        return row
 
     def __setitem__(self, key: Key, row: dict[str, Any]) -> None:
-        row = {**row, **dict(zip(self._key, self._values(key), strict=True))}
-        names = ", ".join(quoted(name) for name in row)
-        self._drop(key)
-        sql = f"insert into {quoted(self._table)} ({names}) values ({', '.join('?' * len(row))})"
-        list(self._store.select(sql, tuple(row.values())))
+        self._rows.replace(self._values(key), row)
 
     def __delitem__(self, key: Key) -> None:
         self[key]
-        self._drop(key)
-
-    def _drop(self, key: Key) -> None:
-        list(self._store.select(f"delete from {quoted(self._table)} where {self._where}", self._values(key)))
+        self._rows.delete(self._values(key))
 
     def __iter__(self) -> Iterator[Key]:
-        names = ", ".join(quoted(name) for name in self._key)
-        for values in list(self._store.select(f"select {names} from {quoted(self._table)} order by {names}")):
-            yield values if len(self._key) > 1 else values[0]
+        for values in self._rows.keys():  # noqa: SIM118 - a table is no dictionary
+            yield values if len(values) > 1 else values[0]
 
     def __len__(self) -> int:
-        return int(next(self._store.select(f"select count(*) from {quoted(self._table)}"))[0])
+        return self._rows.count()
 
 
 def run(log: EventLog, name: str, reducer: str, done: runs.Run) -> Iterator[int]:

@@ -20,6 +20,7 @@ from esctl.store.blocks import Moment, Placed
 from esctl.store.errors import OverrunError, Patience, translating
 from esctl.store.feed import TriggerFeed
 from esctl.store.guard import FED, NOTE, Guard
+from esctl.store.projection_rows import TableRows
 from esctl.store.windows import Reading
 
 TYPE_CHECKING = False
@@ -41,7 +42,7 @@ _OWN_AFTER = """select (select count(*) from main.events where stream_id < 0 and
 _NUMBERS = "select name, type_id from carray(?) c cross join types on name = c.value"
 _SIZE = """select ifnull(sum(pgsize), 0) from dbstat
 where aggregate = 1 and name in (select name from sqlite_schema where tbl_name = ?)"""
-BEFORE = "esctl_before_"
+_BEFORE = "esctl_before_"  # how copies are called, with a number a table
 _ROOM = "pragma temp_store = file"  # for tables that may be large; a change of it would drop those that are there
 
 
@@ -379,46 +380,31 @@ class Projections:
             if there is None or there.position > most or there.fingerprint != base.fingerprint:
                 return 0
             for table in there.compiled.tables:
-                columns = ", ".join(map(quoted, (*self._rowid(table), *self.columns(table, stored=True))))
-                source = f"main.{quoted(there.actual(table))}"
-                self._run(f"insert into temp.{quoted(table)} ({columns}) select {columns} from {source}")
+                TableRows(self._execute, "temp", table).fill(TableRows(self._execute, "main", there.actual(table)))
             return there.position
 
-    def put_aside(self, version: Version) -> int:
-        """Keep the rows of a version as what was before: those that it has in the log, or those of its temporary
-        tables, which go. The position up to which the log's hold events.
+    def put_aside(self, version: Version) -> tuple[int, dict[str, TableRows]]:
+        """Copy the rows of a version, by table: those that it has in the log, or those of its temporary tables, which
+        go. With them the position up to which the log's hold events.
         """
         self._run(_ROOM)
         with Moment(self._connection):
             self._run("pragma defer_foreign_keys = on")
             there = self.version(version.version) or version
-            scratch = there.state not in (LIVE, BUILDING, PREVIOUS)
+            built = there.state not in (LIVE, BUILDING, PREVIOUS)
+            copies = {}
             for number, table in enumerate(there.compiled.tables):
-                source = f"temp.{quoted(table)}" if scratch else f"main.{quoted(there.actual(table))}"
-                self._run(f"create temp table {BEFORE}{number} as select * from {source}")
-                if key := self.key(table if scratch else there.actual(table)):
-                    self._run(f"create index {BEFORE}{number}_key on {BEFORE}{number}({', '.join(map(quoted, key))})")
-            for table in reversed(there.compiled.tables) if scratch else ():
+                schema, name = ("temp", table) if built else ("main", there.actual(table))
+                original = TableRows(self._execute, schema, name)
+                original.copy_to(f"{_BEFORE}{number}")
+                copies[table] = TableRows(self.select, "temp", f"{_BEFORE}{number}", original.key)
+            for table in reversed(there.compiled.tables) if built else ():
                 self._run(f"drop table temp.{quoted(table)}")
-            return there.position
+            return there.position, copies
 
-    def columns(self, table: str, *, stored: bool = False) -> list[str]:
-        """The names of a table's columns, in order; `stored`: without those that are computed."""
-        hidden = "where not hidden" if stored else ""
-        return [str(name) for (name,) in self._execute(f"select name from pragma_table_xinfo(?) {hidden}", (table,))]
-
-    def key(self, table: str) -> list[str]:
-        """The columns of a table's primary key, in its order; none where it has none."""
-        sql = "select name from pragma_table_xinfo(?) where pk order by pk"
-        return [str(name) for (name,) in self._execute(sql, (table,))]
-
-    def _rowid(self, table: str) -> tuple[str, ...]:
-        """What the number of a row is called in a temporary table; nothing where it has none that can be named."""
-        sql = "select max(wr) from pragma_table_list where name = ? and schema = 'temp'"
-        taken = {column.lower() for column in self.columns(table)}
-        if self._execute(sql, (table,)).get:
-            return ()
-        return next(((name,) for name in ("rowid", "_rowid_", "oid") if name not in taken), ())
+    def rows_of(self, table: str, *, built: bool = False) -> TableRows:
+        """The rows of a table in the log, or of one that was `built` beside it by `scratch`."""
+        return TableRows(self.select, "temp" if built else "main", table)
 
     def select(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> Iterator[tuple[Any, ...]]:
         """Rows of a statement of ours over the tables. Raises HandlerFailed for what does not fit into them."""
