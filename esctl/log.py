@@ -170,7 +170,7 @@ class EventLog:
     def apply(self, record: Json) -> Receipt:
         """Have a model hold from here on: an event of the log's own, within the open transaction."""
         receipt = self.say(system.MODEL_APPLIED, record)
-        self.store.hold_model(receipt[0])
+        self.store.set_model(receipt[0])
         self._applied = True
         return receipt
 

@@ -1,4 +1,4 @@
-"""How two states of a projection's rows differ, cell by cell."""
+"""Compare two states of a projection's rows, cell by cell."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from esctl.store.projection_rows import TableRows
 
 
 class Cell(NamedTuple):
-    """A cell in which two states of a projection differ: in a row that was added, is gone, or changed, by its key.
+    """A cell that differs between two states of a projection: its row was added, is gone, or changed.
 
-    `column` is None for a row that is nothing but its key.
+    `key` identifies the row. `column` is None if the row has only its key.
     """
 
     table: str
@@ -31,23 +31,23 @@ class Cell(NamedTuple):
 
 
 def between(log: EventLog, projection: Projection, since: Query, until: Query) -> Iterator[int | Cell]:
-    """How a projection's rows differ between the ends of two queries: numbers of positions, and then cells."""
+    """Compare a projection's rows at the ends of two queries: numbers of positions for progress, then cells."""
     yield from at(log, projection, since)
-    before = _put_aside(log, projection)
+    before = _copied(log, projection)
     yield from at(log, projection, until)
     yield from _cells(before, _present(log, projection))
 
 
 def against(log: EventLog, name: str, drafted: Definitions) -> Iterator[int | Cell]:
-    """How a projection's rows would differ, all events taken, if another model held."""
-    held, query = log.definitions.model.projections.get(name), Query(until=log.head()[0])
+    """Compare a projection's rows, after all events, with those under another model."""
+    current, query = log.definitions.model.projections.get(name), Query(until=log.head()[0])
     draft = drafted.model.projections.get(name)
-    if held is None and draft is None:
+    if current is None and draft is None:
         raise NotFoundError(f"neither model has a projection {name}", fix="esctl projection list")
     before: dict[str, TableRows] = {}
-    if held is not None:
-        yield from at(log, held, query)
-        before = _put_aside(log, held)
+    if current is not None:
+        yield from at(log, current, query)
+        before = _copied(log, current)
     after: dict[str, TableRows] = {}
     if draft is not None:
         yield from at(log, draft, query, drafted)
@@ -56,7 +56,7 @@ def against(log: EventLog, name: str, drafted: Definitions) -> Iterator[int | Ce
 
 
 def checked(log: EventLog, name: str) -> Iterator[int | Cell]:
-    """How the rows of a live version differ from a rebuild of the same definition: none should."""
+    """Compare the rows of a live version with a rebuild of the same definition: they should be equal."""
     version, projection = live(log, name), log.definitions.model.projections[name]
     if not version.compiled.on:
         raise needs_reducer(name, version.reducer)
@@ -66,8 +66,8 @@ def checked(log: EventLog, name: str) -> Iterator[int | Cell]:
             why="it waits to be built anew",
             fix=f"esctl projection run {word(name)}",
         )
-    position, before = log.store.projections().put_aside(version)
-    # Nothing that is kept may serve: it is what is checked.
+    position, before = log.store.projections().copy_rows(version)
+    # The rebuild starts from nothing: stored rows are what is checked.
     version = scratch(projection, log.definitions)
     log.store.projections().scratch(version, None, 0)
     yield from feed_some(log, version, range(1, position + 1))
@@ -78,9 +78,9 @@ def _present(log: EventLog, projection: Projection) -> dict[str, TableRows]:
     return {table: log.store.projections().rows_of(table, built=True) for table in projection.tables}
 
 
-def _put_aside(log: EventLog, projection: Projection) -> dict[str, TableRows]:
-    """What was just built, out of the way of what is to be built."""
-    return log.store.projections().put_aside(scratch(projection, log.definitions))[1]
+def _copied(log: EventLog, projection: Projection) -> dict[str, TableRows]:
+    """Copy the rows just built, and drop the tables, whose names are needed again."""
+    return log.store.projections().copy_rows(scratch(projection, log.definitions))[1]
 
 
 def _cells(before: Mapping[str, TableRows], after: Mapping[str, TableRows]) -> Iterator[Cell]:
@@ -95,14 +95,14 @@ def _cells(before: Mapping[str, TableRows], after: Mapping[str, TableRows]) -> I
 
 
 def _whole(table: str, rows: TableRows | None, change: str) -> Iterator[Cell]:
-    """Every row of a table that only one of two states has."""
+    """Every row of a table that only one of the two states has."""
     if rows is not None:
         for row in rows.all():
             yield from _row(table, change, rows.key or rows.columns, rows.columns, row)
 
 
 def _by_key(table: str, old: TableRows, new: TableRows) -> Iterator[Cell]:
-    """Rows are the same where their keys are."""
+    """Match rows by their keys."""
     key = new.key
     for one, other, change in ((old, new, "gone"), (new, old, "added")):
         for row in one.missing_from(other, key):
@@ -117,7 +117,7 @@ def _by_key(table: str, old: TableRows, new: TableRows) -> Iterator[Cell]:
 
 
 def _as_bags(table: str, old: TableRows, new: TableRows) -> Iterator[Cell]:
-    """Without a key a row is its values, and there may be several of it."""
+    """Without a key a row is identified by its values, and may occur several times."""
     columns = [column for column in new.columns if column in old.columns]
     for one, other, change in ((old, new, "gone"), (new, old, "added")):
         for row in one.surplus(other, columns) if columns else ():
@@ -125,7 +125,7 @@ def _as_bags(table: str, old: TableRows, new: TableRows) -> Iterator[Cell]:
 
 
 def _row(table: str, change: str, key: Sequence[str], columns: Sequence[str], row: Sequence[Any]) -> Iterator[Cell]:
-    """A row that is there on one side only, cell by cell."""
+    """The cells of a row that only one state has."""
     values = dict(zip(columns, row, strict=False))
     names = {name: values[name] for name in key}
     others: list[str | None] = [name for name in columns if name not in key]

@@ -35,14 +35,14 @@ from segments g cross join archived_streams a on a.segment = g.first and a.strea
 where first_version + versions_on >= ? and first_version <= ?
 and first_position + positions_on >= ? and first_position <= ? order by g.first"""
 _FRAME = "first, last, segment, number, before, offset, bytes, raw_bytes, sha256, own"
-_TOLD_STREAMS = """
+_RECORDED_STREAMS = """
 select s.name, first_version, first_position, first_time, versions_on, positions_on, times_on, bytes, frames
 from archived_streams join streams s using (stream_id) where segment = ?"""
-_TOLD_TYPES = """
+_RECORDED_TYPES = """
 select own, t.name, schema, events, first_position, last_position, first_time, last_time, least_time, greatest_time,
        first_recorded, last_recorded, bytes
 from archived_types join types t using (type_id) where segment = ?"""
-KEPT_BYTES = 4 * 1024 * 1024  # of lines that are kept unpacked; the rows made of them take three times as much
+CACHED_BYTES = 4 * 1024 * 1024  # of lines that are kept unpacked; the rows made of them take three times as much
 MAX_CACHED_NAMES = 65_536
 
 Row = tuple["Any", ...]
@@ -165,7 +165,9 @@ class Archive:
     def recorded_facts(self, segment: Segment) -> tuple[set[tuple[object, ...]], set[tuple[object, ...]]]:
         """What is recorded of a segment, by stream and by type, as `Facts` has it."""
         asked = (segment.first,)
-        return set(self._connection.execute(_TOLD_STREAMS, asked)), set(self._connection.execute(_TOLD_TYPES, asked))
+        return set(self._connection.execute(_RECORDED_STREAMS, asked)), set(
+            self._connection.execute(_RECORDED_TYPES, asked)
+        )
 
     def unpacked(self, position: int) -> Unpacked:
         """The frame that holds a position, unpacked."""
@@ -177,7 +179,7 @@ class Archive:
 
             lines = decompress(frame, self.packed(frame, segment), segment.name)
             self._unpacked[key] = Unpacked(self, frame, segment, lines)
-            while len(self._unpacked) > 1 and sum(len(u.lines) for u in self._unpacked.values()) > KEPT_BYTES:
+            while len(self._unpacked) > 1 and sum(len(u.lines) for u in self._unpacked.values()) > CACHED_BYTES:
                 self._unpacked.popitem(last=False)
         self._unpacked.move_to_end(key)
         return self._unpacked[key]

@@ -240,7 +240,7 @@ class Archiving:
         )
         return self._connection.changes()
 
-    def note_erased(self, positions: Sequence[int], event: int) -> None:
+    def record_erased(self, positions: Sequence[int], event: int) -> None:
         """Have another event say that payloads are gone."""
         self._connection.executemany(
             "update erased set event = ? where position = ?", [(event, position) for position in positions]

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 class Located:
     """A block in which an expression of the model may fail on an event, which is then searched for and named."""
 
-    def __init__(self, reading: Reading, bounded: Scan) -> None:
-        self.reading, self.bounded = reading, bounded
+    def __init__(self, reading: Reading, scan: Scan) -> None:
+        self.reading, self.scan = reading, scan
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if isinstance(error, MisfitError) and "position" not in error.details:
-            position = reads.failing(self.reading, self.bounded)
+            position = reads.failing(self.reading, self.scan)
             if position is not None:
                 error.at(position)
 

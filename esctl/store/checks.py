@@ -147,7 +147,7 @@ _FULL: tuple[tuple[str, str], ...] = (
 
 _COMPARED = ["stream_id", "version", "id", "type_id", "schema", "time", "recorded", "data", "meta", "salt", "hash"]
 # Rows that are to go at the end of a run that archives: nobody reads them, but they have to be what a segment holds.
-_LEFT = (
+_LEFTOVER = (
     (
         "archive",
         f"""select e.position, 'what is left of the event in the hot table is not what the archive holds'
@@ -188,7 +188,7 @@ def findings(reading: Reading, *, full: bool) -> Iterator[Finding]:
         if full:
             yield from _schema(connection)
         left = reading.hot != HOT
-        for check, sql in _QUICK + (_FULL if full else ()) + (_LEFT if left and full else ()):
+        for check, sql in _QUICK + (_FULL if full else ()) + (_LEFTOVER if left and full else ()):
             for position, problem in connection.execute(_filled(sql, parts)):
                 yield (check, position, problem)
     finally:

@@ -122,13 +122,13 @@ class Facts:
         """A record a stream whose name matches the GLOB pattern, in the order of names: stream, events,
         first_position, last_position, first_time, last_time, bytes (of data and meta).
         """
-        with self._reading.held() as archived:
+        with self._reading.pinned() as archived:
             sql = _STREAMS_EVERYWHERE.format(events=self._reading.hot) if archived else _STREAMS
             yield from _rows(self._reading.connection, sql, (pattern, system))
 
     def types(self, *, system: bool) -> Iterator[dict[str, Any]]:
         """A record a type, in the order of names: as `streams`, and `schemas`, the versions stored with commas."""
-        with self._reading.held() as archived:
+        with self._reading.pinned() as archived:
             hot = _rows(self._reading.connection, _TYPES.format(events=self._reading.hot), (system,))
             found = {row["type"]: row for row in hot}
             for name, *row in self._reading.connection.execute(_ARCHIVED_TYPES, (system,)) if archived else ():
@@ -138,7 +138,7 @@ class Facts:
     def info(self) -> dict[str, Any]:
         """The facts of the log: log_id, created, events, streams, types, first and last times, sizes, head."""
         connection = self._reading.connection
-        with self._reading.held():
+        with self._reading.pinned():
             log_id, created, number, head = connection.execute(_INFO).get
             hot, archived = (
                 connection.execute(_COUNTED.format(events=self._reading.hot)).get,
@@ -193,7 +193,7 @@ class Facts:
     def schemas(self) -> list[tuple[str, int, int]]:
         """Type, schema version and number of the events that are stored so; not of the log's own."""
         counted: dict[tuple[str, int], int] = {}
-        with self._reading.held():
+        with self._reading.pinned():
             found: Any = self._reading.connection.execute(_SCHEMAS.format(events=self._reading.hot))
             for type_, schema, events in found:
                 counted[type_, schema] = counted.get((type_, schema), 0) + events

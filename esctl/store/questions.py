@@ -37,11 +37,11 @@ class Questions:
         reading: Reading,
         guarding: Callable[[], Guard],
         unguarded: Callable[[], None],
-        weaving: Callable[[], UpcastCompiler],
+        upcast_compiler: Callable[[], UpcastCompiler],
     ) -> None:
         """`guarding` puts the connection under the authorizer of models, `unguarded` under none."""
         self._reading, self._connection, self._path = reading, reading.connection, reading.path
-        self._guarding, self._unguarded, self._weaving = guarding, unguarded, weaving
+        self._guarding, self._unguarded, self._upcast_compiler = guarding, unguarded, upcast_compiler
 
     def ask(
         self, sql: str, upcasting: Upcasting, states: Callable[[], Iterator[tuple[object, ...]]] | None = None
@@ -68,15 +68,15 @@ class Questions:
             with Translated(self._path):
                 self._have_states(states)
         self._unguarded()
-        with Translated(self._path), self._reading.held() as archived:
+        with Translated(self._path), self._reading.pinned() as archived:
             if archived or upcasting:
                 from esctl.store.upcasts import have_views  # noqa: PLC0415 - a plain log does without
 
                 run(self._connection, "pragma query_only = off")  # temporary views stand before the log's own
-                have_views(self._reading, self._weaving() if upcasting else None, upcasting, archived=archived)
+                have_views(self._reading, self._upcast_compiler() if upcasting else None, upcasting, archived=archived)
                 run(self._connection, "pragma query_only = on")
             self._connection.authorizer = authorize_reading  # from here on this connection answers questions only
-            with _Asked():
+            with _Question():
                 names, rows = _selected(self._connection, sql)
                 return names, list(islice(rows, 1)), rows
 
@@ -96,11 +96,11 @@ class Questions:
 
     def _answers(self, first: list[Any], rows: Rows) -> Rows:
         yield from first
-        with Translated(self._path), _Asked():
+        with Translated(self._path), _Question():
             yield from rows
 
 
-class _Asked:
+class _Question:
     """A block whose failure is that of a question."""
 
     def __enter__(self) -> None:

@@ -69,7 +69,7 @@ class Store:
         self._write = write
         self._change = -1
         self._folds = 0
-        self._weaver: UpcastCompiler | None = None
+        self._compiler: UpcastCompiler | None = None
         self._archiving: Archiving | None = None
         self._projections: Projections | None = None
         self._guard: Guard | None = None
@@ -139,7 +139,7 @@ class Store:
             time, data, meta = (self._execute("select ?1 ->> ?2", (kept, n)).get for n in range(3))
         yield position, system.STREAM, 0, "", system.MODEL_APPLIED, 1, time, time, data, meta
 
-    def hold_model(self, position: int) -> None:
+    def set_model(self, position: int) -> None:
         """Within a transaction: the model is what the event at a position says."""
         with Translated(self.path):
             self._execute("update head set model = ?, definitions = null", (position,))
@@ -159,7 +159,7 @@ class Store:
 
             with Translated(self.path):
                 self._projections = Projections(
-                    self._reading, self._guarding(), self._bounded, self.patience, self._weaving
+                    self._reading, self._guarding(), self._scan, self.patience, self._upcast_compiler
                 )
         return self._projections
 
@@ -179,7 +179,7 @@ class Store:
         """What asks SELECTs from outside."""
         from esctl.store.questions import Questions  # noqa: PLC0415 - only a question needs it
 
-        return Questions(self._reading, self._guarding, self._unguarded, self._weaving)
+        return Questions(self._reading, self._guarding, self._unguarded, self._upcast_compiler)
 
     def _unguarded(self) -> None:
         self._connection.authorizer = self._guard = None
@@ -197,7 +197,7 @@ class Store:
 
     def archive(self) -> Archive | None:
         """The archived part; None where there never was one."""
-        with Translated(self.path), self._reading.held():
+        with Translated(self.path), self._reading.pinned():
             return self._reading.archive
 
     def head(self) -> Head:
@@ -242,44 +242,44 @@ class Store:
         Ends at the head as it stood when the first event was read, however long it takes.
         """
         with Translated(self.path), Conditioned(query):
-            bounded = self._bounded(query, upcasting, noted)
-            with Located(self._reading, bounded):
-                if bounded.woven is not None and bounded.woven.split:
-                    for *columns, salt, hash_, part in reads.rows(self._reading, bounded, f"{reads.COLUMNS}, part"):
+            scan = self._scan(query, upcasting, noted)
+            with Located(self._reading, scan):
+                if scan.upcasts is not None and scan.upcasts.split:
+                    for *columns, salt, hash_, part in reads.rows(self._reading, scan, f"{reads.COLUMNS}, part"):
                         event = Part(columns)
                         event.part = part
                         yield (event if part else tuple(columns)), salt, hash_
                     return
-                for *columns, salt, hash_ in reads.rows(self._reading, bounded, reads.COLUMNS):
+                for *columns, salt, hash_ in reads.rows(self._reading, scan, reads.COLUMNS):
                     yield tuple(columns), salt, hash_  # COLUMNS begins with those of an Event
 
     def lines(self, query: Query, form: Form = "line", upcasting: Upcasting = NO_UPCASTS) -> Iterator[bytes]:
         """The same events as lines of JSON, each ended by LF, in chunks of whole lines. What is read equals `read`."""
         with Translated(self.path), Conditioned(query):
-            bounded = self._bounded(query, upcasting)
-            with Located(self._reading, bounded):
-                yield from reads.chunks(self._reading, bounded, form)
+            scan = self._scan(query, upcasting)
+            with Located(self._reading, scan):
+                yield from reads.chunks(self._reading, scan, form)
 
-    def _bounded(self, query: Query, upcasting: Upcasting = NO_UPCASTS, noted: Noted | None = None) -> reads.Scan:
+    def _scan(self, query: Query, upcasting: Upcasting = NO_UPCASTS, noted: Noted | None = None) -> reads.Scan:
         """The query with names and times resolved to what the tables know, ending at the present head."""
         until = min(query.until, self._newest())
         if query.as_of is not None:
             until = min(until, self.position_at(query.as_of))
-        if self._weaver is not None:
-            self._weaver.noted = noted
-        weaver = self._weaving() if upcasting and not query.raw_schema else None
-        bounded = reads.resolve(self._reading, query, until, weaver, upcasting)
-        if bounded.woven is not None:
-            bounded.patience = self.patience
-        return bounded
+        if self._compiler is not None:
+            self._compiler.noted = noted
+        compiler = self._upcast_compiler() if upcasting and not query.raw_schema else None
+        scan = reads.resolve(self._reading, query, until, compiler, upcasting)
+        if scan.upcasts is not None:
+            scan.patience = self.patience
+        return scan
 
-    def _weaving(self) -> UpcastCompiler:
-        if self._weaver is None:
+    def _upcast_compiler(self) -> UpcastCompiler:
+        if self._compiler is None:
             from esctl.store.upcasts import UpcastCompiler  # noqa: PLC0415 - only a model needs it
 
-            self._weaver = UpcastCompiler(self._connection)
+            self._compiler = UpcastCompiler(self._connection)
             self._connection.set_progress_handler(self.patience.over, OPCODES_OF_A_MODEL)
-        return self._weaver
+        return self._compiler
 
     def version_until(self, stream: str, position: int) -> int:
         """The version of a stream's newest event up to a position; 0 where it has none."""
@@ -318,7 +318,7 @@ class Store:
         """What an expression over `new` says of an event."""
         from esctl.store.upcasts import evaluated  # noqa: PLC0415 - only a model needs it
 
-        self._weaving().allow(expression)
+        self._upcast_compiler().allow(expression)
         try:
             with Translated(self.path), self.patience:
                 return evaluated(self._connection, expression, event)
@@ -333,14 +333,12 @@ class Store:
         from esctl.store.folds import Fold  # noqa: PLC0415 - only a fold needs it
 
         self._folds += 1
-        weaver = self._weaving()
-        weaver.noted = None
+        compiler = self._upcast_compiler()
+        compiler.noted = None
         with Translated(self.path):
-            weaver.allow(program.state, program.accepts)
+            compiler.allow(program.state, program.accepts)
             guard, name = self._guarding(), str(self._folds)
-            return Fold(
-                self._reading, guard, program, name, lambda q: self._bounded(q, upcasting, noted), self.patience
-            )
+            return Fold(self._reading, guard, program, name, lambda q: self._scan(q, upcasting, noted), self.patience)
 
     def is_json(self, text: str) -> bool:
         """Whether a text is strict JSON (RFC 8259) of at most 1,000 levels. It is SQLite's parser that says so."""

@@ -29,13 +29,13 @@ _NUMBERS = "select type_id, name from carray(?) c cross join types on name = c.v
 Cases = Mapping[int, Mapping[int, tuple[Shape, ...]]]
 
 
-def have_views(reading: Reading, weaver: UpcastCompiler | None, upcasting: Upcasting, *, archived: bool) -> None:
+def have_views(reading: Reading, compiler: UpcastCompiler | None, upcasting: Upcasting, *, archived: bool) -> None:
     """Have temporary views, which names without a schema find first: `log` of events as they are read, and `events` of
     the archived ones too.
     """
     from esctl.store import reads  # noqa: PLC0415 - which imports this module when it needs it
 
-    made = weaver.woven(upcasting, system=True) if weaver else None
+    made = compiler.compile(upcasting, system=True) if compiler else None
     conditions = f" where {' and '.join(made.conditions)}" if made and made.conditions else ""
     columns = ", ".join(CONDITION_COLUMNS)
     connection, tables = reading.connection, (reading.hot, ARCHIVED) if archived else (reading.hot,)
@@ -115,7 +115,7 @@ class UpcastCompiler:
             without_clock(self._connection)
             self._clockless = True
 
-    def woven(self, upcasting: Upcasting, *, system: bool) -> UpcastSql | None:
+    def compile(self, upcasting: Upcasting, *, system: bool) -> UpcastSql | None:
         """The upcasts of the types that the log has; None where it has none of them. `system`: the log's own events
         are read too.
         """

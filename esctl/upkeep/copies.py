@@ -75,4 +75,4 @@ def _cut(copy: EventLog, position: int) -> None:
         for number, positions in later.items():  # what was erased since then is gone in the copy too, and it says so
             _, _, _, _, _, _, _, _, data, meta = said[number]
             erased_since = {"positions": ranges(positions), "reason": json.loads(data).get("reason")}
-            copy.store.archiving().note_erased(positions, copy.say(system.PAYLOAD_ERASED, erased_since, meta)[0])
+            copy.store.archiving().record_erased(positions, copy.say(system.PAYLOAD_ERASED, erased_since, meta)[0])

@@ -47,7 +47,7 @@ def seen(store: Store) -> list[int]:
 
 def fed(store: Store, feed: TriggerFeed, positions: int = 100) -> int:
     """The number of windows."""
-    return sum(1 for _ in feed.feed_windows(VIEW, COLUMNS, store._bounded(Query()), positions, names=False))
+    return sum(1 for _ in feed.feed_windows(VIEW, COLUMNS, store._scan(Query()), positions, names=False))
 
 
 def temporary(store: Store) -> set[str]:
