@@ -1,4 +1,4 @@
-"""Blocks of work on a store: what it means that something fails in them, or ends."""
+"""Blocks that decide what an error within them means, or what happens at their end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Located:
 
 
 class Conditioned:
-    """A block in which a query's own condition may fail on some event."""
+    """A block in which a query's condition may fail on an event."""
 
     def __init__(self, query: Query) -> None:
         self.where = query.where
@@ -51,7 +51,7 @@ class Conditioned:
 
 
 class Feeding(Translated):
-    """A block that feeds a fold: of one stream, or of many."""
+    """A block that feeds a fold, of one stream or of many."""
 
     def __init__(self, path: str, stream: str | None = None) -> None:
         super().__init__(path)
@@ -59,13 +59,13 @@ class Feeding(Translated):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if isinstance(error, MisfitError) and "position" not in error.details:
-            # State by state, one sees how far the stream can be folded.
+            # The states after each event show how far the stream can be folded.
             error.fix = "esctl state --help" if self._stream is None else f"esctl state {word(self._stream)} --each"
         super().__exit__(kind, error, _)
 
 
 class Placed:
-    """What `Projections.placed` gives. What fails inside is rolled back by whoever began the transaction."""
+    """The block of `Projections.placed`. If it fails, the owner of the transaction rolls back."""
 
     def __init__(self, projections: Projections, version: Version) -> None:
         self._projections, self._version = projections, version
@@ -80,7 +80,7 @@ class Placed:
 
 
 class Moment:
-    """A block that sees one state of the file, and may write temporary tables."""
+    """A block that sees one state of the file and may write temporary tables."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection

@@ -1,7 +1,7 @@
-"""Events fed to triggers: the one way in which SQL of a model, as a step or a handler, is run on stored events.
+"""Feed events to triggers: the way in which SQL of a model, a fold's step or a handler, runs on stored events.
 
-Within an INSTEAD OF trigger of a view a statement sees an event as `new`, and beside it the tables that it may change.
-SQLite copies all selected rows before it runs the first trigger, so events are fed a window at a time.
+In an INSTEAD OF trigger of a view, a statement sees an event as `new`, beside the tables that it may change. SQLite
+copies all selected rows before it runs the first trigger, so events are fed in windows.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _EXISTS = "select exists(select 1 from sqlite_temp_schema where name = ?)"
 
 
 class TriggerFeed:
-    """The views of one user of a connection, each with its triggers. They are temporary: a reader may make them.
+    """The views of one user of a connection, each with its triggers. They are temporary: a reader may have them.
 
-    They belong to the transaction that creates them: whoever feeds asks `has` each time, and creates what is missing.
+    They are part of the transaction that creates them, so a user asks `has` each time, and creates what is missing.
     """
 
     def __init__(self, reading: Reading, guard: Guard, patience: Patience) -> None:
@@ -39,9 +39,9 @@ class TriggerFeed:
         return bool(self._reading.connection.execute(_EXISTS, (name,)).get)
 
     def create(self, view: str, columns: Collection[str], triggers: Iterable[tuple[str, str]]) -> None:
-        """Create a view and its triggers, of each the condition (empty: none) and the body.
+        """Create a view and its triggers, given as conditions (empty: none) and bodies.
 
-        A body is a model's text: while its trigger is created, the guard lets nothing else happen.
+        A body is text of a model: while its trigger is created, the guard denies everything else.
         """
         self._created.add(view)
         self._run(f"create temp view {view} as select {', '.join(f'null as {name}' for name in columns)}")
@@ -54,7 +54,7 @@ class TriggerFeed:
                 self._guard.defining = ""
 
     def feed(self, view: str, columns: Collection[str], source: str, parameters: Mapping[str, Any]) -> None:
-        """Feed the rows of one SELECT, which has only the columns that are named: each costs a copy."""
+        """Feed the rows of one SELECT; it should have only the columns that are used, since each costs a copy."""
         with self._patience:
             self._run(f"insert into {view} ({', '.join(columns)}) {source}", parameters)
 
@@ -63,8 +63,7 @@ class TriggerFeed:
     ) -> Iterator[None]:
         """Feed the events of a scan, at most so many positions (or versions) at a time; yields after each window.
 
-        `columns` says what each column is, as an expression over the event; without `names` those of stream and type
-        are not looked up.
+        `columns` are expressions over the event, by name; without `names`, stream and type are not looked up.
         """
         values = ", ".join(columns.values())
         for window in Windows(self._reading, scan, self._size(positions)):
@@ -74,7 +73,7 @@ class TriggerFeed:
             yield
 
     def _size(self, positions: int) -> int:
-        """The size of a window: fewer positions where events may be so large that SQLite would copy too many bytes."""
+        """The size of a window: smaller if events are large, to bound the bytes that SQLite copies."""
         largest: int = self._reading.connection.execute("select largest from head").get
         return max(1, min(positions, reads.SAFE_BYTES // max(1, largest)))
 

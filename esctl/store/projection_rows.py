@@ -18,10 +18,10 @@ _WITHOUT_ROWID = "select max(wr) from pragma_table_list where name = ? and schem
 
 
 class TableRows:
-    """A table of the log (`main`) or a temporary one (`temp`): its columns in order, its primary key in key order
-    (empty where there is none), and its rows.
+    """The rows of a table in the log (`main`) or of a temporary one (`temp`); its columns, and its primary key (may be
+    empty).
 
-    `execute` runs every statement; `key` is the key of a copy, which has none of its own.
+    `execute` runs every statement. `key` is for a copy, which has no key of its own.
     """
 
     def __init__(self, execute: Execute, schema: str, table: str, key: Sequence[str] = ()) -> None:
@@ -46,8 +46,10 @@ class TableRows:
         limit: int | None = None,
         sums: Sequence[str] = (),
     ) -> tuple[list[Row], dict[str, Any]]:
-        """The rows that meet a condition, in order (column, `asc` or `desc`; else by key); the sum of some columns over
-        these rows, None where a column has values that are no numbers.
+        """The rows that meet a condition, in order (column, `asc` or `desc`; else by key), and the sums of some columns
+        over them.
+
+        A sum is None if the column has values that are not numbers.
         """
         chosen = f"select * from {self.source}"
         chosen += f" where ({where}\n)" if where is not None else ""
@@ -77,32 +79,32 @@ class TableRows:
         return int(number)
 
     def get(self, key: Sequence[object]) -> dict[str, Any] | None:
-        """The row of a key; None where there is none."""
+        """The row with a key; None if there is none."""
         found = self._run(f"select * from {self.source} where {self._has_key}", key)
         return dict(zip(self.columns, found[0], strict=True)) if found else None
 
     # Writing
 
     def replace(self, key: Sequence[object], row: Mapping[str, object]) -> None:
-        """Write a row instead of the one of its key; columns that it leaves out have their defaults."""
+        """Insert a row in place of the one with its key; omitted columns get their defaults."""
         row = {**row, **dict(zip(self.key, key, strict=True))}
         self.delete(key)
         places = ", ".join("?" * len(row))
         self._run(f"insert into {self.source} ({_listed(row)}) values ({places})", tuple(row.values()))
 
     def delete(self, key: Sequence[object]) -> None:
-        """Delete the row of a key, if there is one."""
+        """Delete the row with a key, if any."""
         self._run(f"delete from {self.source} where {self._has_key}", key)
 
     # Copying
 
     def fill(self, other: TableRows) -> None:
-        """Insert every row of another table of the same columns, with its row number."""
+        """Insert every row of another table with the same columns, with its row number."""
         columns = ", ".join([*self._rowid(), *map(quoted, self._stored)])
         self._run(f"insert into {self.source} ({columns}) select {columns} from {other.source}")
 
     def _rowid(self) -> list[str]:
-        """The name of the row number, unless there is none or columns have all its names."""
+        """The name of the row number; empty if the table has none, or columns use all its names."""
         ((without,),) = self._run(_WITHOUT_ROWID, (self._table, self._schema))
         taken = {column.lower() for column in self.columns}
         return [name for name in ("rowid", "_rowid_", "oid") if name not in taken and not without][:1]
@@ -116,7 +118,7 @@ class TableRows:
     # Comparing
 
     def missing_from(self, other: TableRows, key: Sequence[str]) -> Iterator[Row]:
-        """The rows whose key no row of another table has, by key."""
+        """The rows whose key the other table lacks, by key."""
         return self._execute(
             f"select {_listed(self.columns, 'a')} from {self.source} a where not exists"
             f" (select 1 from {other.source} b where {_same(key)}) order by {_listed(key)}",
@@ -124,8 +126,9 @@ class TableRows:
         )
 
     def changed(self, other: TableRows, key: Sequence[str], columns: Sequence[str]) -> Iterator[Row]:
-        """For each key that both tables have, with different values in any of some columns: the key, the values here,
-        the values in the other table. A column that a table does not have is null in it.
+        """For each common key with different values in some columns: the key, the values here, the values there.
+
+        A column that a table lacks counts as null.
         """
         here, there = (
             [f"{alias}.{quoted(column)}" if column in side.columns else "null" for column in columns]
@@ -139,7 +142,7 @@ class TableRows:
         )
 
     def surplus(self, other: TableRows, columns: Sequence[str]) -> Iterator[Row]:
-        """The rows that are here more often than in another table, each as often as it has too few."""
+        """The rows that occur more often here than in the other table, each as often as the other one lacks it."""
 
         def numbered(source: str) -> str:
             names = _listed(columns)
