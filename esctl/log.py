@@ -170,7 +170,7 @@ class EventLog:
     def apply(self, record: Json) -> Receipt:
         """Put a model in force: append its event within the open transaction."""
         receipt = self.say(system.MODEL_APPLIED, record)
-        self.store.hold_model(receipt.position)
+        self.store.set_model(receipt.position)
         self._applied = True
         return receipt
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
@@ -194,3 +195,63 @@ def test_the_console_is_seen_to_print() -> None:
     assert any(map(prints, ast.walk(ast.parse("print(1)"))))
     assert any(map(prints, ast.walk(ast.parse("sys.stderr.write('')"))))
     assert not any(map(prints, ast.walk(ast.parse("sys.stdout.isatty(); sys.stderr.flush(); sys.stdin.buffer.read()"))))
+
+
+# Only the store knows its tables. Whoever stands above it asks its classes; what a user writes comes to it as it is.
+STATEMENT = re.compile(
+    r"\bselect\s.*\bfrom\b|\binsert\s+(or\s+\w+\s+)?into\b|\bdelete\s+from\b|\bupdate\s+\S+\s+set\b"
+    r"|\b(create|drop|alter)\s+(temp\s+|unique\s+|virtual\s+)*(table|index|view|trigger)\b|\bpragma\s|(?-i:\besctl_[a-z])",
+    re.IGNORECASE | re.DOTALL | re.ASCII,
+)
+WRITTEN_BY_USERS = {"esctl.cli.commands.query": "examples of questions"}
+ABOVE_THE_STORE = sorted(name for name in MODULES if (floor(name) or 0) > (floor("esctl.store") or 0))
+
+
+def strings(module: ast.Module) -> Iterator[tuple[int, str]]:
+    """The line and text of every string but docstrings; what an f-string is filled with is `…`."""
+    skipped: set[int] = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Expr):
+            skipped.add(id(node.value))
+        elif isinstance(node, ast.JoinedStr):
+            skipped |= {id(value) for value in node.values}
+            yield node.lineno, "".join(str(v.value) if isinstance(v, ast.Constant) else "…" for v in node.values)
+    for node in ast.walk(module):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
+            yield node.lineno, node.value
+
+
+@pytest.mark.parametrize("module", sorted(set(ABOVE_THE_STORE) - set(WRITTEN_BY_USERS)))
+def test_no_statement_stands_above_the_store(module: str) -> None:
+    assert [found for found in strings(MODULES[module]) if STATEMENT.search(found[1])] == []
+
+
+@pytest.mark.parametrize("module", WRITTEN_BY_USERS)
+def test_what_users_write_is_excepted_only_where_there_is_some(module: str) -> None:
+    assert any(STATEMENT.search(text) for _, text in strings(MODULES[module]))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "run('select count(*) from events')",
+        "run(f'select * from {table} where {where}')",
+        "run(f'{numbered} union select a\\nfrom b')",
+        "run(f'insert or replace into {table} values (1)')",
+        "run('DELETE FROM t')",
+        "run(f'update {table} set a = 1')",
+        "run('create temp table t(a)')",
+        "run('drop index x')",
+        "run('pragma foreign_keys = on')",
+        "BEFORE = 'esctl_before_'",
+    ],
+)
+def test_a_statement_is_seen(code: str) -> None:
+    assert [bool(STATEMENT.search(text)) for _, text in strings(ast.parse(code))] == [True]
+
+
+@pytest.mark.parametrize(
+    "code", ["'select 1 from t'", "def f():\n    'Drop tables.'", "say('selected from here', 'drop it')"]
+)
+def test_prose_is_no_statement(code: str) -> None:
+    assert not any(STATEMENT.search(text) for _, text in strings(ast.parse(code)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from esctl.errors import MisfitError, RefusedError
+from esctl.events.event import index_at
 from esctl.events.query import Query
 from esctl.model.applied import Definitions
 
@@ -66,9 +67,9 @@ def refuse_unreadable(
     except MisfitError as error:
         misfits.setdefault(int(str(error.details.get("position", 0))), error.what)
     for position, reason in misfits.items():
-        index = next(
-            (n for n, made in enumerate(receipts) if made.position == position and not made.duplicate), old.index(True)
-        )
+        index = index_at(receipts, position)
+        if index is None:
+            index = old.index(True)
         raise RefusedError(
             f"{events[index].type} in {events[index].stream} is refused: {reason}",
             why=f"the upcasts of its schema {events[index].schema} fail on it",

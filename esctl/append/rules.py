@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from esctl.errors import MisfitError, RefusedError, word
+from esctl.events.event import index_at
 from esctl.events.query import MAX_POSITION, Query
 from esctl.model.applied import Definitions
 from esctl.model.declared import ANY, Aggregate
@@ -107,7 +108,8 @@ class _AggregateRules:
                         self._ask(fold, position, position)
                 except (MisfitError, Refused):
                     break
-        index = next(n for n, receipt in enumerate(receipts) if receipt.position == position and not receipt.duplicate)
+        index = index_at(receipts, position)
+        assert index is not None
         stream = receipts[index].stream
         return RefusedError(
             f"the event in {stream} is refused: {misfit.details.get('reason', misfit.what)}",
@@ -186,9 +188,8 @@ class _AggregateRules:
         return (event.stream for event, _, _ in self._store.read(query, self._definitions.upcasting))
 
     def _refusal(self, receipts: Sequence[Receipt], refused: Refused) -> RefusedError:
-        index = next(
-            n for n, receipt in enumerate(receipts) if receipt.position == refused.position and not receipt.duplicate
-        )
+        index = index_at(receipts, refused.position)
+        assert index is not None
         type_, state, stream = refused.type, refused.state, receipts[index].stream
         rule = self._aggregate.accept.get(type_) or self._aggregate.accept[ANY]
         exists = next(receipt.duplicate or receipt.version > 1 for receipt in receipts if receipt.stream == stream)

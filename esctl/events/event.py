@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from esctl.errors import ConflictError, RefusedError, UsageError, word
 from esctl.events import system
@@ -92,6 +92,13 @@ class SealedEvent(Record):
 def part_of(event: Event) -> int | None:
     """The number of a part of a split event; None for any other event."""
     return event.part if isinstance(event, Part) else None
+
+
+def index_at(receipts: Sequence[Receipt], position: object) -> int | None:
+    """The index of the receipt of the new event at a position; None if it is not among them."""
+    return next(
+        (n for n, receipt in enumerate(receipts) if receipt.position == position and not receipt.duplicate), None
+    )
 
 
 FIELDS = Event._fields

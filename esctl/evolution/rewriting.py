@@ -215,7 +215,7 @@ def _append(new: EventLog, portion: list[tuple[str, NewEvent]], copy: _Copy) -> 
     with new.transaction():
         for recorded, group in groupby(portion, key=lambda one: one[0]):
             new.store.append([event for _, event in group], recorded=recorded)
-        new.store.hold_model(copy.model)
+        new.store.set_model(copy.model)
 
 
 def _erase(new: EventLog, copy: _Copy) -> None:

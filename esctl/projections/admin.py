@@ -1,4 +1,4 @@
-"""Projections rebuilt, rolled back, dropped; and what becomes of them in a copy."""
+"""Rebuild, roll back and drop projections, and prepare those of a copied log."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from esctl.projections.versions import declared, make, named, needs_reducer, syn
 
 
 def rebuild(log: EventLog, name: str, *, from_scratch: bool, reducer: str | None = None) -> int:
-    """Have a new version of a projection begin beside the live one, or go on with the one that has begun; its number.
+    """Start a new version of a projection beside the live one, or continue the one being built; its number.
 
-    One that was dropped simply begins anew.
+    A dropped projection starts again as the live version.
     """
     projection = declared(log, name)
     if not projection.on and reducer is None:
@@ -32,9 +32,9 @@ def rebuild(log: EventLog, name: str, *, from_scratch: bool, reducer: str | None
 
 
 def roll_back(log: EventLog, name: str) -> int:
-    """Have the previous version of a projection catch up and be live again; its number.
+    """Make the previous version of a projection the next live one, once it has caught up; its number.
 
-    It stays so until another model is applied, or the projection is rebuilt. Raises NotFoundError.
+    It stays live until a model is applied or the projection is rebuilt. Raises NotFoundError.
     """
     declared(log, name)
     projections = log.store.projections()
@@ -59,7 +59,7 @@ def roll_back(log: EventLog, name: str) -> int:
 
 
 def drop(log: EventLog, name: str) -> list[Version]:
-    """Drop the tables of all versions of a projection; what there was. Nothing brings it back but being named.
+    """Drop the tables of all versions of a projection; return these versions. It comes back only by an explicit run.
 
     Raises NotFoundError.
     """
@@ -79,7 +79,7 @@ def drop(log: EventLog, name: str) -> list[Version]:
 
 
 def settle(log: EventLog) -> None:
-    """Have a copy keep its inline projections from its first append on."""
+    """Bring the inline projections of a copied log to its head, so that its first append can keep them."""
     if log.definitions.keeps_inline:
         for version in synced(log):
             if version.state == LIVE and version.inline:
@@ -87,15 +87,15 @@ def settle(log: EventLog) -> None:
                     for _ in catch_up(log, version.version):
                         pass
                 except HandlerError:
-                    continue  # it waits for a run, as it would anywhere
+                    continue  # a run reports the failure, as for any log
 
 
 def cut(log: EventLog, position: int) -> None:
-    """In the transaction that cuts a copy at a position: drop versions that hold anything after it."""
+    """In the transaction that cuts a copy at a position: drop the versions whose rows go beyond it."""
     projections = log.store.projections()
     for version in projections.versions():
         if version.position > position:
             projections.drop(version)
         else:
-            version.model = 0  # to be compared with the copy's model
+            version.model = 0  # it is not yet compared with the copy's model
             projections.save(version)

@@ -1,4 +1,4 @@
-"""How two states of a projection's rows differ, cell by cell."""
+"""Compare two states of a projection's rows, cell by cell."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ from esctl.model.applied import Definitions
 from esctl.model.declared import Projection
 from esctl.projections.reading import at, feed_some, scratch
 from esctl.projections.versions import live, needs_reducer
-from esctl.sql.quoting import quoted
-
-BEFORE = "esctl_before_"  # how the store calls what it has put aside, with a number a table
+from esctl.store.projection_rows import TableRows
 
 
 class Cell(NamedTuple):
-    """A cell in which two states of a projection differ: in a row that was added, is gone, or changed, by its key.
+    """A cell that differs between two states of a projection: its row was added, is gone, or changed.
 
-    `column` is None for a row that is nothing but its key.
+    `key` identifies the row. `column` is None if the row has only its key.
     """
 
     table: str
@@ -32,41 +30,33 @@ class Cell(NamedTuple):
     after: Any
 
 
-class Side(NamedTuple):
-    """A table of one of two states that are compared: where it stands, its columns, its key."""
-
-    source: str
-    columns: list[str]
-    key: list[str]
-
-
 def between(log: EventLog, projection: Projection, since: Query, until: Query) -> Iterator[int | Cell]:
-    """How a projection's rows differ between the ends of two queries: numbers of positions, and then cells."""
+    """Compare a projection's rows at the ends of two queries: numbers of positions for progress, then cells."""
     yield from at(log, projection, since)
-    before = _put_aside(log, projection)
+    before = _copied(log, projection)
     yield from at(log, projection, until)
-    yield from _cells(log, before, _present(log, projection))
+    yield from _cells(before, _present(log, projection))
 
 
 def against(log: EventLog, name: str, drafted: Definitions) -> Iterator[int | Cell]:
-    """How a projection's rows would differ, all events taken, if another model held."""
-    held, query = log.definitions.model.projections.get(name), Query(until=log.head().position)
+    """Compare a projection's rows, after all events, with those under another model."""
+    current, query = log.definitions.model.projections.get(name), Query(until=log.head().position)
     draft = drafted.model.projections.get(name)
-    if held is None and draft is None:
+    if current is None and draft is None:
         raise NotFoundError(f"neither model has a projection {name}", fix="esctl projection list")
-    before: dict[str, Side] = {}
-    if held is not None:
-        yield from at(log, held, query)
-        before = _put_aside(log, held)
-    after: dict[str, Side] = {}
+    before: dict[str, TableRows] = {}
+    if current is not None:
+        yield from at(log, current, query)
+        before = _copied(log, current)
+    after: dict[str, TableRows] = {}
     if draft is not None:
         yield from at(log, draft, query, drafted)
         after = _present(log, draft)
-    yield from _cells(log, before, after)
+    yield from _cells(before, after)
 
 
 def checked(log: EventLog, name: str) -> Iterator[int | Cell]:
-    """How the rows of a live version differ from a rebuild of the same definition: none should."""
+    """Compare the rows of a live version with a rebuild of the same definition: they should be equal."""
     version, projection = live(log, name), log.definitions.model.projections[name]
     if not version.compiled.on:
         raise needs_reducer(name, version.reducer)
@@ -76,73 +66,49 @@ def checked(log: EventLog, name: str) -> Iterator[int | Cell]:
             why="it waits to be built anew",
             fix=f"esctl projection run {word(name)}",
         )
-    sides = _sides(log, projection, "main")
-    position = log.store.projections().put_aside(version)
-    before = {table: side._replace(source=f"{BEFORE}{n}") for n, (table, side) in enumerate(sides.items())}
-    # Nothing that is kept may serve: it is what is checked.
+    position, before = log.store.projections().copy_rows(version)
+    # The rebuild starts from nothing: stored rows are what is checked.
     version = scratch(projection, log.definitions)
     log.store.projections().scratch(version, None, 0)
     yield from feed_some(log, version, range(1, position + 1))
-    yield from _cells(log, before, _present(log, projection))
+    yield from _cells(before, _present(log, projection))
 
 
-def _sides(log: EventLog, projection: Projection, place: str) -> dict[str, Side]:
-    store = log.store.projections()
-    return {t: Side(f"{place}.{quoted(t)}", store.columns(t), store.key(t)) for t in projection.tables}
+def _present(log: EventLog, projection: Projection) -> dict[str, TableRows]:
+    return {table: log.store.projections().rows_of(table, built=True) for table in projection.tables}
 
 
-def _present(log: EventLog, projection: Projection) -> dict[str, Side]:
-    return _sides(log, projection, "temp")
+def _copied(log: EventLog, projection: Projection) -> dict[str, TableRows]:
+    """Copy the rows just built, and drop the tables, whose names are needed again."""
+    return log.store.projections().copy_rows(scratch(projection, log.definitions))[1]
 
 
-def _put_aside(log: EventLog, projection: Projection) -> dict[str, Side]:
-    """What was just built, out of the way of what is to be built."""
-    sides = _sides(log, projection, "temp")
-    log.store.projections().put_aside(scratch(projection, log.definitions))
-    return {table: side._replace(source=f"{BEFORE}{n}") for n, (table, side) in enumerate(sides.items())}
-
-
-def _cells(log: EventLog, before: Mapping[str, Side], after: Mapping[str, Side]) -> Iterator[Cell]:
+def _cells(before: Mapping[str, TableRows], after: Mapping[str, TableRows]) -> Iterator[Cell]:
     for table in dict.fromkeys((*before, *after)):
         old, new = before.get(table), after.get(table)
         if old is None or new is None:
-            yield from _whole(log, table, old or new, "gone" if new is None else "added")
+            yield from _whole(table, old or new, "gone" if new is None else "added")
         elif new.key and set(new.key) <= set(old.columns):
-            yield from _by_key(log, table, old, new)
+            yield from _by_key(table, old, new)
         else:
-            yield from _as_bags(log, table, old, new)
+            yield from _as_bags(table, old, new)
 
 
-def _whole(log: EventLog, table: str, side: Side | None, change: str) -> Iterator[Cell]:
-    """Every row of a table that only one of two states has."""
-    if side is not None:
-        for row in log.store.projections().select(f"select {_listed(side.columns)} from {side.source}"):
-            yield from _row(table, change, side.key or side.columns, side.columns, row)
+def _whole(table: str, rows: TableRows | None, change: str) -> Iterator[Cell]:
+    """Every row of a table that only one of the two states has."""
+    if rows is not None:
+        for row in rows.all():
+            yield from _row(table, change, rows.key or rows.columns, rows.columns, row)
 
 
-def _by_key(log: EventLog, table: str, old: Side, new: Side) -> Iterator[Cell]:
-    """Rows are the same where their keys are."""
-    select, key = log.store.projections().select, new.key
-    same = " and ".join(f"b.{quoted(column)} is a.{quoted(column)}" for column in key)
-    order = ", ".join(f"{quoted(column)}" for column in key)
+def _by_key(table: str, old: TableRows, new: TableRows) -> Iterator[Cell]:
+    """Match rows by their keys."""
+    key = new.key
     for one, other, change in ((old, new, "gone"), (new, old, "added")):
-        x, y = ("b", "a") if change == "gone" else ("a", "b")
-        for row in select(
-            f"select {_listed(one.columns, x)} from {one.source} {x}"
-            f" where not exists (select 1 from {other.source} {y} where {same}) order by {order}"
-        ):
+        for row in one.missing_from(other, key):
             yield from _row(table, change, key, one.columns, row)
     columns = [c for c in dict.fromkeys((*old.columns, *new.columns)) if c not in key]
-    if not columns:
-        return
-    b, a = (
-        [f"{x}.{quoted(c)}" if c in side.columns else "null" for c in columns] for x, side in (("b", old), ("a", new))
-    )
-    differs = " or ".join(f"{x} is not {y}" for x, y in zip(b, a, strict=True))
-    for row in select(
-        f"select {_listed(key, 'a')}, {', '.join(b)}, {', '.join(a)} from {old.source} b join {new.source} a on {same}"
-        f" where {differs} order by {', '.join(f'a.{quoted(column)}' for column in key)}"
-    ):
+    for row in old.changed(new, key, columns) if columns else ():
         names = dict(zip(key, row, strict=False))
         values = row[len(key) :]
         for column, was, is_ in zip(columns, values, values[len(columns) :], strict=False):
@@ -150,21 +116,16 @@ def _by_key(log: EventLog, table: str, old: Side, new: Side) -> Iterator[Cell]:
                 yield Cell(table, "changed", names, column, was, is_)
 
 
-def _as_bags(log: EventLog, table: str, old: Side, new: Side) -> Iterator[Cell]:
-    """Without a key a row is its values, and there may be several of it."""
+def _as_bags(table: str, old: TableRows, new: TableRows) -> Iterator[Cell]:
+    """Without a key a row is identified by its values, and may occur several times."""
     columns = [column for column in new.columns if column in old.columns]
-
-    def numbered(side: Side) -> str:
-        names = _listed(columns)
-        return f"select {names}, row_number() over (partition by {names}) from {side.source}"
-
     for one, other, change in ((old, new, "gone"), (new, old, "added")):
-        for row in log.store.projections().select(f"{numbered(one)} except {numbered(other)}") if columns else ():
+        for row in one.surplus(other, columns) if columns else ():
             yield from _row(table, change, columns, columns, row)
 
 
 def _row(table: str, change: str, key: Sequence[str], columns: Sequence[str], row: Sequence[Any]) -> Iterator[Cell]:
-    """A row that is there on one side only, cell by cell."""
+    """The cells of a row that only one state has."""
     values = dict(zip(columns, row, strict=False))
     names = {name: values[name] for name in key}
     others: list[str | None] = [name for name in columns if name not in key]
@@ -173,7 +134,3 @@ def _row(table: str, change: str, key: Sequence[str], columns: Sequence[str], ro
         yield Cell(
             table, change, names, name, value if change == "gone" else None, value if change == "added" else None
         )
-
-
-def _listed(columns: Sequence[str], of: str = "") -> str:
-    return ", ".join(f"{of}{'.' * bool(of)}{quoted(column)}" for column in columns)

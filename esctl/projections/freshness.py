@@ -1,4 +1,4 @@
-"""How current the rows of a projection are when somebody wants to see them: who is not far behind catches up first."""
+"""How up to date the rows of a projection are when they are read: one that is slightly behind catches up first."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from esctl.errors import HandlerError, UnavailableError
 from esctl.log import EventLog
 from esctl.projections import runs, status, versions
 
-FEW_EVENTS = 10_000  # that a reader catches up by; more are left to a run
-LOCK_SECONDS = 0.5  # that a reader waits for a lock, to catch up
+FEW_EVENTS = 10_000  # a reader processes at most so many; a run does the rest
+LOCK_SECONDS = 0.5  # a reader waits so long for the lock
 
 
 class Freshness(NamedTuple):
-    """How many events the rows lack, up to where they are, whether the model has handlers for them; the failures that
-    stopped the projection, and what kept it from catching up.
+    """How many events the rows lack, their position, and whether the model has handlers for them.
+
+    `failures` stopped the projection; `hindered` is the error that kept it from catching up.
     """
 
     behind: int
@@ -26,7 +27,7 @@ class Freshness(NamedTuple):
 
 
 def opened(opening: Callable[[bool], EventLog]) -> EventLog:
-    """A log as `opening` opens it: for writing (True), so that projections can catch up, or else for reading."""
+    """Open a log by `opening`: for writing (True), so that projections can catch up, else for reading."""
     try:
         return opening(True)
     except UnavailableError:
@@ -45,11 +46,10 @@ def freshen(
     always: bool = False,
     advance: Callable[[Iterator[int]], None] = _to_its_end,
 ) -> Freshness:
-    """Have a projection catch up where fewer than FEW_EVENTS are missing, or `always`.
+    """Let a projection catch up if it lacks fewer than FEW_EVENTS, or `always`.
 
-    `advance` takes the numbers of positions to their end, to show progress. What cannot be written leaves the rows as
-    they are, but with `always` raises UnavailableError. Raises NotFoundError, and HandlerError where a reducer is
-    needed.
+    `advance` consumes the numbers of positions, to show progress. If the log cannot be written, the rows stay as they
+    are; with `always` UnavailableError is raised. Raises NotFoundError, and HandlerError if a reducer is needed.
     """
     done, hindered = runs.Run(), None
     try:

@@ -1,4 +1,4 @@
-"""NDJSON lines -> groups with counts, sums and the like: a projection for a quick look, without a model."""
+"""Group NDJSON lines, with counts, sums and the like: a quick projection without a model."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from esctl.events.json import Deeper, Json
 
 _decode = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
-# Numbers are added as decimals, exactly or not at all: 0.1 and 0.2 are 0.3, and nothing is lost beside a large one.
+# Numbers are added as decimals, exactly: 0.1 and 0.2 are 0.3. What cannot be exact is an error.
 _EXACT = decimal.Context(prec=1000, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX, traps=[decimal.Inexact])
 _MEAN = decimal.Context(prec=28, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX)
-_LONG = 60  # digits before or behind the point, with more of which a number is written with an exponent
+_LONG_DIGITS = 60  # before or after the point; longer numbers are written with an exponent
 _BOM = b"\xef\xbb\xbf"
 OPERATIONS = ("sum", "min", "max", "avg", "first", "last")
 
 
 class Measure(NamedTuple):
-    """A column of a group: an operation over a field; `count` is over none."""
+    """A column of a group: an operation over a field; `count` needs no field."""
 
     operation: str
     field: str = ""
 
 
 class _Tally:
-    """One measure of one group so far."""
+    """The value of one measure for one group so far."""
 
     __slots__ = ("number", "value")
 
@@ -48,10 +48,11 @@ class _Tally:
 
 
 def grouped(lines: Iterable[bytes], by: Sequence[str], measures: Sequence[Measure]) -> Iterator[dict[str, Any]]:
-    """A record a group, in the order in which the groups came up: the fields it is grouped by, and its measures.
+    """A record per group, in order of first appearance: the fields it is grouped by, and its measures.
 
-    Without fields to group by, all lines are one group, of which there is always one. Memory follows the number of
-    groups. Raises RefusedError for a line that is no JSON object, or a value that cannot be added up, naming the line.
+    Without fields to group by, all lines form one group, even if there are none. Memory grows with the number of
+    groups. Raises RefusedError, with the line's number, for a line that is not a JSON object and a value that cannot be
+    added.
     """
     columns = names(by, measures)
     groups: dict[tuple[Any, ...], tuple[list[Any], list[_Tally]]] = {}
@@ -69,20 +70,21 @@ def grouped(lines: Iterable[bytes], by: Sequence[str], measures: Sequence[Measur
         for tally, measure in zip(groups[key][1], measures, strict=True):
             _take(tally, measure, record, number)
     for values, tallies in groups.values():
-        told = [*map(_told, values), *map(_said, measures, tallies)]
-        yield dict(zip(columns, told, strict=True))
+        row = [*map(_printable, values), *map(_result, measures, tallies)]
+        yield dict(zip(columns, row, strict=True))
 
 
 def names(by: Sequence[str], measures: Sequence[Measure]) -> list[str]:
-    """`customer_id`, `count`, `sum_amount`; whole paths where two would have one name, and numbers where they have."""
+    """Column names such as `customer_id`, `count`, `sum_amount`: full paths if two would be equal, then numbered."""
     short = [field.rpartition(".")[2] for field in by]
     short += [f"{m.operation}_{m.field.rpartition('.')[2]}" if m.field else m.operation for m in measures]
     whole = [*by, *(f"{m.operation}_{m.field}" if m.field else m.operation for m in measures)]
-    made: list[str] = []
+    unique: list[str] = []
     for name, path in zip(short, whole, strict=True):
-        told = name if short.count(name) == 1 else path
-        made.append(told if told not in made else f"{told}_{sum(one.startswith(told) for one in made) + 1}")
-    return made
+        chosen = name if short.count(name) == 1 else path
+        same = sum(other.startswith(chosen) for other in unique)
+        unique.append(chosen if chosen not in unique else f"{chosen}_{same + 1}")
+    return unique
 
 
 def _record(line: bytes, number: int) -> dict[str, Any]:
@@ -106,7 +108,7 @@ def _of(record: dict[str, Any], field: str) -> Any:
 
 
 def _mark(value: Any) -> tuple[str, Any]:
-    """What distinguishes groups: 1 and 1.0 are one number, and neither is true."""
+    """A key that tells groups apart: 1 and 1.0 are one number, and neither equals true."""
     if isinstance(value, list | dict):
         return "json", _json(value)
     if isinstance(value, bool):
@@ -119,11 +121,11 @@ def _json(value: Any) -> str:
         return _encode(value).decode()
 
 
-def _told(value: Any) -> Any:
-    """A value as it is printed: numbers with their digits, arrays and objects as JSON."""
+def _printable(value: Any) -> Any:
+    """A value for output: numbers with all their digits, arrays and objects as JSON."""
     if isinstance(value, Decimal):
         exponent = value.as_tuple().exponent
-        short = isinstance(exponent, int) and exponent >= -_LONG and value.adjusted() <= _LONG
+        short = isinstance(exponent, int) and exponent >= -_LONG_DIGITS and value.adjusted() <= _LONG_DIGITS
         return Json(f"{value:f}" if short else str(value))
     return Json(_json(value)) if isinstance(value, list | dict) else value
 
@@ -152,23 +154,23 @@ def _take(tally: _Tally, measure: Measure, record: dict[str, Any], number: int) 
 
 
 def _number(value: Any, measure: Measure, number: int) -> Decimal:
-    """A number, or a text that is one: producers write amounts as either."""
-    made = None
+    """A number, or a text that contains one: producers write amounts either way."""
+    parsed = None
     if isinstance(value, int | str | Decimal) and not isinstance(value, bool):
         try:
-            made = Decimal(value)
+            parsed = Decimal(value)
         except decimal.InvalidOperation:
-            made = None
-    if made is None or not made.is_finite():
+            parsed = None
+    if parsed is None or not parsed.is_finite():
         raise RefusedError(
             f"{measure.field} is no number",
             why=f"it is {_json(value)[:60]}; pick other lines with replay --where",
             line=number,
         )
-    return made
+    return parsed
 
 
-def _said(measure: Measure, tally: _Tally) -> Any:
+def _result(measure: Measure, tally: _Tally) -> Any:
     if measure.operation == "count":
         return tally.number
     value: Any = tally.value
@@ -178,4 +180,4 @@ def _said(measure: Measure, tally: _Tally) -> Any:
         return int(value)
     if measure.operation == "avg" and value is not None:
         value = _MEAN.divide(value, Decimal(tally.number))
-    return _told(value)
+    return _printable(value)

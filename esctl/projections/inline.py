@@ -1,10 +1,11 @@
-"""Projections that are kept inside the transaction of the append that brings the events."""
+"""Inline projections: updated within the transaction of the append that brings the events."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from esctl.errors import EsctlError, RefusedError, word
+from esctl.events.event import index_at
 from esctl.events.query import Query
 from esctl.model.compiled import ANY, HandlerFailed, Version
 
@@ -13,24 +14,21 @@ if TYPE_CHECKING:
     from esctl.events.event import Receipt
     from esctl.store.store import Store
 
-MOST_BEHIND = (
-    10_000  # events that an append goes over to have its projections at the head; else it leaves them to a run
-)
+MOST_BEHIND = 10_000  # events that an append processes to bring its projections to the head; a run does more
 
 
 def keep(store: Store, receipts: Sequence[Receipt], before: int) -> None:
-    """Have inline projections take what was appended in the open transaction after a position, and what they missed.
+    """Feed inline projections the events appended in the open transaction after a position, and those they missed.
 
-    One that is far behind, or that an older event stops, waits for a run. Raises RefusedError, which names the event by
-    `index` (its place in the receipts), where a handler cannot take a new one; the transaction then has to be left by
-    raising.
+    A projection that is far behind, or stopped by an older event, waits for a run. Raises RefusedError if a handler
+    fails on a new event, with its `index` in the receipts; the transaction must then be left by raising.
     """
     projections, head = store.projections(), store.head().position
     for version in projections.versions(inline=True):
         if not 0 < head - version.position <= MOST_BEHIND or not _caught_up(store, version, before):
             continue
         try:
-            projections.feed(version, Query(since=version.position + 1, until=head), note=True)
+            projections.feed(version, Query(since=version.position + 1, until=head), record=True)
         except HandlerFailed as failed:
             raise _refusal(store, version, failed, receipts) from failed
         version.position = head
@@ -38,7 +36,7 @@ def keep(store: Store, receipts: Sequence[Receipt], before: int) -> None:
 
 
 def _caught_up(store: Store, version: Version, before: int) -> bool:
-    """Whether a version holds what was there before the append; an old event is no reason to refuse a new one."""
+    """Whether a version has all events from before the append. An old event is no reason to refuse a new one."""
     if version.position >= before:
         return True
     try:
@@ -52,15 +50,11 @@ def _caught_up(store: Store, version: Version, before: int) -> bool:
 
 
 def _refusal(store: Store, version: Version, failed: HandlerFailed, receipts: Sequence[Receipt]) -> RefusedError:
-    """The refusal of the event that a handler could not take."""
+    """The refusal of the event on which a handler failed."""
     position = failed.position
     stream, type_ = seen_at(store, version, position) if position else ("?", "?")
-    index = next(
-        (n for n, receipt in enumerate(receipts) if receipt.position == position and not receipt.duplicate), None
-    )
-    stream = (
-        stream if index is None else receipts[index].stream
-    )  # where SQLite ended the transaction, the event is gone
+    index = index_at(receipts, position)
+    stream = stream if index is None else receipts[index].stream  # if SQLite ended the transaction, the event is gone
     handler = handler_of(version, failed.type or type_)
     old = "" if receipts else "; a run notes where it stops, and appends go on"
     error = RefusedError(
@@ -78,14 +72,14 @@ def _refusal(store: Store, version: Version, failed: HandlerFailed, receipts: Se
 
 
 def handler_of(version: Version, type_: str) -> str:
-    """Which handler takes events of a type, as the model places it; or the Python function that does."""
+    """The handler for events of a type, by its key in the model; or the Python function of the version."""
     if not version.compiled.on:
         return str(version.reducer).partition(" ")[0]
     return f"on.{type_ if type_ in version.compiled.on else ANY}"
 
 
 def seen_at(store: Store, version: Version, position: int) -> tuple[str, str]:
-    """Stream and type of the event at a position, as a version's handlers see it, if they can."""
+    """Stream and type of the event at a position as a version's handlers see it, if it can be read."""
     for raw in (False, True):
         query = Query(since=position, until=position, system=True, raw_schema=raw)
         try:

@@ -1,4 +1,4 @@
-"""The rows of projections: as they are, and as they were at any point."""
+"""Read the rows of projections: the present ones, and those as of any point."""
 
 from __future__ import annotations
 
@@ -16,14 +16,10 @@ from esctl.model.declared import Projection
 from esctl.projections.runs import POSITIONS_PER_TRANSACTION
 from esctl.projections.versions import live, needs_reducer
 from esctl.sql.conditions import check_condition
-from esctl.sql.quoting import quoted
-from esctl.store.projections import Projections
 
 
 class RowSelection(NamedTuple):
-    """Some rows of a table of a projection: its columns, the rows, the sum of each column that was asked for, and the
-    columns that are to have bars.
-    """
+    """Selected rows of a projection's table: its columns, the rows, the requested sums, and the columns with bars."""
 
     table: str
     columns: list[str]
@@ -33,9 +29,7 @@ class RowSelection(NamedTuple):
 
 
 class RowFilter(NamedTuple):
-    """Which rows, in which order (`column`, `column desc`, with commas), how many; and the columns that are to have
-    sums and bars.
-    """
+    """Which rows, in which order (`column`, `column desc`, with commas), how many; columns with sums and bars."""
 
     table: str | None = None
     where: str | None = None
@@ -46,10 +40,10 @@ class RowFilter(NamedTuple):
 
 
 def at(log: EventLog, projection: Projection, query: Query, definitions: Definitions | None = None) -> Iterator[int]:
-    """Build a projection as of the end of a query in temporary tables of this log's connection; numbers of positions.
+    """Build a projection as of the end of a query, in temporary tables of this connection; numbers of positions.
 
-    It begins at the nearest state that serves: a version of the same definition that holds nothing beyond. Raises
-    HandlerError where a handler fails on the way.
+    It starts from the rows of the nearest version with the same definition that does not go beyond that point. Raises
+    HandlerError if a handler fails.
     """
     definitions = definitions or log.definitions
     version = scratch(projection, definitions)
@@ -58,12 +52,12 @@ def at(log: EventLog, projection: Projection, query: Query, definitions: Definit
     until = min(query.until, log.head().position)
     if query.as_of is not None:
         until = min(until, log.store.position_at(query.as_of))
-    done = log.store.projections().scratch(version, _nearest(log, version, query, until), until)
-    yield from feed_some(log, version, range(done + 1, until + 1), query.until_time)
+    start = log.store.projections().scratch(version, _nearest(log, version, query, until), until)
+    yield from feed_some(log, version, range(start + 1, until + 1), query.until_time)
 
 
 def feed_some(log: EventLog, version: Version, positions: range, until_time: str | None = None) -> Iterator[int]:
-    """Feed a version the events at positions, some at a time; how many."""
+    """Feed a version the events at some positions, in batches; yields the size of each."""
     starts = range(0, len(positions), POSITIONS_PER_TRANSACTION)
     for some in (positions[start : start + POSITIONS_PER_TRANSACTION] for start in starts):
         try:
@@ -90,7 +84,7 @@ def scratch(projection: Projection, definitions: Definitions) -> Version:
 
 
 def _nearest(log: EventLog, version: Version, query: Query, until: int) -> Version | None:
-    """The version in the log with the most rows of those that this one is to have; a time is no prefix of the log."""
+    """The most advanced version in the log from which this one can be built. A time is not a prefix of the log."""
     if query.until_time is not None:
         return None
     same = (
@@ -99,14 +93,14 @@ def _nearest(log: EventLog, version: Version, query: Query, until: int) -> Versi
     return max((v for v in same if 0 < v.position <= until), key=lambda v: v.position, default=None)
 
 
-def rows(log: EventLog, projection: Projection, asked: RowFilter, *, built: bool) -> RowSelection:
-    """Rows of a projection: of its live version, or `built` by `at` on this connection.
+def rows(log: EventLog, projection: Projection, selection: RowFilter, *, built: bool) -> RowSelection:
+    """Select rows of a projection: of its live version, or those `built` by `at` on this connection.
 
-    Raises UsageError for what is no column or condition, NotFoundError where there are no tables yet.
+    Raises UsageError for an unknown column or a wrong condition, NotFoundError if there are no tables yet.
     """
     names = list(projection.tables)
     main = projection.name if projection.name in projection.tables else names[0]
-    table = asked.table or main
+    table = selection.table or main
     if table not in projection.tables:
         raise NotFoundError(f"{projection.name} has no table {table}", why=f"it has {', '.join(names)}")
     if not built and table not in live(log, projection.name).compiled.tables:
@@ -115,37 +109,25 @@ def rows(log: EventLog, projection: Projection, asked: RowFilter, *, built: bool
             why="a run builds it",
             fix=f"esctl projection run {word(projection.name)}",
         )
-    store = log.store.projections()
-    columns = store.columns(table)
-    chosen = f"select * from {'temp' if built else 'main'}.{quoted(table)}"
-    if asked.where is not None:
-        check_condition(asked.where, tuple(columns))
-        chosen += f" where ({asked.where}\n)"
-    order = _order(asked.order_by, columns) if asked.order_by else ", ".join(map(quoted, store.key(table)))
-    chosen += f" order by {order}" * bool(order)
-    chosen += f" limit {asked.limit}" if asked.limit is not None else ""
-    sums = [_column(name, columns, "--total") for name in asked.totals]
-    bars = [_column(name, columns, "--bars") for name in asked.bars]
+    stored = log.store.projections().rows_of(table, built=built)
+    columns = stored.columns
+    if selection.where is not None:
+        check_condition(selection.where, tuple(columns))
+    order = _order(selection.order_by, columns) if selection.order_by else []
+    totals = [_column(name, columns, "--total") for name in selection.totals]
+    bars = [_column(name, columns, "--bars") for name in selection.bars]
     try:
-        found = list(store.select(chosen))
-        made = {name: _sum(store, name, chosen) for name in sums}
+        selected, sums = stored.read(selection.where, order, selection.limit, totals)
     except HandlerFailed as failed:
-        raise UsageError(f"--where {str(asked.where)[:80]!r} fails on a row: {failed.reason}") from failed
-    return RowSelection(table, columns, found, made, bars)
-
-
-def _sum(store: Projections, name: str, chosen: str) -> Any:
-    """The sum of a column of numbers over some rows."""
-    column = quoted(name)
-    odd = f"count(*) filter (where typeof({column}) not in ('integer', 'real', 'null'))"
-    total, others = next(store.select(f"select ifnull(sum({column}), 0), {odd} from ({chosen})"))
-    if others:
-        raise UsageError(f"--total: {name} is no column of numbers", why="it has texts")
-    return total
+        raise UsageError(f"--where {str(selection.where)[:80]!r} fails on a row: {failed.reason}") from failed
+    for name, total in sums.items():
+        if total is None:
+            raise UsageError(f"--total: {name} is no column of numbers", why="it has texts")
+    return RowSelection(table, columns, selected, sums, bars)
 
 
 def _column(name: str, columns: Sequence[str], option: str) -> str:
-    """A column by its name, in whatever case; raises UsageError."""
+    """Find a column by its name, ignoring case; raises UsageError."""
     for column in columns:
         if column.lower() == name.lower():
             return column
@@ -158,11 +140,12 @@ def _column(name: str, columns: Sequence[str], option: str) -> str:
     )
 
 
-def _order(text: str, columns: Sequence[str]) -> str:
+def _order(text: str, columns: Sequence[str]) -> list[tuple[str, str]]:
+    """Parse `column desc, column` to columns and directions; raises UsageError."""
     parts = []
     for part in text.split(","):
         name, _, direction = part.strip().rpartition(" ")
         if direction.lower() not in ("asc", "desc") or not name:
             name, direction = part.strip(), "asc"
-        parts.append(f"{quoted(_column(name.strip(), columns, '--order-by'))} {direction}")
-    return ", ".join(parts)
+        parts.append((_column(name.strip(), columns, "--order-by"), direction.lower()))
+    return parts

@@ -1,4 +1,4 @@
-"""Projections that a Python function keeps, for what SQL cannot say. Only a command line can name it."""
+"""Projections computed by a Python function, for what SQL cannot express. Only a command line can name it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from esctl.events.decoded import decoded
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.model.compiled import BUILDING, DROPPED, LIVE, HandlerFailed, Version
-from esctl.projections import admin, runs
-from esctl.projections import versions as kept
-from esctl.sql.quoting import quoted
+from esctl.projections import admin, runs, versions
 from esctl.states import reducing
 from esctl.store.projections import Projections
 
@@ -25,66 +23,56 @@ Key = Any
 
 
 class Rows(MutableMapping[Key, dict[str, Any]]):
-    """The rows of a projection's table, by primary key; a row is a dictionary of all its columns.
+    """The rows of a projection's table by primary key; a row is a dictionary of all its columns.
 
-    What is assigned may leave columns out, which then have their defaults. Changes to a row that was read count when it
-    is assigned again.
+    An assigned row may omit columns, which get their defaults. A changed row has an effect only when it is assigned
+    again.
     """
 
     def __init__(self, store: Projections, version: Version) -> None:
-        self._store = store
         self._table = next(iter(version.compiled.tables))
-        self._columns, self._key = store.columns(self._table), store.key(self._table)
-        if not self._key:
+        self._rows = store.rows_of(self._table)
+        if not self._rows.key:
             raise UsageError(f"the table {self._table} has no primary key", why="a reducer finds its rows by it")
-        self._where = " and ".join(f"{quoted(name)} is ?" for name in self._key)
 
     def _values(self, key: Key) -> tuple[Any, ...]:
         values = key if isinstance(key, tuple) else (key,)
-        if len(values) != len(self._key):
-            raise KeyError(f"a key of {self._table} is {', '.join(self._key)}")
+        if len(values) != len(self._rows.key):
+            raise KeyError(f"a key of {self._table} is {', '.join(self._rows.key)}")
         return values
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
-        found = list(self._store.select(f"select * from {quoted(self._table)} where {self._where}", self._values(key)))
-        if not found:
+        row = self._rows.get(self._values(key))
+        if row is None:
             raise KeyError(key)
-        return dict(zip(self._columns, found[0], strict=True))
+        return row
 
     def __setitem__(self, key: Key, row: dict[str, Any]) -> None:
-        row = {**row, **dict(zip(self._key, self._values(key), strict=True))}
-        names = ", ".join(quoted(name) for name in row)
-        self._drop(key)
-        sql = f"insert into {quoted(self._table)} ({names}) values ({', '.join('?' * len(row))})"
-        list(self._store.select(sql, tuple(row.values())))
+        self._rows.replace(self._values(key), row)
 
     def __delitem__(self, key: Key) -> None:
         self[key]
-        self._drop(key)
-
-    def _drop(self, key: Key) -> None:
-        list(self._store.select(f"delete from {quoted(self._table)} where {self._where}", self._values(key)))
+        self._rows.delete(self._values(key))
 
     def __iter__(self) -> Iterator[Key]:
-        names = ", ".join(quoted(name) for name in self._key)
-        for values in list(self._store.select(f"select {names} from {quoted(self._table)} order by {names}")):
-            yield values if len(self._key) > 1 else values[0]
+        for values in self._rows.keys():  # noqa: SIM118 - a table is no dictionary
+            yield values if len(values) > 1 else values[0]
 
     def __len__(self) -> int:
-        return int(next(self._store.select(f"select count(*) from {quoted(self._table)}"))[0])
+        return self._rows.count()
 
 
 def run(log: EventLog, name: str, reducer: str, done: runs.Run) -> Iterator[int]:
-    """Bring a projection without handlers to the head by a function `(rows, event)`; see `projections.run`.
+    """Bring a projection without handlers to the head by a function `(rows, event)`; see `runs.run`.
 
-    A function whose module has changed makes a new version, as a changed definition does.
+    If the function's module has changed, a new version is built, as for a changed definition.
     """
-    projection = kept.declared(log, name)
+    projection = versions.declared(log, name)
     if projection.on:
         raise UsageError(f"the projection {name} has handlers in the model", fix=f"esctl projection run {word(name)}")
     function = reducing.reducer(reducer)
-    said = f"{reducer} {_fingerprint(function)}"
-    number = _version(log, name, said)
+    identity = f"{reducer} {_fingerprint(function)}"
+    number = _version(log, name, identity)
 
     def feed(store: Projections, version: Version, query: Query) -> None:
         read = log.store.read(query, version.compiled.upcasting)
@@ -106,28 +94,28 @@ def run(log: EventLog, name: str, reducer: str, done: runs.Run) -> Iterator[int]
         done.records.append(runs.record_of(before, after))
 
 
-def _version(log: EventLog, name: str, said: str) -> int:
-    """The version that a function keeps: the live one, if it has kept it so far, or else one beside it."""
-    kept.synced(log)
-    versions = [version for version in log.store.projections().versions() if version.name == name]
-    for version in versions:  # the live one comes first
-        if version.state in (LIVE, BUILDING) and version.reducer == said:
+def _version(log: EventLog, name: str, identity: str) -> int:
+    """The version to update: the live one if this function has built it, else a new one beside it."""
+    versions.synced(log)
+    known = [version for version in log.store.projections().versions() if version.name == name]
+    for version in known:  # the live one comes first
+        if version.state in (LIVE, BUILDING) and version.reducer == identity:
             with log.transaction():
-                for other in versions:
+                for other in known:
                     if other.state == BUILDING and other.version != version.version:
                         log.store.projections().drop(other)
             return version.version
-    live = next((version for version in versions if version.state in (LIVE, DROPPED)), None)
+    live = next((version for version in known if version.state in (LIVE, DROPPED)), None)
     if live is not None and live.state == LIVE and live.reducer is None and not live.position:
         with log.transaction():
-            live.reducer = said
+            live.reducer = identity
             log.store.projections().save(live)
         return live.version
-    return admin.rebuild(log, name, from_scratch=True, reducer=said)
+    return admin.rebuild(log, name, from_scratch=True, reducer=identity)
 
 
 def _fingerprint(function: object) -> str:
-    """Of the module that has a function, as far as it can be found."""
+    """The fingerprint of the module that contains a function, if its file can be found."""
     source = inspect.getsourcefile(function) if inspect.isfunction(function) else None
     module = sys.modules.get(getattr(function, "__module__", ""), None)
     path = source or getattr(module, "__file__", None)

@@ -1,4 +1,4 @@
-"""Projections brought up to date from their checkpoints, a batch a transaction."""
+"""Bring projections up to date from their checkpoints, one batch per transaction."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
     from esctl.store.projections import Projections
 
-POSITIONS_PER_TRANSACTION = 20_000  # positions that one transaction goes on: about a twentieth of a second
-TIMES_SMALLER = 8  # times, after a batch in which a handler failed: its event is found in a few steps
-GAP_SECONDS = 0.005  # seconds between two batches, in which others who wait for the lock may have it
+POSITIONS_PER_TRANSACTION = 20_000  # about a twentieth of a second
+TIMES_SMALLER = 8  # each batch of the search: the event is found in a few steps
+GAP_SECONDS = 0.005  # between two batches, so that other writers can get the lock
 
 
 class Run:
-    """What a run has done: a record a projection, and the failures that stopped some."""
+    """The result of a run: a record per projection, and the failures that stopped some."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.failures: list[HandlerError] = []
-        self.skipped: list[str] = []  # kept by Python functions, which nobody named
+        self.skipped: list[str] = []  # these need a Python function, and none was named
 
     def end(self) -> None:
-        """Raise HandlerError where a projection was stopped."""
+        """Raise HandlerError if a projection was stopped."""
         if self.failures:
             first, more = self.failures[0], len(self.failures) - 1
             if more:
@@ -42,9 +42,9 @@ class Run:
 
 
 def run(log: EventLog, names: Sequence[str], done: Run) -> Iterator[int]:
-    """Bring projections (all, or those named) to the head of the log; numbers of positions, for progress.
+    """Bring all or the named projections to the head of the log; numbers of positions, for progress.
 
-    One that a handler stops, stops there; the others go on. `done` says in the end what became of each.
+    A failed handler stops its own projection only. Results go to `done`.
     """
     for name in names:
         declared(log, name)
@@ -64,9 +64,10 @@ def run(log: EventLog, names: Sequence[str], done: Run) -> Iterator[int]:
 
 
 def quick(log: EventLog, names: Sequence[str]) -> list[Record] | None:
-    """The same where there is little to do: all was compared with the model, none is building or stopped or far behind.
+    """The same for the simple case, without loading the model: none is out of date with it, building, stopped, or far
+    behind.
 
-    None, with nothing done, where there is more to it. The model is not even loaded.
+    Returns None, with nothing done, in any other case.
     """
     versions, head = current(log), log.head().position
     chosen = [v for v in versions or () if v.state != DROPPED and (not names or v.name in names)]
@@ -89,19 +90,19 @@ def quick(log: EventLog, names: Sequence[str]) -> list[Record] | None:
 
 
 def ahead(log: EventLog, names: Sequence[str] = ()) -> int:
-    """How many positions a run would go on, about: for progress."""
+    """About how many positions a run will process: for progress."""
     head, versions = log.head().position, log.store.projections().versions()
     running = (v for v in versions if v.state in (LIVE, BUILDING) and (not names or v.name in names))
     return sum(head - version.position for version in running)
 
 
 def _run(log: EventLog, name: str, done: Run) -> Iterator[int]:
-    """Bring the versions of a projection to the head: the live one for its readers, and then the one that is to be."""
+    """Bring the versions of a projection to the head: first the live one, for its readers, then the one being built."""
     versions = named(log, name)
     building = any(version.state == BUILDING for version in versions)
     before = {version.version: version for version in versions}
     for version in versions:
-        waiting = version.state == LIVE and building and version.failed is not None  # the next one is its mend
+        waiting = version.state == LIVE and building and version.failed is not None  # the next version repairs it
         if version.state not in (LIVE, BUILDING) or waiting:
             continue
         try:
@@ -114,7 +115,7 @@ def _run(log: EventLog, name: str, done: Run) -> Iterator[int]:
 
 
 def record_of(before: Version, after: Version) -> Record:
-    """What a run did to a version."""
+    """The record of what a run did to a version."""
     return {
         "projection": after.name,
         "version": after.version,
@@ -127,10 +128,10 @@ def record_of(before: Version, after: Version) -> Record:
 def catch_up(
     log: EventLog, number: int, feed: Callable[[Projections, Version, Query], None] | None = None, *, find: bool = True
 ) -> Iterator[int]:
-    """Bring a version to the head, a batch a transaction; one that was building then takes its place.
+    """Bring a version to the head, one batch per transaction; a version that was being built then becomes live.
 
-    Raises HandlerError where a handler fails, which is noted with the event; what came before it is kept. Without
-    `find` the event is not searched for, and HandlerFailed is raised. `feed` stands in for the version's own handlers.
+    Raises HandlerError if a handler fails; the failure is saved with its event, and earlier batches stay. Without
+    `find`, the event is not searched for, and HandlerFailed is raised. `feed` replaces the version's own handlers.
     """
     projections, search, began = log.store.projections(), _Search(), 0.0
     while True:
@@ -141,13 +142,13 @@ def catch_up(
                     return
                 if feed is None and not version.compiled.on:
                     raise needs_reducer(version.name, version.reducer)
-                search.noting = search.noting or version.failed is not None
+                search.recording = search.recording or version.failed is not None
                 last = min(search.last(version.position), head)
                 read, began = last - version.position, time.monotonic()
                 if read and feed is not None:
                     feed(projections, version, Query(since=version.position + 1, until=last))
                 elif read:
-                    projections.feed(version, Query(since=version.position + 1, until=last), note=search.noting)
+                    projections.feed(version, Query(since=version.position + 1, until=last), record=search.recording)
                 _advance(projections, version, last, last == head)
         except HandlerFailed as failed:
             if not find:
@@ -164,37 +165,39 @@ def catch_up(
 
 
 class _Search:
-    """For the event that stops a version: a batch that fails is fed again while events are recorded; what then is not
-    known (it failed before a handler was given it) is found in smaller and smaller batches.
+    """The search for the event that stops a version.
+
+    A failed batch is fed again while events are recorded. If the failure came before a handler got the event, the
+    batches become smaller until it is found.
     """
 
     def __init__(self) -> None:
-        self.noting, self.size = False, POSITIONS_PER_TRANSACTION
+        self.recording, self.size = False, POSITIONS_PER_TRANSACTION
         self.found: int | None = None
         self.failed = HandlerFailed("")
 
     def last(self, position: int) -> int:
-        """Up to where the next batch goes, after a position."""
+        """The last position of the next batch, which starts after a position."""
         return position + self.size if self.found is None else min(position + self.size, self.found - 1)
 
     def learn(self, failed: HandlerFailed, first: int) -> None:
-        """A batch that begins at a position failed."""
+        """A batch that starts at a position has failed."""
         self.failed = failed
         if failed.position is not None:
             self.found = failed.position
         elif self.size == 1:
             self.found = first
-        elif self.noting:
+        elif self.recording:
             self.size = max(1, self.size // TIMES_SMALLER)
-        self.noting = True
+        self.recording = True
 
     def passed(self) -> None:
-        """A batch was taken."""
-        self.noting, self.size = False, min(self.size * TIMES_SMALLER, POSITIONS_PER_TRANSACTION)
+        """A batch has succeeded."""
+        self.recording, self.size = False, min(self.size * TIMES_SMALLER, POSITIONS_PER_TRANSACTION)
 
 
 def _advance(projections: Projections, version: Version, position: int, complete: bool) -> None:
-    """Note how far a version is; when it has caught up, it takes its place."""
+    """Save a version's new position; a version being built that is complete becomes live."""
     moved = version.position != position or version.failed is not None
     version.position = position
     version.failed = version.handler = version.error = version.failed_at = None
@@ -205,7 +208,7 @@ def _advance(projections: Projections, version: Version, position: int, complete
 
 
 def _stopped(log: EventLog, number: int, failed: HandlerFailed) -> HandlerError:
-    """Note the event that a handler could not take, and tell it."""
+    """Save the event on which a handler failed, and return the error."""
     from esctl.projections.inline import handler_of, seen_at  # noqa: PLC0415 - only a failure needs it
 
     projections = log.store.projections()

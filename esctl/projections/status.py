@@ -1,4 +1,4 @@
-"""How projections stand: their versions, how far they are behind, what is wrong with them."""
+"""The status of projections: their versions, how far they are behind, and what is wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from esctl.sql.tokens import words_of
 
 
 def listed(log: EventLog) -> list[Record]:
-    """A record a version; a projection that has none yet is `new`."""
+    """A record per version; a projection without one is `new`."""
     return [_brief(log, version) for version in _all(log)]
 
 
@@ -42,12 +42,12 @@ def _brief(log: EventLog, version: Version) -> Record:
 
 
 def lag(log: EventLog, version: Version) -> int:
-    """How many events a version's rows do not hold yet; the log's own do not count."""
-    return max(0, log.head().position - version.position - log.store.projections().own_after(version.position))
+    """How many events a version's rows lack, not counting the log's own."""
+    return max(0, log.head().position - version.position - log.store.projections().count_own_after(version.position))
 
 
 def behind(log: EventLog, sql: str) -> Iterator[tuple[str, int]]:
-    """The live projections whose tables SQL names and that lack events; and how many."""
+    """The live projections that lack events and whose tables an SQL text names; how many they lack."""
     words = {word.lower() for word in words_of(sql)}
     for version in log.store.projections().versions():
         if version.state == LIVE and words & {table.lower() for table in version.compiled.tables}:
@@ -57,7 +57,7 @@ def behind(log: EventLog, sql: str) -> Iterator[tuple[str, int]]:
 
 
 def status(log: EventLog, names: Sequence[str] = ()) -> list[Record]:
-    """A record a version: rows, checkpoint, lag, size, fingerprint, and the failure that stopped it."""
+    """A record per version: rows, checkpoint, lag, size, fingerprint, and the failure that stopped it."""
     for name in names:
         declared(log, name)
     projections, found = log.store.projections(), list[Record]()
@@ -87,7 +87,7 @@ def status(log: EventLog, names: Sequence[str] = ()) -> list[Record]:
 
 
 def _age(log: EventLog, position: int) -> int | None:
-    """How many seconds ago the event at a position, or the next one after it, was recorded."""
+    """How many seconds ago the event at a position, or the next one, was recorded."""
     for event, _, _ in log.store.read(Query(since=position, limit=1, raw_schema=True)):
         from esctl.events.times import age  # noqa: PLC0415 - only a projection that is behind needs it
 
@@ -96,10 +96,10 @@ def _age(log: EventLog, position: int) -> int | None:
 
 
 def problems(log: EventLog) -> Iterator[str]:
-    """What is wrong with what the log keeps of its projections; `differences.checked` asks whether rows are right."""
+    """What is inconsistent in the records of projections; `differences.checked` checks the rows themselves."""
     projections, head = log.store.projections(), log.head().position
     for version in projections.versions():
-        for table in projections.lost(version):
+        for table in projections.missing_tables(version):
             yield f"the table {table} of the projection {version.name} is not there"
         if not 0 <= version.position <= head:
             yield f"the projection {version.name} is at position {version.position}, the head at {head}"

@@ -1,4 +1,4 @@
-"""The versions of projections that a log keeps, and what the model says that they should be."""
+"""The versions of projections that a log has, and how they follow the model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Record = dict[str, object]
 
 
 def current(log: EventLog) -> list[Version] | None:
-    """The versions as they are kept, if they were compared with the log's present model; else None."""
+    """The stored versions if they were compared with the log's present model; else None."""
     found, model = log.store.projections().versions(), log.store.model()
     agree = all(version.model == model for version in found if version.state != PREVIOUS)
     whole = {version.name for version in found} == {version.name for version in found if version.state != PREVIOUS}
@@ -26,15 +26,15 @@ def current(log: EventLog) -> list[Version] | None:
 
 
 def synced(log: EventLog) -> list[Version]:
-    """The versions, after each projection of the model has been given one."""
+    """Give each projection of the model a version; return all versions."""
     with log.transaction():
         return sync(log)
 
 
 def sync(log: EventLog) -> list[Version]:
-    """The same within the open transaction. A changed definition gets a version beside the live one.
+    """The same within the open transaction. A changed definition gets a new version beside the live one.
 
-    Raises ConflictError where a table is in the way.
+    Raises ConflictError if a table's name is taken.
     """
     if (found := current(log)) is not None:
         return found
@@ -42,17 +42,17 @@ def sync(log: EventLog) -> list[Version]:
     for version in projections.versions():
         if version.name not in declared:
             projections.drop(version)
-    kept: dict[str, list[Version]] = {}
+    by_name: dict[str, list[Version]] = {}
     for version in projections.versions():
-        kept.setdefault(version.name, []).append(version)
-    # Those that have tables come first: they may make room for others.
-    for name in sorted(declared, key=lambda name: name not in kept):
-        _compare(log, declared[name], kept.get(name, []))
+        by_name.setdefault(version.name, []).append(version)
+    # Projections that have tables come first: they may free a name for another.
+    for name in sorted(declared, key=lambda name: name not in by_name):
+        _compare(log, declared[name], by_name.get(name, []))
     return projections.versions()
 
 
 def _compare(log: EventLog, projection: Projection, versions: list[Version]) -> None:
-    """Have a projection's versions be what the model says."""
+    """Bring the versions of one projection in line with the model."""
     from esctl.model.projections import mark  # noqa: PLC0415 - only a new model needs it
 
     projections, model = log.store.projections(), log.store.model()
@@ -77,7 +77,7 @@ def _compare(log: EventLog, projection: Projection, versions: list[Version]) -> 
 
 
 def make(log: EventLog, projection: Projection, state: str, reducer: str | None = None) -> Version:
-    """Within a transaction: a new version, with empty tables. A previous one gives way to one that is building."""
+    """Within a transaction: create a version with empty tables. A building version replaces the previous one."""
     from esctl.model.projections import compiled, mark  # noqa: PLC0415
 
     projections, model, upcasting = log.store.projections(), log.store.model(), log.definitions.upcasting
@@ -85,15 +85,15 @@ def make(log: EventLog, projection: Projection, state: str, reducer: str | None 
         for version in named(log, projection.name):
             if version.state == PREVIOUS:
                 projections.drop(version)
-    made = compiled(projection, upcasting)
+    form = compiled(projection, upcasting)
     version = Version(
-        0, projection.name, state, projection.inline, model, 0, mark(projection, upcasting), made, reducer, 0, now()
+        0, projection.name, state, projection.inline, model, 0, mark(projection, upcasting), form, reducer, 0, now()
     )
-    projections.add(version, _said(made))
+    projections.add(version, _serialized(form))
     return version
 
 
-def _said(made: Any) -> str:
+def _serialized(form: Any) -> str:
     """A compiled projection as JSON."""
     import json  # noqa: PLC0415 - reading it back does without
 
@@ -102,9 +102,9 @@ def _said(made: Any) -> str:
             str(schema): [[shape.type, shape.schema, shape.data, shape.part, shape.hidden] for shape in shapes]
             for schema, shapes in schemas.items()
         }
-        for type_, schemas in made.upcasting.items()
+        for type_, schemas in form.upcasting.items()
     }
-    parts = {"tables": made.tables, "indexes": made.indexes, "on": made.on, "columns": made.columns}
+    parts = {"tables": form.tables, "indexes": form.indexes, "on": form.on, "columns": form.columns}
     return json.dumps({**parts, "upcasting": upcasting}, ensure_ascii=False)
 
 
@@ -129,7 +129,7 @@ def declared(log: EventLog, name: str) -> Projection:
 
 
 def needs_reducer(name: str, reducer: str | None = None) -> HandlerError:
-    """The error for a projection whose handlers are Python's; `reducer`: the function that its version names."""
+    """The error for a projection without handlers in the model; `reducer` is the function of its version."""
     return HandlerError(
         f"the projection {name} has no handlers in the model",
         why="it is kept by a Python function, which has to be named: --reducer MODULE:FUNCTION",
@@ -141,7 +141,7 @@ def needs_reducer(name: str, reducer: str | None = None) -> HandlerError:
 
 
 def live(log: EventLog, name: str) -> Version:
-    """The live version of a projection; raises NotFoundError where there is none."""
+    """The live version of a projection; raises NotFoundError if there is none."""
     declared(log, name)
     for version in named(log, name):
         if version.state == LIVE:
@@ -152,7 +152,7 @@ def live(log: EventLog, name: str) -> Version:
 
 
 def revive(log: EventLog, name: str) -> None:
-    """Start a dropped projection again, from nothing."""
+    """Start a dropped projection again, with empty tables."""
     with log.transaction():
         for version in named(log, name):
             log.store.projections().drop(version)

@@ -1,4 +1,4 @@
-"""Appending to one SQLite file: transactions, and the hot loop that numbers, chains and inserts events."""
+"""Append to one SQLite file: transactions, and the hot loop that numbers, chains and inserts events."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     class Expectations(Protocol):
-        """What a run of appends expects of each stream that it touches; see `esctl.append.expectations`."""
+        """What a run of appends expects of each stream that it writes; see `esctl.append.expectations`."""
 
         def wanted(self, stream: str) -> Expect | None:
-            """What is still expected of a stream; None once it was checked."""
+            """What is still expected of a stream; None after it was checked."""
 
         def met(self, stream: str) -> None:
-            """The stream was as expected, and from here on it is the run that writes it."""
+            """The expectation was met; from now on the run itself changes the stream."""
 
         def seen(self, stream: str, version: int) -> None:
-            """An event of the run turned out to be a duplicate that stands at this version."""
+            """An event of the run is a duplicate with this version."""
 
 
 class Original(Record):
@@ -45,7 +45,7 @@ class Original(Record):
     meta: str | None
 
 
-PATIENCE_MS = 50
+ATTEMPT_MS = 50  # one attempt to take the lock
 MAX_CACHED_STREAMS = 65_536  # about 200 bytes each
 
 HEAD = "select position, hash, recorded from head"
@@ -71,24 +71,24 @@ class Appender:
         self._reading = reading
         self._connection, self._execute = reading.connection, reading.connection.execute
         self.path, self.timeout = reading.path, timeout
-        self._archived = False  # whether ids may be in the archive, which no index of the hot table knows
-        self.head: Head | None = None  # set within a transaction; _start is what it began from
-        self.newest: Mapping[str, int] = {}  # the schema version of events that come without one, by type
+        self._archived = False  # whether ids may be in the archive, outside the hot table's index
+        self.head: Head | None = None  # set within a transaction; _start is its value at the beginning
+        self.newest: Mapping[str, int] = {}  # the schema version for events without one, by type
         self._start: Head | None = None
-        self._streams: dict[str, list[int]] = {}  # name -> [stream_id, version]; as of _seen_version
+        self._streams: dict[str, list[int]] = {}  # name -> [stream_id, version], as of _seen_version
         self._types: dict[str, int] = {}
         self._seen_version = -1
         self._expect_duplicates = False
         self._recorded = ""
         self._largest = 0  # bytes of the largest payload of the transaction
-        self._quoting = False  # whether one of its names has to be escaped in JSON
+        self._quoting = False  # whether one of its names must be escaped in JSON
 
     def begin(self, waiting: Callable[[], None]) -> None:
-        """Take the write lock, and know where the log stands."""
+        """Take the write lock, and read the head."""
         with Translated(self.path):
             self._take_lock(waiting)
             if (seen := self._execute("pragma data_version").get) != self._seen_version:
-                self._streams.clear()  # somebody else wrote
+                self._streams.clear()  # another process has written
                 self._types.clear()
                 self._seen_version = seen
             self.head = Head._make(self._execute(HEAD).get)
@@ -97,13 +97,13 @@ class Appender:
             self._recorded = max(now(), self.head.recorded)
 
     def _take_lock(self, waiting: Callable[[], None]) -> None:
-        """BEGIN IMMEDIATE, tried again until the time is up.
+        """BEGIN IMMEDIATE, repeated until the time is up.
 
-        In short tries, so that signals are heard; and SQLite itself gives up at once, whatever its time-out, where
-        waiting could not help *it* (WAL recovery).
+        Short attempts let Python handle signals. SQLite also gives up at once, whatever its time-out, if waiting could
+        not help the connection itself (WAL recovery).
         """
         deadline = time.monotonic() + self.timeout
-        self._connection.set_busy_timeout(min(PATIENCE_MS, int(self.timeout * 1000)))
+        self._connection.set_busy_timeout(min(ATTEMPT_MS, int(self.timeout * 1000)))
         try:
             while True:
                 try:
@@ -119,7 +119,7 @@ class Appender:
             self._connection.set_busy_timeout(int(self.timeout * 1000))
 
     def end(self, *, commit: bool) -> None:
-        """Commit, durably, or take everything back."""
+        """Commit durably, or roll back."""
         committed = False
         with Translated(self.path):
             try:
@@ -128,7 +128,7 @@ class Appender:
                     committed = True
             finally:
                 self.head = None
-                if not committed:  # whoever rolled back: after some errors SQLite has done it by itself
+                if not committed:  # after some errors SQLite has already rolled back
                     self._streams.clear()
                     self._types.clear()
                     if self._connection.in_transaction:
@@ -146,7 +146,7 @@ class Appender:
     def append(
         self, events: Sequence[NewEvent], run: Expectations | None = None, recorded: str | None = None
     ) -> list[Receipt]:
-        """What `Store.append` does. Ids are taken for new at first; only a batch with one that is not looks them up."""
+        """See `Store.append`. Ids are assumed to be new; only a batch in which one is not looks them up."""
         assert self.head is not None, "append belongs in a transaction"
         with Translated(self.path):
             start, self._recorded = self.head, recorded or self._recorded
@@ -154,7 +154,7 @@ class Appender:
             if not self._expect_duplicates and run is None and not self._may_be_archived(ids):
                 try:
                     return self._insert(events, None, None)
-                except (apsw.ConstraintError, ConflictError):  # an event that is a duplicate may expect what has passed
+                except (apsw.ConstraintError, ConflictError):  # a duplicate may expect an earlier version
                     self._undo(start)
             known = self._originals(ids)
             receipts = self._insert(events, known, run)
@@ -162,7 +162,7 @@ class Appender:
             return receipts
 
     def cut(self, position: int) -> None:
-        """Within a transaction: have the log end at a position."""
+        """Within a transaction: end the log at a position."""
         assert self.head is not None, "it belongs in a transaction"
         for table in ("snapshots", "events", "erased"):
             self._execute(f"delete from {table} where position > ?", (position,))
@@ -177,26 +177,26 @@ class Appender:
         self._streams.clear()
 
     def _model_of(self, sql: str) -> tuple[int, str | None]:
-        """Where the newest model stands, and its payload where that is archived."""
+        """The position of the newest model, and its payload if that is archived."""
         newest = f"select * from ({sql}) order by position desc limit 1"
         position, text = self._execute(newest, (system.STREAM, system.MODEL_APPLIED)).get or (0, None)
         hot = self._execute("select exists(select 1 from events where position = ?)", (position,)).get
         return position, None if hot else text
 
     def _undo(self, start: Head) -> None:
-        """Take back what the open transaction inserted after `start` (a savepoint would copy every touched page)."""
+        """Delete what the open transaction inserted after `start` (a savepoint would copy every changed page)."""
         self._execute("delete from events where position > ?", (start.position,))
         self._streams.clear()
         self.head = start
 
     def _originals(self, ids: list[str]) -> dict[str, Original]:
-        """By id, the events that the log has already."""
+        """The events of the log with these ids, by id."""
         if not ids:
             return {}
-        asked = (apsw.carray(tuple(ids)),)
-        found: list[Any] = self._execute(_ORIGINALS.format(events="events"), asked).fetchall()
+        parameters = (apsw.carray(tuple(ids)),)
+        found: list[Any] = self._execute(_ORIGINALS.format(events="events"), parameters).fetchall()
         if self._may_be_archived(ids):
-            found += self._execute(_ORIGINALS.format(events="archived"), asked).fetchall()
+            found += self._execute(_ORIGINALS.format(events="archived"), parameters).fetchall()
         return {id_: Original._make(original) for id_, *original in found}
 
     def _may_be_archived(self, ids: list[str]) -> bool:
@@ -209,9 +209,9 @@ class Appender:
         known: dict[str, Original] | None,
         run: Expectations | None,
     ) -> list[Receipt]:
-        """Insert what `known` does not have, adding to it; None: trust that all is new.
+        """Insert events that are not in `known`, and add them to it; None: assume that all are new.
 
-        SQLite pulls the rows one by one, so memory stays flat.
+        SQLite takes the rows one by one, so memory stays constant.
         """
         receipts: list[Receipt] = []
         self._intern(events)
@@ -225,9 +225,9 @@ class Appender:
         run: Expectations | None,
         receipts: list[Receipt],
     ) -> Iterator[tuple[object, ...]]:
-        """The rows of the events that are new, chained; what became of each goes to `receipts` as it is known.
+        """The rows of new events, chained; a receipt for each event goes to `receipts`.
 
-        The hottest loop of the program: everything is a local, and nothing is called that need not be.
+        The hottest loop of the program: it uses local variables and avoids calls.
         """
         assert self.head is not None
         position, previous, _ = self.head
@@ -285,10 +285,12 @@ class Appender:
         run: Expectations | None,
     ) -> None:
         position, stream, version, *rest = original
-        erased = rest[1] is None  # then nobody can know what it was
+        erased = rest[1] is None  # then its content is unknown
         if (stream, *rest) != content and not (erased and (stream, rest[0]) == content[:2]):
             names = ("stream", "type", "data", "meta")
-            known = self._start is not None and position <= self._start.position  # else it came in this transaction
+            known = (
+                self._start is not None and position <= self._start.position
+            )  # else it was appended in this transaction
             differs = [n for n, old, new in zip(names, (stream, *rest), content, strict=True) if old != new]
             raise ConflictError(
                 f"the id {event_id} is taken by the event at position {position}",
@@ -303,7 +305,7 @@ class Appender:
             run.seen(stream, version)
 
     def _intern(self, events: Sequence[NewEvent]) -> None:
-        """Have a number for every stream and type of a batch."""
+        """Look up or create the number of every stream and type of a batch."""
         streams, types = self._streams, self._types
         if len(streams) > MAX_CACHED_STREAMS:
             streams.clear()
@@ -337,7 +339,7 @@ class Appender:
 
 
 class Transaction:
-    """What `Store.transaction` gives."""
+    """The block of `Store.transaction`."""
 
     def __init__(self, appender: Appender, *, keep: bool, waiting: Callable[[], None]) -> None:
         self.appender, self.keep, self.waiting = appender, keep, waiting

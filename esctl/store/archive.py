@@ -1,6 +1,6 @@
-"""The archived part of a log, read: its segments, its frames, and rows of events unpacked from them.
+"""Read the archived part of a log: its segments, its frames, and rows of events from them.
 
-A few unpacked frames are kept, since the next question is mostly about the same.
+Some unpacked frames are cached, since the next question is mostly about the same ones.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from segments g cross join archived_streams a on a.segment = g.first and a.strea
 where first_version + versions_on >= ? and first_version <= ?
 and first_position + positions_on >= ? and first_position <= ? order by g.first"""
 _FRAME = "first, last, segment, number, before, offset, bytes, raw_bytes, sha256, own"
-_TOLD_STREAMS = """
+_RECORDED_STREAMS = """
 select s.name, first_version, first_position, first_time, versions_on, positions_on, times_on, bytes, frames
 from archived_streams join streams s using (stream_id) where segment = ?"""
-_TOLD_TYPES = """
+_RECORDED_TYPES = """
 select own, t.name, schema, events, first_position, last_position, first_time, last_time, least_time, greatest_time,
        first_recorded, last_recorded, bytes
 from archived_types join types t using (type_id) where segment = ?"""
-KEPT_BYTES = 4 * 1024 * 1024  # of lines that are kept unpacked; the rows made of them take three times as much
+CACHED_BYTES = 4 * 1024 * 1024  # of unpacked lines; their rows take three times as much
 MAX_CACHED_NAMES = 65_536
 
 Row = tuple["Any", ...]
@@ -50,8 +50,9 @@ Row = tuple["Any", ...]
 
 @translating
 class Archive:
-    """The archive of one connection, as of its last `as_of`. Damage raises VerificationError, what is out of reach
-    SegmentError; both name the segment.
+    """The archive of one connection, as of its last `as_of`.
+
+    Damage raises VerificationError, an unreachable file SegmentError; both name the segment.
     """
 
     def __init__(self, connection: apsw.Connection, path: str) -> None:
@@ -63,14 +64,14 @@ class Archive:
         archive_table.register(connection, self)
 
     def as_of(self, generation: int) -> None:
-        """Look again at what there is, if it may be something else."""
+        """Forget what was read of the archive if its generation has changed."""
         if generation != self.generation:
             self.generation, self._segments = generation, None
-            self._unpacked.clear()  # they know where their segments lay
+            self._unpacked.clear()  # their segments may have moved
 
     @property
     def segments(self) -> list[Segment]:
-        """The segments, in order; loaded when they are asked for, since a cold append needs none of them."""
+        """The segments in order, loaded on first use: a cold append needs none."""
         if self._segments is None:
             from esctl.store.segments import Segment  # noqa: PLC0415 - needs zstandard and msgspec
 
@@ -79,7 +80,7 @@ class Archive:
         return self._segments
 
     def ranges(self, stream_id: object = None) -> list[tuple[int, int]]:
-        """Which positions (of one stream: which versions) are archived; neighbours joined."""
+        """The archived positions, or versions of one stream, as ranges; adjacent ones are joined."""
         if stream_id is None:
             found: Any = self._connection.execute("select first, last from segments order by first")
         else:
@@ -93,12 +94,12 @@ class Archive:
         return joined
 
     def segment_of(self, position: int) -> Segment | None:
-        """The segment that holds a position."""
+        """The segment that contains a position."""
         at = bisect_right(self.segments, position, key=lambda segment: segment.first) - 1
         return self.segments[at] if at >= 0 and position <= self.segments[at].last else None
 
     def frame_of(self, position: int) -> tuple[int, int]:
-        """The first and last position of the frame that holds an archived one."""
+        """The first and last position of the frame that contains an archived position."""
         frame = self._frame(position)
         return frame.first, frame.last
 
@@ -121,7 +122,7 @@ class Archive:
         return [Frame(*row) for row in rows]
 
     def place(self, segment: Segment) -> Path | None:
-        """Where a segment's file lies; None where it is in the log's own. A folder beside the log moves with it."""
+        """The path of a segment's file; None if it lies in the log's file. Relative folders move with the log."""
         if segment.location is None:
             return None
         from pathlib import Path  # noqa: PLC0415 - only an archive outside the log needs it
@@ -129,7 +130,7 @@ class Archive:
         return Path(absolute(self.path)).parent / segment.location / segment.file
 
     def packed(self, frame: Frame, segment: Segment) -> bytes:
-        """The bytes of a frame as they are, unchecked."""
+        """The compressed bytes of a frame, unchecked."""
         if (path := self.place(segment)) is not None:
             return read_part(path, frame.offset, frame.size, segment)
         found: bytes | None = self._connection.execute("select packed from frames where first = ?", (frame.first,)).get
@@ -156,19 +157,20 @@ class Archive:
         return dict(self._connection.execute(sql, (low, high)))
 
     def after(self, frame: Frame, segment: Segment) -> bytes:
-        """The chain's hash that is written down for the end of a frame."""
+        """The stored chain hash at the end of a frame."""
         if frame.last == segment.last:
             return segment.after
         following: bytes = self._connection.execute("select before from frames where first = ?", (frame.last + 1,)).get
         return following
 
     def recorded_facts(self, segment: Segment) -> tuple[set[tuple[object, ...]], set[tuple[object, ...]]]:
-        """What is recorded of a segment, by stream and by type, as `Facts` has it."""
-        asked = (segment.first,)
-        return set(self._connection.execute(_TOLD_STREAMS, asked)), set(self._connection.execute(_TOLD_TYPES, asked))
+        """The stored facts of a segment, by stream and by type, in the form of `Facts`."""
+        of_segment = (segment.first,)
+        streams = self._connection.execute(_RECORDED_STREAMS, of_segment)
+        return set(streams), set(self._connection.execute(_RECORDED_TYPES, of_segment))
 
     def unpacked(self, position: int) -> Unpacked:
-        """The frame that holds a position, unpacked."""
+        """The frame that contains a position, unpacked."""
         frame, segment = self._frame(position), self.segment_of(position)
         assert segment is not None
         key = frame.first, frame.sha256
@@ -177,13 +179,13 @@ class Archive:
 
             lines = decompress(frame, self.packed(frame, segment), segment.name)
             self._unpacked[key] = Unpacked(self, frame, segment, lines)
-            while len(self._unpacked) > 1 and sum(len(u.lines) for u in self._unpacked.values()) > KEPT_BYTES:
+            while len(self._unpacked) > 1 and sum(len(u.lines) for u in self._unpacked.values()) > CACHED_BYTES:
                 self._unpacked.popitem(last=False)
         self._unpacked.move_to_end(key)
         return self._unpacked[key]
 
     def lines(self, low: int, high: int, *, own: bool, limit: int, reverse: bool) -> bytes:
-        """Lines as they stand in the frame that holds all these positions; `own`: with those of the log's streams."""
+        """Stored lines of positions within one frame; with `own`, those of the log's own streams too."""
         from esctl.store.segments import without_own  # noqa: PLC0415
 
         unpacked = self.unpacked(low)
@@ -199,7 +201,7 @@ class Archive:
         return lines
 
     def numbers(self, kind: str, names: set[str]) -> dict[str, int]:
-        """The numbers by which the tables know streams or types; 0 for what they do not know."""
+        """The numbers of streams or types in the tables; 0 for unknown names."""
         known = self._numbers[kind]
         if missing := tuple(name for name in names if name not in known):
             if len(known) > MAX_CACHED_NAMES:
@@ -211,11 +213,11 @@ class Archive:
         return known
 
     def missing_ids(self, lines: Sequence[Line]) -> bool:
-        """Whether one of these events would not be found by its id."""
+        """Whether one of these events could not be found by its id."""
         found = set(self.candidates([line.id for line in lines]))
         return not {line.position for line in lines} <= found
 
-    # What the virtual table asks
+    # For the virtual table
 
     def by_position(self, low: int, high: int, *, reverse: bool) -> Iterator[tuple[Unpacked, Sequence[Row]]]:
         """Frames with their rows in a range of positions."""
@@ -249,7 +251,7 @@ class Archive:
                 yield unpacked, rows[::-1] if reverse else rows
 
     def _places(self, segment: Any, first: Any, last: Any, numbers: Any) -> list[int]:
-        """A position in each of the frames of a segment that hold events of a stream."""
+        """A position in each frame of a segment that contains events of a stream."""
         if numbers is None:
             return [first] if self.frame_of(first) == self.frame_of(last) else [first, last]
         frames = "select first from frames where first >= ? and segment = ? order by first"
@@ -257,7 +259,7 @@ class Archive:
         return [firsts[int(number)] for number in str(numbers).split(",")]
 
     def by_id(self, event_id: str) -> Iterator[tuple[Unpacked, Sequence[Row]]]:
-        """The row that has an id."""
+        """The row with an id."""
         for position in self.candidates([event_id]):
             unpacked = self.unpacked(position)
             row = unpacked.rows[position - unpacked.frame.first]
@@ -272,7 +274,7 @@ class Archive:
 
 
 class Unpacked:
-    """A frame's lines, and what is made of them when it is asked for."""
+    """A frame's lines; rows, salts and hashes are decoded on first use."""
 
     def __init__(self, archive: Archive, frame: Frame, segment: Segment, lines: bytes) -> None:
         self._archive, self.frame, self.segment, self.lines = archive, frame, segment, lines
@@ -281,20 +283,20 @@ class Unpacked:
 
     @property
     def rows(self) -> list[Row]:
-        """A row an event."""
+        """A row per event."""
         if self._rows is None:
             from esctl.store.segments import decoded  # noqa: PLC0415
 
-            self._rows = self._made(decoded(self.lines, self.segment.name))
+            self._rows = self._to_rows(decoded(self.lines, self.segment.name))
         return self._rows
 
     def of_stream(self, stream: str) -> list[Row]:
         """The rows of one stream."""
         from esctl.store.segments import of_stream  # noqa: PLC0415
 
-        return self._made(of_stream(self.lines, stream, self.segment.name))
+        return self._to_rows(of_stream(self.lines, stream, self.segment.name))
 
-    def _made(self, lines: list[Line]) -> list[Row]:
+    def _to_rows(self, lines: list[Line]) -> list[Row]:
         streams = self._archive.numbers("stream", {line.stream for line in lines})
         types = self._archive.numbers("type", {line.type for line in lines})
         return [
@@ -306,7 +308,7 @@ class Unpacked:
         ]  # fmt: skip
 
     def sealed(self, position: int) -> tuple[bytes | None, bytes]:
-        """The salt (None: erased) and the hash of an event; of the last one the hash that is written down."""
+        """The salt (None: erased) and the hash of an event; the last event's hash is the stored one."""
         if not self._sealed:
             from esctl.store.segments import decoded, hashes  # noqa: PLC0415
 
@@ -315,11 +317,11 @@ class Unpacked:
             salts = self._archive.salts(frame, self.segment)
             digests = self._archive.digests(frame.first, frame.last)
             none = dict.fromkeys((line.position for line in lines if line.erased), bytes(32))
-            made = hashes(lines, salts, none | digests, frame.before)
-            made[-1] = self._archive.after(frame, self.segment)
+            computed = hashes(lines, salts, none | digests, frame.before)
+            computed[-1] = self._archive.after(frame, self.segment)
             each = [salts[size * n : size * n + size] for n in range(len(lines))]
             self._sealed = [
-                (None if line.erased else salt, hash_) for line, salt, hash_ in zip(lines, each, made, strict=True)
+                (None if line.erased else salt, hash_) for line, salt, hash_ in zip(lines, each, computed, strict=True)
             ]
         return self._sealed[position - self.frame.first]
 

@@ -1,4 +1,4 @@
-"""The archived part of a log, written: each change in a transaction that its caller holds."""
+"""Change the archived part of a log; each change within a transaction of the caller."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from esctl.store.segments import Facts, Frame, Packed, Segment
 
-CACHE_KIB = 16 * 1024  # of what is written at once most is in order: measured as fast with this as with 24
+CACHE_KIB = 16 * 1024  # writes are mostly sequential: 24 MiB were measured to be no faster
 _FRAMES = "insert or replace into frames values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SEGMENTS = "insert or replace into segments values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _STREAMS = """insert into archived_streams
@@ -45,52 +45,53 @@ _DEFINITIONS = (
 
 @translating
 class Archiving:
-    """Changes to the archive, on a connection that writes."""
+    """Changes to the archive, on a writing connection."""
 
     def __init__(self, connection: apsw.Connection, path: str) -> None:
         self._connection, self._execute, self.path = connection, connection.execute, path
         self._execute(f"pragma cache_size = -{CACHE_KIB}")
 
-    # Frames of no segment yet, which no reader sees
+    # Pending frames: of no segment yet
 
     def pend(self, frames: Iterable[Packed]) -> None:
-        """Keep frames in the log's file, for a segment that is to be; no reader sees them. Raises ConflictError where
-        their events are archived already.
+        """Store frames for a future segment; readers do not see them.
+
+        Raises ConflictError if their events are already archived.
         """
-        for made in frames:
-            self._refuse_taken(made.frame.first, made.frame.last)
-            self._drop_between(made.frame.first, made.frame.last)
-            self._execute(_FRAMES, (*made.frame, made.packed, made.salts))
+        for packed in frames:
+            self._refuse_taken(packed.frame.first, packed.frame.last)
+            self._drop_between(packed.frame.first, packed.frame.last)
+            self._execute(_FRAMES, (*packed.frame, packed.packed, packed.salts))
 
     def _refuse_taken(self, first: int, last: int) -> None:
         if self._execute("select exists(select 1 from segments where first <= ? and last >= ?)", (last, first)).get:
             raise _changed(first, last)
 
     def _drop_between(self, first: int, last: int) -> None:
-        """Delete frames that another run has kept for some of these positions, and will not find any more."""
+        """Delete pending frames of another run for some of these positions; that run will then fail."""
         before = "select max(first) from frames where first < ?2"
         self._execute(
             f"delete from frames where first <= ?1 and first >= ifnull(({before}), 0) and last >= ?2", (last, first)
         )
 
     def pending(self, frame: Frame) -> bytes:
-        """The bytes of a frame that is kept for a segment that is to be."""
+        """The bytes of a pending frame."""
         found: bytes | None = self._execute("select packed from frames where first = ?", (frame.first,)).get
         return found or b""
 
     def sealed_lines(self, low: int, high: int) -> tuple[int, bytes, bytes, bytes]:
-        """How many events of the hot part stand between two positions; their lines as they are stored, their salts
-        (zeros for an erased one) and their hashes, each one after the other.
+        """The number of hot events between two positions; their stored lines, salts (zeros if erased) and hashes, each
+        joined.
         """
         return reads.sealed_lines(self._connection, low, high)
 
     def largest(self) -> int:
-        """No event of the log has a larger payload, in bytes."""
+        """An upper bound for the size of a payload, in bytes."""
         found: int = self._execute("select largest from head").get
         return found
 
     def drop_pending(self) -> None:
-        """Delete frames that were kept for a segment that did not come to be."""
+        """Delete pending frames whose segment was never committed."""
         self._execute(
             "delete from frames where not exists("
             "select 1 from segments g where g.first = segment and frames.first between g.first and g.last)"
@@ -99,19 +100,19 @@ class Archiving:
     # Segments
 
     def commit_segment(self, segment: Segment, frames: Sequence[Frame], facts: Facts) -> None:
-        """Have a segment hold its events, and the hot table hold them no more.
+        """Make a segment the place of its events, instead of the hot table.
 
-        Raises ConflictError where the hot rows, or the frames that were kept, are not those that it was made of.
+        Raises ConflictError if the hot rows or the pending frames have changed since it was drafted.
         """
         span = segment.first, segment.last
         hot = self._execute("select count(*) from events where position between ? and ?", span).get
         erased = self._execute("select position from erased where position between ? and ?", span).fetchall()
-        kept = self._execute(
+        pending = self._execute(
             "select first, sha256 from frames where segment = ? and first between ? and ? and packed is not null",
             (segment.first, *span),
         ).fetchall()
         wanted = [] if segment.location is not None else [(frame.first, frame.sha256) for frame in frames]
-        if hot != segment.events or [position for (position,) in erased] != facts.erased or kept != wanted:
+        if hot != segment.events or [position for (position,) in erased] != facts.erased or pending != wanted:
             raise _changed(segment.first, segment.last)
         if segment.location is not None:
             self._drop_between(*span)
@@ -122,19 +123,19 @@ class Archiving:
         self._execute(_DEFINITIONS.format(text=text), span)
 
     def _add(self, segment: Segment, facts: Facts) -> None:
-        """Note what a segment holds."""
+        """Store the facts of a segment."""
         self._connection.executemany(_STREAMS, ((segment.first, *row) for row in facts.by_stream()))
         self._execute(_REACHED, (segment.first,))
         self._connection.executemany(_TYPES, ((segment.first, *row) for row in facts.by_type()))
-        # A row of carray() is numbered from 1; in the table's own order neighbours share pages.
+        # Rows of carray() are numbered from 1. Inserts in the table's order fill its pages one after the other.
         self._execute(
             "insert into archived_ids select value, ?1 + rowid - 1 from carray(?2) order by value",
             (segment.first, apsw.carray(facts.ids, flags=apsw.SQLITE_CARRAY_INT64)),
         )
 
     def leftover_rows(self) -> tuple[list[tuple[int, int]], int]:
-        """Positions of which rows are left in the hot part though a segment holds them; and how many rows remain there
-        without these.
+        """Ranges of archived positions whose rows are still in the hot table; the number of rows that remain without
+        them.
         """
         spans: Any = self._execute(
             "select first, last from segments g where exists(select 1 from events e"
@@ -144,17 +145,17 @@ class Archiving:
         return spans, self._execute(remaining).get
 
     def delete_leftover_rows(self, first: int, last: int) -> None:
-        """Delete such rows between two positions."""
+        """Delete the leftover rows between two positions."""
         self._execute(f"delete from events as h where position between ? and ? and not {NOT_ARCHIVED}", (first, last))
         self._execute("update head set archived = archived + 1")
 
     def delete_leftover_rows_at_once(self, transaction: Callable[[], AbstractContextManager[None]]) -> None:
-        """Delete all of them, in a transaction of its own: quick where few rows remain, which are held in memory
-        meanwhile.
-        Without a condition SQLite frees pages, and not rows one by one: if nothing refers to the table, nor it to any.
+        """Delete all leftover rows in one transaction: fast if few rows remain; these are held in memory meanwhile.
+
+        If no foreign keys are checked, a DELETE without a condition frees whole pages instead of single rows.
         """
         self._execute("pragma foreign_keys = off")
-        self._execute("pragma secure_delete = fast")  # what goes is in the archive all the same
+        self._execute("pragma secure_delete = fast")  # the deleted events remain in the archive
         try:
             with transaction():
                 self._execute("create temp table remaining as select * from events limit 0")
@@ -169,9 +170,9 @@ class Archiving:
             self._execute("pragma foreign_keys = on")
 
     def bring_back(self, segment: Segment, ids: Iterable[str]) -> None:
-        """Have the hot table hold a segment's events, and the archive hold them no more."""
+        """Make the hot table the place of a segment's events again."""
         span = segment.first, segment.last
-        self._execute("delete from events where position between ? and ?", span)  # what is left of them there
+        self._execute("delete from events where position between ? and ?", span)  # leftover rows
         self._execute("insert into events select * from archived where position between ? and ?", span)
         self._connection.executemany(
             "delete from archived_ids where hash = ? and position = ?",
@@ -181,7 +182,7 @@ class Archiving:
         self._execute(_DEFINITIONS.format(text="null"), span)
 
     def _forget(self, segment: Segment) -> None:
-        """Take a segment and what is known of it out of the tables; its ids apart."""
+        """Delete a segment and its facts, except for its ids."""
         self._execute(_UNREACHED, (segment.first,))
         for table in ("archived_streams", "archived_types"):
             self._execute(f"delete from {table} where segment = ?", (segment.first,))
@@ -190,14 +191,15 @@ class Archiving:
         self._execute(_REACHED_ANEW)
 
     def cut(self, segment: Segment) -> None:
-        """Delete a segment, and its events with it."""
+        """Delete a segment and its events."""
         self._execute("delete from archived_ids where position between ? and ?", (segment.first, segment.last))
         self._forget(segment)
         self._execute("update head set archived = archived + 1")
 
     def place(self, segment: Segment, frames: Iterable[Packed], facts: Facts | None = None) -> None:
-        """Have a segment lie where it now says, or hold what it now does: in the log's file with the frames that come
-        with bytes, else without. `facts`: what it holds is something else than it was.
+        """Save the new location or content of a segment; frames in the log's file come with their bytes.
+
+        `facts` are given if the content has changed.
         """
         self._execute("delete from frames where segment = ?", (segment.first,))
         outside = segment.location is not None
@@ -212,26 +214,24 @@ class Archiving:
             self._connection.executemany(_TYPES, [(segment.first, *row) for row in facts.by_type()])
         self._execute("update head set archived = archived + 1")
 
-    # Files that nothing needs any more
+    # Files that are no longer needed
 
     def leave(self, path: str) -> None:
-        """Note that a file outside is to be removed once this is committed."""
+        """Schedule an outside file for removal after the commit."""
         self._execute("insert or ignore into leftovers values (?)", (path,))
 
     def leftovers(self) -> list[str]:
-        """Files that are to be removed."""
+        """The files to be removed."""
         return [path for (path,) in self._execute("select path from leftovers")]
 
     def removed(self, path: str) -> None:
-        """A file is gone."""
+        """A file was removed."""
         self._execute("delete from leftovers where path = ?", (path,))
 
     # Erasure
 
     def erase(self, positions: Sequence[int], digests: Sequence[bytes], event: int) -> int:
-        """Note that payloads are gone, the digests that stand for them, and which event says so; take away those in the
-        hot part, and say how many these were.
-        """
+        """Erase payloads: store their digests and the event that says so, and clear the hot rows; returns how many."""
         rows = [(position, digest, event) for position, digest in zip(positions, digests, strict=True)]
         self._connection.executemany("insert into erased values (?, ?, ?)", rows)
         self._execute(
@@ -240,8 +240,8 @@ class Archiving:
         )
         return self._connection.changes()
 
-    def note_erased(self, positions: Sequence[int], event: int) -> None:
-        """Have another event say that payloads are gone."""
+    def record_erased(self, positions: Sequence[int], event: int) -> None:
+        """Assign erased payloads to another event."""
         self._connection.executemany(
             "update erased set event = ? where position = ?", [(event, position) for position in positions]
         )

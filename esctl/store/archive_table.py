@@ -1,6 +1,6 @@
-"""Archived events as an SQL table, `archived`, with the columns of `events`: a virtual one, which unpacks frames.
+"""Archived events as a virtual SQL table, `archived`, with the columns of `events`; it unpacks frames.
 
-It is asked by position, by stream and version, or by id, and takes only the frames that hold what is asked for.
+It is searched by position, by stream and version, or by id, and unpacks only frames that may match.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ALL = 2**63 - 1
 
 
 def register(connection: apsw.Connection, archive: Archive) -> None:
-    """Have the table `archived` on a connection."""
+    """Create the table `archived` on a connection."""
     source: Any = _Source(archive)
     connection.create_module(
         ARCHIVED, source, use_bestindex_object=True, eponymous=True, eponymous_only=True, read_only=True
@@ -38,7 +38,7 @@ class _Source:
         self._archive = archive
 
     def Connect(self, connection: apsw.Connection, *_: str) -> tuple[str, _Table]:  # noqa: N802 - SQLite's names
-        connection.vtab_config(apsw.SQLITE_VTAB_INNOCUOUS)  # it reads nothing but the archive of its own log
+        connection.vtab_config(apsw.SQLITE_VTAB_INNOCUOUS)  # it reads only the archive of its log
         return f"create table archived ({_COLUMNS})", _Table(self._archive)
 
     Create = Connect
@@ -60,7 +60,7 @@ class _Table:
         self._archive = archive
 
     def BestIndexObject(self, info: apsw.IndexInfo) -> bool:  # noqa: N802
-        """Choose a way in: an id, a stream, or else positions; and take the bounds that go with it."""
+        """Choose an access path: an id, a stream, or else positions; and use the bounds that belong to it."""
         asked = {
             n: (info.get_aConstraint_iColumn(n), _BOUNDS.get(info.get_aConstraint_op(n), ""))
             for n in range(info.nConstraint)
@@ -85,7 +85,7 @@ class _Table:
         orders = [(info.get_aOrderBy_iColumn(n), info.get_aOrderBy_desc(n)) for n in range(info.nOrderBy)]
         sorted_by = (_POSITION, _VERSION) if by_stream is not None else (_POSITION,)
         descending = bool(orders and orders[0][1])
-        if orders and orders[0][0] in sorted_by:  # either is unique: what is ordered by afterwards says nothing
+        if orders and orders[0][0] in sorted_by:  # both are unique: further columns do not change the order
             info.orderByConsumed = len(orders) == 1
         info.idxNum = int(descending and info.orderByConsumed)
         info.idxStr = ",".join(plan)
@@ -115,7 +115,7 @@ class _Cursor:
         self._unpacked: Unpacked | None = None
 
     def Filter(self, number: int, plan: str, values: tuple[Any, ...]) -> None:  # noqa: N802
-        """Begin."""
+        """Start a scan."""
         bounds = {"position": (1, ALL), "version": (1, ALL)}
         event_id, stream_id = "", 0
         for what, value in zip(plan.split(",") if plan else (), values, strict=True):
@@ -137,7 +137,7 @@ class _Cursor:
         self.Next()
 
     def Next(self) -> None:  # noqa: N802
-        """Go on."""
+        """Move to the next row."""
         self._at += 1
         while self._at >= len(self._rows):
             block = next(self._blocks, None)
@@ -148,7 +148,7 @@ class _Cursor:
             self._at = 0
 
     def Eof(self) -> bool:  # noqa: N802
-        """Whether there is no more."""
+        """Whether the scan is at its end."""
         return self._at >= len(self._rows)
 
     def Rowid(self) -> int:  # noqa: N802
@@ -157,7 +157,7 @@ class _Cursor:
         return position
 
     def Column(self, number: int) -> Any:  # noqa: N802
-        """A value of the present row."""
+        """A value of the current row."""
         if number < _SALT:
             return self._rows[self._at][number] if number >= 0 else self.Rowid()
         assert self._unpacked is not None
@@ -170,7 +170,7 @@ class _Cursor:
 
 
 def narrow(bounds: tuple[int, int], operator: str, value: int) -> tuple[int, int]:
-    """A range, inclusive at both ends, with one more bound."""
+    """Apply one more bound to a range, inclusive at both ends."""
     low, high = bounds
     if operator in (">=", ">", "="):
         low = max(low, value + (operator == ">"))

@@ -1,12 +1,13 @@
-"""Blocks of work on a store: what it means that something fails in them, or ends."""
+"""Blocks that decide what an error within them means, or what happens at their end."""
 
 from __future__ import annotations
 
 import apsw
 
-from esctl.errors import MisfitError, UsageError
+from esctl.errors import MisfitError, UsageError, word
 from esctl.events.query import Query
 from esctl.store import reads
+from esctl.store.errors import Translated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,21 +22,21 @@ if TYPE_CHECKING:
 class Located:
     """A block in which an expression of the model may fail on an event, which is then searched for and named."""
 
-    def __init__(self, reading: Reading, bounded: Scan) -> None:
-        self.reading, self.bounded = reading, bounded
+    def __init__(self, reading: Reading, scan: Scan) -> None:
+        self.reading, self.scan = reading, scan
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if isinstance(error, MisfitError) and "position" not in error.details:
-            position = reads.failing(self.reading, self.bounded)
+            position = reads.failing(self.reading, self.scan)
             if position is not None:
                 error.at(position)
 
 
 class Conditioned:
-    """A block in which a query's own condition may fail on some event."""
+    """A block in which a query's condition may fail on an event."""
 
     def __init__(self, query: Query) -> None:
         self.where = query.where
@@ -49,8 +50,22 @@ class Conditioned:
             raise UsageError(f"--where {self.where[:80]!r} fails on an event: {reason}") from error
 
 
+class Feeding(Translated):
+    """A block that feeds a fold, of one stream or of many."""
+
+    def __init__(self, path: str, stream: str | None = None) -> None:
+        super().__init__(path)
+        self._stream = stream
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, MisfitError) and "position" not in error.details:
+            # The states after each event show how far the stream can be folded.
+            error.fix = "esctl state --help" if self._stream is None else f"esctl state {word(self._stream)} --each"
+        super().__exit__(kind, error, _)
+
+
 class Placed:
-    """What `Projections.placed` gives. What fails inside is rolled back by whoever began the transaction."""
+    """The block of `Projections.placed`. If it fails, the owner of the transaction rolls back."""
 
     def __init__(self, projections: Projections, version: Version) -> None:
         self._projections, self._version = projections, version
@@ -65,7 +80,7 @@ class Placed:
 
 
 class Moment:
-    """A block that sees one state of the file, and may write temporary tables."""
+    """A block that sees one state of the file and may write temporary tables."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection

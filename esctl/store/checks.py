@@ -1,4 +1,4 @@
-"""What SQLite can say of a log without the chain: medium, contiguity, versions, heads, texts."""
+"""What SQLite can check of a log without the chain: medium, contiguity, versions, heads, texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from esctl.store.windows import Reading
 Finding = tuple[str, int | None, str]
 """Something that is not as it should be: which check, the position (None: no single event), what was found."""
 
-# {events} is the hot table; {versions}, {rows} and {archived} are filled in: where there is an archive, it counts.
+# {events} is the hot table; {versions}, {rows} and {archived} include the archive if there is one.
 _QUICK: tuple[tuple[str, str], ...] = (
     (
         "contiguity",
@@ -146,8 +146,8 @@ _FULL: tuple[tuple[str, str], ...] = (
 
 
 _COMPARED = ["stream_id", "version", "id", "type_id", "schema", "time", "recorded", "data", "meta", "salt", "hash"]
-# Rows that are to go at the end of a run that archives: nobody reads them, but they have to be what a segment holds.
-_LEFT = (
+# Rows that the end of an archiving run deletes: nobody reads them, but they must equal the rows of their segment.
+_LEFTOVER = (
     (
         "archive",
         f"""select e.position, 'what is left of the event in the hot table is not what the archive holds'
@@ -167,7 +167,7 @@ _ROWS = "select position, stream_id, type_id from {events}"
 
 
 def findings(reading: Reading, *, full: bool) -> Iterator[Finding]:
-    """Everything found, in one read transaction."""
+    """All findings, from one read transaction."""
     connection = reading.connection
     connection.execute("begin")
     try:
@@ -188,7 +188,7 @@ def findings(reading: Reading, *, full: bool) -> Iterator[Finding]:
         if full:
             yield from _schema(connection)
         left = reading.hot != HOT
-        for check, sql in _QUICK + (_FULL if full else ()) + (_LEFT if left and full else ()):
+        for check, sql in _QUICK + (_FULL if full else ()) + (_LEFTOVER if left and full else ()):
             for position, problem in connection.execute(_filled(sql, parts)):
                 yield (check, position, problem)
     finally:
@@ -196,7 +196,7 @@ def findings(reading: Reading, *, full: bool) -> Iterator[Finding]:
 
 
 def _schema(connection: apsw.Connection) -> Iterator[Finding]:
-    """Whether tables and views are those of every log; others may be beside them."""
+    """Whether every log's tables and views are unchanged; other tables may exist beside them."""
     from esctl.store import migrations  # noqa: PLC0415 - sqlite-utils, for this alone
 
     sql = "select name, type, tbl_name, cast(sql as blob) from sqlite_schema where name not like 'sqlite_stat%'"

@@ -39,11 +39,11 @@ class Translated:
             raise translate(error, self.path) from error
 
 
-_GENERATOR = 0x20  # the flag of a generator function's code; inspect, which names it, takes half a cold start
+_GENERATOR = 0x20  # the flag of generator functions; importing inspect, which names it, takes half a cold start
 
 
 def translating(kind: Kind) -> Kind:
-    """A class whose objects have a `path`, and in whose methods SQLite's errors become esctl's."""
+    """A class decorator: in public methods SQLite's errors become esctl's. Objects must have a `path`."""
     for name, method in list(vars(kind).items()):
         if callable(method) and not name.startswith("_"):
             setattr(kind, name, _translated(method))
@@ -69,7 +69,7 @@ def _busy(what: str, *, why: str) -> UnavailableError:
     return UnavailableError(what, why=why, again="--timeout 60")
 
 
-# By SQLite's error: esctl's error, its message, and what somebody has to do first.
+# By SQLite's error: esctl's error, its message, and advice.
 _TRANSLATIONS: tuple[tuple[tuple[type[apsw.Error], ...], Callable[..., EsctlError], str, str], ...] = (
     (
         (apsw.BusyError, apsw.LockedError),
@@ -93,7 +93,7 @@ _DAMAGE = (
     "no such column",
     "unsupported file format",
     "malformed database",
-)  # a log that has lost its shape
+)  # signs that the schema is damaged
 
 
 def translate(error: apsw.Error, path: str) -> EsctlError:
@@ -112,7 +112,7 @@ def translate(error: apsw.Error, path: str) -> EsctlError:
 
 
 class OverrunError(HandlerError):
-    """An expression of a model was stopped; `did` says what it did: that it ran too long, or needed too much memory."""
+    """An expression of a model was stopped; `did` says why: it ran too long, or needed too much memory."""
 
     def __init__(self, did: str, **more: Any) -> None:
         super().__init__(f"an expression of the model {did}", **more)
@@ -120,7 +120,7 @@ class OverrunError(HandlerError):
 
 
 class Patience:
-    """A block in which a statement that a model had a part in may run for so many seconds, and no longer."""
+    """A block in which a statement with a model's expressions may run for so many seconds."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -145,5 +145,5 @@ class Patience:
             ) from error
 
     def over(self) -> bool:
-        """Whether the time is up; SQLite asks now and then, which also lets Python hear Ctrl-C."""
+        """Whether the time is up. SQLite asks regularly, which also lets Python handle Ctrl-C."""
         return self._deadline is not None and time.monotonic() > self._deadline

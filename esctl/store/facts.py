@@ -1,4 +1,4 @@
-"""What a log holds, counted: its streams, its types, its sizes."""
+"""Counts and lists of what a log contains: its streams, its types, its sizes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal
 
-# Outermost the names in order, so that nothing is sorted and memory does not follow the number of streams.
+# The outer loop is over names in order, so that nothing is sorted and memory does not grow with the streams.
 _STREAMS = """
 select s.name as stream,
   (select count(*) from events e where e.stream_id = s.stream_id) as events,
@@ -29,7 +29,7 @@ from streams s
 where s.name glob ifnull(?, '*') and (?2 or s.stream_id > 0)
   and exists(select 1 from events e where e.stream_id = s.stream_id)
 order by s.name"""
-# The same where some are archived. A bare column beside a single min() or max() is of the row that has it (SQLite).
+# The same with archived events. In SQLite, a bare column beside a single min() or max() is of the row that has it.
 _TIME = "strftime('%Y-%m-%dT%H:%M:%S', {0} / 1000000 - 62135596800, 'unixepoch') || printf('.%06dZ', {0} % 1000000)"
 _STREAMS_EVERYWHERE = f"""
 with firsts as materialized (
@@ -90,7 +90,7 @@ _ARCHIVED_COUNTED = """
 select ifnull(sum(events), 0), min(least_time), max(greatest_time), min(first_recorded), max(last_recorded),
        ifnull(sum(bytes), 0) from archived_types where not own"""
 _USED = "select type_id from {events} where stream_id > 0 union select type_id from archived_types where not own"
-# Leaves are plain values and empty objects and arrays. Where a value gives way to an object, both sides are leaves.
+# Leaves are plain values, empty objects and empty arrays. If an object replaces a value, both sides count as leaves.
 _DIFFERENCES = """
 with a as (select fullkey, type, atom from json_tree(?1)
            where type not in ('object', 'array') or value in ('{}', '[]')),
@@ -113,22 +113,22 @@ _BUCKETED = "select time, stream_id, type_id from {events} where stream_id > 0"
 
 @translating
 class Facts:
-    """What is counted and listed of one log, hot and archived alike; each answer is of one state of the file."""
+    """Counts and lists of one log, hot and archived events alike; each answer is of one state of the file."""
 
     def __init__(self, reading: Reading) -> None:
         self.path, self._reading = reading.path, reading
 
     def streams(self, pattern: str | None, *, system: bool) -> Iterator[dict[str, Any]]:
-        """A record a stream whose name matches the GLOB pattern, in the order of names: stream, events,
-        first_position, last_position, first_time, last_time, bytes (of data and meta).
+        """A record per stream whose name matches the GLOB pattern, by name: stream, events, first_position,
+        last_position, first_time, last_time, bytes (of data and meta).
         """
-        with self._reading.held() as archived:
+        with self._reading.pinned() as archived:
             sql = _STREAMS_EVERYWHERE.format(events=self._reading.hot) if archived else _STREAMS
             yield from _rows(self._reading.connection, sql, (pattern, system))
 
     def types(self, *, system: bool) -> Iterator[dict[str, Any]]:
-        """A record a type, in the order of names: as `streams`, and `schemas`, the versions stored with commas."""
-        with self._reading.held() as archived:
+        """A record per type, by name: as for `streams`, and `schemas`, the stored versions with commas."""
+        with self._reading.pinned() as archived:
             hot = _rows(self._reading.connection, _TYPES.format(events=self._reading.hot), (system,))
             found = {row["type"]: row for row in hot}
             for name, *row in self._reading.connection.execute(_ARCHIVED_TYPES, (system,)) if archived else ():
@@ -138,7 +138,7 @@ class Facts:
     def info(self) -> dict[str, Any]:
         """The facts of the log: log_id, created, events, streams, types, first and last times, sizes, head."""
         connection = self._reading.connection
-        with self._reading.held():
+        with self._reading.pinned():
             log_id, created, number, head = connection.execute(_INFO).get
             hot, archived = (
                 connection.execute(_COUNTED.format(events=self._reading.hot)).get,
@@ -167,7 +167,7 @@ class Facts:
         }
 
     def over_time(self, buckets: int, group: str) -> Iterator[tuple[int, str, int]]:
-        """(bucket, name, events): the time from the first event to the last in so many equal parts, 0, 1 …"""
+        """(bucket, name, events): the time from the first event to the last, in so many equal buckets, 0, 1 …"""
 
         def ask(_: bool) -> list[tuple[int, str, int]]:
             low, high = self._reading.connection.execute(
@@ -185,26 +185,26 @@ class Facts:
         yield from self._reading.steady(ask)
 
     def matching(self, pattern: str) -> Iterator[tuple[str, int]]:
-        """Streams whose names match a GLOB and their versions, in the order of names."""
+        """Streams whose names match a GLOB, and their versions, by name."""
         own = "s.stream_id > 0 and" if not pattern.startswith("$") else ""
         sql = f"select s.name, {VERSION} as version from streams s where {own} s.name glob ? order by s.name"
         yield from self._reading.connection.execute(sql, (pattern,))
 
     def schemas(self) -> list[tuple[str, int, int]]:
-        """Type, schema version and number of the events that are stored so; not of the log's own."""
+        """Type, schema version and number of stored events; without the log's own."""
         counted: dict[tuple[str, int], int] = {}
-        with self._reading.held():
+        with self._reading.pinned():
             found: Any = self._reading.connection.execute(_SCHEMAS.format(events=self._reading.hot))
             for type_, schema, events in found:
                 counted[type_, schema] = counted.get((type_, schema), 0) + events
         return [(*key, counted[key]) for key in sorted(counted, key=lambda key: (key[0].encode(), key[1]))]
 
     def differences(self, before: str, after: str) -> list[tuple[str, str | None, str | None]]:
-        """Where two JSON texts differ: path (`$.a[0]`), the value before and after (JSON text; None: not there)."""
+        """The differences of two JSON texts: path (`$.a[0]`), value before, value after (JSON text; None if absent)."""
         return self._reading.connection.execute(_DIFFERENCES, (before, after)).fetchall()  # type: ignore[return-value]
 
     def names(self, kind: Literal["stream", "type"], prefix: str = "") -> Iterator[str]:
-        """Every stream or type that the log knows and whose name begins so, in order; not the log's own streams."""
+        """Streams or types whose names begin with a prefix, in order; without the log's own streams."""
         own = "and stream_id > 0" if kind == "stream" else ""
         sql = f"select name from {kind}s where name >= ?1 and substr(name, 1, length(?1)) = ?1 {own} order by name"
         for (name,) in self._reading.connection.execute(sql, (prefix,)):
@@ -217,7 +217,7 @@ class Facts:
 
 
 def _merge(found: dict[str, dict[str, Any]], name: str, archived: list[Any]) -> None:
-    """Add what is archived of a type to what is known of it."""
+    """Add the archived counts of a type to its known ones."""
     schema, events, first, last, first_time, last_time, size = archived
     known = found.setdefault(
         name,

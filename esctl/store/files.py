@@ -1,4 +1,4 @@
-"""New files that appear whole, under their final name, or not at all; and files of segments, read."""
+"""Create files that appear complete under their final name or not at all; read files of segments."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ BYTES_PER_READ = 1024 * 1024
 
 @contextmanager
 def draft_of(target: Path, draft: Path | None = None) -> Iterator[Path]:
-    """An empty file (mode 0600) beside `target` to write and close; it takes that name when the block ends well.
+    """An empty file (mode 0600) to write, which gets the name `target` when the block ends without error.
 
-    `draft` is what it is called until then, for who has to find it after a kill. A file that has the name already is
-    kept, whoever made it and when. Raises UsageError then, and UnavailableError where the folder cannot be written.
+    `draft` is its name until then, so that it can be found after a kill. An existing file of that name is kept. Raises
+    UsageError then, and UnavailableError if the folder cannot be written.
     """
-    made = draft is None  # nobody else has such a name: it goes even where a signal comes while it is made
+    made = draft is None  # the name is ours alone: it is removed even if a signal comes while it is created
     draft = draft or target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.new")
     try:
         try:
             os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
             made = True
-            if os.path.lexists(target):  # known before the work is done; the link below decides
+            if os.path.lexists(target):  # an early check; the link below decides
                 raise FileExistsError
             yield draft
             _sync(draft)
@@ -57,7 +57,7 @@ def _sync(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, durably; one that is gone already is fine, but not one whose folder is out of reach."""
+    """Remove a file, durably. A missing file is no error, an unreachable folder is one."""
     try:
         if not path.parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, "its folder is not there")
@@ -71,13 +71,13 @@ def remove(path: Path) -> None:
 
 
 def read_part(path: Path, offset: int, size: int, segment: Segment) -> bytes:
-    """Bytes of a segment's file. Raises SegmentError where it cannot be reached or has another size."""
+    """Read bytes of a segment's file. Raises SegmentError if it is unreachable or has another size."""
     with _opened(path, segment) as descriptor:
         return os.pread(descriptor, size, offset)
 
 
 def read_whole(path: Path, segment: Segment) -> Iterator[bytes]:
-    """All bytes of a segment's file, in parts."""
+    """Read a segment's file, in parts."""
     with _opened(path, segment) as descriptor:
         for offset in range(0, segment.size, BYTES_PER_READ):
             yield os.pread(descriptor, BYTES_PER_READ, offset)
@@ -85,7 +85,7 @@ def read_whole(path: Path, segment: Segment) -> Iterator[bytes]:
 
 @contextmanager
 def _opened(path: Path, segment: Segment) -> Iterator[int]:
-    """A segment's file, which is a regular file and no link to one."""
+    """Open a segment's file, which must be a regular file and not a link."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -100,7 +100,7 @@ def _opened(path: Path, segment: Segment) -> Iterator[int]:
 
 
 def _unreadable(segment: Segment, path: Path, why: str) -> SegmentError:
-    """The error of a segment that cannot be read, which says what still can be."""
+    """The error for an unreadable segment, which says what can still be read."""
     return SegmentError(
         f"the segment {segment.name} cannot be read from {path}",
         why=f"{why}; all but positions {segment.first} to {segment.last} can still be read; bring the file back",

@@ -1,9 +1,4 @@
-"""Folds run by SQLite: events fed through a trigger that keeps each stream's state in a temporary table.
-
-A view with an INSTEAD OF trigger is the one place where a statement sees an event as `new` and a state beside it, and
-where a step may name the state as often as it likes. SQLite puts the rows aside before it feeds them, so they come in
-windows.
-"""
+"""Folds run by SQLite: a trigger folds each event into its stream's state, in a temporary table."""
 
 from __future__ import annotations
 
@@ -11,12 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import apsw
 
-from esctl.errors import MisfitError, UsageError, word
+from esctl.errors import MisfitError, UsageError
 from esctl.events.query import Query
 from esctl.store import reads
+from esctl.store.blocks import Feeding
 from esctl.store.errors import Translated
+from esctl.store.feed import TriggerFeed
 from esctl.store.format import ARCHIVED
-from esctl.store.windows import Reading, Windows
+from esctl.store.windows import Reading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,15 +21,16 @@ if TYPE_CHECKING:
 
     from esctl.model.program import Program
     from esctl.store.errors import Patience
+    from esctl.store.guard import Guard
     from esctl.store.snapshots import State
 
-EVENTS_PER_FEED = 256  # what SQLite puts aside then stays in the processor's caches: 1.1 times as fast
-EVENTS_PER_FEED_OF_MANY = 20_000  # that are fed at once when many streams are folded
-_KEPT = ("stream_id", "position", "version", "time")  # what the fold itself needs of an event, beside the type
+EVENTS_PER_FEED = 256  # the rows that SQLite copies then stay in the processor's caches: 1.1 times as fast
+EVENTS_PER_FEED_OF_MANY = 20_000  # over all streams
+_NEEDED = ("stream_id", "position", "version", "time")  # of each event by the fold itself, beside its type
 
 
-class Refused(Exception):  # noqa: N818 - a refusal is made of it by whoever knows the rules
-    """A state does not accept an event: its position and type, the state (JSON text), whether the rule says NULL."""
+class Refused(Exception):  # noqa: N818 - who knows the rules turns it into a RefusedError
+    """A state does not accept an event: position and type, the state (JSON text), whether the rule gave NULL."""
 
     def __init__(self, position: int, type_: str, state: str, *, unsure: bool) -> None:
         super().__init__(position)
@@ -40,32 +38,33 @@ class Refused(Exception):  # noqa: N818 - a refusal is made of it by whoever kno
 
 
 class Fold:
-    """One aggregate's states, one a stream, held while a command runs. Errors of single events are MisfitErrors."""
+    """The states of one aggregate, one per stream, for the time of a command. Failed events raise MisfitError."""
 
     def __init__(
         self,
         reading: Reading,
+        guard: Guard,
         program: Program,
         name: str,
-        bounded: Callable[[Query], reads.Scan],
+        scan: Callable[[Query], reads.Scan],
         patience: Patience,
     ) -> None:
         self._reading, self._connection, self._path = reading, reading.connection, reading.path
-        self._program, self._bounded, self._patience = program, bounded, patience
-        self._fold, self._name = f"esctl_fold_{name}", name
-        # Only the columns that are named are fed: each costs a copy.
-        # `data` tells an event whose payload was erased.
-        self._columns = tuple(dict.fromkeys((*_KEPT, "type", "data", *program.columns)))
-        self._kinds: set[str] = set()
+        self._program, self._scan, self._patience = program, scan, patience
+        self._fold, self._after, self._name = f"esctl_fold_{name}", f"esctl_after_{name}", name
+        # `data` shows whether the payload was erased.
+        self._columns = {column: column for column in (*_NEEDED, "type", "data", *program.columns)}
+        self._triggers = TriggerFeed(reading, guard, patience)
         self._run(f"""create temp table {self._fold} (
             stream_id integer primary key, version integer, position integer, time text, latest text, folded integer,
-            state blob)""")
+            state blob);
+            create temp table {self._after} (n integer primary key, version, position, time, type, state)""")
 
     def _run(self, sql: str, parameters: Sequence[object] | dict[str, Any] = ()) -> None:
         self._connection.execute(sql, parameters).fetchall()
 
     def begin(self, stream: str, state: State | None = None) -> None:
-        """Have the fold of a stream that the store knows begin at a state, or before its first event."""
+        """Start a stream of the log at a state, or before its first event."""
         version, position, time, latest, text = state[:5] if state else (0, 0, "", "", self._program.initial)
         self._run(
             f"insert or replace into {self._fold}"
@@ -74,7 +73,7 @@ class Fold:
         )
 
     def begin_all(self, streams: Sequence[str]) -> None:
-        """Have the folds of many streams begin before their first events."""
+        """Start many streams before their first events."""
         self._connection.executemany(
             f"insert or replace into {self._fold}"
             " select stream_id, 0, 0, '', '', 0, jsonb(?) from streams where name = ?",
@@ -82,26 +81,23 @@ class Fold:
         )
 
     def size(self) -> int:
-        """How many bytes the states take, about."""
+        """About how many bytes the states take."""
         found: int = self._connection.execute(
             f"select ifnull(sum(octet_length(state)), 0) + 100 * count(*) from {self._fold}"
         ).get
         return found
 
     def survive(self) -> bool:
-        """After a transaction that was rolled back: whether the fold is still there, which then has no states.
+        """After a rollback: whether the fold still exists; if so, its states are cleared.
 
-        Temporary tables are part of a transaction, too.
+        Temporary tables are part of the transaction, too.
         """
-        made = "select name from sqlite_temp_schema where name glob ?"
-        there = {name for (name,) in self._connection.execute(made, (f"esctl_*_{self._name}",))}
-        self._kinds = {kind for kind in self._kinds if f"esctl_{kind}_{self._name}" in there}
-        if self._fold in there:
+        if survived := self._triggers.has(self._fold):
             self.clear()
-        return self._fold in there
+        return survived
 
     def state(self, stream: str) -> tuple[State, int]:
-        """The state of a stream that has begun, and how many events were fed to it since."""
+        """The state of a started stream, and how many events were fed to it."""
         *state, folded = self._connection.execute(
             f"select version, position, time, latest, json(state), folded from {self._fold}"
             " join streams using (stream_id) where name = ?",
@@ -110,30 +106,31 @@ class Fold:
         return tuple(state), folded
 
     def feed(self, query: Query) -> Iterator[int]:
-        """Fold the events of a query over one stream that has begun; numbers of events, for progress."""
-        for _ in self._windows(query, "feed"):
+        """Fold the events of a query over one started stream; numbers of events, for progress."""
+        for _ in self._feed_stream(query, "feed"):
             yield self._connection.changes()
 
     def each(self, query: Query, where: str | None = None) -> Iterator[tuple[int, int, str, str]]:
-        """The same; version, position, time and state (JSON text) after each event where a condition on these holds."""
-        after = f"select ? as stream, version, position, time, json(state) as state, n from esctl_after_{self._name}"
+        """The same; version, position, time and state (JSON text) after each event that meets a condition on these."""
+        after = f"select ? as stream, version, position, time, json(state) as state, n from {self._after}"
         condition = f"where ({where}\n)" if where else ""
-        asked = f"select version, position, time, state from ({after}) {condition} order by n"
-        for _ in self._windows(query, "each"):
-            found = self._asked(asked, (query.stream,), where)
+        select = f"select version, position, time, state from ({after}) {condition} order by n"
+        for _ in self._feed_stream(query, "each"):
+            found = self._answers(select, (query.stream,), where)
             yield from found
-            self._run(f"delete from esctl_after_{self._name}")
+            self._run(f"delete from {self._after}")
 
     def turned(self, query: Query, paths: Mapping[str, str | None]) -> dict[str, tuple[int, str]]:
-        """The same; for JSON paths and the values (JSON text) that they end with: position and type of the event after
-        which each kept its value. A path that has it from the beginning is left out.
+        """The same; for JSON paths and their final values (JSON text): position and type of the event that set each.
+
+        A path that has its final value from the beginning is omitted.
         """
-        after = f"esctl_after_{self._name}"
+        after = self._after
         other = "(state -> ?) is not ?"
         found: dict[str, tuple[int, str]] = {}
         beginning = f"select {other} from {self._fold}"
         open_ = {path for path, final in paths.items() if self._connection.execute(beginning, (path, final)).get}
-        for _ in self._windows(query, "each"):
+        for _ in self._feed_stream(query, "each"):
             last = self._connection.execute(f"select max(n) from {after}").get or 0
             for path, final in paths.items():
                 at = self._connection.execute(f"select max(n) from {after} where {other}", (path, final)).get
@@ -146,63 +143,54 @@ class Fold:
             self._run(f"delete from {after}")
         return {path: event for path, event in found.items() if path not in open_}
 
-    def _windows(self, query: Query, kind: str) -> Iterator[None]:
-        bounded, into = self._bounded(query), self._into(kind)
-        for window in Windows(self._reading, bounded, self._window()):
-            with window as (table, bounds):
-                statement = f"{into} {bounded.sql(', '.join(self._columns), reverse=False, table=table)}"
-                self._run_feed(statement, {**bounded.parameters, **bounds, "most": bounded.limit}, query.stream)
-            yield
+    def _feed_stream(self, query: Query, kind: str) -> Iterator[None]:
+        with Feeding(self._path, query.stream):
+            yield from self._feed_scan(self._scan(query), kind)
 
-    def _window(self) -> int:
-        """How many positions or versions to feed at once, so that what SQLite puts aside stays small."""
-        largest: int = self._connection.execute("select largest from head").get
-        return max(1, min(EVENTS_PER_FEED, reads.SAFE_BYTES // max(1, largest)))
+    def _feed_scan(self, scan: reads.Scan, kind: str) -> Iterator[None]:
+        return self._triggers.feed_windows(self._view(kind), self._columns, scan, EVENTS_PER_FEED)
 
     def judge(self, query: Query, streams: str) -> None:
-        """Fold the events of a query in streams that match a GLOB and have begun; ask of each whether it is accepted.
+        """Fold the events of a query, in started streams that match a GLOB, and check that each is accepted.
 
-        Raises Refused at the first that is not.
+        Raises Refused for the first that is not.
         """
-        bounded = self._bounded(query)
-        bounded.conditions.append("s.name glob :streams")
-        bounded.parameters["streams"] = streams
-        into = self._into("judge")
-        for window in Windows(self._reading, bounded, self._window()):
-            try:
-                with window as (table, bounds), self._patience:
-                    statement = f"{into} {bounded.sql(', '.join(self._columns), reverse=False, table=table)}"
-                    self._run(statement, {**bounded.parameters, **bounds, "most": bounded.limit})
-            except apsw.ConstraintError as error:
-                position, type_, unsure, state = str(error).split("\n", 3)
-                raise Refused(int(position), type_, state, unsure=bool(unsure)) from error
+        scan = self._scan(query)
+        scan.conditions.append("s.name glob :streams")
+        scan.parameters["streams"] = streams
+        try:
+            for _ in self._feed_scan(scan, "judge"):
+                pass
+        except apsw.ConstraintError as error:
+            position, type_, unsure, state = str(error).split("\n", 3)
+            raise Refused(int(position), type_, state, unsure=bool(unsure)) from error
 
     def feed_all(self, query: Query, *, doubt: bool = False) -> list[tuple[int, str]]:
-        """Fold what every stream that has begun has after its state, up to the position and time of a query.
+        """Feed every started stream the events after its state, up to the position and time of a query.
 
-        With `doubt`: position and type of each event that its stream's state does not accept.
+        With `doubt`: position and type of each event that the state does not accept.
         """
-        bounded, kind = self._bounded(query), "doubt" if doubt else "feed"
-        with self._reading.held() as archived:
-            low = bounded.low
-            for first, last in bounded.ranges(self._reading, self._generation()) if archived else ():
-                if first <= bounded.high:
-                    self._feed_hot(bounded, kind, low, first - 1)
-                    self._feed_archived(bounded, kind, first, min(last, bounded.high))
+        scan, kind = self._scan(query), "doubt" if doubt else "feed"
+        with self._reading.pinned() as archived:
+            low = scan.low
+            for first, last in scan.ranges(self._reading, self._generation()) if archived else ():
+                if first <= scan.high:
+                    self._feed_hot(scan, kind, low, first - 1)
+                    self._feed_archived(scan, kind, first, min(last, scan.high))
                     low = last + 1
-            self._feed_hot(bounded, kind, low, bounded.high)
+            self._feed_hot(scan, kind, low, scan.high)
         if not doubt:
             return []
-        doubted = self._connection.execute(f"select position, type from esctl_after_{self._name} order by position")
+        doubted = self._connection.execute(f"select position, type from {self._after} order by position")
         found = doubted.fetchall()
-        self._run(f"delete from esctl_after_{self._name}")
+        self._run(f"delete from {self._after}")
         return found  # type: ignore[return-value]  # the columns are what they are
 
     def _generation(self) -> int:
         return self._reading.archive.generation if self._reading.archive else 0
 
-    def _feed_hot(self, bounded: reads.Scan, kind: str, low: int, high: int) -> None:
-        """Feed every stream's events from the hot table, in ranges of versions: by the index on them."""
+    def _feed_hot(self, scan: reads.Scan, kind: str, low: int, high: int) -> None:
+        """Feed every stream's events from the hot table, in ranges of versions, by their index."""
         if low > high:
             return
         conditions = (
@@ -210,30 +198,33 @@ class Fold:
             "e.version > f.version",
             "e.version between :since and :last",
             "e.position between :low and :high",
-            *bounded.conditions,
+            *scan.conditions,
         )
-        source = reads.source("", bounded.woven, lead=f"{self._fold} f cross join ")
+        source = reads.source("", scan.upcasts, lead=f"{self._fold} f cross join ")
         inner = f"{source} where {' and '.join(conditions)}"
-        columns = ", ".join(self._columns)
-        statement = f"{self._into(kind)} select {columns} from ({inner}) order by stream_id, version, part"
+        select = f"select {', '.join(self._columns)} from ({inner}) order by stream_id, version, part"
         for since, last in self._spans():
             bounds = {"low": low, "high": high, "since": since, "last": last}
-            self._run_feed(statement, {**bounded.parameters, **bounds})
+            self._feed_many(kind, select, {**scan.parameters, **bounds})
 
-    def _feed_archived(self, bounded: reads.Scan, kind: str, low: int, high: int) -> None:
-        """Feed every stream's events from the archive, a frame at a time: each is unpacked once."""
-        begun = f"exists(select 1 from {self._fold} f where f.stream_id = e.stream_id and e.version > f.version)"
-        inner = reads.source("", bounded.woven, table=ARCHIVED)
-        conditions = " and ".join(["e.position between :low and :high", begun, *bounded.conditions])
+    def _feed_archived(self, scan: reads.Scan, kind: str, low: int, high: int) -> None:
+        """Feed every stream's events from the archive, frame by frame: each is unpacked once."""
+        started = f"exists(select 1 from {self._fold} f where f.stream_id = e.stream_id and e.version > f.version)"
+        inner = reads.source("", scan.upcasts, table=ARCHIVED)
+        conditions = " and ".join(["e.position between :low and :high", started, *scan.conditions])
         columns, archive = ", ".join(self._columns), self._reading.archive
-        statement = f"{self._into(kind)} select {columns} from ({inner} where {conditions}) order by position, part"
+        select = f"select {columns} from ({inner} where {conditions}) order by position, part"
         while archive is not None and low <= high:
             last = min(archive.frame_of(low)[1], high)
-            self._run_feed(statement, {**bounded.parameters, "low": low, "high": last})
+            self._feed_many(kind, select, {**scan.parameters, "low": low, "high": last})
             low = last + 1
 
+    def _feed_many(self, kind: str, select: str, parameters: Mapping[str, Any]) -> None:
+        with Feeding(self._path):
+            self._triggers.feed(self._view(kind), self._columns, select, parameters)
+
     def _spans(self) -> Iterator[tuple[int, int]]:
-        """Versions cut so that all streams that have begun have not too many events in each span."""
+        """Ranges of versions, such that all started streams together have few events in each."""
         newest = "(select max(version) from events e where e.stream_id = f.stream_id)"
         streams, since, last = self._connection.execute(
             f"select count(*), ifnull(min(version), 0) + 1, ifnull(max({newest}), 0) from {self._fold} f"
@@ -244,19 +235,17 @@ class Fold:
             yield low, low + size - 1
 
     def states(self, where: str | None = None) -> Iterator[tuple[str, int, int, str, str]]:
-        """Stream, version, position, time and state (JSON text) of all that have begun and meet a condition on these,
-        in the order of names.
-        """
-        kept = (
+        """Stream, version, position, time and state (JSON text) of all started streams that meet a condition."""
+        states = (
             f"select name as stream, version, position, time, json(state) as state"
             f" from {self._fold} join streams using (stream_id)"
         )
         condition = f"where ({where}\n)" if where else ""
-        found = self._asked(f"select * from ({kept}) {condition} order by stream", (), where)
+        found = self._answers(f"select * from ({states}) {condition} order by stream", (), where)
         yield from found
 
-    def _asked(self, sql: str, parameters: Sequence[object], where: str | None) -> list[tuple[Any, ...]]:
-        """The rows of a question with a condition in it, whose failure is the user's."""
+    def _answers(self, sql: str, parameters: Sequence[object], where: str | None) -> list[tuple[Any, ...]]:
+        """The rows of a statement. If it contains a condition, a failure is the user's error."""
         try:
             with Translated(self._path), self._patience:
                 return self._connection.execute(sql, parameters).fetchall()
@@ -266,42 +255,25 @@ class Fold:
             raise UsageError(f"the condition {where[:80]!r} fails on a state: {error.__cause__}") from error
 
     def clear(self) -> None:
-        """Forget every state."""
+        """Delete every state."""
         self._run(f"delete from {self._fold}")
 
     def close(self) -> None:
-        """Drop everything that the fold needed; it cannot be used from then on."""
-        for kind in self._kinds:
-            self._run(f"drop view esctl_{kind}_{self._name}")
-        for table in (self._fold, f"esctl_after_{self._name}"):
-            self._run(f"drop table if exists temp.{table}")
+        """Drop everything that the fold has created; it cannot be used afterwards."""
+        self._triggers.close()
+        self._run(f"drop table if exists temp.{self._fold}; drop table if exists temp.{self._after}")
 
-    def _run_feed(self, statement: str, parameters: dict[str, Any], stream: str | None = None) -> None:
-        try:
-            with Translated(self._path), self._patience:
-                self._connection.execute(statement, parameters).fetchall()
-        except MisfitError as error:
-            if "position" not in error.details:  # shown state by state, one sees how far the stream can be folded
-                error.fix = "esctl state --help" if stream is None else f"esctl state {word(stream)} --each"
-            raise
-
-    def _into(self, kind: str) -> str:
-        """The beginning of a statement that feeds; the view and its trigger are made when first needed."""
+    def _view(self, kind: str) -> str:
+        """The view that feeds, created when first needed."""
         view = f"esctl_{kind}_{self._name}"
-        if kind not in self._kinds:
-            self._kinds.add(kind)
-            columns = ", ".join(f"null as {name}" for name in self._columns)
-            self._run(f"create temp view {view} as select {columns}")
-            if kind in ("each", "doubt"):
-                after = "(n integer primary key, version, position, time, type, state)"
-                self._run(f"create temp table if not exists esctl_after_{self._name} {after}")
-            self._run(f"create temp trigger {view}_trigger instead of insert on {view} begin {self._body(kind)} end")
-        return f"insert into {view} ({', '.join(self._columns)})"
+        if not self._triggers.has(view):
+            self._triggers.create(view, self._columns, [("", self._body(kind))])
+        return view
 
     def _body(self, kind: str) -> str:
-        """What is done for an event."""
-        program, mine = self._program, f"from {self._fold} where stream_id = new.stream_id"
-        refused = f"{mine} and not ifnull(({program.accepts}\n), 0);"
+        """The statements that a trigger runs for an event."""
+        program, own_state = self._program, f"from {self._fold} where stream_id = new.stream_id"
+        refused = f"{own_state} and not ifnull(({program.accepts}\n), 0);"
         unsure = f"iif(({program.accepts}\n) is null, 'null', '')"
         seen = f"new.position || char(10) || new.type || char(10) || {unsure} || char(10) || json(state)"
         update = (
@@ -309,16 +281,16 @@ class Fold:
             " version = new.version, position = new.position,"
             " time = new.time, latest = max(latest, new.time), folded = folded + 1 where stream_id = new.stream_id;"
         )
-        note = (
-            f"insert into esctl_after_{self._name} (version, position, time, type, state)"
+        record = (
+            f"insert into {self._after} (version, position, time, type, state)"
             " select new.version, new.position, new.time, new.type, state"
         )
         return {
             "feed": update,
             "judge": f"select raise(fail, {seen}) {refused} {update}",
             "doubt": (
-                f"{note} {mine} and new.data is not null and state is not null"
+                f"{record} {own_state} and new.data is not null and state is not null"
                 f" and not ifnull(({program.accepts}\n), 0); {update}"
             ),
-            "each": f"{update} {note} {mine};",
+            "each": f"{update} {record} {own_state};",
         }[kind]

@@ -1,4 +1,4 @@
-"""What marks an SQLite file as a log, and where its events stand; known without loading anything."""
+"""What marks an SQLite file as a log, and where its events are; importing this loads nothing else."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import stat
 from esctl.errors import NotFoundError, UnavailableError, UsageError, word
 
 APPLICATION_ID = 0x65736374  # "esct", in the file's header
-STORAGE_VERSION = 4  # the file's user_version: how many migrations have shaped it
+STORAGE_VERSION = 4  # the file's user_version: the number of applied migrations
 HOT = "main.events"  # the table of events that are not archived
-ARCHIVED = "archived"  # the virtual table of those that are
+ARCHIVED = "archived"  # the virtual table of archived events
 
 
 def check_there(path: str) -> None:
-    """Raise NotFoundError where there is no file, UsageError at a folder, UnavailableError where one cannot look."""
+    """Raise NotFoundError for a missing file, UsageError for a folder, UnavailableError if it cannot be checked."""
     try:
         folder = stat.S_ISDIR(os.stat(path).st_mode)
         there = True
@@ -35,12 +35,12 @@ def check_there(path: str) -> None:
 
 
 def absolute(path: str) -> str:
-    """A path from the root; links in it stay."""
+    """A path from the root; links are not resolved."""
     return path if path[:1] == "/" else os.path.join(os.getcwd(), path)
 
 
 def uri_of(path: str) -> str:
-    """A path as the URI by which SQLite opens it; its bytes may be no text."""
+    """A path as a URI for SQLite; its bytes need not be valid text."""
     return "file://" + "".join([chr(b) if b in _PLAIN else f"%{b:02X}" for b in os.fsencode(absolute(path))])
 
 

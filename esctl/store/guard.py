@@ -1,4 +1,4 @@
-"""What a connection may do while SQL of a model runs on it."""
+"""What SQL may do on a connection while expressions of a model run."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ _WRITES = {
     apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE, apsw.SQLITE_CREATE_TABLE, apsw.SQLITE_DROP_TABLE
 }  # fmt: skip
 _CHANGES = {apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE}
-NOTE = "esctl_note"  # a function that records which event a handler is given
-FED = "esctl_run_"  # how the triggers of projections begin
+RECORD = "esctl_record"  # the function that records which event a handler gets
+FED = "esctl_run_"  # the names of projections' views and triggers begin so
 
 
 class Guard:
-    """Lets this package's own statements do everything, but write to a log that was opened for reading; and what a
-    model says only read and write its folds, or the tables of its projection.
+    """An authorizer. Statements of this package may do everything, except write to a log opened for reading.
+
+    Expressions of a model may only read and write their folds, or the tables of their projection.
     """
 
     def __init__(self, connection: apsw.Connection, *, write: bool) -> None:
         self._functions = deterministic_functions(connection) | {FAIL}
         self._write = write
-        self.tables: dict[str, set[str]] = {}  # what the handlers of a projection may use, by the view that feeds them
-        self.present: set[str] = set()  # the tables of the log, of which a handler may read only its own
-        self.defining = ""  # the trigger that is being made of a model's text, if one is
+        self.tables: dict[str, set[str]] = {}  # which tables handlers may use, by the view that feeds them
+        self.present: set[str] = set()  # all tables of the log; a handler may read only its own
+        self.defining = ""  # the trigger that is being created from a model's text, if any
 
-    def __call__(  # SQLite's own signature
+    def __call__(  # SQLite's signature
         self, action: int, first: str | None, second: str | None, database: str | None, inside: str | None
     ) -> int:
-        """Allow or deny an action, within a trigger or view (`inside`) or outside."""
+        """Allow or deny an action; `inside` is the trigger or view that contains it, if any."""
         if self.defining:
             return apsw.SQLITE_OK if self._defines(action, first) else apsw.SQLITE_DENY
         writes = action in _WRITES and database == "main"
@@ -41,7 +42,7 @@ class Guard:
             view = inside.rpartition("_")[0]
             own = {*self.tables.get(view, ()), view}
             allowed = action in _CHANGES and first in own
-            allowed = allowed or (action == apsw.SQLITE_FUNCTION and second == NOTE)
+            allowed = allowed or (action == apsw.SQLITE_FUNCTION and second == RECORD)
             if action == apsw.SQLITE_READ and first not in own and (first or "").lower() in self.present:
                 return apsw.SQLITE_DENY
         else:
@@ -51,8 +52,8 @@ class Guard:
         return apsw.SQLITE_OK if allowed else apsw.SQLITE_DENY
 
     def _defines(self, action: int, first: str | None) -> bool:
-        """Making one temporary trigger, and nothing else: not what may follow its end."""
+        """Whether the action creates the one temporary trigger; anything after its end is denied."""
         if action == apsw.SQLITE_CREATE_TEMP_TRIGGER:
             return first == self.defining
-        made = action in (apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_READ)
-        return made and (first or "") in ("sqlite_temp_master", "sqlite_temp_schema")
+        schema_change = action in (apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_READ)
+        return schema_change and (first or "") in ("sqlite_temp_master", "sqlite_temp_schema")

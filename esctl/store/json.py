@@ -1,4 +1,4 @@
-"""SQLite's JSON, asked without a log: its parser is at hand when no other is loaded yet."""
+"""SQLite's JSON parser, without a log: it is available before any other parser is loaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def is_json(text: str) -> bool:
 
 
 def values(text: str, *names: str) -> list[object]:
-    """The values of some keys of a JSON object: texts, numbers, None; JSON text for what is nested."""
+    """The values of some keys of a JSON object: texts, numbers, None; nested values as JSON text."""
     return [_ask("select ?1 ->> ?2", text, name) for name in names]
 
 

@@ -1,7 +1,7 @@
-"""The storage schema and its changes, for `init` and `migrate` alone.
+"""The storage schema and its changes, for `init` and `migrate` only.
 
-Runs on the standard `sqlite3` through sqlite-utils, which is why nothing here may touch a log that this process has
-open through apsw: two SQLite libraries in one process drop each other's POSIX locks.
+It uses the standard `sqlite3` through sqlite-utils. So nothing here may touch a log that this process has open through
+apsw: two SQLite libraries in one process drop each other's POSIX locks.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ migrations = Migrations("esctl")
 
 @migrations()
 def m001_events(db: Database) -> None:
-    """The log: streams and types as numbers, all else as readable text; one row says where the log ends."""
+    """The log: streams and types as numbers, everything else as readable text; one row describes the head."""
     for statement in (
-        # Where the log ends; and what readers want to know before they choose their statements: no payload has more
-        # than `largest` bytes, and unless `quoting` is 1 no name holds a quote or a backslash.
+        # The head, and what readers need to choose their statements: no payload has more
+        # than `largest` bytes, and unless `quoting` is 1 no name contains a quote or a backslash.
         """create table head (
              one integer primary key check (one = 1),
              log_id text not null, created text not null,
@@ -43,7 +43,7 @@ def m001_events(db: Database) -> None:
            ) strict""",
         "create table streams (stream_id integer primary key, name text not null unique) strict",
         "create table types (type_id integer primary key, name text not null unique) strict",
-        # data, meta and salt may be null: an erased payload leaves the rest of its event.
+        # data, meta and salt are null if the payload was erased.
         """create table events (
              position integer primary key,
              stream_id integer not null references streams, version integer not null,
@@ -62,12 +62,12 @@ def m001_events(db: Database) -> None:
 
 @migrations()
 def m002_model(db: Database) -> None:
-    """Where the log's model stands, and states that were saved."""
+    """The position of the log's model, and saved states."""
     for statement in (
-        # The position of the newest event that holds a model; 0: there is none.
+        # The position of the newest event with a model; 0 if there is none.
         "alter table head add column model integer not null default 0",
-        # `latest` is the greatest time of the events that the state holds, `anchor` the hash of the last of them;
-        # `fold` and `upcasts` are fingerprints of what made it, `hash` covers all the rest.
+        # `latest` is the greatest time of the folded events, `anchor` the hash of the last of them;
+        # `fold` and `upcasts` are fingerprints of their definitions, `hash` covers all other columns.
         """create table snapshots (
              stream_id integer not null references streams, aggregate text not null, version integer not null,
              position integer not null, time text not null, latest text not null,
@@ -81,18 +81,18 @@ def m002_model(db: Database) -> None:
 
 @migrations()
 def m003_archive(db: Database) -> None:
-    """Events that were archived, and payloads that were erased."""
+    """Archived events, and erased payloads."""
     for statement in (
         # How often the archive has changed, and the payload of the newest model where its event is archived, which
         # every append needs.
         "alter table head add column archived integer not null default 0",
         "alter table head add column definitions text",
-        # The chain does not cover when the log was made; this does: SHA-256 of the log's id, a line feed, `created`.
+        # The chain does not cover the log's creation time; this does: SHA-256 of the log's id, a line feed, `created`.
         "alter table head add column created_digest blob not null default x''",
-        # A version that the stream has reached for certain: that of its newest event that was ever archived.
+        # The version of the stream's newest event that was ever archived: a lower bound.
         "alter table streams add column archived integer not null default 0",
         # A segment: positions first to last, the chain's hash before and after them; bytes and SHA-256 of the file that
-        # it is, or would be. It lies in this file (null) or in a folder; `shared`: the file is another log's, too.
+        # it is, or would be. It is in this file (null) or in a folder; `shared`: another log uses the file, too.
         """create table segments (
              first integer primary key, last integer not null, before blob not null, after blob not null,
              bytes integer not null, raw_bytes integer not null, sha256 blob not null,
@@ -105,7 +105,7 @@ def m003_archive(db: Database) -> None:
              before blob not null, offset integer not null, bytes integer not null, raw_bytes integer not null,
              sha256 blob not null, own integer not null, packed blob, salts blob
            ) strict""",
-        # What a segment holds of a stream: its first event there (the time in microseconds since year 1), and how many
+        # A stream's events in a segment: its first event there (the time in microseconds since year 1), and how many
         # versions, positions and microseconds on the last one is; bytes; the numbers of the frames that have them,
         # where there are more than those two. Mostly small numbers, which SQLite keeps in fewer bytes.
         """create table archived_streams (
@@ -126,11 +126,11 @@ def m003_archive(db: Database) -> None:
         """create table archived_ids (
              hash integer not null, position integer not null, primary key (hash, position)
            ) strict, without rowid""",
-        # Payloads that are gone: the digest that stands for each in the chain, and the event that says who and why.
+        # Erased payloads: the digest that replaces each in the chain, and the event that says who and why.
         """create table erased (
              position integer primary key, digest blob not null, event integer not null
            ) strict""",
-        # Files outside that nothing needs any more, and that are still to be removed.
+        # Outside files that are no longer needed, and still have to be removed.
         "create table leftovers (path text primary key) strict, without rowid",
     ):
         db.execute(statement)
@@ -140,10 +140,10 @@ def m003_archive(db: Database) -> None:
 
 @migrations()
 def m004_projections(db: Database) -> None:
-    """Read models: the versions of each, how far they are, and what stopped one."""
+    """Read models: their versions, positions and failures."""
     db.execute(
-        # `compiled` (JSON) is all that is needed to go on with a version, whatever the model says by now; `position` is
-        # the last event that its rows hold; `failed` the event that `handler` could not take, and `error` why.
+        # `compiled` (JSON) is all that a version needs to continue, whatever the present model; `position` is
+        # the last event in its rows; `failed` the event on which `handler` failed, and `error` the reason.
         """create table projections (
              version integer primary key, name text not null,
              state text not null check (state in ('live', 'building', 'previous', 'dropped')),
@@ -157,9 +157,9 @@ def m004_projections(db: Database) -> None:
 
 
 def create(path: Path) -> str:
-    """Make an empty log and return its id. The name appears at once and whole, and nothing is overwritten.
+    """Create an empty log and return its id. The file appears complete at once, and nothing is overwritten.
 
-    Raises UsageError if something of that name is there, UnavailableError where the folder cannot be written.
+    Raises UsageError if the name is taken, UnavailableError if the folder cannot be written.
     """
     with draft_of(path) as draft:
         try:
@@ -170,14 +170,14 @@ def create(path: Path) -> str:
 
 
 def shape(path: Path) -> str:
-    """Make an empty file an empty log, and return its id."""
+    """Turn an empty file into an empty log, and return its id."""
     log_id = str(uuid.uuid4())
     _build(path, log_id, wal=not on_network(path.parent))
     return log_id
 
 
 def _build(path: Path, log_id: str, *, wal: bool) -> None:
-    """Write the schema and the first row into an empty file, and leave it closed and durable."""
+    """Write the schema and the first row to an empty file; it is then closed and durable."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         if sqlite3.sqlite_version_info < (3, 37):
@@ -199,7 +199,7 @@ def _build(path: Path, log_id: str, *, wal: bool) -> None:
 
 
 def _apply(connection: sqlite3.Connection, log_id: str) -> None:
-    """Apply what is missing in the caller's transaction, and stamp the storage version; `log_id` names a new log."""
+    """Apply missing migrations in the caller's transaction, and set the storage version; `log_id` is for a new log."""
     migrations.apply(Database(connection))
     moment = now()
     connection.execute(
@@ -213,7 +213,7 @@ def _apply(connection: sqlite3.Connection, log_id: str) -> None:
 
 @cache
 def schema() -> tuple[tuple[str, str, str, bytes], ...]:
-    """What every log has: name, type, table and statement of each table, index and view."""
+    """The schema of every log: name, type, table and statement of each table, index and view."""
     with closing(sqlite3.connect(":memory:")) as connection:
         migrations.apply(Database(connection))
         sql = "select name, type, tbl_name, cast(sql as blob) from sqlite_schema where name not like 'sqlite_stat%'"
@@ -221,7 +221,7 @@ def schema() -> tuple[tuple[str, str, str, bytes], ...]:
 
 
 def pending(path: Path) -> list[str]:
-    """The names of the migrations that a log still needs, in order. Raises StorageVersionError if it is not a log."""
+    """The names of the migrations that a log needs, in order. Raises StorageVersionError if it is not a log."""
     connection = _connect(path)
     try:
         return [m.name for m in migrations.pending(Database(connection))]
@@ -230,9 +230,10 @@ def pending(path: Path) -> list[str]:
 
 
 def migrate(path: Path, timeout: float = 5.0) -> Path:
-    """Bring a log to this esctl's storage version, after a copy beside it; return the copy's path.
+    """Migrate a log to this esctl's storage version, after a copy beside it; returns the copy's path.
 
-    One transaction: another process sees the old log or the new one. Raises UnavailableError when somebody has it open.
+    In one transaction: other processes see the old log or the new one. Raises UnavailableError if a process has it
+    open.
     """
     connection = _connect(path, timeout)
     copy = path.with_name(f"{path.name}.v{_version(connection)}.bak")
@@ -240,7 +241,7 @@ def migrate(path: Path, timeout: float = 5.0) -> Path:
         connection.execute("pragma synchronous = full")
         connection.execute("pragma locking_mode = exclusive")
         connection.execute("begin exclusive")
-        connection.execute("commit")  # the lock stays; SQLite copies nothing out of a transaction that may write
+        connection.execute("commit")  # the lock stays; SQLite cannot copy within a writing transaction
         with draft_of(copy) as draft:
             _copy(connection, draft)
         try:
@@ -248,7 +249,7 @@ def migrate(path: Path, timeout: float = 5.0) -> Path:
             _apply(connection, str(uuid.uuid4()))
             connection.execute("commit")
         except BaseException:
-            copy.unlink()  # of a log that is as it was
+            copy.unlink()  # the log is unchanged
             raise
     except sqlite3.OperationalError as error:
         raise UnavailableError(f"cannot migrate {path}", why=f"{error}; stop what uses the log", again="") from error
@@ -258,7 +259,7 @@ def migrate(path: Path, timeout: float = 5.0) -> Path:
 
 
 def _copy(connection: sqlite3.Connection, target: Path) -> None:
-    """SQLite's online copy into an empty file."""
+    """SQLite's online copy to an empty file."""
     copy = sqlite3.connect(target)
     try:
         connection.backup(copy)
@@ -293,9 +294,9 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def on_network(folder: Path) -> bool:
-    """Whether a folder lies on a network file system, where WAL's shared memory does not work (Linux only).
+    """Whether a folder is on a network file system, where WAL's shared memory does not work (Linux only).
 
-    Elsewhere it says no: there is no portable way to ask.
+    On other systems the answer is no: there is no portable way to find out.
     """
     if not sys.platform.startswith("linux"):
         return False

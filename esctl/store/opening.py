@@ -1,4 +1,4 @@
-"""A connection to a log: opened, known to be a log of this storage version, and set up."""
+"""Open and set up a connection to a log; check that it is a log of this storage version."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ pragma cell_size_check = on;
 pragma temp_store = memory;
 pragma mmap_size = 0;
 """
-WAL_BYTES = 64 * 1024 * 1024  # what the WAL file is cut back to after a checkpoint
-BULK_CACHE_KIB = 24 * 1024  # ids come in random order: the more of their index is at hand, the faster
+WAL_BYTES = 64 * 1024 * 1024  # the WAL file is truncated to this size after a checkpoint
+BULK_CACHE_KIB = 24 * 1024  # ids come in random order: the more of their index is cached, the faster
 BULK_CHECKPOINT_PAGES = 4000  # a page that many batches touch is copied once; measured 1.15 times the rate of 1000
 OPCODES_A_BREATH = 1_000_000
 
 
 def connect(path: str, *, write: bool) -> apsw.Connection:
-    """A connection to the file at `path`. Raises NotFoundError, UsageError or UnavailableError."""
+    """Connect to the file at `path`. Raises NotFoundError, UsageError or UnavailableError."""
     check_there(path)
     uri = uri_of(path)
     writable = os.access(path, os.W_OK) and os.access(os.path.dirname(path) or ".", os.W_OK)
-    if write and not writable:  # known before SQLite makes files beside it
+    if write and not writable:  # checked before SQLite creates files beside it
         raise UnavailableError(f"{path} is read-only", why="make the file and its folder writable")
     with Translated(path):
         if not write and not writable and not os.path.exists(f"{path}-wal"):
-            # Nobody here could write it, so no WAL is needed; opened in any other way SQLite would want one.
+            # Nobody can write the file, so no WAL is needed; otherwise SQLite would require one.
             flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
             return apsw.Connection(f"{uri}?immutable=1", flags=flags)
-        # Readers open for writing too (and then forbid it): only such a connection removes its -wal and -shm.
+        # Readers open for writing too, and then forbid it: only then are -wal and -shm removed at close.
         return apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI)
 
 
 def set_up(
     connection: apsw.Connection, path: str, patience: Patience, *, write: bool, bulk: bool, timeout: float
 ) -> str:
-    """Settings first, then what the file says of itself: the log's id.
+    """Apply the settings, then check the file; returns the log's id.
 
-    Raises StorageVersionError for another file; TypeError or ValueError for a head that is not that of any log.
+    Raises StorageVersionError for another file, TypeError or ValueError for an impossible head.
     """
-    # A statement may run for minutes in C; back in Python now and then, it hears Ctrl-C and knows the time.
+    # A statement may run for minutes; regular calls to Python let it handle Ctrl-C and check the time.
     connection.set_progress_handler(patience.over, OPCODES_A_BREATH)
-    # Else SQLite looks at bound values for a better plan, and prepares a statement again whenever one is bound.
+    # Otherwise SQLite plans by bound values, and prepares a statement again for each new value.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.set_busy_timeout(int(timeout * 1000))
     run(connection, SETTINGS)
@@ -88,5 +88,5 @@ def set_up(
 
 
 def run(connection: apsw.Connection, statements: str) -> None:
-    """Run statements whose rows nobody wants."""
-    connection.execute(statements).fetchall()  # apsw goes on to the next statement only when the rows are taken
+    """Run statements and discard their rows."""
+    connection.execute(statements).fetchall()  # apsw runs the next statement only after the rows are fetched

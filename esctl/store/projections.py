@@ -1,7 +1,7 @@
-"""Projections in one SQLite file: their versions, their tables, and events fed to their handlers through a trigger.
+"""Projections in one SQLite file: their versions, their tables, and the feeding of their handlers.
 
-Handlers name their tables as the model does, and SQLite has no other way to say which table is meant. So a version that
-is not live trades places with the live one while it is fed, within the transaction: nobody else ever sees that.
+Handlers name tables as the model does, and SQLite offers no other way to select one. So while a version that is not
+live is fed, its tables trade names with those of the live one, within the transaction: no other connection sees that.
 """
 
 from __future__ import annotations
@@ -16,32 +16,35 @@ from esctl.events.query import Query, Shape
 from esctl.model.compiled import ANY, BUILDING, DROPPED, LIVE, PREVIOUS, SCRATCH, Compiled, HandlerFailed, Version
 from esctl.model.untrusted import wrong
 from esctl.sql.quoting import quoted, text
-from esctl.store import reads
 from esctl.store.blocks import Moment, Placed
 from esctl.store.errors import OverrunError, Patience, translating
-from esctl.store.guard import FED, NOTE, Guard
-from esctl.store.windows import Reading, Windows
+from esctl.store.feed import TriggerFeed
+from esctl.store.guard import FED, RECORD, Guard
+from esctl.store.projection_rows import TableRows
+from esctl.store.windows import Reading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from esctl.events.query import Upcasting
+    from esctl.store.reads import Scan
     from esctl.store.upcasts import UpcastCompiler
 
-POSITIONS_PER_FEED = 1000  # positions that are fed at once: what SQLite puts aside stays small
+POSITIONS_PER_FEED = 1000
 _COLUMNS = "version, name, state, inline, model, held, fingerprint, compiled, reducer, position, made"
 _FAILURE = "failed, handler, error, failed_at"
 _SHAPES = """
 select t.key, cast(s.key as integer), p.value ->> 0, p.value ->> 1, p.value ->> 2, p.value ->> 3, p.value ->> 4
 from json_each(?, '$.upcasting') t, json_each(t.value) s left join json_each(s.value) p order by t.id, s.id, p.id"""
-_OWN_AFTER = """select (select count(*) from main.events where stream_id < 0 and position > ?1)
+_COUNT_OWN_AFTER = """select (select count(*) from main.events where stream_id < 0 and position > ?1)
 + (select ifnull(sum(own), 0) from frames where first > ?1 and segment in (select first from segments))"""
 _NUMBERS = "select name, type_id from carray(?) c cross join types on name = c.value"
 _SIZE = """select ifnull(sum(pgsize), 0) from dbstat
 where aggregate = 1 and name in (select name from sqlite_schema where tbl_name = ?)"""
-BEFORE = "esctl_before_"
-_ROOM = "pragma temp_store = file"  # for tables that may be large; a change of it would drop those that are there
+_BEFORE = "esctl_before_"  # the names of copies begin so; a number follows
+# For tables that may be large. Setting another value drops all temporary tables.
+_TEMP_STORE_IN_FILES = "pragma temp_store = file"
 
 
 @translating
@@ -52,18 +55,19 @@ class Projections:
         self,
         reading: Reading,
         guard: Guard,
-        bounded: Callable[[Query, Upcasting], reads.Scan],
+        scan: Callable[[Query, Upcasting], Scan],
         patience: Patience,
-        weaving: Callable[[], UpcastCompiler],
+        upcast_compiler: Callable[[], UpcastCompiler],
     ) -> None:
         self._connection, self._execute = reading.connection, reading.connection.execute
         self._reading, self.path, self._guard = reading, reading.path, guard
-        self._bounded, self._patience, self._weaving = bounded, patience, weaving
-        self._known: dict[str, Compiled] = {}
-        self._scratched: set[str] = set()
-        self._noted: tuple[int, object] | None = None
-        self._notes = False
-        # Else a name that stands in a view or in another trigger would follow a table that trades places.
+        self._scan, self._upcast_compiler = scan, upcast_compiler
+        self._triggers = TriggerFeed(reading, guard, patience)
+        self._decoded_forms: dict[str, Compiled] = {}
+        self._temporary: set[str] = set()
+        self._recorded: tuple[int, object] | None = None
+        self._records = False
+        # Otherwise SQLite would also change a renamed table's name in views and in other triggers.
         self._connection.config(apsw.SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, 1)
 
     def _run(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> None:
@@ -72,58 +76,59 @@ class Projections:
     # Versions
 
     def versions(self, *, inline: bool = False) -> list[Version]:
-        """Every version, by name, the live one first; with `inline`, only those that appends keep."""
+        """Every version, by name, the live one first; with `inline`, only those that appends update."""
         only = "where inline and state = 'live' and failed is null" if inline else ""
         sql = f"select {_COLUMNS}, {_FAILURE} from projections {only} order by name, state <> 'live', state, version"
         return [self._version(row) for row in self._execute(sql).fetchall()]
 
     def version(self, number: int) -> Version | None:
-        """One version as it is now; None where it is no more."""
+        """One version as it is now; None if it no longer exists."""
         row = self._execute(f"select {_COLUMNS}, {_FAILURE} from projections where version = ?", (number,)).get
         return self._version(row) if row else None
 
     def _version(self, row: Any) -> Version:
-        number, name, state, inline, model, held, fingerprint, said, *rest = row
-        return Version(number, name, state, bool(inline), model, held, fingerprint, self._decoded(said), *rest)
+        number, name, state, inline, model, held, fingerprint, serialized, *rest = row
+        return Version(number, name, state, bool(inline), model, held, fingerprint, self._decoded(serialized), *rest)
 
-    def _decoded(self, said: str) -> Compiled:
-        """What was written of a compiled projection; with SQLite's parser, since a cold run would load another."""
-        if said not in self._known:
-            compiled = self._read(said)
+    def _decoded(self, serialized: str) -> Compiled:
+        """Decode a compiled projection, with SQLite's parser: a cold run would have to load another."""
+        if serialized not in self._decoded_forms:
+            compiled = self._read(serialized)
             if why := wrong(compiled):
                 raise VerificationError(
                     f"{self.path} is damaged",
                     why=f"what it keeps of a projection was not written by esctl: {why}; restore a backup",
                 )
-            self._known[said] = compiled
-        return self._known[said]
+            self._decoded_forms[serialized] = compiled
+        return self._decoded_forms[serialized]
 
-    def _read(self, said: str) -> Compiled:
+    def _read(self, serialized: str) -> Compiled:
 
         def pairs(key: str) -> dict[str, str]:
-            return dict(self._execute("select key, value from json_each(?, '$.' || ?)", (said, key)).fetchall())  # type: ignore[arg-type]  # of two columns
+            return dict(self._execute("select key, value from json_each(?, '$.' || ?)", (serialized, key)).fetchall())  # type: ignore[arg-type]  # of two columns
 
         upcasting: dict[str, dict[int, tuple[Shape, ...]]] = {}
-        for type_, schema, *shape in self._execute(_SHAPES, (said,)):
+        for type_, schema, *shape in self._execute(_SHAPES, (serialized,)):
             shapes = upcasting.setdefault(str(type_), {}).setdefault(schema, ())
             if shape[0] is not None:
                 upcasting[str(type_)][schema] = (*shapes, Shape(*shape))
         return Compiled(pairs("tables"), pairs("indexes"), pairs("on"), pairs("columns"), upcasting)
 
-    def add(self, version: Version, said: str) -> None:
-        """Within a transaction: keep a new version, which gets its number, and make its tables; `said`: its compiled
-        form as JSON. Raises ConflictError where a table of such a name is there.
+    def add(self, version: Version, serialized: str) -> None:
+        """Within a transaction: save a new version, which gets its number, and create its tables.
+
+        `serialized` is its compiled form as JSON. Raises ConflictError if a table's name is taken.
         """
         version.version = self._free(version)
         values = (
             version.version, version.name, version.state, version.inline, version.model, version.held,
-            version.fingerprint, said, version.reducer, version.position, version.made
+            version.fingerprint, serialized, version.reducer, version.position, version.made
         )  # fmt: skip
         self._run(f"insert into projections ({_COLUMNS}) values ({', '.join('?' * len(values))})", values)
-        away = self._away(version) if version.state == BUILDING else []
+        away = self._move_live_away(version) if version.state == BUILDING else []
         for table, statement in version.compiled.tables.items():
-            if self._is_there(table):
-                raise self._taken(version, table)
+            if self._exists(table):
+                raise self._conflict(version, table)
             self._run(f"create table {statement}")
         for name, statement in version.compiled.indexes.items():
             self._run(statement.format(name=quoted(f"{name}__{version.version}")))
@@ -132,20 +137,20 @@ class Projections:
             self._rename((there, table) for table, there in away)
 
     def _free(self, version: Version) -> int:
-        """A number that no version has, and that would give no table or index the name of another."""
+        """A version number that is unused, and that gives no table or index a name that is taken."""
         number: int = self._execute("select 1 + ifnull(max(version), 0) from projections").get
         names = (*version.compiled.tables, *version.compiled.indexes)
-        while any(self._is_there(f"{name}__{number}") for name in names):
+        while any(self._exists(f"{name}__{number}") for name in names):
             number += 1
         return number
 
-    def _is_there(self, name: str) -> bool:
-        """Whether the file has something of a name; to SQLite, X and x are one."""
+    def _exists(self, name: str) -> bool:
+        """Whether the file has a table, index or view of a name. SQLite ignores case in names."""
         sql = "select exists(select 1 from main.sqlite_schema where lower(name) = lower(?))"
         return bool(self._execute(sql, (name,)).get)
 
-    def _taken(self, version: Version, table: str) -> ConflictError:
-        """Why a version cannot have a table."""
+    def _conflict(self, version: Version, table: str) -> ConflictError:
+        """The error for a table whose name is taken."""
         owners = (v.name for v in self.versions() if table.lower() in {v.actual(t).lower() for t in v.compiled.tables})
         owner = next((owner for owner in owners if owner != version.name), None)
         return ConflictError(
@@ -157,7 +162,7 @@ class Projections:
         )
 
     def save(self, version: Version) -> None:
-        """Within a transaction: keep what is known of a version by now."""
+        """Within a transaction: save the present fields of a version."""
         self._run(
             "update projections set state = ?, inline = ?, model = ?, held = ?, reducer = ?, fingerprint = ?,"
             " position = ?, failed = ?, handler = ?, error = ?, failed_at = ? where version = ?",
@@ -168,9 +173,9 @@ class Projections:
         )  # fmt: skip
 
     def drop(self, version: Version, *, keep: bool = False) -> None:
-        """Within a transaction: drop a version's tables; with `keep`, remember that it was dropped."""
+        """Within a transaction: drop a version's tables; with `keep`, remember that the projection was dropped."""
         if version.state != DROPPED:
-            # Children first: what refers to a table goes before it, whatever order the model has them in.
+            # Tables that refer to others are dropped first, whatever their order in the model.
             self._run("pragma defer_foreign_keys = on")
             for table in reversed(version.compiled.tables):
                 self._run(f"drop table if exists main.{quoted(version.actual(table))}")
@@ -185,12 +190,12 @@ class Projections:
             )
 
     def switch(self, version: Version) -> None:
-        """Within a transaction: a version that was building is live from here on, and the one that was, is previous."""
+        """Within a transaction: make a version that was being built live, and the live one previous."""
         for live in self._others(version, LIVE):
-            if not live.fingerprint:  # it holds what was erased
+            if not live.fingerprint:  # its rows contain erased payloads
                 self.drop(live)
                 continue
-            self._rename((table, f"{table}__{live.version}") for table in self._there(live))
+            self._rename((table, f"{table}__{live.version}") for table in self._existing(live))
             live.state = PREVIOUS
             live.failed = live.handler = live.error = live.failed_at = None
             self.save(live)
@@ -201,16 +206,16 @@ class Projections:
     def _others(self, version: Version, state: str) -> list[Version]:
         return [other for other in self.versions() if other.name == version.name and other.state == state]
 
-    def _away(self, version: Version) -> list[tuple[str, str]]:
-        """Have the tables of the live version stand elsewhere; where they were, and where they are."""
+    def _move_live_away(self, version: Version) -> list[tuple[str, str]]:
+        """Rename the tables of the live version; their names before and after."""
         lives = self._others(version, LIVE)
-        moved = [(table, f"{table}__{live.version}") for live in lives for table in self._there(live)]
+        moved = [(table, f"{table}__{live.version}") for live in lives for table in self._existing(live)]
         self._rename(moved)
         return moved
 
     def _rename(self, names: Iterable[tuple[str, str]]) -> None:
         for old, new in list(names):
-            if self._is_there(new):
+            if self._exists(new):
                 raise ConflictError(
                     f"a projection's table cannot be called {new}: something of that name is there",
                     why="esctl calls older versions of tables so, and leaves yours as it is; rename it",
@@ -220,21 +225,21 @@ class Projections:
 
     # Rows
 
-    def feed(self, version: Version, query: Query, *, note: bool = False) -> None:
-        """Have the handlers of a version take the events of a query; of one in the log, within a transaction.
+    def feed(self, version: Version, query: Query, *, record: bool = False) -> None:
+        """Feed the handlers of a version the events of a query; a version in the log, within a transaction.
 
-        Raises HandlerFailed; the transaction then has to be left by raising, if SQLite has not left it already. With
-        `note`, which costs a call an event, it names the event.
+        Raises HandlerFailed; the transaction must then be left by raising, unless SQLite has ended it. With `record`,
+        which costs a call per event, the error names the event.
         """
         self._unshadow(version)
         with self.placed(version):
-            self._feed(version, query, note=note)
+            self._feed(version, query, record=record)
 
     def attempt(self, version: Version, query: Query) -> None:
-        """The same for what may fail without harm: HandlerFailed then says whether it is undone."""
+        """The same within a savepoint: HandlerFailed then says whether everything was undone."""
         self._run("savepoint esctl_attempt")
         try:
-            self.feed(version, query, note=True)
+            self.feed(version, query, record=True)
         except HandlerFailed as failed:
             if self._connection.in_transaction:
                 self._run("rollback to esctl_attempt; release esctl_attempt")
@@ -243,47 +248,43 @@ class Projections:
         self._run("release esctl_attempt")
 
     def _unshadow(self, version: Version) -> None:
-        """Drop temporary tables, which would be taken for those of a version in the log."""
-        if self._scratched and version.state != SCRATCH:
-            for table in self._scratched:
+        """Drop temporary tables, which SQLite would take for those of a version in the log."""
+        if self._temporary and version.state != SCRATCH:
+            for table in self._temporary:
                 self._run(f"drop table if exists temp.{quoted(table)}")
-            self._scratched.clear()
+            self._temporary.clear()
 
     def placed(self, version: Version) -> Placed | nullcontext[None]:
-        """Within a transaction: a block in which a version's tables have the names that the model gives them."""
+        """Within a transaction: a block in which a version's tables have their names in the model."""
         beside = version.state in (BUILDING, PREVIOUS)
         return Placed(self, version) if beside else nullcontext()
 
     def into_place(self, version: Version) -> list[tuple[str, str]]:
-        """Have a version that is not live trade places with the one that is; what went away, and where it is."""
-        away = self._away(version)
+        """Let a version trade names with the live one; the renamed tables of the live one."""
+        away = self._move_live_away(version)
         self._rename((version.actual(table), table) for table in version.compiled.tables)
         return away
 
     def out_of_place(self, version: Version, away: list[tuple[str, str]]) -> None:
-        """The reverse."""
+        """Undo `into_place`."""
         self._rename((table, version.actual(table)) for table in version.compiled.tables)
         self._rename((there, table) for table, there in away)
 
-    def _feed(self, version: Version, query: Query, *, note: bool) -> None:
-        bounded = self._bounded(query.replace(types=version.compiled.types), version.compiled.upcasting)
-        bounded.conditions.append("e.data is not null")  # what was erased is nobody's
-        largest: int = self._execute("select largest from head").get
-        size = max(1, min(POSITIONS_PER_FEED, reads.SAFE_BYTES // max(1, largest)))
-        given, woven = version.compiled.columns, bounded.woven is not None
-        # Names are joined where they are wanted; else a handler is chosen by the number of its type.
-        names = woven or "stream" in given or "type" in given
-        numbers = {} if names else self._numbers(version.compiled)
-        self._guard.present = {str(n).lower() for (n,) in self._execute("select name from main.sqlite_schema")}
-        into = self._into(version, numbers, note=note)
-        columns, self._noted = ", ".join(_fed(tuple(given.values()), "type" if names else "type_id", note=note)), None
+    def _feed(self, version: Version, query: Query, *, record: bool) -> None:
+        compiled = version.compiled
+        scan = self._scan(query.replace(types=compiled.types), compiled.upcasting)
+        scan.conditions.append("e.data is not null")  # handlers do not see erased events
+        # Names are joined only if a handler needs them; else the number of the type selects the handler.
+        names = scan.upcasts is not None or "stream" in compiled.columns or "type" in compiled.columns
+        numbers = {} if names else self._numbers(compiled)
+        columns = {**compiled.columns, "esctl_type": "type" if names else "type_id"}
+        if record:
+            columns.setdefault("position", "position")
+        view, self._recorded = self._view(version, columns, numbers, record=record), None
         try:
-            for window in Windows(self._reading, bounded, size):
-                with window as (table, bounds), self._patience:
-                    source = bounded.sql(columns, reverse=False, table=table, names=names)
-                    self._run(f"{into} {source}", {**bounded.parameters, **bounds, "most": bounded.limit})
-                self._noted = None
-        except MisfitError as error:  # an upcast that cannot be done, or SQLite's word on a handler
+            for _ in self._triggers.feed_windows(view, columns, scan, POSITIONS_PER_FEED, names=names):
+                self._recorded = None
+        except MisfitError as error:  # an upcast failed, or an expression of a handler
             position = error.details.get("position")
             reason = str(error.details.get("reason") or error.__cause__ or error.what)
             raise self._failed(reason, numbers, position if isinstance(position, int) else None) from error
@@ -296,146 +297,123 @@ class Projections:
 
     def _failed(self, reason: str, numbers: Mapping[str, int], position: int | None = None) -> HandlerFailed:
         """The failure of the event that was recorded last."""
-        if position is not None or self._noted is None:
+        if position is not None or self._recorded is None:
             return HandlerFailed(reason, position)
-        position, said = self._noted
+        position, type_ = self._recorded
         types: dict[object, str] = {number: name for name, number in numbers.items()}
-        return HandlerFailed(reason, position, types.get(said, str(said)))
+        return HandlerFailed(reason, position, types.get(type_, str(type_)))
 
-    def _note(self, position: int, type_: object) -> None:
-        self._noted = position, type_
+    def _record(self, position: int, type_: object) -> None:
+        self._recorded = position, type_
 
     def _numbers(self, compiled: Compiled) -> dict[str, int]:
-        """The numbers of the types that have handlers, of those that the log knows."""
+        """The numbers of the event types that have handlers, for the types that the log has."""
         found = self._execute(_NUMBERS, (apsw.carray(tuple(compiled.on)),)).fetchall()
         return dict(found)  # type: ignore[arg-type]  # of two columns
 
-    def _into(self, version: Version, numbers: Mapping[str, int], *, note: bool) -> str:
-        """The beginning of a statement that feeds; the view and its triggers are made when first needed.
-
-        They are part of the transaction that they are made in, and gone when that is rolled back. With `numbers`, types
-        are told by these; with `note`, each handler begins by noting its event.
-        """
-        compiled = version.compiled
+    def _view(self, version: Version, columns: Collection[str], numbers: Mapping[str, int], *, record: bool) -> str:
+        """The view that feeds the handlers of a version, created when first needed."""
         mark = version.fingerprint[:8] if version.fingerprint.isalnum() else ""
-        view = f"{FED}{version.version}_{mark}_{len(numbers)}{'n' * note}"
-        begun = f"select {NOTE}(new.position, new.esctl_type); " if note else ""
-        if note and not self._notes:
-            self._connection.create_scalar_function(NOTE, self._note, 2)  # type: ignore[arg-type]  # it takes these
-            self._notes = True
-        columns = _fed(tuple(compiled.columns), "esctl_type", note=note)
-        if not self._execute("select exists(select 1 from sqlite_temp_schema where name = ?)", (view,)).get:
-            self._weaving().allow(*compiled.on.values())
-            self._guard.tables[view] = set(compiled.tables)
-            self._run(f"create temp view {view} as select {', '.join(f'null as {name}' for name in columns)}")
-            told = {type_: str(numbers.get(type_, 0)) if numbers else text(type_) for type_ in compiled.on}
-            others = ", ".join(said for type_, said in told.items() if type_ != ANY)
-            for number, (type_, sql) in enumerate(compiled.on.items()):
-                when = f"new.esctl_type {f'= {told[type_]}' if type_ != ANY else f'not in ({others})'}"
-                self._guard.defining = trigger = f"{view}_{number}"
-                try:
-                    self._run(
-                        f"create temp trigger {trigger} instead of insert on {view} when {when} begin {begun}{sql} end"
-                    )
-                finally:
-                    self._guard.defining = ""
-        return f"insert into {view} ({', '.join(columns)})"
+        view = f"{FED}{version.version}_{mark}_{len(numbers)}{'n' * record}"
+        self._guard.present = {str(n).lower() for (n,) in self._execute("select name from main.sqlite_schema")}
+        if record and not self._records:
+            self._connection.create_scalar_function(RECORD, self._record, 2)  # type: ignore[arg-type]  # it takes these
+            self._records = True
+        if not self._triggers.has(view):
+            self._upcast_compiler().allow(*version.compiled.on.values())
+            self._guard.tables[view] = set(version.compiled.tables)
+            self._triggers.create(view, columns, self._handlers(version.compiled, numbers, record=record))
+        return view
+
+    def _handlers(self, compiled: Compiled, numbers: Mapping[str, int], *, record: bool) -> Iterator[tuple[str, str]]:
+        """The trigger of each handler: its condition and its body.
+
+        With `numbers`, conditions compare type numbers, else names; with `record`, each body first records its event.
+        """
+        recording = f"select {RECORD}(new.position, new.esctl_type); " if record else ""
+        types = {type_: str(numbers.get(type_, 0)) if numbers else text(type_) for type_ in compiled.on if type_ != ANY}
+        for type_, sql in compiled.on.items():
+            which = f"= {types[type_]}" if type_ != ANY else f"not in ({', '.join(types.values())})"
+            yield f"new.esctl_type {which}", f"{recording}{sql}"
 
     def count(self, version: Version) -> int:
-        """How many rows a version's tables have."""
+        """The number of rows in a version's tables."""
         return sum(
-            self._execute(f"select count(*) from main.{quoted(version.actual(t))}").get for t in self._there(version)
+            self._execute(f"select count(*) from main.{quoted(version.actual(t))}").get for t in self._existing(version)
         )
 
     def size(self, version: Version) -> int:
-        """How many bytes of the file a version's tables and indexes take."""
-        return sum(self._execute(_SIZE, (version.actual(table),)).get for table in self._there(version))
+        """The bytes of the file that a version's tables and indexes use."""
+        return sum(self._execute(_SIZE, (version.actual(table),)).get for table in self._existing(version))
 
-    def _there(self, version: Version) -> list[str]:
+    def _existing(self, version: Version) -> list[str]:
         sql = "select exists(select 1 from main.sqlite_schema where type = 'table' and name = ?)"
         tables = [] if version.state == DROPPED else version.compiled.tables
         return [table for table in tables if self._execute(sql, (version.actual(table),)).get]
 
-    def lost(self, version: Version) -> list[str]:
-        """The tables of a version that are not there."""
+    def missing_tables(self, version: Version) -> list[str]:
+        """The tables of a version that do not exist."""
         tables = [] if version.state == DROPPED else version.compiled.tables
-        return [version.actual(table) for table in tables if table not in self._there(version)]
+        return [version.actual(table) for table in tables if table not in self._existing(version)]
 
-    def own_after(self, position: int) -> int:
-        """How many events after a position are the log's own, which no projection sees."""
-        found: int = self._execute(_OWN_AFTER, (position,)).get
+    def count_own_after(self, position: int) -> int:
+        """The number of the log's own events after a position, which no projection sees."""
+        found: int = self._execute(_COUNT_OWN_AFTER, (position,)).get
         return found
 
-    # A projection as of some point, in temporary tables, which names without a schema find first
+    # Temporary tables: a projection as of some point. SQLite resolves names to them first.
 
     def scratch(self, version: Version, base: Version | None, most: int) -> int:
-        """Make a version's tables as temporary ones, with the rows of `base` where these hold nothing beyond the
-        position `most`; the position up to which they do.
+        """Create a version's tables as temporary ones, with the rows of `base` unless these go beyond position `most`.
+
+        Returns the position of the copied rows; 0 if there are none.
         """
-        self._run(_ROOM)
+        self._run(_TEMP_STORE_IN_FILES)
         for table, statement in version.compiled.tables.items():
             self._run(f"drop table if exists temp.{quoted(table)}")
             self._run(f"create temp table {statement}")
-            self._scratched.add(table)
+            self._temporary.add(table)
         for name, statement in version.compiled.indexes.items():
             self._run(statement.format(name=quoted(name)))
         if base is None:
             return 0
         with Moment(self._connection):
-            self._run("pragma defer_foreign_keys = on")  # children may come before their parents
-            there = self.version(base.version)
-            if there is None or there.position > most or there.fingerprint != base.fingerprint:
+            self._run("pragma defer_foreign_keys = on")  # rows may precede those that they refer to
+            stored = self.version(base.version)
+            if stored is None or stored.position > most or stored.fingerprint != base.fingerprint:
                 return 0
-            for table in there.compiled.tables:
-                columns = ", ".join(map(quoted, (*self._rowid(table), *self.columns(table, stored=True))))
-                source = f"main.{quoted(there.actual(table))}"
-                self._run(f"insert into temp.{quoted(table)} ({columns}) select {columns} from {source}")
-            return there.position
+            for table in stored.compiled.tables:
+                TableRows(self._execute, "temp", table).fill(TableRows(self._execute, "main", stored.actual(table)))
+            return stored.position
 
-    def put_aside(self, version: Version) -> int:
-        """Keep the rows of a version as what was before: those that it has in the log, or those of its temporary
-        tables, which go. The position up to which the log's hold events.
+    def copy_rows(self, version: Version) -> tuple[int, dict[str, TableRows]]:
+        """Copy the rows of a version to temporary tables: those in the log, or else its temporary ones, which are
+        dropped.
+
+        Returns the position of the version in the log, and the copies by table.
         """
-        self._run(_ROOM)
+        self._run(_TEMP_STORE_IN_FILES)
         with Moment(self._connection):
             self._run("pragma defer_foreign_keys = on")
-            there = self.version(version.version) or version
-            scratch = there.state not in (LIVE, BUILDING, PREVIOUS)
-            for number, table in enumerate(there.compiled.tables):
-                source = f"temp.{quoted(table)}" if scratch else f"main.{quoted(there.actual(table))}"
-                self._run(f"create temp table {BEFORE}{number} as select * from {source}")
-                if key := self.key(table if scratch else there.actual(table)):
-                    self._run(f"create index {BEFORE}{number}_key on {BEFORE}{number}({', '.join(map(quoted, key))})")
-            for table in reversed(there.compiled.tables) if scratch else ():
+            stored = self.version(version.version) or version
+            built = stored.state not in (LIVE, BUILDING, PREVIOUS)
+            copies = {}
+            for number, table in enumerate(stored.compiled.tables):
+                schema, name = ("temp", table) if built else ("main", stored.actual(table))
+                original = TableRows(self._execute, schema, name)
+                original.copy_to(f"{_BEFORE}{number}")
+                copies[table] = TableRows(self.select, "temp", f"{_BEFORE}{number}", original.key)
+            for table in reversed(stored.compiled.tables) if built else ():
                 self._run(f"drop table temp.{quoted(table)}")
-            return there.position
+            return stored.position, copies
 
-    def columns(self, table: str, *, stored: bool = False) -> list[str]:
-        """The names of a table's columns, in order; `stored`: without those that are computed."""
-        hidden = "where not hidden" if stored else ""
-        return [str(name) for (name,) in self._execute(f"select name from pragma_table_xinfo(?) {hidden}", (table,))]
-
-    def key(self, table: str) -> list[str]:
-        """The columns of a table's primary key, in its order; none where it has none."""
-        sql = "select name from pragma_table_xinfo(?) where pk order by pk"
-        return [str(name) for (name,) in self._execute(sql, (table,))]
-
-    def _rowid(self, table: str) -> tuple[str, ...]:
-        """What the number of a row is called in a temporary table; nothing where it has none that can be named."""
-        sql = "select max(wr) from pragma_table_list where name = ? and schema = 'temp'"
-        taken = {column.lower() for column in self.columns(table)}
-        if self._execute(sql, (table,)).get:
-            return ()
-        return next(((name,) for name in ("rowid", "_rowid_", "oid") if name not in taken), ())
+    def rows_of(self, table: str, *, built: bool = False) -> TableRows:
+        """The rows of a table in the log, or of a temporary one that `scratch` has created."""
+        return TableRows(self.select, "temp" if built else "main", table)
 
     def select(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> Iterator[tuple[Any, ...]]:
-        """Rows of a statement of ours over the tables. Raises HandlerFailed for what does not fit into them."""
+        """Run a statement on rows. Raises HandlerFailed for values that do not fit into the tables."""
         try:
             yield from self._execute(sql, parameters)
         except (apsw.ConstraintError, apsw.MismatchError, apsw.SQLError, apsw.TooBigError) as error:
             raise HandlerFailed(str(error)) from error
-
-
-def _fed(columns: Collection[str], type_: str, *, note: bool) -> list[str]:
-    """What an event is fed as: the columns that are named, its type, and its position where that is recorded."""
-    return [*columns, type_, *(["position"] if note and "position" not in columns else [])]

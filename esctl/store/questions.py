@@ -22,38 +22,39 @@ if TYPE_CHECKING:
     from esctl.store.guard import Guard
     from esctl.store.upcasts import UpcastCompiler
 
-ROWS_OF_STATES = 1000  # that are put into their table at once
-TRIES = 10  # of a question whose segment was moved meanwhile
+ROWS_PER_INSERT = 1000
+TRIES = 10  # if a segment is moved meanwhile
 _COMMENTS = r"(?s)--[^\n]*|/\*.*?\*/"
 
 Rows = Iterator[tuple["Any", ...]]
 
 
 class Questions:
-    """Asks one connection, which from the first question on answers nothing else."""
+    """Questions on one connection, which after the first one can do nothing else."""
 
     def __init__(
         self,
         reading: Reading,
         guarding: Callable[[], Guard],
         unguarded: Callable[[], None],
-        weaving: Callable[[], UpcastCompiler],
+        upcast_compiler: Callable[[], UpcastCompiler],
     ) -> None:
-        """`guarding` puts the connection under the authorizer of models, `unguarded` under none."""
+        """`guarding` installs the authorizer for models on the connection, `unguarded` removes it."""
         self._reading, self._connection, self._path = reading, reading.connection, reading.path
-        self._guarding, self._unguarded, self._weaving = guarding, unguarded, weaving
+        self._guarding, self._unguarded, self._upcast_compiler = guarding, unguarded, upcast_compiler
 
     def ask(
         self, sql: str, upcasting: Upcasting, states: Callable[[], Iterator[tuple[object, ...]]] | None = None
     ) -> tuple[list[str], Rows]:
-        """The columns and rows of a SELECT over the tables, the view `log`, which has events upcast, and the table
-        `states`, whose rows are given (stream, aggregate, version, position, time, state); raises UsageError for any
-        other SQL. All of one state of the file.
+        """Columns and rows of a SELECT over the tables, the view `log` of upcast events, and the table `states`.
+
+        `states` gives the rows of that table (stream, aggregate, version, position, time, state). Everything is of one
+        state of the file. Raises UsageError for any other SQL.
         """
         for again in range(TRIES):
             try:
                 names, first, rows = self._begin(sql, upcasting, states)
-            except SegmentError:  # somebody may have moved it just now
+            except SegmentError:  # another process may have moved it
                 if again == TRIES - 1:
                     raise
             else:
@@ -63,27 +64,27 @@ class Questions:
     def _begin(
         self, sql: str, upcasting: Upcasting, states: Callable[[], Iterator[tuple[object, ...]]] | None
     ) -> tuple[list[str], list[Any], Rows]:
-        """Columns, the first row if there is one, and the others, all of one state of the file."""
+        """The columns, a list with the first row if there is one, and the other rows, all of one state of the file."""
         if states is not None:
             with Translated(self._path):
                 self._have_states(states)
         self._unguarded()
-        with Translated(self._path), self._reading.held() as archived:
+        with Translated(self._path), self._reading.pinned() as archived:
             if archived or upcasting:
                 from esctl.store.upcasts import have_views  # noqa: PLC0415 - a plain log does without
 
-                run(self._connection, "pragma query_only = off")  # temporary views stand before the log's own
-                have_views(self._reading, self._weaving() if upcasting else None, upcasting, archived=archived)
+                run(self._connection, "pragma query_only = off")  # names resolve to temporary views first
+                have_views(self._reading, self._upcast_compiler() if upcasting else None, upcasting, archived=archived)
                 run(self._connection, "pragma query_only = on")
-            self._connection.authorizer = authorize_reading  # from here on this connection answers questions only
-            with _Asked():
+            self._connection.authorizer = authorize_reading  # from now on the connection can only read
+            with _Question():
                 names, rows = _selected(self._connection, sql)
                 return names, list(islice(rows, 1)), rows
 
     def _have_states(self, states: Callable[[], Iterator[tuple[object, ...]]]) -> None:
-        """Have the temporary table `states`, of a state of the file that is kept until the connection is closed.
+        """Create the temporary table `states`; its transaction stays open until the connection is closed.
 
-        Rows come from folds on this connection, so some at a time.
+        Rows come from folds on this connection, so they are inserted in batches.
         """
         self._guarding()
         if self._connection.in_transaction:
@@ -91,17 +92,17 @@ class Questions:
         run(self._connection, "begin; drop table if exists temp.states")
         run(self._connection, "create temp table states (stream, aggregate, version, position, time, state)")
         rows = states()
-        while some := list(islice(rows, ROWS_OF_STATES)):
+        while some := list(islice(rows, ROWS_PER_INSERT)):
             self._connection.executemany("insert into temp.states values (?, ?, ?, ?, ?, ?)", some)
 
     def _answers(self, first: list[Any], rows: Rows) -> Rows:
         yield from first
-        with Translated(self._path), _Asked():
+        with Translated(self._path), _Question():
             yield from rows
 
 
-class _Asked:
-    """A block whose failure is that of a question."""
+class _Question:
+    """A block in which SQLite's errors are errors of the question."""
 
     def __enter__(self) -> None:
         return None
@@ -118,39 +119,39 @@ class _Asked:
 
 
 def _selected(connection: apsw.Connection, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-    """The columns and rows of one SELECT; who may ask what is the caller's to see to.
+    """Columns and rows of one SELECT; the caller restricts what it may read.
 
-    Raises ValueError for what is more than one statement, none, or takes parameters.
+    Raises ValueError unless it is exactly one statement with columns and without parameters.
     """
     import re  # noqa: PLC0415 - only a question needs it
 
-    text, asked = sql.strip(), _Statement()
+    text, statement = sql.strip(), _Statement()
     cursor = connection.cursor()
-    cursor.exec_trace = asked.trace
+    cursor.exec_trace = statement.trace
     try:
         cursor.execute(text, can_cache=False)
     except apsw.BindingsError as error:
         raise ValueError("it takes parameters") from error
     except apsw.ExecTraceAbort:
         pass
-    if re.sub(_COMMENTS, "", text[len(asked.first) :]).strip() or asked.explains or not asked.names:
+    if re.sub(_COMMENTS, "", text[len(statement.first) :]).strip() or statement.explains or not statement.names:
         raise ValueError("it is not one SELECT without parameters")
-    if len(set(asked.names)) < len(asked.names):
+    if len(set(statement.names)) < len(statement.names):
         raise ValueError("two of its columns have one name; name them with AS")
-    return asked.names, iter(connection.execute(asked.first))
+    return statement.names, iter(connection.execute(statement.first))
 
 
 class _Statement:
-    """What SQLite makes of a question before it runs: its first statement, its columns, whether it explains another.
+    """How SQLite parses a question: its first statement, its columns, whether it is an EXPLAIN.
 
-    `apsw.ext.query_info` tells the same, and takes three cold starts to load.
+    `apsw.ext.query_info` does the same, and takes three cold starts to load.
     """
 
     def __init__(self) -> None:
         self.first, self.explains, self.names = "", 0, list[str]()
 
     def trace(self, cursor: apsw.Cursor, first: str, _: object) -> bool:
-        """Note it, and do not run it."""
+        """Record the statement, and do not run it."""
         self.first, self.explains = first, cursor.is_explain
         self.names = [name for name, *_ in cursor.get_description()]
         return False

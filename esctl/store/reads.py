@@ -1,4 +1,4 @@
-"""A query as SQL over the tables of a log: rows, or whole lines that SQLite puts together."""
+"""A query as SQL over the tables of a log: rows, or lines that SQLite formats."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     Row = tuple[Any, ...]
 
-# A stream's version is a seek in the index. Kept in a column it would be one more random page to write for nearly
-# every event of a log with many streams: measured 2.4 of 14 microseconds an event.
+# A stream's version is a seek in the index. A column for it would be one more random page to write for nearly every
+# event of a log with many streams: measured 2.4 of 14 microseconds an event.
 VERSION = "max(s.archived, ifnull((select max(version) from events e where e.stream_id = s.stream_id), 0))"
 COLUMNS = "position, stream, version, id, type, schema, time, recorded, data, meta, salt, hash"
 # CROSS JOIN keeps the events outermost: a plan that starts from streams or types would sort all it found.
-# Which way in is said as well (NOT INDEXED: by position), since statistics from an ANALYZE could suggest another.
+# The index is named, too (NOT INDEXED: by position), since statistics from an ANALYZE could suggest another.
 _SOURCE = """
 select e.position, {stream} as stream, e.version, e.id, {type} as type, {schema} as schema, e.time, e.recorded,
        {data} as data, e.meta, e.salt, e.hash, {part} as part, e.stream_id,
@@ -37,7 +37,7 @@ from {lead}{table} e {way_in}{names}{join}"""
 _JOINED = """ cross join streams s on s.stream_id = e.stream_id
      cross join types t on t.type_id = e.type_id"""
 _NOT_OWN = "e.stream_id > 0"  # the log's own streams have negative numbers
-# printf is the fastest way to put text together in SQL. Times need no quoting, and names rarely do: it costs a tenth.
+# printf is the fastest way to format text in SQL. Times need no quoting, and names rarely do: it costs a tenth.
 _NAMES = {
     True: ('"stream":%s', '"id":%s', '"type":%s', "json_quote(stream)", "json_quote(id)", "json_quote(type)"),
     False: ('"stream":"%s"', '"id":"%s"', '"type":"%s"', "stream", "id", "type"),
@@ -46,32 +46,34 @@ _NAMES = {
 
 def source(
     way_in: str,
-    woven: UpcastSql | None,
+    upcasts: UpcastSql | None,
     *,
     reverse: bool = False,
     lead: str = "",
     table: str = HOT,
     names: bool = True,
 ) -> str:
-    """The SELECT that every read of events goes through, upcasts woven in.
+    """The SELECT behind every read of events, with their upcasts.
 
-    `way_in` says which index it takes, `lead` what stands before the events in its joins, `table` what has them.
-    Without `names` those of stream and type are not looked up, and come as null.
+    `way_in` names the index to use, `lead` precedes the events in the joins, `table` contains them. Without `names`,
+    stream and type are null and not looked up.
     """
     parts = {"lead": lead, "table": table, "way_in": way_in, "stream": "s.name", "names": _JOINED}
     if not names:
         parts |= {"stream": "null", "names": ""}
-    if woven is None:
+    if upcasts is None:
         return _SOURCE.format(
             **parts, type="t.name" if names else "null", schema="e.schema", data="e.data", part="0", join=""
         )
-    join = woven.join(reverse=reverse)
-    return _SOURCE.format(**parts, type=woven.type, schema=woven.schema, data=woven.data, part=woven.part, join=join)
+    join = upcasts.join(reverse=reverse)
+    return _SOURCE.format(
+        **parts, type=upcasts.type, schema=upcasts.schema, data=upcasts.data, part=upcasts.part, join=join
+    )
 
 
 def _line(form: Form, *, quoting: bool, parts: bool = False, erased: bool = False) -> str:
-    """The SQL expression of a line; with `quoting`, of one whose names may hold quotes and backslashes; with `parts`,
-    of one that may be of a split event; with `erased`, of one whose payload may be gone.
+    """The SQL expression of a line. `quoting`: names may contain quotes and backslashes; `parts`: events may be split;
+    `erased`: payloads may be erased.
     """
     data, meta = ("ifnull(data, 'null')", "ifnull(meta, 'null,\"erased\":true')") if erased else ("data", "meta")
     if form == "data":
@@ -93,13 +95,13 @@ def _line(form: Form, *, quoting: bool, parts: bool = False, erased: bool = Fals
     return f"cast(printf('{text}}}\n', {values}) as blob)"
 
 
-SAFE_BYTES = 64 * 1024 * 1024  # if a whole window is surely smaller, it is fetched at once, which is the fastest way
+SAFE_BYTES = 64 * 1024 * 1024  # a window that is surely smaller is fetched at once, which is fastest
 NO_LIMIT = 2**63 - 1
-STEP_BYTES = 4 * 1024 * 1024  # else in steps of about so much
+STEP_BYTES = 4 * 1024 * 1024  # larger windows are fetched in steps of about this size
 
 
 class _Endless:
-    """A block in which a statement may run for ever."""
+    """A block in which a statement may run without a limit."""
 
     def __enter__(self) -> None:
         return None
@@ -112,15 +114,15 @@ _ENDLESS = _Endless()
 
 
 class Scan:
-    """A query resolved against the tables: what every chunk of it has in common.
+    """A query resolved against the tables: what all its windows have in common.
 
-    `key` is the column that orders and bounds the read (the version within one stream, the position otherwise);
-    both bounds are inclusive, and nothing is read where `low > high`.
+    `key` orders and bounds the read: the version within one stream, else the position. Both bounds are inclusive;
+    nothing is read if `low > high`.
     """
 
     __slots__ = (
         "conditions", "high", "hot_only", "key", "limit", "low", "outer", "parameters", "patience", "plain", "ranged",
-        "reverse", "skip", "woven"
+        "reverse", "skip", "upcasts"
     )  # fmt: skip
 
     def __init__(self, key: str, low: int, high: int, query: Query) -> None:
@@ -128,198 +130,202 @@ class Scan:
         self.conditions: list[str] = []
         self.parameters: dict[str, object] = {}
         self.reverse = query.reverse
-        # What is asked of the event as it is read. The line feed ends a comment that the condition may end in.
+        # Conditions on the upcast event. The line feed ends a comment at the end of the condition.
         self.outer = [f"({query.where}\n)"] if query.where else []
-        self.woven: UpcastSql | None = None
+        self.upcasts: UpcastSql | None = None
         self.hot_only = query.hot_only
-        self.plain = False  # whether it asks for all events, or for all but the log's own
+        self.plain = False  # whether it reads all events, or all but the log's own
         self.ranged: tuple[int, list[tuple[int, int]]] = (-1, [])
         self.patience: Patience | _Endless = _ENDLESS
-        self.skip = 0  # of the events at `low`, so many parts that come first are not asked for
+        self.skip = 0  # so many parts of the event at `low` are skipped
         self.limit = NO_LIMIT if query.limit is None else query.limit
 
     def nothing(self) -> None:
-        """No event can match."""
+        """Make the scan empty."""
         self.low, self.high = 1, 0
 
     def ranges(self, reading: Reading, generation: int) -> list[tuple[int, int]]:
-        """Which keys are archived, as ranges in order."""
+        """The archived keys, as ranges in order."""
         if self.ranged[0] != generation and reading.archive is not None:
             stream_id = self.parameters.get("stream_id") if self.key == "version" else None
             self.ranged = generation, reading.archive.ranges(stream_id)
         return self.ranged[1]
 
     def sql(self, columns: str, *, reverse: bool, table: str = HOT, names: bool = True) -> str:
-        """The statement, with the parameters :low, :high and :most beside `parameters`."""
+        """The statement, with the parameters :low, :high and :most besides `parameters`."""
         way_in = "" if self.key == "version" else "not indexed"
         conditions = " and ".join([f"e.{self.key} between :low and :high", *self.conditions])
         order = f"{self.key} desc" if reverse else self.key
         where = f"where {' and '.join(self.outer)} " if self.outer else ""
-        inner = source(way_in, self.woven, reverse=reverse, table=table, names=names)
+        inner = source(way_in, self.upcasts, reverse=reverse, table=table, names=names)
         offset = f" offset iif(:low = {self.low}, {self.skip}, 0)" if self.skip else ""
         return f"select {columns} from ({inner} where {conditions}) lines {where}order by {order} limit :most{offset}"
 
 
 def resolve(
-    reading: Reading, query: Query, until: int, weaver: UpcastCompiler | None = None, upcasting: Upcasting = NO_UPCASTS
+    reading: Reading,
+    query: Query,
+    until: int,
+    compiler: UpcastCompiler | None = None,
+    upcasting: Upcasting = NO_UPCASTS,
 ) -> Scan:
-    """Bind a query that ends at position `until` to the tables as they are; with a weaver, upcast."""
+    """Resolve a query that ends at position `until` against the tables; with a compiler, events are upcast."""
     connection = reading.connection
     if query.stream is None:
-        bounded = Scan("position", query.since, until, query)
-        _by_category(bounded, query)
-        bounded.plain = query.category is None
+        scan = Scan("position", query.since, until, query)
+        _by_category(scan, query)
+        scan.plain = query.category is None
     else:
-        bounded = Scan("version", query.since_version or 1, query.until_version or 2**63 - 1, query)
-        _by_stream(connection, bounded, query, until)
-    if weaver is not None:
-        bounded.woven = weaver.woven(
+        scan = Scan("version", query.since_version or 1, query.until_version or 2**63 - 1, query)
+        _by_stream(connection, scan, query, until)
+    if compiler is not None:
+        scan.upcasts = compiler.compile(
             upcasting, system=query.system or query.stream is not None or query.category is not None
         )
-        bounded.conditions += bounded.woven.conditions if bounded.woven else ()
-    _by_type(connection, bounded, query, upcasting)
+        scan.conditions += scan.upcasts.conditions if scan.upcasts else ()
+    _by_type(connection, scan, query, upcasting)
     for name, operator, value in (("since_time", ">=", query.since_time), ("until_time", "<=", query.until_time)):
         if value is not None:
-            bounded.conditions.append(f"e.time {operator} :{name}")
-            bounded.parameters[name] = value
-    bounded.plain = bounded.plain and bounded.woven is None and not bounded.outer and len(bounded.conditions) <= 1
-    if bounded.plain and bounded.conditions:
-        bounded.plain = bounded.conditions == [_NOT_OWN]
+            scan.conditions.append(f"e.time {operator} :{name}")
+            scan.parameters[name] = value
+    scan.plain = scan.plain and scan.upcasts is None and not scan.outer and len(scan.conditions) <= 1
+    if scan.plain and scan.conditions:
+        scan.plain = scan.conditions == [_NOT_OWN]
     if query.last is not None:
-        _keep_last(reading, bounded, query.last)
-    return bounded
+        _keep_last(reading, scan, query.last)
+    return scan
 
 
-def _by_stream(connection: apsw.Connection, bounded: Scan, query: Query, until: int) -> None:
-    """Versions and positions of a stream grow together, so bounds on the position become bounds on the version."""
+def _by_stream(connection: apsw.Connection, scan: Scan, query: Query, until: int) -> None:
+    """Versions and positions of a stream grow together, so bounds on positions are mere conditions."""
     stream_id, version = connection.execute(
         f"select s.stream_id, {VERSION} from streams s where s.name = ?", (query.stream,)
     ).get or (0, 0)
-    bounded.conditions.insert(0, "e.stream_id = :stream_id")
-    bounded.parameters["stream_id"] = stream_id
-    bounded.high = min(bounded.high, version)
+    scan.conditions.insert(0, "e.stream_id = :stream_id")
+    scan.parameters["stream_id"] = stream_id
+    scan.high = min(scan.high, version)
     if query.until_version == 0:
-        bounded.nothing()
+        scan.nothing()
     for bound, name, operator in ((query.since, "since", ">="), (until, "until", "<=")):
-        bounded.conditions.append(f"+e.position {operator} :{name}")  # +: not a way in
-        bounded.parameters[name] = bound
+        scan.conditions.append(f"+e.position {operator} :{name}")  # +: not by an index
+        scan.parameters[name] = bound
 
 
-def _by_category(bounded: Scan, query: Query) -> None:
+def _by_category(scan: Scan, query: Query) -> None:
     if query.category is not None:
         # Names in `<category>-…` are those from `<category>-` up to `<category>.`, the character after the dash.
-        bounded.conditions.append("(s.name = :category or s.name >= :category || '-' and s.name < :category || '.')")
-        bounded.parameters["category"] = query.category
+        scan.conditions.append("(s.name = :category or s.name >= :category || '-' and s.name < :category || '.')")
+        scan.parameters["category"] = query.category
     elif not query.system:
-        bounded.conditions.append(_NOT_OWN)
+        scan.conditions.append(_NOT_OWN)
 
 
-def _by_type(connection: apsw.Connection, bounded: Scan, query: Query, upcasting: Upcasting) -> None:
+def _by_type(connection: apsw.Connection, scan: Scan, query: Query, upcasting: Upcasting) -> None:
     if not query.types:
         return
     asked = query.types
-    if bounded.woven is not None:  # events may be stored under an old name of the type, or be read as another
+    if scan.upcasts is not None:  # stored types may have old names, or be read as other types
         old = (n for n, schemas in upcasting.items() for s in schemas.values() if any(p.type in asked for p in s))
         asked = tuple(dict.fromkeys((*asked, *old)))
-        bounded.outer.append(f"type in ({', '.join(f':type{n}' for n in range(len(query.types)))})")
-        bounded.parameters.update({f"type{n}": name for n, name in enumerate(query.types)})
+        scan.outer.append(f"type in ({', '.join(f':type{n}' for n in range(len(query.types)))})")
+        scan.parameters.update({f"type{n}": name for n, name in enumerate(query.types)})
     numbers = [
         number
         for name in asked
         for (number,) in connection.execute("select type_id from types where name = ?", (name,))
     ]
     if numbers:
-        bounded.conditions.append(f"e.type_id in ({', '.join(map(str, numbers))})")
+        scan.conditions.append(f"e.type_id in ({', '.join(map(str, numbers))})")
     else:
-        bounded.nothing()
+        scan.nothing()
 
 
-def _keep_last(reading: Reading, bounded: Scan, last: int) -> None:
-    """Raise the lower bound to the oldest of the newest `last` events that match."""
+def _keep_last(reading: Reading, scan: Scan, last: int) -> None:
+    """Raise the lower bound to the oldest of the newest `last` matching events."""
     if last == 0:
-        bounded.nothing()
+        scan.nothing()
         return
-    found, oldest, there = 0, None, 0
-    parameters = {**bounded.parameters, "most": NO_LIMIT}
-    for window in Windows(reading, bounded, NO_LIMIT, reverse=True):
+    found, oldest, in_window = 0, None, 0
+    parameters = {**scan.parameters, "most": NO_LIMIT}
+    for window in Windows(reading, scan, NO_LIMIT, reverse=True):
         with window as (table, bounds):
-            newest = bounded.sql(f"{bounded.key} as key", reverse=True, table=table)
-            asked = {**parameters, **bounds, "most": last - found}
-            least, count = reading.connection.execute(f"select min(key), count(*) from ({newest})", asked).get
+            newest = scan.sql(f"{scan.key} as key", reverse=True, table=table)
+            wanted = {**parameters, **bounds, "most": last - found}
+            least, count = reading.connection.execute(f"select min(key), count(*) from ({newest})", wanted).get
             if count:
-                oldest, there = least, _count(reading, bounded, table, {**parameters, **bounds, "low": least})
+                oldest, in_window = least, _count(reading, scan, table, {**parameters, **bounds, "low": least})
             found += count
         if found >= last:
             break
     if oldest is None:
         return
-    bounded.low = oldest
-    if bounded.woven is not None and bounded.woven.parts > 1 and found == last:  # it may begin within a split event
-        if bounded.reverse:
-            bounded.limit = min(bounded.limit, last)
+    scan.low = oldest
+    if scan.upcasts is not None and scan.upcasts.parts > 1 and found == last:  # the first event may be split
+        if scan.reverse:
+            scan.limit = min(scan.limit, last)
         else:
-            bounded.skip = there - count
+            scan.skip = in_window - count
 
 
-def _count(reading: Reading, bounded: Scan, table: str, parameters: dict[str, object]) -> int:
-    """How many events match, where a split one may count more than once."""
-    if bounded.woven is None or bounded.woven.parts == 1:
+def _count(reading: Reading, scan: Scan, table: str, parameters: dict[str, object]) -> int:
+    """How many events match, counting the parts of split ones; 0 if no event is split."""
+    if scan.upcasts is None or scan.upcasts.parts == 1:
         return 0
-    whole = bounded.sql("1", reverse=False, table=table)
+    whole = scan.sql("1", reverse=False, table=table)
     found: int = reading.connection.execute(f"select count(*) from ({whole})", parameters).get
     return found
 
 
-def rows(reading: Reading, bounded: Scan, columns: str) -> Iterator[Row]:
+def rows(reading: Reading, scan: Scan, columns: str) -> Iterator[Row]:
     """The columns of each event, in order."""
-    connection, step = reading.connection, _step(reading.connection, bounded)
-    left = bounded.limit
-    for window in Windows(reading, bounded):
+    connection, step = reading.connection, _step(reading.connection, scan)
+    left = scan.limit
+    for window in Windows(reading, scan):
         if left <= 0:
             return
         block: list[Row] = []
-        with window as (table, bounds), bounded.patience:
-            sql = bounded.sql(columns, reverse=bounded.reverse, table=table)
-            cursor = connection.execute(sql, {**bounded.parameters, **bounds, "most": left})
+        with window as (table, bounds), scan.patience:
+            sql = scan.sql(columns, reverse=scan.reverse, table=table)
+            cursor = connection.execute(sql, {**scan.parameters, **bounds, "most": left})
             block = list(islice(cursor, step)) if step else cursor.fetchall()
         while block:
             left -= len(block)
             yield from block
-            with bounded.patience:
+            with scan.patience:
                 block = list(islice(cursor, step))
 
 
-def chunks(reading: Reading, bounded: Scan, form: Form) -> Iterator[bytes]:
-    """The line of each event, in order, joined to chunks."""
-    connection, woven = reading.connection, bounded.woven
+def chunks(reading: Reading, scan: Scan, form: Form) -> Iterator[bytes]:
+    """The lines of events, in order, joined to chunks."""
+    connection, upcasts = reading.connection, scan.upcasts
     quoting, erased = connection.execute("select quoting, exists(select 1 from erased) from head").get
-    quoting = bool(quoting or (woven and woven.quoting))
-    line = _line(form, quoting=quoting, parts=bool(woven and woven.split), erased=bool(erased))
-    step, left = _step(connection, bounded), bounded.limit
-    for window in Windows(reading, bounded):
+    quoting = bool(quoting or (upcasts and upcasts.quoting))
+    line = _line(form, quoting=quoting, parts=bool(upcasts and upcasts.split), erased=bool(erased))
+    step, left = _step(connection, scan), scan.limit
+    for window in Windows(reading, scan):
         if left <= 0:
             return
         chunk = b""
-        with window as (table, bounds), bounded.patience:
-            if table == ARCHIVED and bounded.plain and form == "line" and reading.archive is not None:
-                own = not bounded.conditions
-                chunk = reading.archive.lines(**bounds, own=own, limit=left, reverse=bounded.reverse)
+        with window as (table, bounds), scan.patience:
+            if table == ARCHIVED and scan.plain and form == "line" and reading.archive is not None:
+                own = not scan.conditions
+                chunk = reading.archive.lines(**bounds, own=own, limit=left, reverse=scan.reverse)
                 cursor = iter(())
             else:
-                sql = bounded.sql(line, reverse=bounded.reverse, table=table)
-                cursor = connection.execute(sql, {**bounded.parameters, **bounds, "most": left})
+                sql = scan.sql(line, reverse=scan.reverse, table=table)
+                cursor = connection.execute(sql, {**scan.parameters, **bounds, "most": left})
                 chunk = b"".join(chain.from_iterable(islice(cursor, step))) if step else _at_once(cursor)
         while chunk:
             yield chunk
             if left < NO_LIMIT:
                 left -= chunk.count(b"\n")
-            with bounded.patience:
+            with scan.patience:
                 chunk = b"".join(chain.from_iterable(islice(cursor, step)))
 
 
 def sealed_lines(connection: apsw.Connection, low: int, high: int) -> tuple[int, bytes, bytes, bytes]:
-    """See `Archiving.sealed_lines`. In one row: for each row apsw gives up the interpreter, and another thread that
-    has it keeps it for a while.
+    """See `Archiving.sealed_lines`. It returns one row: for each row apsw releases the interpreter, and another thread
+    may keep it for a while.
     """
     quoting, erased = connection.execute("select quoting, exists(select 1 from erased) from head").get
     line = _line("line", quoting=bool(quoting), erased=bool(erased))
@@ -336,16 +342,16 @@ def sealed_lines(connection: apsw.Connection, low: int, high: int) -> tuple[int,
     return count, (lines or "").encode(), salts, b"".join(each[at + 16 : at + 48] for at in range(0, len(each), 48))
 
 
-def failing(reading: Reading, bounded: Scan) -> int | None:
-    """The position of the first event of a query that cannot be read; None where each can by itself."""
+def failing(reading: Reading, scan: Scan) -> int | None:
+    """The position of the first event of a query that cannot be read; None if each can be read alone."""
     columns = "position, stream, version, type, schema, data, part"
 
     def read(table: str, bounds: dict[str, int]) -> None:
-        statement = bounded.sql(columns, reverse=False, table=table)
-        with bounded.patience:
-            reading.connection.execute(statement, {**bounded.parameters, **bounds, "most": NO_LIMIT}).fetchall()
+        statement = scan.sql(columns, reverse=False, table=table)
+        with scan.patience:
+            reading.connection.execute(statement, {**scan.parameters, **bounds, "most": NO_LIMIT}).fetchall()
 
-    for window in Windows(reading, bounded):
+    for window in Windows(reading, scan):
         with window as (table, bounds):
             try:
                 read(table, bounds)
@@ -355,25 +361,25 @@ def failing(reading: Reading, bounded: Scan) -> int | None:
                     try:
                         read(table, alone)
                     except (apsw.Error, EsctlError):
-                        return _position(reading, bounded, table, key)
+                        return _position(reading, scan, table, key)
     return None
 
 
-def _position(reading: Reading, bounded: Scan, table: str, key: int) -> int | None:
-    """The position of the event that has a key."""
-    raw = Scan(bounded.key, key, key, Query())
-    raw.conditions = bounded.conditions[: 1 if bounded.key == "version" else 0]
-    asked = {**bounded.parameters, "low": key, "high": key, "most": 1}
+def _position(reading: Reading, scan: Scan, table: str, key: int) -> int | None:
+    """The position of the event with a key."""
+    raw = Scan(scan.key, key, key, Query())
+    raw.conditions = scan.conditions[: 1 if scan.key == "version" else 0]
+    asked = {**scan.parameters, "low": key, "high": key, "most": 1}
     found: int | None = reading.connection.execute(raw.sql("position", reverse=False, table=table), asked).get
     return found
 
 
-def _step(connection: apsw.Connection, bounded: Scan) -> int:
-    """How many rows to take at a time; 0: all of a window, since none of the log's events is large."""
-    largest = connection.execute("select largest from head").get * (bounded.woven.parts if bounded.woven else 1)
+def _step(connection: apsw.Connection, scan: Scan) -> int:
+    """How many rows to fetch at a time; 0: a whole window, since no event of the log is large."""
+    largest = connection.execute("select largest from head").get * (scan.upcasts.parts if scan.upcasts else 1)
     return 0 if largest * POSITIONS_PER_STATEMENT <= SAFE_BYTES else max(1, min(64, STEP_BYTES // largest))
 
 
 def _at_once(cursor: apsw.Cursor) -> bytes:
-    lines = cursor.get  # a list of the only column; but of one row the value, and of none nothing
+    lines = cursor.get  # a list of values; for one row the value itself, for no rows None
     return lines if isinstance(lines, bytes) else b"".join(lines or ())

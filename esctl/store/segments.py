@@ -1,8 +1,8 @@
-"""Segments: a contiguous part of a log as zstd frames of NDJSON lines, and what is known of one from its lines alone.
+"""Segments: contiguous parts of a log as zstd frames of NDJSON lines, and the facts that follow from the lines.
 
-A segment is frames of about 1,000 lines each, as `replay --raw-schema --system` prints them, followed by one skippable
-frame with what the lines do not say: the ends of the chain, the salts, where each frame lies. `zstd -dc` prints the
-lines. Sources: RFC 8878 (zstd frames and skippable frames).
+A segment consists of frames of about 1,000 lines, as `replay --raw-schema --system` prints them, and one skippable
+frame with what the lines lack: the ends of the chain, the salts, the places of the frames. `zstd -dc` prints the lines.
+Sources: RFC 8878 (zstd frames and skippable frames).
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ from esctl.events import chain, system
 from esctl.events.json import Deeper
 
 FRAME_EVENTS = 1000  # at level 9 frames of 100 and of 10,000 lines were larger
-FRAME_BYTES = 4 * 1024 * 1024  # of lines, unless a single one is longer
+FRAME_BYTES = 4 * 1024 * 1024  # of lines, unless a single line is longer
 LEVEL = 9
 FORMAT = "esctl/segment/1"
 _SKIPPABLE = (0x184D2A5E).to_bytes(4, "little")
 _END = b"esct"
 
-chain.for_many()  # whoever reads segments reads many events
+chain.for_many()  # who reads segments reads many events
 
 
 class Segment(NamedTuple):
-    """A contiguous part of a log: positions `first` to `last`, the chain's hash before and after them; the bytes of the
-    segment as a file, those of its lines, and the file's SHA-256; recorded times of its
-    first and last event; where it lies (None: in the log's file; else a folder), and whether the file
-    is another log's, too (1), and so not this one's to remove.
+    """A contiguous part of a log.
+
+    Positions `first` to `last`; the chain's hash before and after them; bytes of the file and of its lines; the file's
+    SHA-256; recorded times of its first and last event; its folder (None: in the log's file); and whether the file is
+    shared with another log (1), so that this one may not remove it.
     """
 
     first: int
@@ -52,24 +53,25 @@ class Segment(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What users call it: its range."""
+        """Its name for users: its range."""
         return f"{self.first}-{self.last}"
 
     @property
     def events(self) -> int:
-        """How many there are in it."""
+        """The number of its events."""
         return self.last - self.first + 1
 
     @property
     def file(self) -> str:
-        """The name of its file, which no other content has."""
+        """Its file name, which is unique to its content."""
         return f"{self.first:012d}-{self.last:012d}-{self.sha256.hex()[:16]}.ndjson.zst"
 
 
 class Frame(NamedTuple):
-    """A frame of a segment: its positions, the segment's first position and its own number there (0, 1 …); the chain's
-    hash before it; where it begins in the file, its bytes, those of its lines and its SHA-256; and how many events in
-    it are the log's own.
+    """A frame of a segment.
+
+    Its positions; the segment's first position and the frame's number in it (0, 1 …); the chain's hash before it; its
+    offset in the file, its bytes, the bytes of its lines, and its SHA-256; the number of the log's own events in it.
     """
 
     first: int
@@ -112,12 +114,12 @@ _decode_lines = msgspec.json.Decoder(Line).decode_lines
 
 
 def compressor(level: int) -> Callable[[bytes], bytes]:
-    """What makes frames of lines, with their size and a checksum in them."""
+    """A compressor of frames, which contain their size and a checksum."""
     return zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True).compress
 
 
 def decompress(frame: Frame, packed: bytes, name: str) -> bytes:
-    """The lines of a frame. Nothing is unpacked that is not, byte for byte, what was written; and never more than was.
+    """The lines of a frame. Only bytes exactly as written are unpacked, and never more than was packed.
 
     Raises VerificationError.
     """
@@ -125,7 +127,7 @@ def decompress(frame: Frame, packed: bytes, name: str) -> bytes:
         raise damaged(name, f"the frame of positions {frame.first} to {frame.last} is not what was written")
     try:
         stated = zstandard.frame_content_size(packed)
-        if stated != frame.raw_size:  # the library takes the frame's word for how much it may unpack
+        if stated != frame.raw_size:  # the library trusts the size that the frame states
             raise damaged(name, f"a frame says that it holds {stated} bytes, the log says {frame.raw_size}")
         lines = zstandard.ZstdDecompressor().decompress(packed, max_output_size=frame.raw_size)
     except zstandard.ZstdError as error:
@@ -134,12 +136,12 @@ def decompress(frame: Frame, packed: bytes, name: str) -> bytes:
 
 
 def damaged(name: str, why: str) -> VerificationError:
-    """The error of a segment that is not what it was."""
+    """The error for a damaged segment."""
     return VerificationError(f"the segment {name} is damaged", why=why, fix="esctl archive verify", segment=name)
 
 
 def decoded(lines: bytes, name: str) -> list[Line]:
-    """Lines as values. Raises VerificationError for what are none."""
+    """Decode lines. Raises VerificationError for invalid ones."""
     try:
         try:
             return _decode_lines(lines)
@@ -151,7 +153,7 @@ def decoded(lines: bytes, name: str) -> list[Line]:
 
 
 def of_stream(lines: bytes, stream: str, name: str) -> list[Line]:
-    """The lines of one stream, without looking into others."""
+    """Decode the lines of one stream only."""
     found = []
     needle = b',"stream":' + msgspec.json.encode(stream) + b',"version":'
     at = lines.find(needle)
@@ -163,7 +165,7 @@ def of_stream(lines: bytes, stream: str, name: str) -> list[Line]:
 
 
 def without_own(lines: bytes) -> bytes:
-    """Lines without those of the log's own streams."""
+    """Lines except those of the log's own streams."""
     mark = b',"stream":"' + system.PREFIX.encode()
     if mark not in lines:
         return lines
@@ -173,9 +175,9 @@ def without_own(lines: bytes) -> bytes:
 def hashes(
     lines: Sequence[Line], salts: bytes | memoryview, digests: Mapping[int, bytes], before: bytes
 ) -> list[bytes]:
-    """The chain's hash after each line. `digests`: of the payloads that were erased, by position.
+    """The chain's hash after each line; `digests` of erased payloads, by position.
 
-    Raises KeyError where an erased payload has no digest.
+    Raises KeyError if the digest of an erased payload is missing.
     """
     size, header = chain.SALT_BYTES, chain.header
     return chain.hashes(
@@ -202,8 +204,9 @@ def trailer(
     erased: Mapping[int, bytes],
     salts: Iterable[bytes | bytearray | memoryview],
 ) -> bytes:
-    """The skippable frame that ends a segment: a line of JSON, then the salts, 16 bytes an event; and at its very end
-    its whole size (4 bytes, little-endian) and `esct`, so that it can be found from behind.
+    """The skippable frame at the end of a segment: a line of JSON, then the salts, 16 bytes an event.
+
+    Its last bytes are its whole size (4 bytes, little-endian) and `esct`, so that it can be found from the end.
     """
     manifest = {
         "format": FORMAT,
@@ -223,7 +226,7 @@ def trailer(
 
 def salts_in(end: bytes, frames: Sequence[Frame], name: str) -> list[bytes]:
     """The salts of each frame, from a segment's skippable frame."""
-    start = end.find(b"\n", 8) + 1  # behind the sizes, which may hold any byte
+    start = end.find(b"\n", 8) + 1  # after the sizes, which may contain any byte
     events = sum(frame.last - frame.first + 1 for frame in frames)
     salts = end[start : -4 - len(_END)]
     if not start or len(salts) != events * chain.SALT_BYTES or end[:4] != _SKIPPABLE or end[-4:] != _END:
@@ -245,7 +248,7 @@ _WIDTH = 6
 
 
 class _Counted:
-    """What there is of one type and schema."""
+    """Counts of one type and schema."""
 
     __slots__ = (
         "events", "first", "first_recorded", "first_time", "greatest", "last", "last_recorded", "last_time", "least",
@@ -260,8 +263,10 @@ class _Counted:
 
 
 class Facts:
-    """What a segment holds, from its lines: by stream, by type and schema; `ids`, the hashes of its ids; which
-    payloads are erased; the bytes of the largest; recorded times of the first and last event.
+    """Facts that follow from a segment's lines, by stream and by type and schema.
+
+    `ids` are the hashes of its ids; others are the erased positions, the size of the largest payload, and recorded
+    times of the first and last event.
     """
 
     def __init__(self) -> None:
@@ -278,7 +283,7 @@ class Facts:
         self.largest = 0
 
     def add(self, lines: Sequence[Line], number: int) -> None:
-        """Count the lines of a frame. Runs for every event that is archived: what need not be called is not."""
+        """Count the lines of a frame. It runs for every archived event, so it avoids calls."""
         streams, numbers, frames, times, types = self._streams, self._numbers, self._frames, self._times, self._types
         frame = str(number)
         if lines:
@@ -317,8 +322,8 @@ class Facts:
         self.ids.extend(map(chain.id_hash, [line.id for line in lines]))
 
     def by_stream(self) -> Iterator[tuple[object, ...]]:
-        """Stream; version, position and time (microseconds) of its first event, and how many on its last one is; bytes;
-        the numbers of the frames that hold them, if there are more than two events.
+        """Stream; version, position and time (microseconds) of its first event, and the differences of its last one;
+        bytes; the numbers of its frames, if there are more than two events.
         """
         for stream, at in self._streams.items():
             version, last_version, position, last, time, size = self._numbers[at * _WIDTH : (at + 1) * _WIDTH]
@@ -326,8 +331,8 @@ class Facts:
             yield stream, version, position, time, *on, size, self._frames[at] if on[0] > 1 else None
 
     def by_type(self) -> Iterator[tuple[object, ...]]:
-        """Own, type, schema, events, first and last position, time of these, least and greatest time, recorded times of
-        the first and last, bytes.
+        """Own, type, schema, events, first and last position and their times, least and greatest time, recorded times
+        of the first and last, bytes.
         """
         for key, c in self._types.items():
             times = c.first_time, c.last_time, c.least, c.greatest, c.first_recorded, c.last_recorded

@@ -1,4 +1,4 @@
-"""Snapshots: saved states as rows of a log, as they are kept, unchecked."""
+"""Snapshots: saved states as stored rows of a log, unchecked."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ _ORDER = "order by s.name, n.aggregate, n.version desc"
 
 
 class Snapshot(Record):
-    """A saved state: of which stream, folded by which aggregate (empty: the merge of all payloads), up to which version
-    and position; the time of its last event and the latest of all it holds; fingerprints of fold and upcasts; the
-    chain's hash of its last event; the state (JSON text), the hash of all that, and when it was taken.
+    """A saved state.
+
+    Its stream and aggregate (empty: the merge of all payloads); its version and position; the time of its last event
+    and the latest of all times; fingerprints of fold and upcasts; the chain's hash of its last event; the state (JSON
+    text); the hash of all that; when it was taken.
     """
 
     stream: str
@@ -47,7 +49,7 @@ class Snapshot(Record):
 
     @property
     def values(self) -> State:
-        """What a fold can begin at."""
+        """The values from which a fold can start."""
         return self.version, self.position, self.time, self.latest, self.state
 
 
@@ -60,14 +62,14 @@ class Snapshots:
 
     def of(self, stream: str | None = None, aggregate: str | None = None) -> Iterator[Snapshot]:
         """Snapshots by stream and aggregate, newest first. Invalid UTF-8 is read with replacement characters."""
-        asked = {"s.name": stream, "n.aggregate": aggregate}
-        given = {column: value for column, value in asked.items() if value is not None}
+        wanted = {"s.name": stream, "n.aggregate": aggregate}
+        given = {column: value for column, value in wanted.items() if value is not None}
         where = f"where {' and '.join(f'{column} = ?' for column in given)}" if given else ""
         keys = self._connection.execute(f"{_KEYS} {where} {_ORDER}", tuple(given.values())).fetchall()
-        for (key,) in keys:  # one by one: states may be large, and whoever asks may need the first only
+        for (key,) in keys:  # one by one: states may be large, and the caller may need only the first
             row = self._connection.execute(f"{_ROWS} where n.rowid = ?", (key,)).get
             if row is None:
-                continue  # somebody pruned it
+                continue  # it was pruned meanwhile
             yield Snapshot._make(
                 value.decode("utf-8", "replace") if column in _TEXTS and isinstance(value, bytes) else value
                 for column, value in zip(_COLUMNS, row, strict=True)
@@ -79,7 +81,7 @@ class Snapshots:
         return bool(self._connection.execute(sql, (aggregate,)).get)
 
     def save(self, snapshot: Snapshot) -> None:
-        """Keep a snapshot; one of the same stream, aggregate and version gives way."""
+        """Save a snapshot; it replaces one of the same stream, aggregate and version."""
         self._connection.execute(
             "insert or replace into snapshots select stream_id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12"
             " from streams where name = ?1",

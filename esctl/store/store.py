@@ -1,4 +1,4 @@
-"""The store: one SQLite file, through the SQLite that apsw brings. All that is asked of it goes through here."""
+"""The store: one SQLite file, through apsw's SQLite."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from esctl.store.snapshots import Snapshots
     from esctl.store.upcasts import UpcastCompiler
 
-HEAP_BYTES = 1024 * 1024 * 1024  # bytes that SQLite may use in a command
-OPCODES_OF_A_MODEL = 1000  # what its expressions do in one may take long
-MODEL_SECONDS = 10.0  # that a statement with a model's expressions in it may run
+HEAP_BYTES = 1024 * 1024 * 1024  # that SQLite may use in a command
+OPCODES_OF_A_MODEL = 1000  # between two checks of the time: a single one of its expressions may take long
+MODEL_SECONDS = 10.0  # that a statement with a model's expressions may run
 _VERSION_UNTIL = """select version from {table} where stream_id = ?1 and +position <= ?2 and version > ?3
 order by version desc limit 1"""
 _NEWEST = """select max(ifnull((select max(position) from events), 0), ifnull((select max(last) from segments), 0))"""
@@ -52,8 +52,8 @@ _NEWEST = """select max(ifnull((select max(position) from events), 0), ifnull((s
 class Store:
     """Events in one total order, each in one stream; appended, never changed.
 
-    Positions grow strictly in commit order and are never reused. Versions of a stream are 1, 2, 3 … without gaps.
-    Opened for reading it refuses every write. SQLite's errors become esctl's.
+    Positions grow strictly in commit order and are never reused. Versions of a stream are 1, 2, 3 … without gaps. A
+    store opened for reading refuses every write. SQLite's errors become esctl's.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Store:
         self._write = write
         self._change = -1
         self._folds = 0
-        self._weaver: UpcastCompiler | None = None
+        self._compiler: UpcastCompiler | None = None
         self._archiving: Archiving | None = None
         self._projections: Projections | None = None
         self._guard: Guard | None = None
@@ -80,7 +80,7 @@ class Store:
                 self._reading = Reading(self._connection, path)
                 self._appender = Appender(self._reading, timeout)
                 self.log_id = set_up(self._connection, path, self.patience, write=write, bulk=bulk, timeout=timeout)
-            except (TypeError, ValueError, apsw.CorruptError) as error:  # a head that is not that of any log
+            except (TypeError, ValueError, apsw.CorruptError) as error:  # an impossible head
                 self._connection.close()
                 raise VerificationError(f"{path} is damaged", why=f"{error}; restore a backup") from error
             except BaseException:
@@ -90,10 +90,10 @@ class Store:
     # Writing
 
     def transaction(self, *, keep: bool = True, waiting: Callable[[], None] = lambda: None) -> Transaction:
-        """All appends within commit as one, durably, when the block ends; none of them if it raises, or unless `keep`.
+        """A block whose appends are committed together, durably, when it ends; none if it raises, or unless `keep`.
 
-        Waits for another writer up to the store's time limit, then raises UnavailableError; meanwhile `waiting` is
-        called again and again, and may raise. Not re-entrant.
+        It waits for another writer up to the store's time limit, then raises UnavailableError; meanwhile `waiting` is
+        called repeatedly, and may raise. Not re-entrant.
         """
         return Transaction(self._appender, keep=keep, waiting=waiting)
 
@@ -103,44 +103,43 @@ class Store:
         """Store events in the order given, within a transaction; a receipt for each.
 
         * An id that is in the log (or earlier in the batch) with the same stream, type, data and meta is a duplicate:
-          nothing is stored, and what the event expects is not asked, since it may have moved because of the event
-          itself. With other content it raises ConflictError. Time and schema do not count: a retry may stamp anew.
-        * Otherwise `expect` (or, where it is None, what the run still wants) is compared with the stream's version
-          after the events before it in the batch; a mismatch raises ConflictError with `stream`, `expected`, `actual`.
-        * Every error names the event by `index`, its place in `events`. The transaction then has to be left by raising.
-        * `recorded` is one moment for a transaction and never earlier than the head's; given, it is that of a log that
-          is copied.
-        * An empty batch is fine.
+          nothing is stored, and its `expect` is not checked, since the event itself may have changed the version. With
+          other content it raises ConflictError. Time and schema are not compared: a retry may have new ones.
+        * Otherwise `expect` (or, if it is None, the expectation of the run) is compared with the stream's version after
+          earlier events of the batch; a mismatch raises ConflictError with `stream`, `expected`, `actual`.
+        * Every error has the `index` of the event in `events`. The transaction must then be left by raising.
+        * `recorded` is one time per transaction, never earlier than the head's; it is given when a log is copied.
+        * An empty batch is allowed.
         """
         return self._appender.append(events, run, recorded)
 
     def stamp(self, newest: Mapping[str, int]) -> None:
-        """From here on an event that is appended with schema 0 gets its type's version, or 1."""
+        """From now on an appended event with schema 0 gets its type's version, or 1."""
         self._appender.newest = newest
 
     @property
     def engine(self) -> str:
-        """The SQLite that runs everything, by its version."""
+        """The version of the SQLite library."""
         return apsw.sqlite_lib_version()
 
     def model(self) -> int:
-        """The position of the event that holds the model; 0: there is none."""
+        """The position of the event with the model; 0 if there is none."""
         with Translated(self.path):
             position: int = self._execute("select model from head").get
             return position
 
     def model_event(self) -> Iterator[Event]:
-        """The event that holds the model, for its time, data and meta; quick even where it is archived."""
+        """The event with the model, for its time, data and meta; fast even if it is archived."""
         with Translated(self.path):
-            position, kept = self._execute("select model, definitions from head").get
-            if kept is None:
+            position, archived = self._execute("select model, definitions from head").get
+            if archived is None:
                 yield from (event for event, _, _ in self.read(Query(since=position, until=position, system=True)))
                 return
-            time, data, meta = (self._execute("select ?1 ->> ?2", (kept, n)).get for n in range(3))
+            time, data, meta = (self._execute("select ?1 ->> ?2", (archived, n)).get for n in range(3))
         yield Event(position, system.STREAM, 0, "", system.MODEL_APPLIED, 1, time, time, data, meta)
 
-    def hold_model(self, position: int) -> None:
-        """Within a transaction: the model is what the event at a position says."""
+    def set_model(self, position: int) -> None:
+        """Within a transaction: the event at a position contains the model from now on."""
         with Translated(self.path):
             self._execute("update head set model = ?, definitions = null", (position,))
 
@@ -159,12 +158,12 @@ class Store:
 
             with Translated(self.path):
                 self._projections = Projections(
-                    self._reading, self._guarding(), self._bounded, self.patience, self._weaving
+                    self._reading, self._guarding(), self._scan, self.patience, self._upcast_compiler
                 )
         return self._projections
 
     def facts(self) -> Facts:
-        """What is counted and listed of the log."""
+        """Counts and lists of what the log contains."""
         from esctl.store.facts import Facts  # noqa: PLC0415 - a cold append does without
 
         return Facts(self._reading)
@@ -176,16 +175,16 @@ class Store:
         return Snapshots(self._connection, self.path)
 
     def questions(self) -> Questions:
-        """What asks SELECTs from outside."""
+        """Questions: SELECTs from outside."""
         from esctl.store.questions import Questions  # noqa: PLC0415 - only a question needs it
 
-        return Questions(self._reading, self._guarding, self._unguarded, self._weaving)
+        return Questions(self._reading, self._guarding, self._unguarded, self._upcast_compiler)
 
     def _unguarded(self) -> None:
         self._connection.authorizer = self._guard = None
 
     def _guarding(self) -> Guard:
-        """From here on statements run under an authorizer, which lets a reader have temporary tables."""
+        """Install the authorizer, under which a reader may have temporary tables."""
         if self._guard is None:
             from esctl.store.guard import Guard  # noqa: PLC0415 - only a model needs it
 
@@ -196,27 +195,27 @@ class Store:
     # Reading
 
     def archive(self) -> Archive | None:
-        """The archived part; None where there never was one."""
-        with Translated(self.path), self._reading.held():
+        """The archived part; None if there never was one."""
+        with Translated(self.path), self._reading.pinned():
             return self._reading.archive
 
     def head(self) -> Head:
-        """The newest acknowledged event. While this store is in a transaction: the newest in it."""
+        """The newest acknowledged event; within a transaction of this store, the newest in it."""
         with Translated(self.path):
             return self._appender.head or Head._make(self._execute(HEAD).get)
 
     def _newest(self) -> int:
-        """The position up to which there are events: the head's, but for a damaged head."""
+        """The position of the newest event: the head's, unless the head is damaged."""
         newest: int = self._execute(_NEWEST).get
         return min(self.head().position, newest)
 
     def stream_version(self, stream: str) -> int:
-        """The version of the newest event of a stream; 0 where it has none."""
+        """The version of a stream's newest event; 0 if it has none."""
         with Translated(self.path):
             return self._execute(f"select {reads.VERSION} from streams s where name = ?", (stream,)).get or 0
 
     def position_at(self, recorded: str) -> int:
-        """The position of the newest event that was recorded at or before a time; 0 where there is none.
+        """The position of the newest event recorded at or before a time; 0 if there is none.
 
         `recorded` never decreases, so a bisection by position finds it without an index.
         """
@@ -235,70 +234,70 @@ class Store:
             return self._reading.steady(ask)
 
     def read(
-        self, query: Query, upcasting: Upcasting = NO_UPCASTS, noted: Noted | None = None
+        self, query: Query, upcasting: Upcasting = NO_UPCASTS, on_misfit: Noted | None = None
     ) -> Iterator[SealedEvent]:
-        """The events of a query, upcast; what cannot be, goes to `noted`, or raises MisfitError.
+        """The events of a query, upcast; a misfit goes to `on_misfit`, or raises MisfitError.
 
-        Ends at the head as it stood when the first event was read, however long it takes.
+        The end is the head at the time when the first event is read, however long it takes.
         """
         with Translated(self.path), Conditioned(query):
-            bounded = self._bounded(query, upcasting, noted)
-            with Located(self._reading, bounded):
-                if bounded.woven is not None and bounded.woven.split:
-                    for *columns, salt, hash_, part in reads.rows(self._reading, bounded, f"{reads.COLUMNS}, part"):
+            scan = self._scan(query, upcasting, on_misfit)
+            with Located(self._reading, scan):
+                if scan.upcasts is not None and scan.upcasts.split:
+                    for *columns, salt, hash_, part in reads.rows(self._reading, scan, f"{reads.COLUMNS}, part"):
                         event = Part._make(columns) if part else Event._make(columns)
                         if isinstance(event, Part):
                             event.part = part
                         yield SealedEvent(event, salt, hash_)
                     return
-                made, sealed = Event._make, SealedEvent._make
-                for *columns, salt, hash_ in reads.rows(self._reading, bounded, reads.COLUMNS):
-                    yield sealed((made(columns), salt, hash_))
+                event_of, sealed = Event._make, SealedEvent._make
+                for *columns, salt, hash_ in reads.rows(self._reading, scan, reads.COLUMNS):
+                    yield sealed((event_of(columns), salt, hash_))  # COLUMNS begins with those of an Event
 
     def lines(self, query: Query, form: Form = "line", upcasting: Upcasting = NO_UPCASTS) -> Iterator[bytes]:
-        """The same events as lines of JSON, each ended by LF, in chunks of whole lines. What is read equals `read`."""
+        """The same events as lines of JSON, each ended by LF, in chunks of whole lines, with the contents of `read`."""
         with Translated(self.path), Conditioned(query):
-            bounded = self._bounded(query, upcasting)
-            with Located(self._reading, bounded):
-                yield from reads.chunks(self._reading, bounded, form)
+            scan = self._scan(query, upcasting)
+            with Located(self._reading, scan):
+                yield from reads.chunks(self._reading, scan, form)
 
-    def _bounded(self, query: Query, upcasting: Upcasting = NO_UPCASTS, noted: Noted | None = None) -> reads.Scan:
-        """The query with names and times resolved to what the tables know, ending at the present head."""
+    def _scan(self, query: Query, upcasting: Upcasting = NO_UPCASTS, on_misfit: Noted | None = None) -> reads.Scan:
+        """Resolve a query against the tables, ending at the present head."""
         until = min(query.until, self._newest())
         if query.as_of is not None:
             until = min(until, self.position_at(query.as_of))
-        if self._weaver is not None:
-            self._weaver.noted = noted
-        weaver = self._weaving() if upcasting and not query.raw_schema else None
-        bounded = reads.resolve(self._reading, query, until, weaver, upcasting)
-        if bounded.woven is not None:
-            bounded.patience = self.patience
-        return bounded
+        if self._compiler is not None:
+            self._compiler.on_misfit = on_misfit
+        compiler = self._upcast_compiler() if upcasting and not query.raw_schema else None
+        scan = reads.resolve(self._reading, query, until, compiler, upcasting)
+        if scan.upcasts is not None:
+            scan.patience = self.patience
+        return scan
 
-    def _weaving(self) -> UpcastCompiler:
-        if self._weaver is None:
+    def _upcast_compiler(self) -> UpcastCompiler:
+        if self._compiler is None:
             from esctl.store.upcasts import UpcastCompiler  # noqa: PLC0415 - only a model needs it
 
-            self._weaver = UpcastCompiler(self._connection)
+            self._compiler = UpcastCompiler(self._connection)
             self._connection.set_progress_handler(self.patience.over, OPCODES_OF_A_MODEL)
-        return self._weaver
+        return self._compiler
 
     def version_until(self, stream: str, position: int) -> int:
-        """The version of a stream's newest event up to a position; 0 where it has none."""
+        """The version of a stream's newest event up to a position; 0 if it has none."""
         with Translated(self.path):
             stream_id = self._stream_id(stream)
 
             def ask(archived: bool) -> int:
                 found = 0
                 for table in (HOT, ARCHIVED) if archived else (HOT,):
-                    asked = (stream_id, position, found)  # in the archive nothing is unpacked that is older
-                    found = self._execute(_VERSION_UNTIL.format(table=table), asked).get or found
+                    parameters = (stream_id, position, found)  # older archived frames are not unpacked
+                    found = self._execute(_VERSION_UNTIL.format(table=table), parameters).get or found
                 return found
 
             return self._reading.steady(ask)
 
     def event_at(self, stream: str, version: int) -> tuple[int, bytes] | None:
-        """Position and hash of a stream's event; None where it has none of that version."""
+        """Position and hash of a stream's event; None if it has none of that version."""
         with Translated(self.path):
             sql = "select position, hash from {events} where stream_id = ?1 and version = ?2"
             found: tuple[int, bytes] | None = self._anywhere(sql, (self._stream_id(stream), version))
@@ -308,7 +307,7 @@ class Store:
         return self._execute("select stream_id from streams where name = ?", (stream,)).get or 0
 
     def _anywhere(self, sql: str, parameters: tuple[object, ...]) -> Any:
-        """The row of a SELECT from `{events}` that finds one or none, asked of the archive if no hot event is it."""
+        """The row of a SELECT from `{events}` that finds at most one: a hot event, or else an archived one."""
 
         def ask(archived: bool) -> Any:
             found = self._execute(sql.format(events=self._reading.hot), parameters).get
@@ -317,53 +316,53 @@ class Store:
         return self._reading.steady(ask)
 
     def evaluated(self, expression: str, event: Event) -> str:
-        """What an expression over `new` says of an event."""
+        """The value of an expression over `new` for an event."""
         from esctl.store.upcasts import evaluated  # noqa: PLC0415 - only a model needs it
 
-        self._weaving().allow(expression)
+        self._upcast_compiler().allow(expression)
         try:
             with Translated(self.path), self.patience:
                 return evaluated(self._connection, expression, event)
         except MisfitError as error:
             raise error.at(event.position)  # noqa: B904 - the same error, with its event
 
-    def fold(self, program: Program, upcasting: Upcasting = NO_UPCASTS, noted: Noted | None = None) -> Fold:
-        """A fold that has nothing in it yet.
+    def fold(self, program: Program, upcasting: Upcasting = NO_UPCASTS, on_misfit: Noted | None = None) -> Fold:
+        """An empty fold.
 
-        Its tables are temporary: a reader, who may write nothing else, may have them.
+        Its tables are temporary: a reader may have them, too.
         """
         from esctl.store.folds import Fold  # noqa: PLC0415 - only a fold needs it
 
         self._folds += 1
-        weaver = self._weaving()
-        weaver.noted = None
+        compiler = self._upcast_compiler()
+        compiler.on_misfit = None
         with Translated(self.path):
-            weaver.allow(program.state, program.accepts)
-            self._guarding()
+            compiler.allow(program.state, program.accepts)
+            guard, name = self._guarding(), str(self._folds)
             return Fold(
-                self._reading, program, str(self._folds), lambda q: self._bounded(q, upcasting, noted), self.patience
+                self._reading, guard, program, name, lambda q: self._scan(q, upcasting, on_misfit), self.patience
             )
 
     def is_json(self, text: str) -> bool:
-        """Whether a text is strict JSON (RFC 8259) of at most 1,000 levels. It is SQLite's parser that says so."""
+        """Whether a text is strict JSON (RFC 8259) of at most 1,000 levels, by SQLite's parser."""
         with Translated(self.path):
             return "\0" not in text and bool(self._execute("select json_valid(?)", (text,)).get)
 
     def find(self, event_id: str) -> int:
-        """The position of the event that has an id; 0 where there is none."""
+        """The position of the event with an id; 0 if there is none."""
         with Translated(self.path):
             return self._anywhere("select position from {events} where id = ?1", (event_id,)) or 0
 
     def changed(self) -> bool:
-        """Whether somebody else has appended since the last call; cheap enough to be asked all the time."""
+        """Whether another process has appended since the last call; cheap enough for polling."""
         with Translated(self.path):
             before, self._change = self._change, self._execute("pragma data_version").get
             return before != self._change
 
     def check(self, *, full: bool) -> Iterator[Finding]:
-        """What the store can check without the chain: its medium, contiguity, versions, heads; `full`: every text.
+        """Check what needs no chain: the medium, contiguity, versions, heads; with `full`, every text.
 
-        One read transaction, so that writers beside it are not mistaken for damage.
+        It uses one read transaction, so that concurrent writers do not look like damage.
         """
         from esctl.store import checks  # noqa: PLC0415 - only verify needs it
 
@@ -377,20 +376,20 @@ class Store:
             copy = apsw.Connection(uri_of(os.fspath(empty)), flags=flags)
             try:
                 with copy.backup("main", self._connection, "main") as backup:
-                    backup.step(-1)  # all under one read lock: in smaller steps every write restarts it
+                    backup.step(-1)  # all under one read lock: otherwise every write restarts the copy
             finally:
                 copy.close()
 
     def cut(self, position: int) -> None:
-        """Within a transaction, on a copy that nobody else knows: have the log end at a position."""
+        """Within a transaction, on a new copy: end the log at a position."""
         with Translated(self.path):
             self._appender.cut(position)
 
     def compact(self, *, full: bool = False) -> tuple[int, int, bool]:
-        """Give free space back; the size before and after in bytes, and whether the file could shrink at once.
+        """Free unused space; the size before and after in bytes, and whether the file could shrink at once.
 
-        `full`: write everything anew, so that nothing is left of what was removed.
-        Each step of the pragma frees a page, so it is run to its end.
+        `full`: rewrite the file, so that no removed bytes remain. Otherwise each step of the pragma frees a page, so it
+        is run to its end.
         """
         with Translated(self.path):
             size = "select page_count * page_size from pragma_page_count, pragma_page_size"
@@ -405,22 +404,22 @@ class Store:
             return before, after, not busy
 
     def limit(self, seconds: float) -> None:
-        """For a process that does nothing else: stop a statement that a model had a part in after so many seconds, or
-        where it needs too much memory: HandlerError.
+        """In a dedicated process: stop a statement with a model's expressions after so many seconds, or if it needs too
+        much memory, with HandlerError.
         """
         self.patience.seconds = seconds
         largest: int = self._execute("select largest from head").get
         run(self._connection, f"pragma hard_heap_limit = {max(HEAP_BYTES, 16 * largest)}")
 
-    def trace(self, tell: Callable[[str], None]) -> None:
-        """Tell every statement from here on, before it runs."""
+    def trace(self, write_line: Callable[[str], None]) -> None:
+        """Report every statement from now on, before it runs."""
 
-        def told(_: apsw.Cursor, sql: str, __: object) -> bool:
-            tell(f"sql: {' '.join(sql.split())}")
+        def report(_: apsw.Cursor, sql: str, __: object) -> bool:
+            write_line(f"sql: {' '.join(sql.split())}")
             return True
 
-        self._connection.exec_trace = told
+        self._connection.exec_trace = report
 
     def close(self) -> None:
-        """Close everything; leaves no file beside the log. May be called twice."""
+        """Close the connection; leaves no file beside the log. May be called twice."""
         self._connection.close()

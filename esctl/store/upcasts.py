@@ -1,4 +1,4 @@
-"""What stored events are read as, woven into the one source of events as SQL over its tables."""
+"""Upcasts as SQL: the columns that stored events are read as."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from esctl.sql.quoting import text
 from esctl.store.format import ARCHIVED
 from esctl.store.windows import Reading
 
-LONGEST_TEXT_BYTES = 64 * 1024 * 1024  # bytes of a text that a model's expression may make
+LONGEST_TEXT_BYTES = 64 * 1024 * 1024  # that a model's expression may create
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ _NUMBERS = "select type_id, name from carray(?) c cross join types on name = c.v
 Cases = Mapping[int, Mapping[int, tuple[Shape, ...]]]
 
 
-def have_views(reading: Reading, weaver: UpcastCompiler | None, upcasting: Upcasting, *, archived: bool) -> None:
-    """Have temporary views, which names without a schema find first: `log` of events as they are read, and `events` of
-    the archived ones too.
+def have_views(reading: Reading, compiler: UpcastCompiler | None, upcasting: Upcasting, *, archived: bool) -> None:
+    """Create temporary views, to which names resolve first: `log` of upcast events, and `events` including archived
+    ones.
     """
     from esctl.store import reads  # noqa: PLC0415 - which imports this module when it needs it
 
-    made = weaver.woven(upcasting, system=True) if weaver else None
+    made = compiler.compile(upcasting, system=True) if compiler else None
     conditions = f" where {' and '.join(made.conditions)}" if made and made.conditions else ""
     columns = ", ".join(CONDITION_COLUMNS)
     connection, tables = reading.connection, (reading.hot, ARCHIVED) if archived else (reading.hot,)
@@ -48,18 +48,18 @@ def have_views(reading: Reading, weaver: UpcastCompiler | None, upcasting: Upcas
 
 
 class UpcastSql:
-    """The columns type, schema, data and part of an event; what is joined for splits; which events are hidden."""
+    """SQL for the columns type, schema, data and part of an event, the join for splits, and the hidden events."""
 
     def __init__(self, cases: Cases, *, system: bool) -> None:
         most = max((len(shapes) for of in cases.values() for shapes in of.values()), default=0)
         split = any(shape.part for shape in shapes_of(cases))
         self.parts = most if split else 1
         self.split = split
-        # The log's own events are what they are, whatever a model says of types of their names.
+        # The log's own events are never upcast, whatever a model says about types of their names.
         key = "iif(e.stream_id < 0, 0, e.type_id)" if system else "e.type_id"
         self.type = _case(key, cases, "t.name", lambda shape: text(shape.type))
         self.schema = _case(key, cases, "e.schema", lambda shape: str(shape.schema))
-        # A payload that was erased (null) stays so, and is not looked into.
+        # An erased payload (null) stays null.
         self.data = _case(
             key,
             cases,
@@ -82,7 +82,7 @@ class UpcastSql:
         self.quoting = any('"' in shape.type or "\\" in shape.type for shape in shapes_of(cases))
 
     def join(self, *, reverse: bool) -> str:
-        """What is joined for splits: a row a part, the last first in reverse."""
+        """The join for splits: a row per part; in reverse, the last part first."""
         if not self._counts:
             return ""
         numbers = sorted(range(1, self.parts + 1), reverse=reverse)
@@ -90,53 +90,53 @@ class UpcastSql:
 
 
 class UpcastCompiler:
-    """What a connection needs to run a model's expressions: their functions, and upcasts woven for its types.
+    """The functions that a model's expressions need on a connection, and upcasts compiled for its types.
 
-    A function that is defined again makes SQLite prepare every statement anew, and cannot be while one runs: each is
-    defined once. What was woven last is kept, since most queries are of one model.
+    Defining a function makes SQLite prepare every statement again, and is impossible while one runs: each is defined
+    once. The last compiled upcasts are cached, since most queries use one model.
     """
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self.noted: Callable[[object, object], None] | None = None
+        self.on_misfit: Callable[[object, object], None] | None = None
         self._clockless = False
-        # One opcode may copy as much as the longest text: the shorter that is, the sooner a limit of time holds.
+        # One opcode may copy the longest text: the shorter that is, the sooner the time limit takes effect.
         largest: int = connection.execute("select largest from head").get
         connection.limit(apsw.SQLITE_LIMIT_LENGTH, max(LONGEST_TEXT_BYTES, 4 * largest))
-        self._kept: tuple[object, ...] = ()
+        self._cached: tuple[object, ...] = ()
         connection.create_scalar_function(FAIL, self._fail, 2)  # type: ignore[arg-type]  # it takes any two values
 
     def _fail(self, position: Any, reason: Any) -> None:
-        (self.noted or fail)(position, reason)
+        (self.on_misfit or fail)(position, reason)
 
     def allow(self, *expressions: str | None) -> None:
-        """Make the connection fit for expressions: none of them reads the clock."""
+        """Prepare the connection for expressions: none of them may read the clock."""
         if not self._clockless and any(names_dates(expression or "") for expression in expressions):
             without_clock(self._connection)
             self._clockless = True
 
-    def woven(self, upcasting: Upcasting, *, system: bool) -> UpcastSql | None:
-        """The upcasts of the types that the log has; None where it has none of them. `system`: the log's own events
-        are read too.
+    def compile(self, upcasting: Upcasting, *, system: bool) -> UpcastSql | None:
+        """The upcasts of the types that the log has; None if it has none of them. `system`: the log's own events are
+        read, too.
         """
         numbers = tuple(self._connection.execute(_NUMBERS, (apsw.carray(tuple(upcasting)),)))
         key = id(upcasting), system, numbers
-        if self._kept[:3] != key or self._kept[3] is not upcasting:
+        if self._cached[:3] != key or self._cached[3] is not upcasting:
             cases = {number: upcasting[name] for number, name in numbers}
             for shape in shapes_of(cases):
                 self.allow(shape.data, shape.hidden)
-            self._kept = (*key, upcasting, UpcastSql(cases, system=system) if cases else None)
-        made: UpcastSql | None = self._kept[4]  # type: ignore[assignment]  # as it was put there
+            self._cached = (*key, upcasting, UpcastSql(cases, system=system) if cases else None)
+        made: UpcastSql | None = self._cached[4]  # type: ignore[assignment]  # as it was put there
         return made
 
 
 def shapes_of(cases: Cases) -> Iterator[Shape]:
-    """Everything that events may be read as."""
+    """Every shape that events may be read as."""
     return (shape for schemas in cases.values() for shapes in schemas.values() for shape in shapes)
 
 
 def fail(position: Any, reason: Any) -> None:
-    """What the function FAIL does."""
+    """The implementation of the SQL function FAIL."""
     raise MisfitError(
         f"the event at position {position} does not fit the model: {reason}",
         fix=f"esctl replay --since '#{position:d}' --limit 1 --raw-schema",
@@ -152,14 +152,14 @@ def _over_new(sql: str) -> str:
 
 
 def evaluated(connection: apsw.Connection, expression: str, event: Event) -> str:
-    """What an expression over `new` says of an event."""
+    """The value of an expression over `new` for an event."""
     columns = ", ".join(f"? as {name}" for name in CONDITION_COLUMNS)
     made: str = connection.execute(f"select {expression} from (select {columns}) as new", event).get
     return made
 
 
 def _case(key: str, cases: Cases, otherwise: str, of: Callable[[Shape], str]) -> str:
-    """What a column is, by stored type, schema, and part where there are several."""
+    """The SQL of a column, by stored type, by schema, and by part if there are several."""
     types = []
     for number, schemas in cases.items():
         whens = []
@@ -175,7 +175,7 @@ def _case(key: str, cases: Cases, otherwise: str, of: Callable[[Shape], str]) ->
 
 
 def _counts(key: str, cases: Cases, only: int | None = None) -> str:
-    """How many events each is read as; with `only` 0, a condition that keeps those that are read at all."""
+    """The number of events that each is read as; with `only` 0, a condition that excludes those that are dropped."""
     types = []
     for number, schemas in cases.items():
         whens = [f"when {schema} then {len(s)}" for schema, s in schemas.items() if only is None or len(s) == only]

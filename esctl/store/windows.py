@@ -1,7 +1,7 @@
-"""Reading in windows: each within one snapshot of the file, from the hot table or from the archive, whichever holds it.
+"""Read in windows: each from one snapshot of the file, from the hot table or the archive, whichever has the events.
 
-Events may move from one to the other at any moment, by another process's hand. So a reader asks, in the same snapshot
-as it reads a window, how often the archive has changed; and looks anew where things are when that number is another.
+Another process may move events from one to the other at any time. So each window also reads how often the archive has
+changed, in the same snapshot, and looks up the places again if that number is new.
 """
 
 from __future__ import annotations
@@ -23,67 +23,67 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-POSITIONS_PER_STATEMENT = 1000  # or versions: it reads so many, and then ends its read transaction
+POSITIONS_PER_STATEMENT = 1000  # or versions; the read transaction ends after each
 _GENERATION = "select archived from head union all select 0"
-# Rows that a segment holds already stay in the hot table until the end of the run that made it. Reads by position or
-# version never look for them there; all else that counts rows leaves them out.
+# Archived rows stay in the hot table until the end of the run that archives them. Reads by position or version never
+# look for them there; everything else that counts rows excludes them.
 NOT_ARCHIVED = """ifnull((select last from main.segments where first <= h.position order by first desc limit 1), 0)
 < h.position"""
 _REMAINING = f"(select * from main.events as h where {NOT_ARCHIVED})"
-_LEFT = "select exists(select 1 from segments g join events e on e.position between g.first and g.last)"
+_LEFTOVER = "select exists(select 1 from segments g join events e on e.position between g.first and g.last)"
 
 
 class Reading:
-    """A connection, and what it knows of the archive (None: there never was one)."""
+    """A connection and its archive (None if there never was one)."""
 
     def __init__(self, connection: apsw.Connection, path: str) -> None:
         self.connection, self.path = connection, path
         self.archive: Archive | None = None
-        self.hot = HOT  # the table, or what is left of it without rows that are archived already
+        self.hot = HOT  # the table, or a SELECT that excludes archived rows
 
-    def held(self) -> Held:
-        """A block that sees one state of the file, whoever writes meanwhile; in it, whether there is an archive."""
-        return Held(self)
+    def pinned(self) -> Pinned:
+        """A block that sees one state of the file; it gives whether there is an archive."""
+        return Pinned(self)
 
     def steady(self, ask: Callable[[bool], T]) -> T:
         """The answer of a question on one state of the file; `ask` gets whether there is an archive.
 
-        It is asked again where a segment that it needs was moved between our look and our reach.
+        It is asked again if another process has moved a segment that it needs.
         """
         while True:
-            held = self.held()
+            pinned = self.pinned()
             try:
-                with held as archived:
+                with pinned as archived:
                     return ask(archived)
             except SegmentError:
-                if not self.moved_since(held.generation):
+                if not self.moved_since(pinned.generation):
                     raise
 
     def moved_since(self, generation: int) -> bool:
-        """Whether the archive is another than it was."""
-        with self.held():
+        """Whether the archive has changed since a generation."""
+        with self.pinned():
             return self.archive is not None and self.archive.generation != generation
 
     def known(self, generation: int) -> bool:
-        """Learn how often the archive has changed; whether there is one."""
+        """Register how often the archive has changed; whether there is an archive."""
         if generation and self.archive is None:
             from esctl.store.archive import Archive  # noqa: PLC0415 - only an archive needs it
 
             self.archive = Archive(self.connection, self.path)
         if self.archive is not None and self.archive.generation != generation:
             self.archive.as_of(generation)
-            self.hot = _REMAINING if self.connection.execute(_LEFT).get else HOT
+            self.hot = _REMAINING if self.connection.execute(_LEFTOVER).get else HOT
         return generation > 0
 
     def everywhere(self, sql: str) -> str:
-        """A SELECT from `{events}`, asked of the hot table and, where there is one, of the archive."""
+        """A SELECT from `{events}`, over the hot table and, if there is one, the archive."""
         hot = sql.format(events=self.hot)
         archived = self.archive is not None and self.archive.generation > 0
         return f"{hot} union all {sql.format(events=ARCHIVED)}" if archived else hot
 
 
-class Held:
-    """See `Reading.held`. A statement that is not at its end keeps what it began to read."""
+class Pinned:
+    """See `Reading.pinned`. An unfinished statement keeps its snapshot of the file."""
 
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
@@ -102,17 +102,19 @@ class Held:
 
 
 class Windows:
-    """A query's keys cut into windows, in reading order. Each time around, use it in a `with` block: which gives the
-    table to read and the parameters `low` and `high`, and holds the snapshot until the block ends.
+    """A query's keys cut into windows, in reading order.
+
+    Use each in a `with` block: it gives the table to read and the parameters `low` and `high`, and keeps the snapshot
+    until the block ends.
     """
 
     def __init__(
-        self, reading: Reading, bounded: Scan, size: int = POSITIONS_PER_STATEMENT, *, reverse: bool | None = None
+        self, reading: Reading, scan: Scan, size: int = POSITIONS_PER_STATEMENT, *, reverse: bool | None = None
     ) -> None:
-        self._held = reading.held()
-        self._reading, self._bounded, self._size = reading, bounded, size
-        self._reverse = bounded.reverse if reverse is None else reverse
-        self._low, self._high = bounded.low, bounded.high
+        self._pinned = reading.pinned()
+        self._reading, self._scan, self._size = reading, scan, size
+        self._reverse = scan.reverse if reverse is None else reverse
+        self._low, self._high = scan.low, scan.high
         self.low = self.high = 0
 
     def __iter__(self) -> Iterator[Windows]:
@@ -120,34 +122,34 @@ class Windows:
             yield self
 
     def __enter__(self) -> tuple[str, dict[str, int]]:
-        archived = self._held.__enter__()
+        archived = self._pinned.__enter__()
         try:
             table = self._next() if archived else self._cut(HOT, self._low, self._high)
         except BaseException:
-            self._held.__exit__(None, None, None)
+            self._pinned.__exit__(None, None, None)
             raise
         return table, {"low": self.low, "high": self.high}
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
-        self._held.__exit__(None, None, None)
+        self._pinned.__exit__(None, None, None)
         if error is None:
             if self._reverse:
                 self._high = self.low - 1
             else:
                 self._low = self.high + 1
             return False
-        if isinstance(error, SegmentError):  # somebody may have moved it between our look and our reach: then once more
-            return self._reading.moved_since(self._held.generation)
+        if isinstance(error, SegmentError):  # another process may have moved it meanwhile: then read again
+            return self._reading.moved_since(self._pinned.generation)
         return False
 
     def _next(self) -> str:
-        """Take the next window from the table that holds its first key (in reverse: its last)."""
+        """Take the next window from the table that has its first key (in reverse: its last)."""
         low, high = self._low, self._high
-        ranges = self._bounded.ranges(self._reading, self._held.generation)
+        ranges = self._scan.ranges(self._reading, self._pinned.generation)
         at = high if self._reverse else low
         for first, last in reversed(ranges) if self._reverse else ranges:
             if first <= at <= last:
-                if self._bounded.hot_only:
+                if self._scan.hot_only:
                     return self._pass(first, last)
                 return self._cut(ARCHIVED, max(low, first), min(high, last))
             if not self._reverse and first > at:
@@ -157,7 +159,7 @@ class Windows:
         return self._cut(HOT, low, high)
 
     def _pass(self, first: int, last: int) -> str:
-        """Leave an archived range out."""
+        """Skip an archived range."""
         if self._reverse:
             self._high = first - 1
         else:
@@ -168,9 +170,9 @@ class Windows:
         return self._next()
 
     def _cut(self, table: str, low: int, high: int) -> str:
-        """The window within these bounds; of an archived one by position, a frame of it."""
+        """A window within these bounds; an archived one by position is at most one frame."""
         size, archive = self._size, self._reading.archive
-        if table == ARCHIVED and self._bounded.key == "position" and archive is not None:
+        if table == ARCHIVED and self._scan.key == "position" and archive is not None:
             first, last = archive.frame_of(high if self._reverse else low)
             low, high = max(low, first), min(high, last)
         if self._reverse:

@@ -73,6 +73,7 @@ def _cut(copy: EventLog, position: int) -> None:
         copy.store.cut(position)
         admin.cut(copy, position)
         for number, positions in later.items():  # erased later: the payload is missing here too, so record its erasure
-            _, _, _, _, _, _, _, _, data, meta = erasures[number]
-            erased_since = {"positions": ranges(positions), "reason": json.loads(data).get("reason")}
-            copy.store.archiving().note_erased(positions, copy.say(system.PAYLOAD_ERASED, erased_since, meta).position)
+            erasure = erasures[number]
+            data = {"positions": ranges(positions), "reason": json.loads(erasure.data).get("reason")}
+            receipt = copy.say(system.PAYLOAD_ERASED, data, erasure.meta)
+            copy.store.archiving().record_erased(positions, receipt.position)

@@ -227,7 +227,7 @@ def authorizer() -> Guard:
 )
 def test_what_a_model_says_reaches_nothing_but_its_fold(action: int, first: str | None, second: str | None) -> None:
     allow = authorizer()
-    assert allow(action, first, second, "main", "esctl_feed_1_trigger") == apsw.SQLITE_DENY
+    assert allow(action, first, second, "main", "esctl_feed_1_0") == apsw.SQLITE_DENY
     assert allow(action, first, second, "main", None) == apsw.SQLITE_OK
 
 
@@ -243,7 +243,7 @@ def test_what_a_model_says_reaches_nothing_but_its_fold(action: int, first: str 
     ],
 )
 def test_what_a_fold_needs_is_allowed(action: int, first: str | None, second: str | None) -> None:
-    assert authorizer()(action, first, second, "temp", "esctl_feed_1_trigger") == apsw.SQLITE_OK
+    assert authorizer()(action, first, second, "temp", "esctl_feed_1_0") == apsw.SQLITE_OK
 
 
 @pytest.mark.parametrize(

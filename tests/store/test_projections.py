@@ -426,10 +426,10 @@ def test_lost_tables_are_named_and_counted_as_empty(log: EventLog) -> None:
     put(log, 2)
     run(log)
     (version,) = log.store.projections().versions()
-    assert log.store.projections().lost(version) == []
+    assert log.store.projections().missing_tables(version) == []
     assert log.store.projections().count(version) == 2
     assert log.store.projections().size(version) > 0
     rows(log.path, "drop table x")
-    assert log.store.projections().lost(version) == ["x"]
+    assert log.store.projections().missing_tables(version) == ["x"]
     assert log.store.projections().count(version) == 0
     assert log.store.projections().size(version) == 0

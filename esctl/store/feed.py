@@ -1,0 +1,84 @@
+"""Feed events to triggers: the way in which SQL of a model, a fold's step or a handler, runs on stored events.
+
+In an INSTEAD OF trigger of a view, a statement sees an event as `new`, beside the tables that it may change. SQLite
+copies all selected rows before it runs the first trigger, so events are fed in windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from esctl.store import reads
+from esctl.store.windows import Reading, Windows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from esctl.store.errors import Patience
+    from esctl.store.guard import Guard
+
+_EXISTS = "select exists(select 1 from sqlite_temp_schema where name = ?)"
+
+
+class TriggerFeed:
+    """The views of one user of a connection, each with its triggers. They are temporary: a reader may have them.
+
+    They are part of the transaction that creates them, so a user asks `has` each time, and creates what is missing.
+    """
+
+    def __init__(self, reading: Reading, guard: Guard, patience: Patience) -> None:
+        self._reading, self._guard, self._patience = reading, guard, patience
+        self._created: set[str] = set()
+
+    def _run(self, sql: str, parameters: Mapping[str, Any] | tuple[object, ...] = ()) -> None:
+        self._reading.connection.execute(sql, parameters).fetchall()
+
+    def has(self, name: str) -> bool:
+        """Whether there is a temporary table or view of a name."""
+        return bool(self._reading.connection.execute(_EXISTS, (name,)).get)
+
+    def create(self, view: str, columns: Collection[str], triggers: Iterable[tuple[str, str]]) -> None:
+        """Create a view and its triggers, given as conditions (empty: none) and bodies.
+
+        A body is text of a model: while its trigger is created, the guard denies everything else.
+        """
+        self._created.add(view)
+        self._run(f"create temp view {view} as select {', '.join(f'null as {name}' for name in columns)}")
+        for number, (condition, body) in enumerate(triggers):
+            self._guard.defining = trigger = f"{view}_{number}"
+            when = f"when {condition} " if condition else ""
+            try:
+                self._run(f"create temp trigger {trigger} instead of insert on {view} {when}begin {body} end")
+            finally:
+                self._guard.defining = ""
+
+    def feed(self, view: str, columns: Collection[str], source: str, parameters: Mapping[str, Any]) -> None:
+        """Feed the rows of one SELECT; it should have only the columns that are used, since each costs a copy."""
+        with self._patience:
+            self._run(f"insert into {view} ({', '.join(columns)}) {source}", parameters)
+
+    def feed_windows(
+        self, view: str, columns: Mapping[str, str], scan: reads.Scan, positions: int, *, names: bool = True
+    ) -> Iterator[None]:
+        """Feed the events of a scan, at most so many positions (or versions) at a time; yields after each window.
+
+        `columns` are expressions over the event, by name; without `names`, stream and type are not looked up.
+        """
+        values = ", ".join(columns.values())
+        for window in Windows(self._reading, scan, self._size(positions)):
+            with window as (table, bounds):
+                source = scan.sql(values, reverse=False, table=table, names=names)
+                self.feed(view, columns, source, {**scan.parameters, **bounds, "most": scan.limit})
+            yield
+
+    def _size(self, positions: int) -> int:
+        """The size of a window: smaller if events are large, to bound the bytes that SQLite copies."""
+        largest: int = self._reading.connection.execute("select largest from head").get
+        return max(1, min(positions, reads.SAFE_BYTES // max(1, largest)))
+
+    def close(self) -> None:
+        """Drop every view, and with each its triggers."""
+        for view in self._created:
+            self._run(f"drop view if exists temp.{view}")
+        self._created.clear()
