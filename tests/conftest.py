@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -29,7 +30,7 @@ for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)
 
-ESCTL = Path(sys.executable).with_name("esctl")
+ESCTL = str(Path(sys.executable).with_name("esctl"))
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 Esctl = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -39,6 +40,12 @@ def environment(**changes: str) -> dict[str, str]:
     """The environment of a child: nothing that would change what esctl does, but for what a test wants."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("ESCTL_") and k not in ("NO_COLOR", "FORCE_COLOR")}
     return {**kept, "TZ": "UTC", "COLUMNS": "120", "XDG_CACHE_HOME": runner.cache_home(), **changes}
+
+
+def succeeded(done: subprocess.CompletedProcess[str]) -> str:
+    """What a command printed that went well and had nothing to say on stderr."""
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
 
 
 def write_empty_log(path: Path) -> Path:
@@ -68,6 +75,13 @@ def log_path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def log(log_path: Path) -> Iterator[EventLog]:
+    """The same, open for writing."""
+    with EventLog(log_path, write=True) as opened:
+        yield opened
+
+
+@pytest.fixture
 def esctl(tmp_path: Path) -> Esctl:
     """Runs esctl in `tmp_path`, as a process of its own, with text in and out; a fix that it offers has to work."""
 
@@ -80,6 +94,16 @@ def esctl(tmp_path: Path) -> Esctl:
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return run
+
+
+@pytest.fixture
+def run(esctl: Esctl, log_path: Path) -> Esctl:
+    """Runs esctl on the test's log; tests that need more in it extend this fixture."""
+
+    def on_log(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+        return esctl(*arguments, env={"ESCTL_LOG": str(log_path), **(env or {})}, **options)
+
+    return on_log
 
 
 @pytest.fixture

@@ -26,14 +26,13 @@ from esctl.errors import EsctlError
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.evolution import conformance
-from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.checks import checked
 from esctl.points import marks, trace
 from esctl.states import differences, folding, snapshot_care
 from esctl.store import segments
 from esctl.upkeep import erasure, verify
 from tests.conftest import Esctl, environment, write_empty_log, writer_of
+from tests.logs import hold, put
 
 if TYPE_CHECKING:
     from esctl.events.event import Form
@@ -94,17 +93,6 @@ def _event(chance: Random, n: int, ids: list[str]) -> NewEvent:
     data = chance.choice(DATA[:4] if type_ in ("Both", "Placed") else DATA)
     schema = chance.choice([1, 2, 3]) if type_ == "Placed" else 1
     return chance.choice(STREAMS), type_, ids[-1], chance.choice([*TIMES, None]), schema, data, meta, None
-
-
-def hold(log: EventLog, text: str) -> None:
-    model, problems = checked(text, {})
-    assert problems == []
-    apply(log, Draft(text, {}, model), log.definitions.position)
-
-
-def put(log: EventLog, *events: NewEvent) -> None:
-    with log.transaction():
-        writer_of(log).append(list(events))
 
 
 def build(path: Path) -> None:

@@ -19,12 +19,11 @@ from esctl.archive import creation
 from esctl.errors import HandlerError
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
-from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.checks import checked
 from esctl.projections import admin, differences, reading, runs
 from esctl.store import projections as projection_tables
 from tests.conftest import write_empty_log, writer_of
+from tests.logs import hold
 
 # Projections: each shape is its tables (as the model lists them) and its handlers
 
@@ -109,13 +108,6 @@ def said(names: Sequence[str], upcasts: str, *, inline: bool = False) -> str:
         text += f"[projection.{name}]\ninline = {str(inline).lower()}\n{tables}\n[projection.{name}.on]\n"
         text += "".join(f"{json.dumps(type_)} = {json.dumps(sql)}\n" for type_, sql in on.items())
     return text
-
-
-def hold(log: EventLog, text: str) -> None:
-    """Apply a model."""
-    model, problems = checked(text, {})
-    assert problems == []
-    apply(log, Draft(text, {}, model), log.definitions.position)
 
 
 # Logs

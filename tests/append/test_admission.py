@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from esctl.errors import RefusedError
 from esctl.events.event import new_ids
 from esctl.events.query import Query
-from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.checks import checked
 from tests.conftest import writer_of
+from tests.logs import hold
 
 COUNT = '[aggregate.c]\nstreams = "c-*"\non."*".add = { n = 1 }\n'
 UPCAST = "[event.T]\nschema = 3\n[[event.T.upcast]]\nfrom = 2\nset = { a = 1 }\n"
-
-
-@pytest.fixture
-def log(log_path: Path) -> Iterator[EventLog]:
-    with EventLog(log_path, write=True) as log:
-        yield log
-
-
-def hold(log: EventLog, text: str) -> None:
-    """Apply a model."""
-    model, problems = checked(text, {})
-    assert problems == []
-    apply(log, Draft(text, {}, model), log.definitions.position)
 
 
 def append(log: EventLog, type_: str, schema: int = 0) -> int:

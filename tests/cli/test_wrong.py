@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
-
 import pytest
 
-Esctl = Callable[..., "subprocess.CompletedProcess[str]"]
+from tests.conftest import Esctl
 
 
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], ["-q", "--help"]], ids=" ".join)

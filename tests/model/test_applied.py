@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +20,6 @@ from tests.conftest import writer_of
 
 COUNT = '[aggregate.c]\nstreams = "c-*"\non."*".add = { n = 1 }\n'
 UPCAST = "[event.T]\nschema = 3\n[[event.T.upcast]]\nfrom = 2\nset = { a = 1 }\n"
-
-
-@pytest.fixture
-def log(log_path: Path) -> Iterator[EventLog]:
-    with EventLog(log_path, write=True) as log:
-        yield log
 
 
 def draft(text: str) -> Draft:

@@ -22,8 +22,7 @@ from esctl.events.event import FIELDS, SealedEvent
 from esctl.events.json import encoded
 from esctl.output import console, render
 from esctl.output.terminal import clean
-
-Esctl = Callable[..., "subprocess.CompletedProcess[str]"]
+from tests.conftest import Esctl
 
 BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 MARKS = {"\u061c", "\u200e", "\u200f"}  # of Unicode's Bidi_Control those that have no class of their own

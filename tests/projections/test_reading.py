@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from esctl.errors import HandlerError, NotFoundError, UsageError
-from esctl.events.event import NewEvent, new_ids
+from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply, drafted
 from esctl.log import EventLog
@@ -20,9 +20,8 @@ from esctl.points.points import query_of
 from esctl.projections import admin, differences, reading, runs, versions
 from esctl.projections.differences import Cell
 from esctl.projections.reading import RowFilter
-from tests.conftest import writer_of
+from tests.logs import IDS, put
 
-_IDS = new_ids()
 SUMS = """
 [projection.sums]
 table = "create table sums(k text primary key, n numeric not null, last text)"
@@ -51,20 +50,9 @@ Gone = "delete from bag where rowid = (select min(rowid) from bag where k = new.
 """
 
 
-@pytest.fixture
-def log(log_path: Path) -> Iterator[EventLog]:
-    with EventLog(log_path, write=True) as log:
-        yield log
-
-
 def event(k: str, n: object = 1, *, type_: str = "T", day: int = 1) -> NewEvent:
     time = f"2026-01-{day:02}T00:00:00.000000Z"
-    return "s-1", type_, next(_IDS), time, 0, json.dumps({"k": k, "n": n}), "{}", None
-
-
-def put(log: EventLog, *events: NewEvent) -> None:
-    with log.transaction():
-        writer_of(log).append(events)
+    return "s-1", type_, next(IDS), time, 0, json.dumps({"k": k, "n": n}), "{}", None
 
 
 def drawn(text: str) -> Draft:

@@ -12,18 +12,15 @@ import pytest
 
 from esctl.archive import creation
 from esctl.errors import ConflictError, HandlerError, NotFoundError
-from esctl.events.event import NewEvent, new_ids
+from esctl.events.event import NewEvent
 from esctl.evolution import rewriting
-from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.checks import checked
 from esctl.projections import admin, runs, versions
 from esctl.projections import status as projection_status
 from esctl.upkeep import copies, erasure
 from esctl.upkeep.verify import verify
-from tests.conftest import writer_of
+from tests.logs import IDS, hold, put
 
-_IDS = new_ids()
 COUNTS = """
 [projection.counts]
 table = "create table counts(k text primary key, n integer not null)"
@@ -50,12 +47,6 @@ insert into orders values (new.data ->> 'k') on conflict do nothing; insert into
 
 
 @pytest.fixture
-def log(log_path: Path) -> Iterator[EventLog]:
-    with EventLog(log_path, write=True) as log:
-        yield log
-
-
-@pytest.fixture
 def other(log: EventLog) -> Iterator[EventLog]:
     """Another process, as it were, that has the same log open."""
     with EventLog(log.path, write=True) as other:
@@ -63,24 +54,12 @@ def other(log: EventLog) -> Iterator[EventLog]:
 
 
 def event(n: int = 0, k: str = "x", *, type_: str = "T", schema: int = 0, **data: Any) -> NewEvent:
-    return "s-1", type_, next(_IDS), None, schema, json.dumps({"n": n, "k": k, **data}), "{}", None
-
-
-def put(log: EventLog, *events: NewEvent) -> None:
-    with log.transaction():
-        writer_of(log).append(events)
+    return "s-1", type_, next(IDS), None, schema, json.dumps({"n": n, "k": k, **data}), "{}", None
 
 
 def fill(log: EventLog, keys: str) -> None:
     """Append an event a letter, which is its `k`; `n` counts them."""
     put(log, *(event(n, k) for n, k in enumerate(keys, 1)))
-
-
-def hold(log: EventLog, text: str) -> None:
-    """Apply a model."""
-    model, problems = checked(text, {})
-    assert problems == []
-    apply(log, Draft(text, {}, model), log.definitions.position)
 
 
 def run(log: EventLog, *names: str) -> runs.Run:

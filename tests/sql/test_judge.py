@@ -16,7 +16,6 @@ from esctl import open_log
 from esctl.errors import EsctlError, HandlerError, RefusedError, UsageError
 from esctl.events import system
 from esctl.events.query import Query
-from esctl.evolution import plan
 from esctl.log import EventLog
 from esctl.model.checks import checked
 from esctl.sql.clock import DATES, names_dates, without_clock
@@ -25,6 +24,7 @@ from esctl.sql.judge import Judge, deterministic_functions, permitted
 from esctl.sql.tokens import why_not_one_expression
 from esctl.states import folding
 from tests.conftest import writer_of
+from tests.logs import hold
 
 EVENTS: list[dict[str, Any]] = [
     {"stream": "order-1", "type": "Placed", "time": "2026-01-02T10:00:00Z", "data": {"amount": 99.5, "vip": True}},
@@ -552,13 +552,6 @@ def test_what_a_model_may_do_is_taken_and_runs_wherever_it_stands(log_path: Path
             folding.state(log, Query(stream="s"))
             with suppress(RefusedError), log.transaction(keep=False):
                 writer_of(log).append([("s", "T", "id", None, 1, "{}", "{}", None)])
-
-
-def hold(log: EventLog, text: str) -> None:
-    """Have a model hold that nothing is wrong with."""
-    model, problems = checked(text, {})
-    assert not problems
-    plan.apply(log, plan.Draft(text, {}, model), log.definitions.position)
 
 
 @pytest.mark.parametrize("sql", ["state ->> 'a'", "json(state)", "state is not null"])

@@ -15,16 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esctl.errors import DifferenceError, EsctlError, MisfitError, NotFoundError, UsageError
-from esctl.events.event import NewEvent, new_ids
+from esctl.events.event import NewEvent
 from esctl.events.query import Query
-from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.checks import checked
 from esctl.points.marks import set_mark
 from esctl.points.points import query_of
 from esctl.states import differences, folding, reducing, snapshot_care
 from esctl.states.folding import StateAt
-from tests.conftest import write_empty_log, writer_of
+from tests.conftest import write_empty_log
+from tests.logs import IDS, hold, put
 
 ORDER = """
 [aggregate.order]
@@ -56,30 +55,9 @@ def fresh() -> Iterator[EventLog]:
             yield log
 
 
-@pytest.fixture
-def log(log_path: Path) -> Iterator[EventLog]:
-    with EventLog(log_path, write=True) as log:
-        yield log
-
-
-_IDS = new_ids()
-
-
 def event(stream: str, type_: str = "T", data: object = None, *, time: str | None = None, schema: int = 0) -> NewEvent:
     payload = json.dumps({} if data is None else data)
-    return stream, type_, next(_IDS), time, schema, payload, "{}", None
-
-
-def put(log: EventLog, *events: NewEvent) -> None:
-    with log.transaction():
-        writer_of(log).append(events)
-
-
-def hold(log: EventLog, text: str) -> None:
-    """Apply a model."""
-    model, problems = checked(text, {})
-    assert problems == []
-    apply(log, Draft(text, {}, model), log.definitions.position)
+    return stream, type_, next(IDS), time, schema, payload, "{}", None
 
 
 def at(log: EventLog, stream: str, aggregate: str | None = None, **points: Any) -> StateAt:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
@@ -12,44 +11,23 @@ from typing import Any
 import pytest
 
 from esctl.errors import NotFoundError
-from esctl.events.event import NewEvent, new_ids
+from esctl.events.event import NewEvent
 from esctl.events.query import Query
-from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.checks import checked
 from esctl.states import folding, snapshot_care
 from esctl.states.snapshots import digest
 from esctl.store.snapshots import Snapshot
-from tests.conftest import writer_of
+from tests.logs import IDS, hold, put
 
 COUNT = '[aggregate.c]\nstreams = "c-*"\n[aggregate.c.on."*"]\nadd = { n = "$.n" }\n'
 EVERY = COUNT.replace("streams", "snapshot = { every = 3 }\nstreams")
 ON = COUNT.replace("streams", 'snapshot = { on = ["Closed"] }\nstreams')
 BOTH = COUNT.replace("streams", 'snapshot = { every = 3, on = ["Closed"] }\nstreams')
 UPCAST = "[event.T]\nschema = 2\n[[event.T.upcast]]\nfrom = 1\nset = { n = 100 }\n"
-_IDS = new_ids()
-
-
-@pytest.fixture
-def log(log_path: Path) -> Iterator[EventLog]:
-    with EventLog(log_path, write=True) as log:
-        yield log
 
 
 def event(stream: str, type_: str = "T", n: int = 1) -> NewEvent:
-    return stream, type_, next(_IDS), None, 0, json.dumps({"n": n}), "{}", None
-
-
-def put(log: EventLog, *events: NewEvent) -> None:
-    with log.transaction():
-        writer_of(log).append(events)
-
-
-def hold(log: EventLog, text: str) -> None:
-    """Apply a model."""
-    model, problems = checked(text, {})
-    assert problems == []
-    apply(log, Draft(text, {}, model), log.definitions.position)
+    return stream, type_, next(IDS), None, 0, json.dumps({"n": n}), "{}", None
 
 
 def kept(log: EventLog) -> list[tuple[str, int]]:

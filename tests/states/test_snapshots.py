@@ -16,18 +16,15 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from esctl.errors import MisfitError
-from esctl.events.event import NewEvent, new_ids
+from esctl.events.event import NewEvent
 from esctl.events.query import Query
-from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.checks import checked
 from esctl.states import folding, snapshot_care, snapshots
 from esctl.states.snapshots import Bounds, digest
 from esctl.store import migrations
 from esctl.store.snapshots import Snapshot
-from tests.conftest import write_empty_log, writer_of
-
-_IDS = new_ids()
+from tests.conftest import write_empty_log
+from tests.logs import IDS, hold, put
 
 
 @contextmanager
@@ -40,19 +37,7 @@ def folder() -> Iterator[Path]:
 
 
 def event(stream: str, type_: str, data: object, *, time: str | None = None, schema: int = 0) -> NewEvent:
-    return stream, type_, next(_IDS), time, schema, json.dumps(data), "{}", None
-
-
-def put(log: EventLog, *events: NewEvent) -> None:
-    with log.transaction():
-        writer_of(log).append(events)
-
-
-def hold(log: EventLog, text: str) -> None:
-    """Apply a model."""
-    model, problems = checked(text, {})
-    assert problems == []
-    apply(log, Draft(text, {}, model), log.definitions.position)
+    return stream, type_, next(IDS), time, schema, json.dumps(data), "{}", None
 
 
 def damage(path: Path, *statements: str) -> None:

@@ -12,7 +12,6 @@ import apsw
 import pytest
 
 from esctl.errors import EsctlError, HandlerError, RefusedError
-from esctl.events.event import new_ids
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
@@ -21,8 +20,8 @@ from esctl.projections import admin, reading, runs
 from esctl.projections.reading import RowFilter
 from esctl.store.guard import Guard
 from tests.conftest import writer_of
+from tests.logs import IDS
 
-_IDS = new_ids()
 MODEL = """
 [projection.x]
 table = "create table x(a, b)"
@@ -33,7 +32,7 @@ table = "create table x(a, b)"
 
 def put(log: EventLog, *types: str) -> None:
     with log.transaction():
-        writer_of(log).append([("s-1", type_, next(_IDS), None, 0, '{"n":1}', "{}", None) for type_ in types])
+        writer_of(log).append([("s-1", type_, next(IDS), None, 0, '{"n":1}', "{}", None) for type_ in types])
 
 
 def hold(log: EventLog, text: str, *, judged: bool = True) -> None:

@@ -13,28 +13,18 @@ import apsw
 import pytest
 
 from esctl.errors import ConflictError
-from esctl.events.event import new_ids
 from esctl.events.query import Query
-from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.checks import checked
 from esctl.projections import admin, differences, reading, runs
 from esctl.projections.reading import RowFilter
 from esctl.store import migrations
 from tests.conftest import writer_of
-
-_IDS = new_ids()
+from tests.logs import IDS, hold
 
 
 def put(log: EventLog, many: int, type_: str = "A") -> None:
     with log.transaction():
-        writer_of(log).append([("s-1", type_, next(_IDS), None, 0, f'{{"n":{n}}}', "{}", None) for n in range(many)])
-
-
-def hold(log: EventLog, text: str) -> None:
-    model, problems = checked(text, {})
-    assert problems == []
-    apply(log, Draft(text, {}, model), log.definitions.position)
+        writer_of(log).append([("s-1", type_, next(IDS), None, 0, f'{{"n":{n}}}', "{}", None) for n in range(many)])
 
 
 def run(log: EventLog) -> None:
@@ -76,12 +66,6 @@ def rows(path: str | Path, sql: str) -> list[tuple[Any, ...]]:
 def named(path: str | Path, pattern: str = "x%") -> list[str]:
     sql = f"select name from sqlite_schema where name glob '{pattern.replace('%', '*')}' order by name"
     return [name for (name,) in rows(path, sql)]
-
-
-@pytest.fixture
-def log(log_path: Path) -> Iterator[EventLog]:
-    with EventLog(log_path, write=True) as log:
-        yield log
 
 
 # Names that change hands

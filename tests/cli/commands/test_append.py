@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,8 @@ import pytest
 
 from esctl.append.ingest import BATCH_LINES
 from esctl.store.format import STORAGE_VERSION
+from tests.conftest import ESCTL, Esctl, succeeded
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-ESCTL = str(Path(sys.executable).with_name("esctl"))
 LINE = b'{"stream":"good-1","type":"Good"}'
 TALLY = ("appended", "duplicates", "first_position", "last_position")
 RECEIPT = ("position", "stream", "version", "id", "duplicate")
@@ -45,16 +43,6 @@ IN_LITTLE_MEMORY = (
 )
 
 
-@pytest.fixture
-def run(esctl: Run, log_path: Path) -> Run:
-    """Run esctl on this test's log."""
-
-    def on_log(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, env={"ESCTL_LOG": str(log_path), **(env or {})}, **options)
-
-    return on_log
-
-
 def environment(log: Path) -> dict[str, str]:
     return {**{k: v for k, v in os.environ.items() if not k.startswith("ESCTL_")}, "ESCTL_LOG": str(log)}
 
@@ -74,12 +62,7 @@ def as_mortal(log: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def succeeded(done: subprocess.CompletedProcess[str]) -> str:
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
-def events(run: Run) -> list[dict[str, Any]]:
+def events(run: Esctl) -> list[dict[str, Any]]:
     """Everything that the log holds."""
     return [json.loads(line) for line in succeeded(run("replay")).splitlines()]
 
@@ -110,20 +93,22 @@ def lines(*events: dict[str, Any]) -> str:
         pytest.param(["-"], '{  "from": "stdin" }', id="stdin"),
     ],
 )
-def test_a_payload_can_be_given_in_every_form(run: Run, tmp_path: Path, arguments: list[str], data: str | None) -> None:
+def test_a_payload_can_be_given_in_every_form(
+    run: Esctl, tmp_path: Path, arguments: list[str], data: str | None
+) -> None:
     (tmp_path / "payload.json").write_text('{"from": "file"}\n', encoding="utf-8")
     succeeded(run("append", "s-1", "T", *arguments, input='{\r\n"from": "stdin"\n}\n'))
     assert succeeded(run("replay", "-o", "raw")) == f"{arguments[0] if data is None else data}\n"
 
 
-def test_a_single_event_gives_its_receipt(run: Run) -> None:
+def test_a_single_event_gives_its_receipt(run: Esctl) -> None:
     run("append", "s-1", "A")
     receipt = json.loads(succeeded(run("append", "s-1", "B", "{}", "--id", "e-2")))
     assert tuple(receipt) == RECEIPT
     assert receipt == {"position": 2, "stream": "s-1", "version": 2, "id": "e-2", "duplicate": False}
 
 
-def test_the_options_of_a_single_event_are_stored(run: Run) -> None:
+def test_the_options_of_a_single_event_are_stored(run: Esctl) -> None:
     options = ["--id", "e-1", "--time", "2026-01-31T10:30:00.5+01:00", "--schema", "3"]
     succeeded(run("append", "s-1", "T", *options, "--meta", "actor=me", "--meta", "n:=1.0"))
     event = events(run)[0]
@@ -142,7 +127,7 @@ def test_the_options_of_a_single_event_are_stored(run: Run) -> None:
     }
 
 
-def test_an_event_without_options_gets_a_uuid7_and_the_time_of_its_recording(run: Run) -> None:
+def test_an_event_without_options_gets_a_uuid7_and_the_time_of_its_recording(run: Esctl) -> None:
     succeeded(run("append", "s-1", "T"))
     succeeded(run("append", "s-1", "T", "a=1"))
     first, second = events(run)
@@ -169,14 +154,14 @@ def test_an_event_without_options_gets_a_uuid7_and_the_time_of_its_recording(run
         (2, "3", 4),
     ],
 )
-def test_a_stream_is_as_expected_or_nothing_is_written(run: Run, before: int, expect: str, code: int) -> None:
+def test_a_stream_is_as_expected_or_nothing_is_written(run: Esctl, before: int, expect: str, code: int) -> None:
     run("append", input=lines({"stream": "other", "type": "T"}, *[{"stream": "s-1", "type": "T"}] * before))
     for arguments in (["a=1", "--dry-run"], ["{}"]):
         assert run("append", "s-1", "T", *arguments, "--expect", expect).returncode == code
     assert succeeded(run("head")).startswith(f"{1 + before + (code == 0)}:")
 
 
-def test_a_conflict_names_stream_expected_and_actual(run: Run) -> None:
+def test_a_conflict_names_stream_expected_and_actual(run: Esctl) -> None:
     run("append", "s-1", "T")
     done = run("append", "s-1", "T", "--expect", "7", "--error-format", "json")
     error = json.loads(done.stderr)
@@ -187,7 +172,7 @@ def test_a_conflict_names_stream_expected_and_actual(run: Run) -> None:
     assert "fix: " in told
 
 
-def test_an_id_that_comes_again_with_the_same_content_is_a_duplicate(run: Run) -> None:
+def test_an_id_that_comes_again_with_the_same_content_is_a_duplicate(run: Esctl) -> None:
     run("append", "s-1", "T", '{"a":1}', "--id", "e-1")
     run("append", "s-1", "T")
     for data in ('{"a":1}', "a:=1"):
@@ -205,7 +190,7 @@ def test_an_id_that_comes_again_with_the_same_content_is_a_duplicate(run: Run) -
         (["s-1", "T", '{"a":1}', "--meta", "k=v"], "meta"),
     ],
 )
-def test_an_id_that_comes_again_with_other_content_is_a_conflict(run: Run, again: list[str], differs: str) -> None:
+def test_an_id_that_comes_again_with_other_content_is_a_conflict(run: Esctl, again: list[str], differs: str) -> None:
     run("append", "s-1", "T", '{"a":1}', "--id", "e-1")
     done = run("append", *again, "--id", "e-1", "--error-format", "json")
     assert (done.returncode, done.stdout) == (4, "")
@@ -215,7 +200,7 @@ def test_an_id_that_comes_again_with_other_content_is_a_conflict(run: Run, again
     assert len(events(run)) == 1
 
 
-def test_a_retry_whose_expectation_passed_because_of_itself_is_a_duplicate(run: Run) -> None:
+def test_a_retry_whose_expectation_passed_because_of_itself_is_a_duplicate(run: Esctl) -> None:
     command = ("append", "s-1", "T", "{}", "--id", "e-1", "--expect", "none")
     assert json.loads(succeeded(run(*command)))["duplicate"] is False
     assert json.loads(succeeded(run(*command)))["duplicate"] is True
@@ -226,7 +211,7 @@ def test_a_retry_whose_expectation_passed_because_of_itself_is_a_duplicate(run: 
 
 
 @pytest.mark.parametrize("source", ["pipe", "dash", "file"])
-def test_lines_come_from_a_file_or_a_pipe(run: Run, tmp_path: Path, source: str) -> None:
+def test_lines_come_from_a_file_or_a_pipe(run: Esctl, tmp_path: Path, source: str) -> None:
     text = lines(*[{"stream": f"s-{i % 2}", "type": "T", "id": f"e-{i}", "data": {"i": i}} for i in range(5)])
     (tmp_path / "in.ndjson").write_text(text, encoding="utf-8")
     arguments = {"pipe": [], "dash": ["-"], "file": ["in.ndjson"]}[source]
@@ -238,7 +223,7 @@ def test_lines_come_from_a_file_or_a_pipe(run: Run, tmp_path: Path, source: str)
     ]
 
 
-def test_every_key_of_a_line_is_stored(run: Run) -> None:
+def test_every_key_of_a_line_is_stored(run: Esctl) -> None:
     line = {"stream": "s", "type": "T", "id": "e", "time": "2026-01-01T00:00:00Z", "schema": 2, "data": [1]}
     succeeded(run("append", input=lines({**line, "meta": {"actor": "me"}, "expect": "none"})))
     event = events(run)[0]
@@ -246,24 +231,24 @@ def test_every_key_of_a_line_is_stored(run: Run) -> None:
     assert event["meta"] == {"actor": "me"}
 
 
-def test_blank_lines_a_byte_order_mark_crlf_and_a_missing_last_line_end_are_fine(run: Run) -> None:
+def test_blank_lines_a_byte_order_mark_crlf_and_a_missing_last_line_end_are_fine(run: Esctl) -> None:
     text = b'\xef\xbb\xbf{"stream":"s","type":"A"}\r\n\r\n  \n\n{"stream":"s","type":"B"}\r\n{"stream":"s","type":"C"}'
     assert json.loads(succeeded(run("append", input=text)))["appended"] == 3
     assert [event["type"] for event in events(run)] == ["A", "B", "C"]
 
 
-def test_a_payload_from_a_file_may_begin_with_a_byte_order_mark(run: Run, tmp_path: Path) -> None:
+def test_a_payload_from_a_file_may_begin_with_a_byte_order_mark(run: Esctl, tmp_path: Path) -> None:
     (tmp_path / "payload.json").write_bytes(b'\xef\xbb\xbf{"a":1}\r\n')
     succeeded(run("append", "s-1", "T", "@payload.json"))
     assert succeeded(run("replay", "-o", "raw")) == '{"a":1}\n'
 
 
-def test_an_empty_input_is_fine(run: Run) -> None:
+def test_an_empty_input_is_fine(run: Esctl) -> None:
     tally = json.loads(succeeded(run("append", input="")))
     assert tally == {"appended": 0, "duplicates": 0, "first_position": None, "last_position": None}
 
 
-def test_stream_type_schema_and_meta_are_for_lines_that_lack_them(run: Run) -> None:
+def test_stream_type_schema_and_meta_are_for_lines_that_lack_them(run: Esctl) -> None:
     text = lines({}, {"stream": "own", "type": "Own", "schema": 9, "meta": {"actor": "line", "x": 1}})
     options = ["--stream", "s", "--type", "T", "--schema", "2", "--meta", "actor=run", "--meta", "host=h"]
     succeeded(run("append", *options, input=text))
@@ -273,20 +258,20 @@ def test_stream_type_schema_and_meta_are_for_lines_that_lack_them(run: Run) -> N
     ]
 
 
-def test_with_payload_the_whole_line_is_the_payload(run: Run) -> None:
+def test_with_payload_the_whole_line_is_the_payload(run: Esctl) -> None:
     text = '{"stream": "not the envelope", "n": 1.0}\n"text"\n[1, 2]\n'
     succeeded(run("append", "--payload", "--stream", "s", "--type", "T", input=text))
     assert succeeded(run("replay", "s", "-o", "raw")) == text
 
 
 @pytest.mark.parametrize("given", [[], ["--stream", "s"], ["--type", "T"]])
-def test_payload_needs_a_stream_and_a_type(run: Run, given: list[str]) -> None:
+def test_payload_needs_a_stream_and_a_type(run: Esctl, given: list[str]) -> None:
     done = run("append", "--payload", *given, input="{}\n")
     assert (done.returncode, done.stdout) == (2, "")
     assert "--payload needs --stream and --type" in done.stderr
 
 
-def test_extra_meta_keeps_unknown_keys_in_meta(run: Run) -> None:
+def test_extra_meta_keeps_unknown_keys_in_meta(run: Esctl) -> None:
     text = '{"stream":"s","type":"T","data":{"x": 1.0},"host":"h","n":1.50,"meta":{"n":2}}\n'
     succeeded(run("append", "--extra", "meta", input=text))
     event = events(run)[0]
@@ -294,7 +279,7 @@ def test_extra_meta_keeps_unknown_keys_in_meta(run: Run) -> None:
     assert '"x": 1.0' in succeeded(run("replay"))
 
 
-def test_receipts_come_one_a_line_in_the_order_of_the_input(run: Run) -> None:
+def test_receipts_come_one_a_line_in_the_order_of_the_input(run: Esctl) -> None:
     run("append", "s", "T", "{}", "--id", "e-1")
     text = lines(*[{"stream": "s", "type": "T", "id": f"e-{i}"} for i in (0, 1, 2)])
     receipts = [json.loads(line) for line in succeeded(run("append", "--receipts", input=text)).splitlines()]
@@ -306,7 +291,7 @@ def test_receipts_come_one_a_line_in_the_order_of_the_input(run: Run) -> None:
     ]
 
 
-def test_duplicates_may_stand_beside_new_events_and_in_one_batch(run: Run) -> None:
+def test_duplicates_may_stand_beside_new_events_and_in_one_batch(run: Esctl) -> None:
     first = lines(*[{"stream": "s", "type": "T", "id": f"e-{i}"} for i in range(3)])
     succeeded(run("append", input=first))
     second = lines(*[{"stream": "s", "type": "T", "id": f"e-{i}"} for i in (2, 3, 3, 0)])
@@ -327,7 +312,7 @@ def test_duplicates_may_stand_beside_new_events_and_in_one_batch(run: Run) -> No
         (["--batch", "100"], 0),
     ],
 )
-def test_a_bad_line_ends_it_and_the_batches_before_it_stand(run: Run, options: list[str], stored: int) -> None:
+def test_a_bad_line_ends_it_and_the_batches_before_it_stand(run: Esctl, options: list[str], stored: int) -> None:
     text = b"\n".join([LINE] * 4 + [b"bad"] + [LINE] * 4)
     done = run("append", *options, input=text)
     assert done.returncode == 5
@@ -338,7 +323,7 @@ def test_a_bad_line_ends_it_and_the_batches_before_it_stand(run: Run, options: l
 
 
 @pytest.mark.parametrize("format_", ["ndjson", "json", "csv", "tsv", "raw", "table"])
-def test_receipts_of_what_is_stored_are_printed_though_a_bad_line_ends_it(run: Run, format_: str) -> None:
+def test_receipts_of_what_is_stored_are_printed_though_a_bad_line_ends_it(run: Esctl, format_: str) -> None:
     text = b'{"stream":"s","type":"T","id":"e-1"}\n{"stream":"s","type":"T","id":"e-2"}\nbad\n'
     done = run("append", "--each", "--receipts", "-o", format_, input=text)
     assert done.returncode == 5
@@ -346,7 +331,7 @@ def test_receipts_of_what_is_stored_are_printed_though_a_bad_line_ends_it(run: R
     assert "e-2" in done.stdout
 
 
-def test_atomic_makes_the_whole_input_one_transaction(run: Run) -> None:
+def test_atomic_makes_the_whole_input_one_transaction(run: Esctl) -> None:
     text = (LINE + b"\n") * (BATCH_LINES + 1)
     assert json.loads(succeeded(run("append", "--atomic", input=text)))["appended"] == BATCH_LINES + 1
     done = run("append", "--atomic", input=text + b"bad\n")
@@ -355,7 +340,7 @@ def test_atomic_makes_the_whole_input_one_transaction(run: Run) -> None:
     assert len({event["recorded"] for event in events(run)}) == 1
 
 
-def test_skip_invalid_reports_bad_lines_and_stores_the_rest(run: Run) -> None:
+def test_skip_invalid_reports_bad_lines_and_stores_the_rest(run: Esctl) -> None:
     bad = [b"{", LINE, b'{"stream":"s","type":"T","x":1}', LINE, b'"\xff"', LINE]
     done = run("append", "--skip-invalid", input=b"\n".join(bad))
     assert done.returncode == 5
@@ -366,7 +351,7 @@ def test_skip_invalid_reports_bad_lines_and_stores_the_rest(run: Run) -> None:
     assert len(events(run)) == 3
 
 
-def test_skip_invalid_does_not_skip_conflicts(run: Run) -> None:
+def test_skip_invalid_does_not_skip_conflicts(run: Esctl) -> None:
     run("append", "s", "T", '{"a":1}', "--id", "e-1")
     text = lines({"stream": "s", "type": "T"}, {"stream": "s", "type": "T", "id": "e-1"})
     done = run("append", "--skip-invalid", input=text)
@@ -376,7 +361,7 @@ def test_skip_invalid_does_not_skip_conflicts(run: Run) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["s", "T"], ["s", "T", "a=1"], [], ["--each"], ["--receipts"], ["--atomic"]])
-def test_a_dry_run_says_what_would_happen_and_stores_nothing(run: Run, arguments: list[str]) -> None:
+def test_a_dry_run_says_what_would_happen_and_stores_nothing(run: Esctl, arguments: list[str]) -> None:
     run("append", "s", "T")
     done = run("append", *arguments, "--dry-run", input=lines(*[{"stream": "s", "type": "T"}] * 2))
     said = json.loads(succeeded(done).splitlines()[0])
@@ -384,13 +369,13 @@ def test_a_dry_run_says_what_would_happen_and_stores_nothing(run: Run, arguments
     assert succeeded(run("head")).startswith("1:")
 
 
-def test_a_dry_run_finds_what_a_run_would_refuse(run: Run) -> None:
+def test_a_dry_run_finds_what_a_run_would_refuse(run: Esctl) -> None:
     assert run("append", "--dry-run", input=LINE + b"\nbad\n").returncode == 5
     assert run("append", "--dry-run", "--expect", "exists", input=LINE).returncode == 4
     assert run("append", "s", "T", "--dry-run", "--expect", "3").returncode == 4
 
 
-def test_an_expectation_of_a_run_holds_for_every_stream_that_it_touches(run: Run) -> None:
+def test_an_expectation_of_a_run_holds_for_every_stream_that_it_touches(run: Esctl) -> None:
     run("append", "old", "T")
     fresh = lines(*[{"stream": stream, "type": "T"} for stream in ("a", "b", "a")])
     assert json.loads(succeeded(run("append", "--expect", "none", input=fresh)))["appended"] == 3
@@ -401,7 +386,7 @@ def test_an_expectation_of_a_run_holds_for_every_stream_that_it_touches(run: Run
     assert "c" not in {event["stream"] for event in events(run)}
 
 
-def test_an_expectation_of_a_line_holds_at_its_place(run: Run) -> None:
+def test_an_expectation_of_a_line_holds_at_its_place(run: Esctl) -> None:
     good = lines({"stream": "a", "type": "T", "expect": "none"}, {"stream": "a", "type": "T", "expect": 1})
     succeeded(run("append", input=good))
     done = run("append", input=lines({"stream": "b", "type": "T"}, {"stream": "a", "type": "T", "expect": 1}))
@@ -410,7 +395,7 @@ def test_an_expectation_of_a_line_holds_at_its_place(run: Run) -> None:
     assert len(events(run)) == 2
 
 
-def test_what_replay_prints_can_be_appended_to_another_log(run: Run, esctl: Run, tmp_path: Path) -> None:
+def test_what_replay_prints_can_be_appended_to_another_log(run: Esctl, esctl: Esctl, tmp_path: Path) -> None:
     text = lines(*[{"stream": f"s-{i % 3}", "type": 'T"\\', "id": f"é{i}", "data": {"i": i}} for i in range(10)])
     succeeded(run("append", input=text))
     replayed = succeeded(run("replay", "--hash"))
@@ -461,7 +446,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("bad", "words", "byte"), REFUSALS)
 def test_a_bad_line_is_refused_with_its_number_and_nothing_is_written(
-    run: Run, bad: bytes, words: str, byte: int | None
+    run: Esctl, bad: bytes, words: str, byte: int | None
 ) -> None:
     done = run("append", "--error-format", "json", input=b"\n".join([LINE, LINE, bad, LINE, LINE, b""]))
     error = json.loads(done.stderr.splitlines()[-1])
@@ -474,7 +459,7 @@ def test_a_bad_line_is_refused_with_its_number_and_nothing_is_written(
 
 
 @pytest.mark.parametrize(("bad", "words", "byte"), REFUSALS)
-def test_a_refusal_says_what_to_do(run: Run, bad: bytes, words: str, byte: int | None) -> None:
+def test_a_refusal_says_what_to_do(run: Esctl, bad: bytes, words: str, byte: int | None) -> None:
     done = run("append", input=bad)
     assert words in done.stderr
     assert byte is None or f"line 1, byte {byte}" in done.stderr
@@ -483,7 +468,7 @@ def test_a_refusal_says_what_to_do(run: Run, bad: bytes, words: str, byte: int |
 
 @pytest.mark.parametrize("options", [[], ["--atomic"]])
 def test_a_line_over_16_mib_is_refused_with_its_number_and_the_receipt_says_what_is_stored(
-    run: Run, options: list[str]
+    run: Esctl, options: list[str]
 ) -> None:
     large = b'{"stream":"s","type":"T","data":"%s"}' % (b"x" * (17 * 1024 * 1024))
     done = run("append", *options, input=b"\n".join([LINE, LINE, large, LINE, b""]))
@@ -511,7 +496,7 @@ def test_a_line_may_be_longer_than_all_memory(log_path: Path, tmp_path: Path) ->
     assert json.loads(done.stdout)["appended"] == 2
 
 
-def test_an_unknown_key_that_comes_near_a_known_one_is_suggested(run: Run) -> None:
+def test_an_unknown_key_that_comes_near_a_known_one_is_suggested(run: Esctl) -> None:
     assert "did you mean 'data'?" in run("append", input='{"stream":"s","type":"T","dat":1}').stderr
     assert "--extra meta" in run("append", input='{"stream":"s","type":"T","host":1}').stderr
 
@@ -541,7 +526,7 @@ def test_an_unknown_key_that_comes_near_a_known_one_is_suggested(run: Run) -> No
     ],
 )
 def test_a_wrong_single_event_or_argument_is_refused_and_nothing_is_written(
-    run: Run, arguments: list[str], code: int
+    run: Esctl, arguments: list[str], code: int
 ) -> None:
     done = run("append", *arguments)
     assert (done.returncode, done.stdout) == (code, "")
@@ -551,20 +536,20 @@ def test_a_wrong_single_event_or_argument_is_refused_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("option", ["a:=", "--meta=a:="])
-def test_an_item_may_be_nested_as_deeply_as_a_payload_and_no_deeper(run: Run, option: str) -> None:
+def test_an_item_may_be_nested_as_deeply_as_a_payload_and_no_deeper(run: Esctl, option: str) -> None:
     done = run("append", "s", "T", option + "[" * 5000 + "]" * 5000)
     assert (done.returncode, done.stdout) == (5, "")
     assert "nested too deeply" in done.stderr
     succeeded(run("append", "s", "T", option + "[" * 999 + "]" * 999))
 
 
-def test_meta_that_is_nested_as_deeply_as_it_may_be_can_be_added_to(run: Run) -> None:
+def test_meta_that_is_nested_as_deeply_as_it_may_be_can_be_added_to(run: Esctl) -> None:
     deep = '{"stream":"s","type":"T","meta":{"a":' + "[" * 999 + "]" * 999 + "}}\n"
     succeeded(run("append", "--meta", "b=1", input=deep))
     assert succeeded(run("head")).startswith("1:")
 
 
-def test_a_payload_of_a_thousand_levels_is_taken_and_one_more_is_not(run: Run) -> None:
+def test_a_payload_of_a_thousand_levels_is_taken_and_one_more_is_not(run: Esctl) -> None:
     for levels, code in ((1000, 0), (1001, 5)):
         data = "[" * levels + "]" * levels
         assert run("append", "s", "T", data).returncode == code
@@ -573,7 +558,7 @@ def test_a_payload_of_a_thousand_levels_is_taken_and_one_more_is_not(run: Run) -
 
 
 @pytest.mark.parametrize("form", ["line", "last line without end", "argument", "stdin", "file"])
-def test_esctl_max_event_bounds_an_event_in_every_form(run: Run, tmp_path: Path, form: str) -> None:
+def test_esctl_max_event_bounds_an_event_in_every_form(run: Esctl, tmp_path: Path, form: str) -> None:
     payload = f'"{"x" * 2000}"'
     (tmp_path / "payload.json").write_text(payload, encoding="utf-8")
     line = f'{{"stream":"s","type":"T","data":{payload}}}'
@@ -592,7 +577,7 @@ def test_esctl_max_event_bounds_an_event_in_every_form(run: Run, tmp_path: Path,
 
 
 @pytest.mark.parametrize("value", ["many", "0", "-1", "99999999999999999999"])
-def test_a_wrong_esctl_max_event_is_a_wrong_configuration(run: Run, value: str) -> None:
+def test_a_wrong_esctl_max_event_is_a_wrong_configuration(run: Esctl, value: str) -> None:
     done = run("append", "s", "T", env={"ESCTL_MAX_EVENT": value})
     assert (done.returncode, done.stdout) == (2, "")
     assert "ESCTL_MAX_EVENT" in done.stderr
@@ -619,14 +604,14 @@ def test_a_wrong_esctl_max_event_is_a_wrong_configuration(run: Run, value: str) 
     ],
     ids=" ".join,
 )
-def test_an_option_that_would_be_ignored_is_refused(run: Run, arguments: list[str]) -> None:
+def test_an_option_that_would_be_ignored_is_refused(run: Esctl, arguments: list[str]) -> None:
     done = run("append", *arguments, input=LINE)
     assert (done.returncode, done.stdout) == (2, "")
     assert "fix: " in done.stderr
     assert succeeded(run("head")).startswith("0:")
 
 
-def test_a_folder_is_not_an_input(run: Run, tmp_path: Path) -> None:
+def test_a_folder_is_not_an_input(run: Esctl, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     done = run("append", "folder")
     assert done.returncode in (2, 3)
@@ -635,7 +620,7 @@ def test_a_folder_is_not_an_input(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["-"], ["s", "T", "-"]])
-def test_a_closed_stdin_is_told_and_is_no_bug(run: Run, log_path: Path, arguments: list[str]) -> None:
+def test_a_closed_stdin_is_told_and_is_no_bug(run: Esctl, log_path: Path, arguments: list[str]) -> None:
     done = subprocess.run(
         ["sh", "-c", '"$@" <&-', "sh", ESCTL, "append", *arguments],
         env=environment(log_path),
@@ -654,7 +639,7 @@ def test_a_closed_stdin_is_told_and_is_no_bug(run: Run, log_path: Path, argument
 @pytest.mark.parametrize("kind", ["text", "empty", "database"])
 @pytest.mark.parametrize("arguments", [["s", "T"], ["s", "T", "a=1"], []])
 def test_a_file_that_is_not_a_log_is_refused_and_left_as_it_is(
-    esctl: Run, tmp_path: Path, kind: str, arguments: list[str]
+    esctl: Esctl, tmp_path: Path, kind: str, arguments: list[str]
 ) -> None:
     file = tmp_path / "other.db"
     file.write_bytes(b"no database at all\n" * 100 if kind == "text" else b"")
@@ -669,7 +654,7 @@ def test_a_file_that_is_not_a_log_is_refused_and_left_as_it_is(
 
 
 @pytest.mark.parametrize(("version", "words"), [(99, "newer than this esctl"), (0, "esctl migrate")])
-def test_a_log_of_another_storage_version_is_refused(run: Run, log_path: Path, version: int, words: str) -> None:
+def test_a_log_of_another_storage_version_is_refused(run: Esctl, log_path: Path, version: int, words: str) -> None:
     alter(log_path, f"pragma user_version = {version}")
     for arguments in (["s", "T"], []):
         done = run("append", *arguments, input=LINE)
@@ -680,7 +665,7 @@ def test_a_log_of_another_storage_version_is_refused(run: Run, log_path: Path, v
 
 
 @pytest.mark.parametrize("arguments", [["s", "T"], ["s", "T", "a=1"], []])
-def test_a_log_that_is_not_there_is_not_made(esctl: Run, tmp_path: Path, arguments: list[str]) -> None:
+def test_a_log_that_is_not_there_is_not_made(esctl: Esctl, tmp_path: Path, arguments: list[str]) -> None:
     done = esctl("append", *arguments, "--log", "missing.db", input=LINE)
     assert (done.returncode, done.stdout) == (3, "")
     assert "fix: esctl init --log missing.db" in done.stderr
@@ -739,7 +724,7 @@ def hold_lock(log: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("arguments", [["s", "T"], []])
-def test_timeout_bounds_the_wait_for_another_writer(run: Run, log_path: Path, arguments: list[str]) -> None:
+def test_timeout_bounds_the_wait_for_another_writer(run: Esctl, log_path: Path, arguments: list[str]) -> None:
     with hold_lock(log_path) as holder:
         started = time.monotonic()
         done = run("append", *arguments, "--timeout", "0.3", input=LINE)
@@ -750,7 +735,7 @@ def test_timeout_bounds_the_wait_for_another_writer(run: Run, log_path: Path, ar
     assert succeeded(run("head")).startswith("0:")
 
 
-def test_an_append_waits_for_another_writer_to_end(run: Run, log_path: Path) -> None:
+def test_an_append_waits_for_another_writer_to_end(run: Esctl, log_path: Path) -> None:
     with hold_lock(log_path) as holder:
         command = [ESCTL, "append", "s", "T"]
         waiting = subprocess.Popen(command, env=environment(log_path), stdout=subprocess.PIPE, text=True)
@@ -765,7 +750,7 @@ def test_an_append_waits_for_another_writer_to_end(run: Run, log_path: Path) -> 
 # Real input
 
 
-def test_a_real_log_comes_back_byte_for_byte_and_a_second_run_is_all_duplicates(run: Run, real_log: Path) -> None:
+def test_a_real_log_comes_back_byte_for_byte_and_a_second_run_is_all_duplicates(run: Esctl, real_log: Path) -> None:
     text = real_log.read_bytes()
     first = json.loads(succeeded(run("append", input=text)))
     assert first == {"appended": 8577, "duplicates": 0, "first_position": 1, "last_position": 8577}
@@ -829,7 +814,7 @@ OTHER = {"stream": "cart-1", "type": "Filled"}
 
 
 @pytest.fixture
-def ruled(run: Run, tmp_path: Path) -> Run:
+def ruled(run: Esctl, tmp_path: Path) -> Esctl:
     """Run esctl on this test's log, which has a model."""
     (tmp_path / "model.toml").write_text(MODEL, encoding="utf-8")
     succeeded(run("model", "apply", "model.toml"))
@@ -847,7 +832,7 @@ def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 )
 @pytest.mark.parametrize("bulk", [False, True])
 def test_an_event_without_a_schema_gets_the_model_s_newest(
-    ruled: Run, type_: str, options: list[str], schema: int, *, bulk: bool
+    ruled: Esctl, type_: str, options: list[str], schema: int, *, bulk: bool
 ) -> None:
     if bulk:
         line = lines({"stream": "s", "type": type_, "data": {"total": 1}})
@@ -857,7 +842,7 @@ def test_an_event_without_a_schema_gets_the_model_s_newest(
     assert json.loads(succeeded(ruled("replay", "--raw-schema")))["schema"] == schema
 
 
-def test_a_single_event_that_its_stream_s_state_does_not_accept_is_refused(ruled: Run) -> None:
+def test_a_single_event_that_its_stream_s_state_does_not_accept_is_refused(ruled: Esctl) -> None:
     done = ruled("append", "order-2", "Paid", "--error-format", "json")
     assert (done.returncode, done.stdout) == (5, "")
     error = told(done)
@@ -867,7 +852,7 @@ def test_a_single_event_that_its_stream_s_state_does_not_accept_is_refused(ruled
     assert events(ruled) == []
 
 
-def test_a_single_event_that_its_json_schema_does_not_accept_is_refused(ruled: Run) -> None:
+def test_a_single_event_that_its_json_schema_does_not_accept_is_refused(ruled: Esctl) -> None:
     done = ruled("append", "order-3", "Placed", "total=x", "--error-format", "json")
     assert (done.returncode, done.stdout) == (5, "")
     error = told(done)
@@ -882,7 +867,7 @@ def test_a_single_event_that_its_json_schema_does_not_accept_is_refused(ruled: R
     ("ways", "stored"), [([], 0), (["--atomic"], 0), (["--each"], 2), (["--batch", "2"], 2), (["--receipts"], 0)]
 )
 def test_a_line_that_is_refused_is_named_and_the_receipt_says_what_is_stored(
-    ruled: Run, bad: dict[str, Any], ways: list[str], stored: int
+    ruled: Esctl, bad: dict[str, Any], ways: list[str], stored: int
 ) -> None:
     done = ruled("append", *ways, "--error-format", "json", input=lines(ORDER, OTHER, bad, OTHER))
     assert (done.returncode, told(done)["line"]) == (5, 3)
@@ -892,12 +877,12 @@ def test_a_line_that_is_refused_is_named_and_the_receipt_says_what_is_stored(
 
 
 @pytest.mark.parametrize("blank", ["", "\n", "   \r\n\n"])
-def test_the_line_that_is_named_counts_blank_lines_too(ruled: Run, blank: str) -> None:
+def test_the_line_that_is_named_counts_blank_lines_too(ruled: Esctl, blank: str) -> None:
     done = ruled("append", "--error-format", "json", input=blank + lines(ORDER) + blank + lines(PAID))
     assert told(done)["line"] == 2 + 2 * blank.count("\n")
 
 
-def test_skipping_invalid_lines_leaves_out_what_the_model_refuses(ruled: Run) -> None:
+def test_skipping_invalid_lines_leaves_out_what_the_model_refuses(ruled: Esctl) -> None:
     done = ruled("append", "--skip-invalid", input=lines(PAID, ORDER, BAD, ORDER, OTHER))
     assert done.returncode == 5
     assert json.loads(done.stdout)["appended"] == 2
@@ -908,13 +893,13 @@ def test_skipping_invalid_lines_leaves_out_what_the_model_refuses(ruled: Run) ->
     ]
 
 
-def test_an_event_is_judged_by_the_state_that_those_before_it_in_the_batch_made(ruled: Run) -> None:
+def test_an_event_is_judged_by_the_state_that_those_before_it_in_the_batch_made(ruled: Esctl) -> None:
     paid = {"stream": "order-1", "type": "Paid"}
     assert json.loads(succeeded(ruled("append", input=lines(ORDER, OTHER, paid))))["appended"] == 3
 
 
 @pytest.mark.parametrize("bulk", [False, True])
-def test_rules_can_be_left_unasked_and_the_receipt_says_so(ruled: Run, *, bulk: bool) -> None:
+def test_rules_can_be_left_unasked_and_the_receipt_says_so(ruled: Esctl, *, bulk: bool) -> None:
     if bulk:
         done = ruled("append", "--no-rules", input=lines(PAID))
     else:
@@ -924,14 +909,14 @@ def test_rules_can_be_left_unasked_and_the_receipt_says_so(ruled: Run, *, bulk: 
 
 
 @pytest.mark.parametrize("bulk", [False, True])
-def test_json_schemas_hold_where_rules_are_left_unasked(ruled: Run, *, bulk: bool) -> None:
+def test_json_schemas_hold_where_rules_are_left_unasked(ruled: Esctl, *, bulk: bool) -> None:
     single = ["order-3", "Placed", "total=x"]
     done = ruled("append", "--no-rules", *([] if bulk else single), input=lines(BAD) if bulk else "")
     assert done.returncode == 5
     assert events(ruled) == []
 
 
-def test_a_duplicate_is_not_judged_again(ruled: Run) -> None:
+def test_a_duplicate_is_not_judged_again(ruled: Esctl) -> None:
     line = lines({**ORDER, "id": "o1"})
     assert json.loads(succeeded(ruled("append", input=line)))["appended"] == 1
     assert json.loads(succeeded(ruled("append", input=line)))["duplicates"] == 1
@@ -939,17 +924,17 @@ def test_a_duplicate_is_not_judged_again(ruled: Run) -> None:
     assert json.loads(succeeded(single))["duplicate"] is True
 
 
-def test_a_dry_run_asks_the_rules_too(ruled: Run) -> None:
+def test_a_dry_run_asks_the_rules_too(ruled: Esctl) -> None:
     assert ruled("append", "order-2", "Paid", "--dry-run").returncode == 5
     assert ruled("append", "--dry-run", input=lines(PAID)).returncode == 5
     assert events(ruled) == []
 
 
-def test_an_event_that_claims_an_older_schema_is_not_judged_by_the_newest_json_schema(ruled: Run) -> None:
+def test_an_event_that_claims_an_older_schema_is_not_judged_by_the_newest_json_schema(ruled: Esctl) -> None:
     succeeded(ruled("append", "order-3", "Placed", "total=x", "--schema", "1"))
 
 
-def test_the_log_s_own_streams_are_closed_to_lines_and_single_events(ruled: Run) -> None:
+def test_the_log_s_own_streams_are_closed_to_lines_and_single_events(ruled: Esctl) -> None:
     own = {"stream": "$esctl", "type": "ModelApplied"}
     for done in (ruled("append", "$esctl", "ModelApplied"), ruled("append", input=lines(own))):
         assert done.returncode == 5

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,7 @@ import pytest
 import zstandard  # noqa: TID253 - what any reader of segments would use
 
 from esctl.api import open_log
-from tests.conftest import write_empty_log
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from tests.conftest import Esctl, succeeded, write_empty_log
 
 RECORD = (
     "segment",
@@ -46,32 +43,27 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(esctl: Run, made: Path, tmp_path: Path) -> Run:
+def run(esctl: Esctl, made: Path, tmp_path: Path) -> Esctl:
     """Runs esctl where there is a log of 60 events."""
     shutil.copy(made, tmp_path / "esctl.db")
     return esctl
 
 
-def succeeded(done: subprocess.CompletedProcess[str]) -> str:
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
-def created(run: Run, *arguments: str) -> list[dict[str, Any]]:
+def created(run: Esctl, *arguments: str) -> list[dict[str, Any]]:
     cut = ("--keep-last", "20") if not {"--keep-last", "--before", "--older-than"} & set(arguments) else ()
     done = run("archive", "create", *cut, *arguments, "--yes")
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def listed(run: Run) -> list[dict[str, Any]]:
+def listed(run: Esctl) -> list[dict[str, Any]]:
     return [json.loads(line) for line in succeeded(run("archive", "list")).splitlines()]
 
 
 # create
 
 
-def test_a_segment_is_told_when_it_is_made_as_it_is_listed(run: Run, tmp_path: Path) -> None:
+def test_a_segment_is_told_when_it_is_made_as_it_is_listed(run: Esctl, tmp_path: Path) -> None:
     before = succeeded(run("replay", "--hash"))
     made = created(run, "--segment-events", "15")
     assert [tuple(record) for record in made] == [RECORD] * 3
@@ -85,7 +77,7 @@ def test_a_segment_is_told_when_it_is_made_as_it_is_listed(run: Run, tmp_path: P
     assert [file.name for file in tmp_path.iterdir()] == ["esctl.db"]
 
 
-def test_without_a_yes_the_plan_is_told_and_nothing_is_done(run: Run) -> None:
+def test_without_a_yes_the_plan_is_told_and_nothing_is_done(run: Esctl) -> None:
     done = run("archive", "create", "--keep-last", "20", "--segment-events", "15")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("40 events up to position 40 go into 3 segments\n")
@@ -93,12 +85,12 @@ def test_without_a_yes_the_plan_is_told_and_nothing_is_done(run: Run) -> None:
     assert listed(run) == []
 
 
-def test_one_segment_is_one(run: Run) -> None:
+def test_one_segment_is_one(run: Esctl) -> None:
     done = run("archive", "create", "--keep-last", "20")
     assert done.stderr.startswith("40 events up to position 40 go into 1 segment\n")
 
 
-def test_a_dry_run_prints_the_plan_and_does_nothing(run: Run, tmp_path: Path) -> None:
+def test_a_dry_run_prints_the_plan_and_does_nothing(run: Esctl, tmp_path: Path) -> None:
     plan = json.loads(succeeded(run("archive", "create", "--keep-last", "20", "--segment-events", "15", "--dry-run")))
     assert plan == {"segments": 3, "events": 40, "until": 40, "to": "log"}
     plan = json.loads(succeeded(run("archive", "create", "--before", "#11", "--to", "cold", "--dry-run")))
@@ -125,20 +117,20 @@ def test_a_dry_run_prints_the_plan_and_does_nothing(run: Run, tmp_path: Path) ->
         (["--keep-last", "1", "--older-than", "1d"], 0),
     ],
 )
-def test_what_is_archived_is_what_every_option_allows(run: Run, arguments: list[str], last: int) -> None:
+def test_what_is_archived_is_what_every_option_allows(run: Esctl, arguments: list[str], last: int) -> None:
     run("mark", "here")  # event 61
     plan = json.loads(succeeded(run("archive", "create", *arguments, "--dry-run")))
     assert plan["events"] == max(last, 0)
 
 
-def test_nothing_to_archive_is_quiet_and_fine(run: Run) -> None:
+def test_nothing_to_archive_is_quiet_and_fine(run: Esctl) -> None:
     created(run)
     assert succeeded(run("archive", "create", "--keep-last", "20")) == ""
     assert succeeded(run("archive", "create", "--older-than", "90d")) == ""
     assert "nothing to archive" in run("archive", "create", "--keep-last", "20", "-v").stderr
 
 
-def test_an_empty_log_has_nothing_to_archive(esctl: Run) -> None:
+def test_an_empty_log_has_nothing_to_archive(esctl: Esctl) -> None:
     esctl("init")
     assert succeeded(esctl("archive", "create", "--keep-last", "0", "--yes")) == ""
 
@@ -157,19 +149,19 @@ def test_an_empty_log_has_nothing_to_archive(esctl: Run) -> None:
         ["--older-than", "soon"],
     ],
 )
-def test_what_makes_no_sense_is_a_usage_error(run: Run, arguments: list[str]) -> None:
+def test_what_makes_no_sense_is_a_usage_error(run: Esctl, arguments: list[str]) -> None:
     done = run("archive", "create", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
     assert listed(run) == []
 
 
-def test_a_position_that_is_not_there_is_not_there(run: Run) -> None:
+def test_a_position_that_is_not_there_is_not_there(run: Esctl) -> None:
     assert run("archive", "create", "--before", "#999", "--yes").returncode == 3
 
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
-def test_an_object_store_is_refused_before_anything_is_made(run: Run, tmp_path: Path, dry: list[str]) -> None:
+def test_an_object_store_is_refused_before_anything_is_made(run: Esctl, tmp_path: Path, dry: list[str]) -> None:
     done = run("archive", "create", "--keep-last", "20", "--to", "s3://bucket/prefix", "--yes", *dry)
     assert (done.returncode, done.stdout) == (2, "")
     assert "s3://bucket/prefix" in done.stderr
@@ -178,13 +170,13 @@ def test_an_object_store_is_refused_before_anything_is_made(run: Run, tmp_path: 
 
 
 @pytest.mark.parametrize("level", ["1", "22"])
-def test_every_level_is_read_alike(run: Run, level: str) -> None:
+def test_every_level_is_read_alike(run: Esctl, level: str) -> None:
     before = succeeded(run("replay"))
     created(run, "--level", level)
     assert succeeded(run("replay")) == before
 
 
-def test_a_folder_is_named_where_it_was_given(run: Run, tmp_path: Path) -> None:
+def test_a_folder_is_named_where_it_was_given(run: Esctl, tmp_path: Path) -> None:
     (made,) = created(run, "--to", "cold")
     assert made["where"] == "cold"
     (file,) = (tmp_path / "cold").iterdir()
@@ -195,7 +187,7 @@ def test_a_folder_is_named_where_it_was_given(run: Run, tmp_path: Path) -> None:
 # list, as a table
 
 
-def test_a_table_has_what_a_person_asks(run: Run) -> None:
+def test_a_table_has_what_a_person_asks(run: Esctl) -> None:
     created(run, "--segment-events", "20")
     head, *rows = succeeded(run("archive", "list", "-o", "table")).splitlines()
     assert head.split() == [
@@ -212,7 +204,7 @@ def test_a_table_has_what_a_person_asks(run: Run) -> None:
 
 
 @pytest.mark.parametrize("format_", ["table", "ndjson"])
-def test_a_log_without_an_archive_lists_nothing(run: Run, format_: str) -> None:
+def test_a_log_without_an_archive_lists_nothing(run: Esctl, format_: str) -> None:
     assert len(succeeded(run("archive", "list", "-o", format_)).splitlines()) <= 1
     assert len(succeeded(run("archive", "verify", "-o", format_)).splitlines()) <= 1
 
@@ -220,7 +212,7 @@ def test_a_log_without_an_archive_lists_nothing(run: Run, format_: str) -> None:
 # verify
 
 
-def test_verify_tells_every_segment(run: Run) -> None:
+def test_verify_tells_every_segment(run: Esctl) -> None:
     created(run, "--segment-events", "20")
     done = [json.loads(line) for line in succeeded(run("archive", "verify")).splitlines()]
     assert [(record["segment"], record["ok"], record["problem"]) for record in done] == [
@@ -234,7 +226,9 @@ def test_verify_tells_every_segment(run: Run) -> None:
 @pytest.mark.parametrize(
     ("damage", "code"), [("flipped", 6), ("truncated", 6), ("missing", 6), ("empty", 6), ("link", 6)]
 )
-def test_a_damaged_segment_is_named_and_the_rest_can_be_read(run: Run, tmp_path: Path, damage: str, code: int) -> None:
+def test_a_damaged_segment_is_named_and_the_rest_can_be_read(
+    run: Esctl, tmp_path: Path, damage: str, code: int
+) -> None:
     created(run, "--segment-events", "20", "--to", "cold")
     file = next((tmp_path / "cold").glob("*000001-*"))
     raw = file.read_bytes()
@@ -263,7 +257,7 @@ def test_a_damaged_segment_is_named_and_the_rest_can_be_read(run: Run, tmp_path:
 
 @pytest.mark.parametrize("verb", ["verify", "restore", "export", "move"])
 @pytest.mark.parametrize("name", ["1-2", "../x"])
-def test_a_segment_that_is_not_there_is_not_there(run: Run, verb: str, name: str) -> None:
+def test_a_segment_that_is_not_there_is_not_there(run: Esctl, verb: str, name: str) -> None:
     created(run)
     more = ["--to", "cold"] if verb == "move" else ["--yes"]
     done = run("archive", verb, name, *more)
@@ -275,7 +269,7 @@ def test_a_segment_that_is_not_there_is_not_there(run: Run, verb: str, name: str
 # export
 
 
-def test_an_export_is_what_zstd_reads_and_the_log_printed(run: Run, tmp_path: Path) -> None:
+def test_an_export_is_what_zstd_reads_and_the_log_printed(run: Esctl, tmp_path: Path) -> None:
     before = succeeded(run("replay", "--raw-schema", "--system", "--until", "#40"))
     (made,) = created(run)
     told = json.loads(succeeded(run("archive", "export", "1-40", "out.ndjson.zst")))
@@ -289,7 +283,7 @@ def test_an_export_is_what_zstd_reads_and_the_log_printed(run: Run, tmp_path: Pa
     assert json.loads(raw[-end + 8 :].partition(b"\n")[0])["last"] == 40
 
 
-def test_an_export_goes_to_stdout_and_nothing_else_does(run: Run, tmp_path: Path) -> None:
+def test_an_export_goes_to_stdout_and_nothing_else_does(run: Esctl, tmp_path: Path) -> None:
     (made,) = created(run)
     command = [str(Path(sys.executable).with_name("esctl")), "archive", "export", "1-40", "--log", "esctl.db"]
     done = subprocess.run(command, capture_output=True, cwd=tmp_path, check=False)
@@ -297,14 +291,14 @@ def test_an_export_goes_to_stdout_and_nothing_else_does(run: Run, tmp_path: Path
     assert hashlib.sha256(done.stdout).hexdigest() == made["sha256"]
 
 
-def test_an_export_overwrites_nothing(run: Run, tmp_path: Path) -> None:
+def test_an_export_overwrites_nothing(run: Esctl, tmp_path: Path) -> None:
     created(run)
     (tmp_path / "there").write_text("mine")
     assert run("archive", "export", "1-40", "there").returncode == 2
     assert (tmp_path / "there").read_text() == "mine"
 
 
-def test_a_damaged_segment_is_not_exported(run: Run, tmp_path: Path) -> None:
+def test_a_damaged_segment_is_not_exported(run: Esctl, tmp_path: Path) -> None:
     created(run, "--to", "cold")
     (file,) = (tmp_path / "cold").iterdir()
     raw = file.read_bytes()
@@ -317,7 +311,7 @@ def test_a_damaged_segment_is_not_exported(run: Run, tmp_path: Path) -> None:
 # restore and move
 
 
-def test_restore_brings_several_back(run: Run) -> None:
+def test_restore_brings_several_back(run: Esctl) -> None:
     before = succeeded(run("replay", "--hash"))
     created(run, "--segment-events", "10")
     done = run("archive", "restore", "1-10", "21-30", "--yes")
@@ -328,7 +322,7 @@ def test_restore_brings_several_back(run: Run) -> None:
     assert json.loads(succeeded(run("verify")))["ok"] is True
 
 
-def test_restore_needs_a_yes_and_has_a_dry_run(run: Run) -> None:
+def test_restore_needs_a_yes_and_has_a_dry_run(run: Esctl) -> None:
     created(run)
     done = run("archive", "restore", "1-40")
     assert (done.returncode, done.stdout) == (2, "")
@@ -339,7 +333,7 @@ def test_restore_needs_a_yes_and_has_a_dry_run(run: Run) -> None:
     assert listed(run) == []
 
 
-def test_a_segment_named_twice_is_restored_once(run: Run) -> None:
+def test_a_segment_named_twice_is_restored_once(run: Esctl) -> None:
     created(run)
     done = run("archive", "restore", "1-40", "1-40", "--yes")
     assert done.returncode == 0
@@ -347,13 +341,13 @@ def test_a_segment_named_twice_is_restored_once(run: Run) -> None:
     assert "40 events of 1 segment go" in done.stderr
 
 
-def test_restore_of_one_that_is_not_there_does_nothing_to_others(run: Run) -> None:
+def test_restore_of_one_that_is_not_there_does_nothing_to_others(run: Esctl) -> None:
     created(run, "--segment-events", "10")
     assert run("archive", "restore", "1-10", "1-11", "--yes").returncode == 3
     assert len(listed(run)) == 4
 
 
-def test_move_goes_out_and_back(run: Run, tmp_path: Path) -> None:
+def test_move_goes_out_and_back(run: Esctl, tmp_path: Path) -> None:
     before = succeeded(run("replay", "--hash"))
     made = created(run, "--segment-events", "20")
     moved = [
@@ -370,7 +364,7 @@ def test_move_goes_out_and_back(run: Run, tmp_path: Path) -> None:
     assert json.loads(succeeded(run("verify")))["ok"] is True
 
 
-def test_a_move_to_where_it_is_changes_nothing(run: Run, tmp_path: Path) -> None:
+def test_a_move_to_where_it_is_changes_nothing(run: Esctl, tmp_path: Path) -> None:
     created(run, "--to", "cold")
     for name in ("cold", "./cold", "cold/../cold", str(tmp_path / "cold")):
         assert json.loads(succeeded(run("archive", "move", "1-40", "--to", name)))["where"] == "cold"
@@ -378,14 +372,14 @@ def test_a_move_to_where_it_is_changes_nothing(run: Run, tmp_path: Path) -> None
     assert json.loads(succeeded(run("verify")))["ok"] is True
 
 
-def test_a_move_to_an_object_store_is_refused(run: Run, tmp_path: Path) -> None:
+def test_a_move_to_an_object_store_is_refused(run: Esctl, tmp_path: Path) -> None:
     created(run)
     done = run("archive", "move", "1-40", "--to", "s3://bucket/prefix")
     assert (done.returncode, done.stdout) == (2, "")
     assert [file.name for file in tmp_path.iterdir()] == ["esctl.db"]
 
 
-def test_a_table_of_several_is_one_table(run: Run) -> None:
+def test_a_table_of_several_is_one_table(run: Esctl) -> None:
     created(run, "--segment-events", "20")
     done = run("archive", "move", "1-20", "21-40", "--to", "cold", "-o", "table")
     head, *rows = done.stdout.splitlines()

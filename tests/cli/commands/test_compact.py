@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from tests.conftest import Esctl
 
 
 @pytest.fixture
-def run(esctl: Run) -> Run:
+def run(esctl: Esctl) -> Esctl:
     """Runs esctl where there is a log of 200 events."""
     esctl("init")
     lines = "".join(f'{{"stream":"s","type":"T","data":{{"n":{n},"x":"{"x" * 400}"}}}}\n' for n in range(200))
@@ -22,14 +20,14 @@ def run(esctl: Run) -> Run:
     return esctl
 
 
-def with_free_pages(run: Run) -> None:
+def with_free_pages(run: Esctl) -> None:
     for _ in range(3):
         run("snapshot", "take", "s")
         run("append", "s", "T", json.dumps({"y": "y" * 30_000}))
     run("snapshot", "prune", "--keep", "0")
 
 
-def test_compacting_gives_back_what_is_free_and_loses_nothing(run: Run, tmp_path: Path) -> None:
+def test_compacting_gives_back_what_is_free_and_loses_nothing(run: Esctl, tmp_path: Path) -> None:
     before = run("replay").stdout
     with_free_pages(run)
     done = json.loads(run("compact").stdout)
@@ -40,7 +38,7 @@ def test_compacting_gives_back_what_is_free_and_loses_nothing(run: Run, tmp_path
     assert json.loads(run("compact").stdout)["freed"] == 0
 
 
-def test_a_reader_in_the_middle_of_something_is_waited_for_by_nobody(run: Run, tmp_path: Path) -> None:
+def test_a_reader_in_the_middle_of_something_is_waited_for_by_nobody(run: Esctl, tmp_path: Path) -> None:
     with_free_pages(run)
     reader = sqlite3.connect(tmp_path / "esctl.db", isolation_level=None)
     reader.execute("begin")

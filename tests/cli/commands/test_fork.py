@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from tests.conftest import Esctl
 
 
 @pytest.fixture
-def run(esctl: Run) -> Run:
+def run(esctl: Esctl) -> Esctl:
     """Runs esctl where there is a log of 200 events."""
     esctl("init")
     lines = "".join(f'{{"stream":"s","type":"T","data":{{"n":{n},"x":"{"x" * 400}"}}}}\n' for n in range(200))
@@ -22,7 +20,7 @@ def run(esctl: Run) -> Run:
 
 
 @pytest.mark.parametrize(("point", "events"), [("#120", 120), ("here", 200), ("2000-01-01", 0), ("now", 200)])
-def test_a_fork_ends_at_a_point(run: Run, point: str, events: int) -> None:
+def test_a_fork_ends_at_a_point(run: Esctl, point: str, events: int) -> None:
     run("mark", "here")
     if point == "now":
         events += 1  # the mark is an event too
@@ -32,7 +30,7 @@ def test_a_fork_ends_at_a_point(run: Run, point: str, events: int) -> None:
     assert len(run("replay", "--log", "fork.db").stdout.splitlines()) == min(events, 200)
 
 
-def test_a_point_that_is_not_there_makes_no_fork(run: Run, tmp_path: Path) -> None:
+def test_a_point_that_is_not_there_makes_no_fork(run: Esctl, tmp_path: Path) -> None:
     done = run("fork", "fork.db", "--until", "#999")
     assert (done.returncode, done.stdout) == (3, "")
     assert not (tmp_path / "fork.db").exists()

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from esctl import open_log
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from tests.conftest import Esctl
 
 
 @pytest.fixture
-def run(esctl: Run, log_path: Path) -> Run:
+def run(esctl: Esctl, log_path: Path) -> Esctl:
     """Run esctl on a log of five events, as zoe."""
 
     def on_log(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -28,7 +26,7 @@ def run(esctl: Run, log_path: Path) -> Run:
     return on_log
 
 
-def marks(run: Run) -> list[tuple[str, int]]:
+def marks(run: Esctl) -> list[tuple[str, int]]:
     done = run("marks")
     assert (done.returncode, done.stderr) == (0, "")
     return [(mark["name"], mark["position"]) for mark in map(json.loads, done.stdout.splitlines())]
@@ -39,14 +37,14 @@ def positions(done: subprocess.CompletedProcess[str]) -> list[int]:
     return [json.loads(line)["position"] for line in done.stdout.splitlines()]
 
 
-def test_a_mark_is_told_and_listed_with_who_set_it_and_when(run: Run) -> None:
+def test_a_mark_is_told_and_listed_with_who_set_it_and_when(run: Esctl) -> None:
     made = json.loads(run("mark", "before import").stdout)
     assert (made["name"], made["position"], made["actor"]) == ("before import", 5, "zoe")
     assert made["time"] == json.loads(run("show", "6").stdout)["time"]
     assert [json.loads(line) for line in run("marks").stdout.splitlines()] == [made]
 
 
-def test_marks_are_listed_by_position_in_every_format(run: Run) -> None:
+def test_marks_are_listed_by_position_in_every_format(run: Esctl) -> None:
     for name, point in (("c", "#4"), ("a", "#2"), ("b", "#0")):
         assert run("mark", name, point).returncode == 0
     assert marks(run) == [("b", 0), ("a", 2), ("c", 4)]
@@ -58,14 +56,14 @@ def test_marks_are_listed_by_position_in_every_format(run: Run) -> None:
     ]  # fmt: skip
 
 
-def test_a_mark_of_the_same_name_moves(run: Run) -> None:
+def test_a_mark_of_the_same_name_moves(run: Esctl) -> None:
     for point, position in (("#2", 2), ("#4", 4), ("#1", 1)):
         assert run("mark", "m", point).returncode == 0
         assert marks(run) == [("m", position)]
         assert positions(run("replay", "--until", "m")) == list(range(1, position + 1))
 
 
-def test_a_mark_is_a_point_wherever_a_point_is(run: Run) -> None:
+def test_a_mark_is_a_point_wherever_a_point_is(run: Esctl) -> None:
     run("mark", "two", "#2")
     run("mark", "four", "#4")
     assert positions(run("replay", "--since", "two")) == [2, 3, 4, 5]
@@ -75,7 +73,7 @@ def test_a_mark_is_a_point_wherever_a_point_is(run: Run) -> None:
     assert json.loads(run("mark", "also two", "two").stdout)["position"] == 2
 
 
-def test_a_mark_at_a_time_is_what_was_recorded_by_then(run: Run) -> None:
+def test_a_mark_at_a_time_is_what_was_recorded_by_then(run: Esctl) -> None:
     recorded = [json.loads(line)["recorded"] for line in run("replay").stdout.splitlines()]
     assert json.loads(run("mark", "third", recorded[2]).stdout)["position"] == 3
     assert json.loads(run("mark", "none", "2020-01-01").stdout)["position"] == 0
@@ -98,7 +96,7 @@ def test_a_mark_at_a_time_is_what_was_recorded_by_then(run: Run) -> None:
         ([], 2),
     ],
 )
-def test_what_is_no_mark_is_refused_and_sets_none(run: Run, log_path: Path, arguments: list[str], code: int) -> None:
+def test_what_is_no_mark_is_refused_and_sets_none(run: Esctl, log_path: Path, arguments: list[str], code: int) -> None:
     done = run("mark", *arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith("error: ")
@@ -106,7 +104,7 @@ def test_what_is_no_mark_is_refused_and_sets_none(run: Run, log_path: Path, argu
         assert len(list(log.replay(system=True))) == 5
 
 
-def test_a_name_that_is_none_is_no_point(run: Run) -> None:
+def test_a_name_that_is_none_is_no_point(run: Esctl) -> None:
     run("mark", "m")
     done = run("replay", "--since", "M")
     assert (done.returncode, done.stdout) == (2, "")
@@ -116,7 +114,7 @@ def test_a_name_that_is_none_is_no_point(run: Run) -> None:
 # The log's own events
 
 
-def test_a_mark_is_an_event_that_readers_leave_out_unless_named_or_asked_for(run: Run) -> None:
+def test_a_mark_is_an_event_that_readers_leave_out_unless_named_or_asked_for(run: Esctl) -> None:
     run("mark", "m")
     run("append", "s-1", "T")
     assert positions(run("replay")) == [1, 2, 3, 4, 5, 7]
@@ -129,7 +127,7 @@ def test_a_mark_is_an_event_that_readers_leave_out_unless_named_or_asked_for(run
     assert (event["type"], event["data"], event["meta"]) == ("MarkSet", {"name": "m", "position": 5}, {"actor": "zoe"})
 
 
-def test_nobody_else_appends_to_the_log_s_own_streams(run: Run) -> None:
+def test_nobody_else_appends_to_the_log_s_own_streams(run: Esctl) -> None:
     for done in (
         run("append", "$esctl", "MarkSet", '{"name":"x","position":1}'),
         run("append", input='{"stream":"$mine","type":"T"}\n'),
@@ -139,7 +137,7 @@ def test_nobody_else_appends_to_the_log_s_own_streams(run: Run) -> None:
     assert run("replay", "--system").stdout.count("\n") == 5
 
 
-def test_the_chain_holds_over_marks_too(run: Run) -> None:
+def test_the_chain_holds_over_marks_too(run: Esctl) -> None:
     run("mark", "m")
     run("append", "s-1", "T")
     assert run("verify", "--full").returncode == 0

@@ -14,10 +14,8 @@ from typing import Any
 import pytest
 
 from esctl import open_log
+from tests.conftest import ESCTL, Esctl
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-ESCTL = str(Path(sys.executable).with_name("esctl"))
 MODEL = """# orders
 [aggregate.order]
 streams = "order-*"
@@ -37,7 +35,7 @@ CHANGE = ("change", "kind", "name", "events", "snapshots", "projections", "misfi
 
 
 @pytest.fixture
-def run(esctl: Run, log_path: Path) -> Run:
+def run(esctl: Esctl, log_path: Path) -> Esctl:
     """Run esctl, as zoe, on a log of two events, one of which has no number for an amount."""
 
     def on_log(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -74,7 +72,7 @@ def ended(done: subprocess.CompletedProcess[str]) -> tuple[int, str]:
 # check
 
 
-def test_a_sound_model_has_no_problems_and_needs_no_log(esctl: Run, model: Model) -> None:
+def test_a_sound_model_has_no_problems_and_needs_no_log(esctl: Esctl, model: Model) -> None:
     done = esctl("model", "check", model(MODEL))
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "model.toml is sound: events 0, aggregates 1, projections 0\n"
@@ -82,7 +80,7 @@ def test_a_sound_model_has_no_problems_and_needs_no_log(esctl: Run, model: Model
 
 
 def test_everything_that_is_wrong_is_named_with_its_place_and_what_may_have_been_meant(
-    esctl: Run, model: Model
+    esctl: Esctl, model: Model
 ) -> None:
     done = esctl("model", "check", model(WRONG))
     assert done.returncode == 5
@@ -104,13 +102,13 @@ def test_everything_that_is_wrong_is_named_with_its_place_and_what_may_have_been
         ("table", "", "place "),
     ],
 )
-def test_problems_are_listed_in_every_format(esctl: Run, model: Model, format_: str, sound: str, wrong: str) -> None:
+def test_problems_are_listed_in_every_format(esctl: Esctl, model: Model, format_: str, sound: str, wrong: str) -> None:
     assert esctl("model", "check", model(MODEL), "-o", format_, "-q").stdout == sound
     assert esctl("model", "check", model(WRONG), "-o", format_, "-q").stdout.splitlines()[0].startswith(wrong)
 
 
 @pytest.mark.parametrize("verb", ["check", "plan", "apply"])
-def test_a_wrong_model_is_refused_by_every_command_and_told_as_json(run: Run, model: Model, verb: str) -> None:
+def test_a_wrong_model_is_refused_by_every_command_and_told_as_json(run: Esctl, model: Model, verb: str) -> None:
     done = run("model", verb, model(WRONG), "--error-format", "json")
     assert done.returncode == 5
     error = json.loads(done.stderr.splitlines()[-1])
@@ -131,7 +129,7 @@ def test_a_wrong_model_is_refused_by_every_command_and_told_as_json(run: Run, mo
         pytest.param(b"event = inf", 5, "the model: event", id="no number"),
     ],
 )
-def test_what_is_no_model_is_refused(esctl: Run, tmp_path: Path, content: bytes | None, code: int, said: str) -> None:
+def test_what_is_no_model_is_refused(esctl: Esctl, tmp_path: Path, content: bytes | None, code: int, said: str) -> None:
     if content is not None:
         (tmp_path / "model.toml").write_bytes(content)
     done = esctl("model", "check", "model.toml")
@@ -139,12 +137,12 @@ def test_what_is_no_model_is_refused(esctl: Run, tmp_path: Path, content: bytes 
     assert said in done.stderr
 
 
-def test_an_empty_file_is_a_model_that_says_nothing(run: Run, model: Model) -> None:
+def test_an_empty_file_is_a_model_that_says_nothing(run: Esctl, model: Model) -> None:
     assert run("model", "check", model("")).returncode == 0
     assert run("model", "plan", "model.toml").stdout == ""
 
 
-def test_a_json_schema_outside_of_the_model_s_folder_is_refused(esctl: Run, tmp_path: Path, model: Model) -> None:
+def test_a_json_schema_outside_of_the_model_s_folder_is_refused(esctl: Esctl, tmp_path: Path, model: Model) -> None:
     (tmp_path / "secret.json").write_text("{}", encoding="utf-8")
     (tmp_path / "models").mkdir()
     done = esctl("model", "check", model('[event.Paid]\njson_schema = "../secret.json"', "models/m.toml"))
@@ -155,7 +153,7 @@ def test_a_json_schema_outside_of_the_model_s_folder_is_refused(esctl: Run, tmp_
 # plan
 
 
-def test_a_plan_is_a_line_a_change(run: Run, model: Model) -> None:
+def test_a_plan_is_a_line_a_change(run: Esctl, model: Model) -> None:
     done = run("model", "plan", model(MODEL))
     assert ended(done) == (0, "")
     (change,) = records(done)
@@ -174,25 +172,25 @@ def test_a_plan_is_a_line_a_change(run: Run, model: Model) -> None:
     ],
 )
 def test_a_plan_without_a_change_is_empty_in_every_format_and_says_so(
-    run: Run, model: Model, format_: str, empty: str
+    run: Esctl, model: Model, format_: str, empty: str
 ) -> None:
     done = run("model", "plan", model(""), "-o", format_)
     assert (done.returncode, done.stdout, done.stderr) == (0, empty, "nothing would change\n")
     assert ended(run("model", "plan", "model.toml", "-q")) == (0, "")
 
 
-def test_a_check_of_the_plan_ends_with_10_while_something_would_change(run: Run, model: Model) -> None:
+def test_a_check_of_the_plan_ends_with_10_while_something_would_change(run: Esctl, model: Model) -> None:
     done = run("model", "plan", model(MODEL), "--check")
     assert (done.returncode, len(records(done))) == (10, 1)
     assert run("model", "apply", "model.toml").returncode == 0
     assert run("model", "plan", "model.toml", "--check").returncode == 0
 
 
-def test_a_plan_needs_a_log(esctl: Run, model: Model) -> None:
+def test_a_plan_needs_a_log(esctl: Esctl, model: Model) -> None:
     assert esctl("model", "plan", model(MODEL), "-l", "none.db").returncode == 3
 
 
-def test_a_plan_tells_what_it_costs_even_where_the_columns_are_few(run: Run, model: Model) -> None:
+def test_a_plan_tells_what_it_costs_even_where_the_columns_are_few(run: Esctl, model: Model) -> None:
     done = run("model", "plan", model(CONVERTED), "-o", "table", env={"COLUMNS": "60"})
     assert "misfits" in done.stdout.splitlines()[0]
 
@@ -200,7 +198,7 @@ def test_a_plan_tells_what_it_costs_even_where_the_columns_are_few(run: Run, mod
 # apply, show, history
 
 
-def test_an_applied_model_holds_and_is_told(run: Run, model: Model) -> None:
+def test_an_applied_model_holds_and_is_told(run: Esctl, model: Model) -> None:
     done = run("model", "apply", model(MODEL))
     assert ended(done) == (0, "")
     (applied,) = records(done)
@@ -209,20 +207,20 @@ def test_an_applied_model_holds_and_is_told(run: Run, model: Model) -> None:
     assert json.loads(run("state", "order-1", "-o", "raw").stdout) == {"status": "Placed"}
 
 
-def test_a_model_that_holds_is_applied_once(run: Run, model: Model) -> None:
+def test_a_model_that_holds_is_applied_once(run: Esctl, model: Model) -> None:
     run("model", "apply", model(MODEL))
     (again,) = records(run("model", "apply", "model.toml"))
     assert (again["applied"], again["changes"], again["number"], again["position"]) == (False, 0, 1, 3)
     assert len(records(run("model", "history"))) == 1
 
 
-def test_a_dry_run_prints_the_plan_and_applies_nothing(run: Run, model: Model) -> None:
+def test_a_dry_run_prints_the_plan_and_applies_nothing(run: Esctl, model: Model) -> None:
     dry = run("model", "apply", model(CONVERTED), "--dry-run")
     assert (dry.returncode, dry.stdout) == (0, run("model", "plan", "model.toml").stdout)
     assert run("model", "history").stdout == ""
 
 
-def test_a_model_that_makes_events_unreadable_needs_a_yes(run: Run, model: Model) -> None:
+def test_a_model_that_makes_events_unreadable_needs_a_yes(run: Esctl, model: Model) -> None:
     done = run("model", "apply", model(CONVERTED))
     assert (done.returncode, done.stdout) == (2, "")
     assert "1 stored events cannot be read any more" in done.stderr
@@ -232,26 +230,26 @@ def test_a_model_that_makes_events_unreadable_needs_a_yes(run: Run, model: Model
     assert run("replay").returncode == 6
 
 
-def test_a_model_with_rules_that_makes_events_unreadable_can_be_planned_and_applied(run: Run, model: Model) -> None:
+def test_a_model_with_rules_that_makes_events_unreadable_can_be_planned_and_applied(run: Esctl, model: Model) -> None:
     rules = '[aggregate.order.accept]\nPlaced = "state is not null"\n'
     folds = '[aggregate.order]\nstreams = "order-*"\non.Paid.set = { paid = "$.amount" }\n'
     assert run("model", "plan", model(CONVERTED + folds + rules)).returncode == 0
     assert run("model", "apply", "model.toml", "--yes").returncode == 0
 
 
-def test_a_model_that_drops_a_projection_needs_a_yes(run: Run, model: Model) -> None:
+def test_a_model_that_drops_a_projection_needs_a_yes(run: Esctl, model: Model) -> None:
     assert run("model", "apply", model(PROJECTION)).returncode == 0
     done = run("model", "apply", model(""))
     assert (done.returncode, "the projection p is dropped" in done.stderr) == (2, True)
     assert run("model", "apply", "model.toml", "--yes").returncode == 0
 
 
-def test_events_that_do_not_pass_what_will_hold_are_warned_of_and_need_no_yes(run: Run, model: Model) -> None:
+def test_events_that_do_not_pass_what_will_hold_are_warned_of_and_need_no_yes(run: Esctl, model: Model) -> None:
     done = run("model", "apply", model('[event.Paid.json_schema]\nrequired = ["amount", "by"]\n'))
     assert (done.returncode, done.stderr) == (0, "warning: 1 stored events do not pass the json schema of Paid\n")
 
 
-def test_a_model_is_shown_as_it_was_written(run: Run, model: Model) -> None:
+def test_a_model_is_shown_as_it_was_written(run: Esctl, model: Model) -> None:
     texts = [MODEL, f"{MODEL}# zweite, mit Ümläuten\n", MODEL.replace("\n", "\r\n")]
     for text in texts:
         Path(run("model", "apply", model(text)).args[0])
@@ -260,7 +258,7 @@ def test_a_model_is_shown_as_it_was_written(run: Run, model: Model) -> None:
     assert run("model", "show").stdout.splitlines() == texts[2].splitlines()
 
 
-def test_the_history_lists_every_model_oldest_first(run: Run, model: Model) -> None:
+def test_the_history_lists_every_model_oldest_first(run: Esctl, model: Model) -> None:
     for text in (MODEL, "", MODEL):
         assert run("model", "apply", model(text)).returncode == 0
     rows = records(run("model", "history"))
@@ -274,25 +272,25 @@ def test_the_history_lists_every_model_oldest_first(run: Run, model: Model) -> N
     ("format_", "empty"),
     [("ndjson", ""), ("json", "[]\n"), ("csv", "number,position,time,actor,fingerprint\n"), ("table", "")],
 )
-def test_a_log_without_a_model_has_an_empty_history(run: Run, format_: str, empty: str) -> None:
+def test_a_log_without_a_model_has_an_empty_history(run: Esctl, format_: str, empty: str) -> None:
     done = run("model", "history", "-o", format_)
     assert (done.returncode, done.stdout, done.stderr) == (0, empty, "")
 
 
 @pytest.mark.parametrize("number", [[], ["1"], ["0"], ["99"]])
-def test_a_model_that_was_never_applied_is_not_there(run: Run, number: list[str]) -> None:
+def test_a_model_that_was_never_applied_is_not_there(run: Esctl, number: list[str]) -> None:
     done = run("model", "show", *number, "--error-format", "json")
     assert (done.returncode, done.stdout) == (3, "")
     assert json.loads(done.stderr)["error"] == "not-found"
 
 
-def test_the_model_s_events_are_the_log_s_own_and_left_out_by_readers(run: Run, model: Model) -> None:
+def test_the_model_s_events_are_the_log_s_own_and_left_out_by_readers(run: Esctl, model: Model) -> None:
     run("model", "apply", model(MODEL))
     assert [row["position"] for row in records(run("replay"))] == [1, 2]
     assert records(run("replay", "--system"))[-1]["type"] == "ModelApplied"
 
 
-def test_a_log_can_be_made_with_its_model(esctl: Run, model: Model) -> None:
+def test_a_log_can_be_made_with_its_model(esctl: Esctl, model: Model) -> None:
     assert esctl("init", "--log", "new.db", "--model", model(MODEL)).returncode == 0
     assert esctl("model", "show", "--log", "new.db").stdout == MODEL
 
@@ -300,7 +298,7 @@ def test_a_log_can_be_made_with_its_model(esctl: Run, model: Model) -> None:
 # How it behaves among others
 
 
-def test_a_lock_that_another_holds_is_exit_8_and_reading_goes_on(run: Run, model: Model, log_path: Path) -> None:
+def test_a_lock_that_another_holds_is_exit_8_and_reading_goes_on(run: Esctl, model: Model, log_path: Path) -> None:
     code = "import sys; from esctl.log import EventLog; log = EventLog(__import__('pathlib').Path(sys.argv[1]), write=True)\nwith log.transaction(): print(flush=True); sys.stdin.read()"  # noqa: E501
     with subprocess.Popen(
         [sys.executable, "-c", code, str(log_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -314,7 +312,7 @@ def test_a_lock_that_another_holds_is_exit_8_and_reading_goes_on(run: Run, model
 
 
 @pytest.mark.parametrize("verb", [["plan", "model.toml"], ["history"], ["show"]])
-def test_a_pipe_that_closes_ends_it_in_silence(run: Run, model: Model, log_path: Path, verb: list[str]) -> None:
+def test_a_pipe_that_closes_ends_it_in_silence(run: Esctl, model: Model, log_path: Path, verb: list[str]) -> None:
     run("model", "apply", model(MODEL + "# a comment, of some length\n" * 2_000))
     model("".join(f"[event.T{n}]\nschema = 1\n" for n in range(300)))
     environment = {**os.environ, "ESCTL_LOG": str(log_path), "ESCTL_FORMAT": "ndjson"}
@@ -329,7 +327,7 @@ def test_a_pipe_that_closes_ends_it_in_silence(run: Run, model: Model, log_path:
 
 
 @pytest.mark.parametrize("group", ["model", "upcast", "snapshot"])
-def test_a_group_without_a_verb_prints_its_help_as_esctl_without_a_command_does(esctl: Run, group: str) -> None:
+def test_a_group_without_a_verb_prints_its_help_as_esctl_without_a_command_does(esctl: Esctl, group: str) -> None:
     done = esctl(group)
     assert done.returncode == 2
     assert "\\n" not in done.stderr
@@ -348,14 +346,14 @@ def test_a_group_without_a_verb_prints_its_help_as_esctl_without_a_command_does(
         ("snapshot take --du", "--due"),
     ],
 )
-def test_a_near_miss_is_told(esctl: Run, words: str, said: str) -> None:
+def test_a_near_miss_is_told(esctl: Esctl, words: str, said: str) -> None:
     done = esctl(*words.split())
     assert done.returncode == 2
     assert said in done.stderr
 
 
 @pytest.mark.parametrize("words", ["model plan", "upcast show", "snapshot take --nope", "model show x"])
-def test_a_wrong_command_line_names_the_help_of_its_command(esctl: Run, words: str) -> None:
+def test_a_wrong_command_line_names_the_help_of_its_command(esctl: Esctl, words: str) -> None:
     done = esctl(*words.split())
     assert done.returncode == 2
     group, verb, *_ = words.split()
@@ -368,7 +366,7 @@ def test_a_wrong_command_line_names_the_help_of_its_command(esctl: Run, words: s
      "upcast show", "upcast rewrite", "snapshot take", "snapshot list", "snapshot verify", "snapshot prune",
      "state", "diff", "bisect", "decide"],
 )  # fmt: skip
-def test_help_is_plain_text_with_examples(esctl: Run, words: str) -> None:
+def test_help_is_plain_text_with_examples(esctl: Esctl, words: str) -> None:
     done = esctl(*words.split(), "--help")
     assert ended(done) == (0, "")
     assert done.stdout.startswith(f"Usage: esctl {words} ")

@@ -909,7 +909,7 @@ def test_a_note_about_what_a_function_keeps_names_what_helps(reduced: Run) -> No
 
 
 def test_following_takes_events_as_they_come_and_ends_by_the_signal(log: Path, tmp_path: Path) -> None:
-    command = [str(ESCTL), "projection", "run", "--follow", "-l", str(log)]
+    command = [ESCTL, "projection", "run", "--follow", "-l", str(log)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env=environment(), text=True
     ) as following:
@@ -934,7 +934,7 @@ def test_following_takes_events_as_they_come_and_ends_by_the_signal(log: Path, t
 def test_following_stops_one_that_fails_and_goes_on_with_the_others(fragile: Run, tmp_path: Path) -> None:
     del fragile
     path = tmp_path / "fragile.db"
-    command = [str(ESCTL), "projection", "run", "--follow", "-l", str(path)]
+    command = [ESCTL, "projection", "run", "--follow", "-l", str(path)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env=environment(), text=True
     ) as following:
@@ -958,7 +958,7 @@ def test_a_pipe_that_closes_ends_it_in_silence(log: Path, tmp_path: Path) -> Non
         "with recursive n(x) as (select 1 union all select x + 1 from n limit 50000)"
         " insert into daily_revenue(day) select x from n;",
     )
-    command = [str(ESCTL), "projection", "show", "daily_revenue", "-l", str(log)]
+    command = [ESCTL, "projection", "show", "daily_revenue", "-l", str(log)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env=environment()
     ) as shown:
@@ -979,7 +979,7 @@ def on_a_terminal(log: Path, columns: int, *arguments: str) -> Iterator[tuple[su
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 12, columns, 0, 0))
     env = environment(TERM="xterm-256color", COLUMNS=str(columns), LINES="12")
-    command = [sys.executable, "-c", ON_TERMINAL, str(ESCTL), *arguments, "-l", str(log)]
+    command = [sys.executable, "-c", ON_TERMINAL, ESCTL, *arguments, "-l", str(log)]
     with subprocess.Popen(
         command, stdin=slave, stdout=slave, stderr=slave, cwd=log.parent, env=env, start_new_session=True
     ) as process:

@@ -9,18 +9,14 @@ import os
 import pty
 import re
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from tests.conftest import ESCTL, Esctl, succeeded
 
-ESCTL = str(Path(sys.executable).with_name("esctl"))
 FIELDS = ["position", "stream", "version", "id", "type", "schema", "time", "recorded", "data", "meta"]
 EVENTS = [  # position, stream, type, day of January 2026
     (1, "order-1", "Placed", "01T00:00:00Z"),
@@ -38,16 +34,6 @@ TEXT = "".join(
 )
 
 
-@pytest.fixture
-def run(esctl: Run, log_path: Path) -> Run:
-    """Run esctl on this test's log."""
-
-    def on_log(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, env={"ESCTL_LOG": str(log_path), **(env or {})}, **options)
-
-    return on_log
-
-
 @pytest.fixture(scope="module")
 def shop_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A log of the events above, to be read only."""
@@ -58,18 +44,13 @@ def shop_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def shop(esctl: Run, shop_log: Path) -> Run:
+def shop(esctl: Esctl, shop_log: Path) -> Esctl:
     """Run esctl on the log of the events above."""
 
     def on_shop(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         return esctl(*arguments, env={"ESCTL_LOG": str(shop_log), **(env or {})})
 
     return on_shop
-
-
-def succeeded(done: subprocess.CompletedProcess[str]) -> str:
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
 
 
 def positions(done: subprocess.CompletedProcess[str]) -> list[int]:
@@ -141,11 +122,11 @@ def positions(done: subprocess.CompletedProcess[str]) -> list[int]:
         ("--system", [1, 2, 3, 4, 5, 6, 7]),
     ],
 )
-def test_a_filter_keeps_these_positions(shop: Run, filters: str, expected: list[int]) -> None:
+def test_a_filter_keeps_these_positions(shop: Esctl, filters: str, expected: list[int]) -> None:
     assert positions(shop("replay", *filters.split())) == expected
 
 
-def test_an_event_is_one_line_with_the_contracts_keys_in_order(shop: Run) -> None:
+def test_an_event_is_one_line_with_the_contracts_keys_in_order(shop: Esctl) -> None:
     first, *_ = succeeded(shop("replay")).splitlines()
     event = json.loads(first)
     assert list(event) == FIELDS
@@ -162,7 +143,7 @@ def test_an_event_is_one_line_with_the_contracts_keys_in_order(shop: Run) -> Non
     }
 
 
-def test_as_of_is_the_log_as_it_stood_then(run: Run) -> None:
+def test_as_of_is_the_log_as_it_stood_then(run: Esctl) -> None:
     run("append", "s", "T", "--time", "2030-01-01T00:00:00Z")
     run("append", "s", "T")
     then = json.loads(succeeded(run("replay", "--last", "1")))["recorded"]
@@ -174,7 +155,7 @@ def test_as_of_is_the_log_as_it_stood_then(run: Run) -> None:
     assert positions(run("replay", "--as-of", before.isoformat())) == [1]
 
 
-def test_a_date_and_a_time_without_zone_are_local(shop: Run) -> None:
+def test_a_date_and_a_time_without_zone_are_local(shop: Esctl) -> None:
     east = {"TZ": "XXX-3"}  # three hours before UTC, in the notation of POSIX
     assert positions(shop("replay", "--since", "2026-01-06T15:00:00", env=east)) == [6, 7]
     assert positions(shop("replay", "--since", "2026-01-06T15:00:01", env=east)) == [7]
@@ -189,21 +170,21 @@ def test_a_date_and_a_time_without_zone_are_local(shop: Run) -> None:
         *["--until=garbage", "--as-of=garbage"],
     ],
 )
-def test_a_point_that_is_none_is_refused(shop: Run, option: str) -> None:
+def test_a_point_that_is_none_is_refused(shop: Esctl, option: str) -> None:
     done = shop("replay", option)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
     assert "bug" not in done.stderr
 
 
-def test_a_version_is_a_point_in_one_stream_only(shop: Run) -> None:
+def test_a_version_is_a_point_in_one_stream_only(shop: Esctl) -> None:
     done = shop("replay", "--until", "v2")
     assert (done.returncode, done.stdout) == (2, "")
     assert "no stream is named" in done.stderr
 
 
 @pytest.mark.parametrize("option", ["--limit", "--last"])
-def test_a_number_of_events_is_a_number(shop: Run, option: str) -> None:
+def test_a_number_of_events_is_a_number(shop: Esctl, option: str) -> None:
     for text in ("-1", "x", "1.5", ""):
         assert shop("replay", f"{option}={text}").returncode == 2
     done = shop("replay", option, "9" * 30)
@@ -211,7 +192,7 @@ def test_a_number_of_events_is_a_number(shop: Run, option: str) -> None:
     assert "bug" not in done.stderr
 
 
-def test_a_stream_that_is_not_there_is_refused_and_a_near_one_suggested(shop: Run) -> None:
+def test_a_stream_that_is_not_there_is_refused_and_a_near_one_suggested(shop: Esctl) -> None:
     for form in ([], ["-o", "csv"]):
         done = shop("replay", "ordre-1", *form)
         assert (done.returncode, done.stdout) == (3, "")
@@ -230,18 +211,18 @@ def test_a_stream_that_is_not_there_is_refused_and_a_near_one_suggested(shop: Ru
         ("raw", ""),
     ],
 )
-def test_nothing_found_is_no_failure(run: Run, shop: Run, format_: str, printed: str) -> None:
+def test_nothing_found_is_no_failure(run: Esctl, shop: Esctl, format_: str, printed: str) -> None:
     done = shop("replay", "--type", "Nothing", "-o", format_)
     assert succeeded(done).replace("[\n]", "[]") == printed
     assert run("replay", "--since", "#99", "-o", "table").returncode == 0
 
 
-def test_an_empty_log_has_no_events(run: Run) -> None:
+def test_an_empty_log_has_no_events(run: Esctl) -> None:
     assert succeeded(run("replay")) == ""
     assert succeeded(run("replay", "--reverse", "--last", "5")) == ""
 
 
-def test_many_events_of_many_streams_come_whole_and_in_order_in_every_window(run: Run) -> None:
+def test_many_events_of_many_streams_come_whole_and_in_order_in_every_window(run: Esctl) -> None:
     text = "".join(f'{{"stream":"s-{i % 7}","type":"T","data":{i}}}\n' for i in range(5003))
     assert run("append", input=text).returncode == 0
     for filters, expected in (
@@ -259,20 +240,20 @@ def test_many_events_of_many_streams_come_whole_and_in_order_in_every_window(run
 # In which form
 
 
-def test_ndjson_is_what_a_pipe_gets(shop: Run) -> None:
+def test_ndjson_is_what_a_pipe_gets(shop: Esctl) -> None:
     assert succeeded(shop("replay", "-o", "ndjson")) == succeeded(shop("replay"))
     assert succeeded(shop("replay", "-o", "auto")) == succeeded(shop("replay"))
 
 
 @pytest.mark.parametrize("options", [[], ["--hash"], ["order-1", "--reverse"], ["--limit", "1"]])
-def test_json_holds_the_same_as_ndjson(shop: Run, options: list[str]) -> None:
+def test_json_holds_the_same_as_ndjson(shop: Esctl, options: list[str]) -> None:
     lines = [json.loads(line) for line in succeeded(shop("replay", *options)).splitlines()]
     assert json.loads(succeeded(shop("replay", *options, "-o", "json"))) == lines
     assert lines
 
 
 @pytest.mark.parametrize(("format_", "delimiter"), [("csv", ","), ("tsv", "\t")])
-def test_csv_and_tsv_hold_the_same_as_ndjson(shop: Run, format_: str, delimiter: str) -> None:
+def test_csv_and_tsv_hold_the_same_as_ndjson(shop: Esctl, format_: str, delimiter: str) -> None:
     for options in ([], ["--hash"]):
         lines = [json.loads(line) for line in succeeded(shop("replay", *options)).splitlines()]
         text = succeeded(shop("replay", *options, "-o", format_))
@@ -285,12 +266,12 @@ def test_csv_and_tsv_hold_the_same_as_ndjson(shop: Run, format_: str, delimiter:
             assert row == {key: str(value) for key, value in line.items()}
 
 
-def test_raw_is_the_payloads_alone_byte_for_byte(shop: Run) -> None:
+def test_raw_is_the_payloads_alone_byte_for_byte(shop: Esctl) -> None:
     expected = "".join(f'{{"n": {position}.0, "é":"a,b\\n\\"q\\""}}\n' for position, *_ in EVENTS)
     assert succeeded(shop("replay", "-o", "raw")) == expected
 
 
-def test_hash_adds_salt_and_hash_at_the_end_of_each_line(shop: Run) -> None:
+def test_hash_adds_salt_and_hash_at_the_end_of_each_line(shop: Esctl) -> None:
     lines = [json.loads(line) for line in succeeded(shop("replay", "--hash")).splitlines()]
     for line in lines:
         assert list(line) == [*FIELDS, "salt", "hash"]
@@ -300,7 +281,7 @@ def test_hash_adds_salt_and_hash_at_the_end_of_each_line(shop: Run) -> None:
     assert succeeded(shop("head")) == f"7:{lines[-1]['hash']}\n"
 
 
-def test_names_that_json_escapes_come_back_whole(run: Run) -> None:
+def test_names_that_json_escapes_come_back_whole(run: Esctl) -> None:
     names = ['quo"te', "back\\slash", "Ünïcödé \U0001f600", "{a}%s", "a b", "'; drop table events; --"]
     for name in names:
         assert run("append", name, name, "--id", name).returncode == 0
@@ -341,7 +322,7 @@ def without_styles(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
-def test_a_terminal_gets_a_table_of_the_same_events_in_the_same_order(shop: Run, shop_log: Path) -> None:
+def test_a_terminal_gets_a_table_of_the_same_events_in_the_same_order(shop: Esctl, shop_log: Path) -> None:
     assert succeeded(shop("replay", "--reverse")).count("\n") == 7
     printed = without_styles(on_a_terminal(shop_log, "replay", "--reverse"))
     header, *rows = [line for line in printed.splitlines() if line.strip()]
@@ -352,7 +333,7 @@ def test_a_terminal_gets_a_table_of_the_same_events_in_the_same_order(shop: Run,
         assert {str(position), stream, type_} <= set(row.split())
 
 
-def test_a_table_fits_the_terminal(run: Run, log_path: Path) -> None:
+def test_a_table_fits_the_terminal(run: Esctl, log_path: Path) -> None:
     run("append", "a-very-long-stream-name-" + "x" * 200, "T" * 100, '"' + "y" * 5000 + '"')
     run("append", "short", "T", "wide=漢字漢字漢字" + "漢" * 100)
     for columns in (60, 80, 200):
@@ -373,7 +354,7 @@ BAD_DATA = [
 ACTS = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
-def test_nothing_in_an_event_acts_on_the_terminal(run: Run, log_path: Path) -> None:
+def test_nothing_in_an_event_acts_on_the_terminal(run: Esctl, log_path: Path) -> None:
     events = [{"stream": name, "type": name, "id": name} for name in BAD_NAMES]
     text = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
     text += "".join(f'{{"stream":"s-1","type":"T","data":{data}}}\n' for data in BAD_DATA)
@@ -395,7 +376,7 @@ def test_an_error_about_a_name_does_not_act_on_the_terminal(log_path: Path, name
     assert ACTS.findall(printed) == []
 
 
-def test_a_table_in_a_pipe_has_no_styles_unless_they_are_asked_for(shop: Run) -> None:
+def test_a_table_in_a_pipe_has_no_styles_unless_they_are_asked_for(shop: Esctl) -> None:
     assert "\x1b" not in succeeded(shop("replay", "-o", "table"))
     assert "\x1b[" in succeeded(shop("replay", "-o", "table", "--color", "always"))
     assert "\x1b[" in succeeded(shop("replay", "-o", "table", env={"FORCE_COLOR": "1", "TERM": "xterm"}))
@@ -418,7 +399,7 @@ def test_no_color_has_no_colours(shop_log: Path) -> None:
     assert not re.search(r"\x1b\[[0-9;]*(3[0-8]|4[0-8]|9[0-7]|10[0-7])[;m]", printed)
 
 
-def test_a_type_that_no_event_has_is_noted_with_what_comes_near(esctl: Run, log_path: Path) -> None:
+def test_a_type_that_no_event_has_is_noted_with_what_comes_near(esctl: Esctl, log_path: Path) -> None:
     assert esctl("append", "order-1", "OrderPlaced", "--log", str(log_path)).returncode == 0
     done = esctl("replay", "--type", "OrderPlace", "--log", str(log_path))
     told = "note: no event has the type OrderPlace; did you mean OrderPlaced?\n"
@@ -426,7 +407,7 @@ def test_a_type_that_no_event_has_is_noted_with_what_comes_near(esctl: Run, log_
     assert esctl("replay", "--type", "OrderPlace", "-q", "--log", str(log_path)).stderr == ""
 
 
-def test_debug_tells_the_sql_and_verbose_the_log(esctl: Run, log_path: Path) -> None:
+def test_debug_tells_the_sql_and_verbose_the_log(esctl: Esctl, log_path: Path) -> None:
     assert esctl("append", "order-1", "OrderPlaced", "--log", str(log_path)).returncode == 0
     told = esctl("replay", "order-1", "--debug", "-v", "--log", str(log_path)).stderr.splitlines()
     assert told[0] == f"log: {log_path}"
@@ -443,7 +424,7 @@ split = [ { type = "OrderPlaced", set = { order = 1 } }, { type = "CartEmptied",
 
 
 @pytest.fixture
-def split(esctl: Run, tmp_path: Path) -> Run:
+def split(esctl: Esctl, tmp_path: Path) -> Esctl:
     """Runs esctl where a log has one event that is read as two, and one that is not."""
     (tmp_path / "split.toml").write_text(SPLIT)
     esctl("init", "--model", "split.toml")
@@ -452,7 +433,7 @@ def split(esctl: Run, tmp_path: Path) -> Run:
     return esctl
 
 
-def test_the_parts_of_a_split_event_are_told_apart_in_every_form(split: Run) -> None:
+def test_the_parts_of_a_split_event_are_told_apart_in_every_form(split: Esctl) -> None:
     lines = [json.loads(line) for line in split("replay").stdout.splitlines()]
     assert [(line["version"], line.get("part"), line["type"]) for line in lines] == [
         (1, 1, "OrderPlaced"), (1, 2, "CartEmptied"), (2, None, "Other"),

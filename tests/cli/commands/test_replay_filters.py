@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -19,11 +18,10 @@ from esctl import open_log
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.points.points import query_of
+from tests.conftest import ESCTL, Esctl
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Line = dict[str, Any]
 
-ESCTL = str(Path(sys.executable).with_name("esctl"))
 ORDERS = Path(__file__).parents[3] / "sample_data" / "orders.ndjson"
 STREAMS = ("order-1", "order-2", "order-2-b", "order", "orders-9", "order.x", "stock-1", "漢字-1")
 CATEGORIES = ("order", "orders", "stock", "漢字", "nothing", "order-2")
@@ -217,7 +215,7 @@ def asked_by(arguments: str, changed: dict[str, Any]) -> RowFilter:
 
 @pytest.mark.parametrize(("arguments", "changed"), COMMAND_LINES)
 def test_the_command_line_means_what_its_filters_mean_and_json_holds_what_ndjson_does(
-    esctl: Run, path: Path, arguments: str, changed: dict[str, Any]
+    esctl: Esctl, path: Path, arguments: str, changed: dict[str, Any]
 ) -> None:
     ndjson, json_ = (
         esctl("replay", *arguments.split(), "-o", format_, "-l", str(path)) for format_ in ("ndjson", "json")
@@ -239,7 +237,7 @@ ODD = [
 ]
 
 
-def test_a_replay_appended_to_a_new_log_has_the_same_events(esctl: Run, tmp_path: Path) -> None:
+def test_a_replay_appended_to_a_new_log_has_the_same_events(esctl: Esctl, tmp_path: Path) -> None:
     old, new = tmp_path / "old.db", tmp_path / "new.db"
     for path in (old, new):
         assert esctl("init", "-l", str(path)).returncode == 0
@@ -262,7 +260,7 @@ def test_a_replay_appended_to_a_new_log_has_the_same_events(esctl: Run, tmp_path
 
 
 @pytest.mark.parametrize("form", [[], ["-o", "json"], ["-o", "csv"], ["--fields", "id"], ["--template", "{id}"]])
-def test_fail_empty_tells_by_its_exit_code_whether_anything_matched(esctl: Run, path: Path, form: list[str]) -> None:
+def test_fail_empty_tells_by_its_exit_code_whether_anything_matched(esctl: Esctl, path: Path, form: list[str]) -> None:
     for type_, code in (("Nothing", 10), ("Paid", 0)):
         done = esctl("replay", "--type", type_, "--fail-empty", *form, "-l", str(path))
         assert done.returncode == code, done.stderr
@@ -284,7 +282,7 @@ REFUSED = {
 @pytest.mark.parametrize("follow", [[], ["--follow", "--limit", "1"]], ids=["replay", "follow"])
 @pytest.mark.parametrize("condition", REFUSED)
 def test_a_condition_that_is_none_is_refused_before_anything_is_read(
-    esctl: Run, path: Path, condition: str, follow: list[str]
+    esctl: Esctl, path: Path, condition: str, follow: list[str]
 ) -> None:
     done = esctl("replay", "--where", condition, *follow, "-l", str(path))
     assert (done.returncode, done.stdout) == (2, "")
@@ -292,7 +290,7 @@ def test_a_condition_that_is_none_is_refused_before_anything_is_read(
     assert REFUSED[condition] in done.stderr
 
 
-def test_a_condition_that_fails_on_some_event_is_no_damage_to_the_log(run: Run) -> None:
+def test_a_condition_that_fails_on_some_event_is_no_damage_to_the_log(run: Esctl) -> None:
     for value in ("1", "not json"):
         run("append", "s", "T", f"inner={value}")
     done = run("replay", "--where", "json(data ->> 'inner') = 1")
@@ -305,17 +303,7 @@ def test_a_condition_that_fails_on_some_event_is_no_damage_to_the_log(run: Run) 
 
 
 @pytest.fixture
-def run(esctl: Run, log_path: Path) -> Run:
-    """Run esctl on a log of this test's own."""
-
-    def on_log(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, "-l", str(log_path), **options)
-
-    return on_log
-
-
-@pytest.fixture
-def three(run: Run) -> Run:
+def three(run: Esctl) -> Esctl:
     """A log of three events."""
     lines = [
         '{"stream":"s-1","type":"A","id":"a","data":{"n":1.50,"who":{"name":"Zoë, \\"Z\\""}},"meta":{"m":true}}',
@@ -344,17 +332,17 @@ FIELDS = "position,id,data.n,data.who.name,meta.m"
         ("raw", '1\ta\t1.50\tZoë, "Z"\ttrue\n2\tb\t\t\t\n3\tc\t\t\t\n'),
     ],
 )
-def test_fields_picks_columns_and_paths_in_every_format(three: Run, format_: str, printed: str) -> None:
+def test_fields_picks_columns_and_paths_in_every_format(three: Esctl, format_: str, printed: str) -> None:
     done = three("replay", "--fields", FIELDS, "-o", format_)
     assert (done.returncode, done.stderr, done.stdout) == (0, "", printed)
 
 
-def test_picked_fields_are_the_same_in_json_as_in_ndjson(three: Run) -> None:
+def test_picked_fields_are_the_same_in_json_as_in_ndjson(three: Esctl) -> None:
     lines = [json.loads(line) for line in three("replay", "--fields", FIELDS).stdout.splitlines()]
     assert json.loads(three("replay", "--fields", FIELDS, "-o", "json").stdout) == lines
 
 
-def test_picked_fields_have_no_form_of_a_cloudevent(three: Run) -> None:
+def test_picked_fields_have_no_form_of_a_cloudevent(three: Esctl) -> None:
     done = three("replay", "--fields", "id", "-o", "cloudevents")
     assert (done.returncode, done.stdout) == (2, "")
 
@@ -368,7 +356,7 @@ def test_picked_fields_have_no_form_of_a_cloudevent(three: Run) -> None:
         ("-", "-\n-\n-\n"),
     ],
 )
-def test_a_template_is_filled_line_by_line(three: Run, template: str, printed: str) -> None:
+def test_a_template_is_filled_line_by_line(three: Esctl, template: str, printed: str) -> None:
     done = three("replay", "--template", template)
     assert (done.returncode, done.stderr, done.stdout) == (0, "", printed)
 
@@ -387,13 +375,13 @@ def test_a_template_is_filled_line_by_line(three: Run, template: str, printed: s
         ["--template", "{}"],
     ],
 )
-def test_fields_and_templates_that_are_none_are_refused(three: Run, options: list[str]) -> None:
+def test_fields_and_templates_that_are_none_are_refused(three: Esctl, options: list[str]) -> None:
     done = three("replay", *options)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
 
 
-def test_a_number_of_any_length_can_be_picked(run: Run) -> None:
+def test_a_number_of_any_length_can_be_picked(run: Esctl) -> None:
     run("append", input=f'{{"stream":"s","type":"T","data":{{"n":{"7" * 5000}}}}}\n')
     for format_ in ("table", "csv", "raw"):
         done = run("replay", "--fields", "data.n", "-o", format_, "--wide")
@@ -404,14 +392,14 @@ def test_a_number_of_any_length_can_be_picked(run: Run) -> None:
 # Read, decide, append
 
 
-def test_emit_head_prints_the_head_that_was_read_up_to_on_stderr(three: Run) -> None:
+def test_emit_head_prints_the_head_that_was_read_up_to_on_stderr(three: Esctl) -> None:
     head = three("head").stdout
     for filters in ([], ["s-1"], ["--type", "Nothing"], ["--limit", "1"], ["--fields", "id"], ["-o", "csv"]):
         done = three("replay", *filters, "--emit-head")
         assert (done.returncode, done.stderr) == (0, head), filters
 
 
-def test_a_condition_that_an_event_meets_is_a_conflict_that_names_the_events(three: Run) -> None:
+def test_a_condition_that_an_event_meets_is_a_conflict_that_names_the_events(three: Esctl) -> None:
     done = three("append", "s-3", "A", "--if-none-match", "type in ('A', 'C')", "--error-format", "json")
     told = json.loads(done.stderr.splitlines()[-1])
     assert (done.returncode, done.stdout, told["positions"]) == (4, "", [1, 3])
@@ -420,7 +408,7 @@ def test_a_condition_that_an_event_meets_is_a_conflict_that_names_the_events(thr
 
 
 @pytest.mark.parametrize("lines", [False, True], ids=["one event", "lines"])
-def test_what_was_there_when_one_read_is_no_conflict(three: Run, *, lines: bool) -> None:
+def test_what_was_there_when_one_read_is_no_conflict(three: Esctl, *, lines: bool) -> None:
     condition = ["--if-none-match", "data ->> 'n' is not null or type = 'A'"]
     events = {"input": '{"stream":"s-3","type":"A"}\n'} if lines else {}
     arguments = [] if lines else ["s-3", "A"]
@@ -434,7 +422,7 @@ def test_what_was_there_when_one_read_is_no_conflict(three: Run, *, lines: bool)
         assert three("append", "s-9", "B", *condition, "--after", after).returncode == 0
 
 
-def test_the_events_of_a_batch_do_not_stand_in_its_own_way(run: Run) -> None:
+def test_the_events_of_a_batch_do_not_stand_in_its_own_way(run: Esctl) -> None:
     two = '{"stream":"s","type":"T"}\n{"stream":"s","type":"T"}\n'
     assert json.loads(run("append", "--if-none-match", "type = 'T'", input=two).stdout)["appended"] == 2
     assert run("append", "--if-none-match", "type = 'T'", input=two).returncode == 4
@@ -442,7 +430,7 @@ def test_the_events_of_a_batch_do_not_stand_in_its_own_way(run: Run) -> None:
 
 
 @pytest.mark.parametrize("lines", [False, True], ids=["one event", "lines"])
-def test_a_conditional_append_that_is_tried_again_is_a_duplicate(run: Run, *, lines: bool) -> None:
+def test_a_conditional_append_that_is_tried_again_is_a_duplicate(run: Esctl, *, lines: bool) -> None:
     condition = ["--if-none-match", "type = 'Seated'"]
     for duplicate in (False, True):
         if lines:
@@ -465,14 +453,14 @@ def test_a_conditional_append_that_is_tried_again_is_a_duplicate(run: Run, *, li
         ["--if-none-match", "1; drop table events"],
     ],
 )
-def test_a_condition_that_is_none_stores_nothing(run: Run, options: list[str]) -> None:
+def test_a_condition_that_is_none_stores_nothing(run: Esctl, options: list[str]) -> None:
     for arguments in (["s", "T"], []):
         done = run("append", *arguments, *options, input='{"stream":"s","type":"T"}\n')
         assert (done.returncode, done.stdout) == (2, "")
     assert run("replay").stdout == ""
 
 
-def test_a_conditional_append_is_one_transaction_and_excludes_many(run: Run) -> None:
+def test_a_conditional_append_is_one_transaction_and_excludes_many(run: Esctl) -> None:
     for way in (["--each"], ["--batch", "2"]):
         assert run("append", "--if-none-match", "0", *way, input='{"stream":"s","type":"T"}\n').returncode == 2
 

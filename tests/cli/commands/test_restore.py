@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from tests.conftest import Esctl
 
 
 @pytest.fixture
-def run(esctl: Run) -> Run:
+def run(esctl: Esctl) -> Esctl:
     """Runs esctl where there is a log of 200 events."""
     esctl("init")
     lines = "".join(f'{{"stream":"s","type":"T","data":{{"n":{n},"x":"{"x" * 400}"}}}}\n' for n in range(200))
@@ -22,7 +20,7 @@ def run(esctl: Run) -> Run:
     return esctl
 
 
-def test_a_backup_is_restored_under_a_new_name(run: Run) -> None:
+def test_a_backup_is_restored_under_a_new_name(run: Esctl) -> None:
     run("backup", "backup.db")
     head = run("head", "--log", "backup.db").stdout.strip()
     done = run("restore", "backup.db", "--log", "new.db", "--expect-head", head)
@@ -31,7 +29,7 @@ def test_a_backup_is_restored_under_a_new_name(run: Run) -> None:
     assert run("restore", "backup.db", "--log", "new.db").returncode == 2
 
 
-def test_a_head_that_a_restored_log_lacks_is_reported(run: Run) -> None:
+def test_a_head_that_a_restored_log_lacks_is_reported(run: Esctl) -> None:
     run("backup", "backup.db")
     run("append", "s", "Later")
     done = run("restore", "backup.db", "--log", "new.db", "--expect-head", run("head").stdout.strip())
@@ -40,7 +38,7 @@ def test_a_head_that_a_restored_log_lacks_is_reported(run: Run) -> None:
     assert run("verify", "--log", "new.db").returncode == 0
 
 
-def test_a_damaged_backup_is_not_restored(run: Run, tmp_path: Path) -> None:
+def test_a_damaged_backup_is_not_restored(run: Esctl, tmp_path: Path) -> None:
     run("backup", "backup.db")
     with sqlite3.connect(tmp_path / "backup.db") as connection:
         connection.execute("update events set data = '{}' where position = 7")

@@ -6,7 +6,6 @@ import json
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ from typing import Any
 import pytest
 
 from esctl import open_log
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from tests.conftest import Esctl
 
 COLUMNS = ("stream", "aggregate", "version", "position", "time", "bytes", "taken", "problem")
 VERIFIED = ("stream", "aggregate", "version", "path", "before", "after")
@@ -46,14 +44,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(esctl: Run, made: Path, log_path: Path) -> Run:
+def run(run: Esctl, made: Path, log_path: Path) -> Esctl:
     """Run esctl on such a log of this test's own."""
-
-    def on_log(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, "-l", str(log_path), **options)
-
     shutil.copy(made, log_path)
-    return on_log
+    return run
 
 
 def records(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
@@ -74,14 +68,14 @@ def alter(file: Path, sql: str) -> None:
 # take
 
 
-def test_quiet_takes_and_prunes_without_a_receipt(run: Run) -> None:
+def test_quiet_takes_and_prunes_without_a_receipt(run: Esctl) -> None:
     assert run("snapshot", "take", "order-3", "pay-1", "-q").stdout == ""
     assert streams(run("snapshot", "list")) == ["order-3", "pay-1"]
     assert run("snapshot", "prune", "--keep", "0", "-q").stdout == ""
     assert streams(run("snapshot", "list")) == []
 
 
-def test_a_snapshot_that_is_taken_is_told_and_listed(run: Run) -> None:
+def test_a_snapshot_that_is_taken_is_told_and_listed(run: Esctl) -> None:
     (taken,) = records(run("snapshot", "take", "order-3"))
     assert tuple(taken) == COLUMNS
     said = {name: taken[name] for name in COLUMNS if name not in ("time", "taken")}
@@ -92,37 +86,37 @@ def test_a_snapshot_that_is_taken_is_told_and_listed(run: Run) -> None:
     assert records(run("snapshot", "list")) == [taken]
 
 
-def test_snapshots_of_several_streams_are_taken_at_once(run: Run) -> None:
+def test_snapshots_of_several_streams_are_taken_at_once(run: Esctl) -> None:
     assert streams(run("snapshot", "take", "order-3", "cart-1", "order-1")) == ["order-3", "cart-1", "order-1"]
     assert streams(run("snapshot", "list")) == ["cart-1", "order-1", "order-3"]
 
 
-def test_a_stream_can_be_taken_twice(run: Run) -> None:
+def test_a_stream_can_be_taken_twice(run: Esctl) -> None:
     assert streams(run("snapshot", "take", "order-1")) == ["order-1"]
     assert streams(run("snapshot", "take", "order-1")) == ["order-1"]
     assert streams(run("snapshot", "take", "order-1", "order-1")) == ["order-1", "order-1"]
     assert streams(run("snapshot", "list")) == ["order-1"]
 
 
-def test_all_streams_of_all_aggregates_are_taken_or_those_of_one(run: Run) -> None:
+def test_all_streams_of_all_aggregates_are_taken_or_those_of_one(run: Esctl) -> None:
     assert streams(run("snapshot", "take", "--all", "--aggregate", "pay")) == ["pay-1"]
     assert streams(run("snapshot", "take", "--all")) == ["order-1", "order-2", "order-3", "pay-1"]
 
 
-def test_due_is_what_the_policies_ask_for_and_nothing_is_due_twice(run: Run) -> None:
+def test_due_is_what_the_policies_ask_for_and_nothing_is_due_twice(run: Esctl) -> None:
     assert streams(run("snapshot", "take", "--due")) == ["order-1", "order-3"]
     assert streams(run("snapshot", "take", "--due")) == []
     assert run("append", "order-2", "Closed").returncode == 0  # whose policy takes it inside the append or later
     assert set(streams(run("snapshot", "list"))) | set(streams(run("snapshot", "take", "--due"))) >= {"order-2"}
 
 
-def test_nothing_due_is_empty_in_every_format(run: Run) -> None:
+def test_nothing_due_is_empty_in_every_format(run: Esctl) -> None:
     for format_, empty in (("json", "[]\n"), ("csv", ",".join(COLUMNS) + "\n"), ("table", "")):
         done = run("snapshot", "take", "--due", "--aggregate", "pay", "-o", format_)
         assert (done.returncode, done.stdout, done.stderr) == (0, empty, "")
 
 
-def test_a_stream_that_is_not_there_among_several_leaves_what_was_taken_and_says_so(run: Run) -> None:
+def test_a_stream_that_is_not_there_among_several_leaves_what_was_taken_and_says_so(run: Esctl) -> None:
     done = run("snapshot", "take", "order-1", "order-9")
     assert done.returncode == 3
     assert [json.loads(line)["stream"] for line in done.stdout.splitlines()] == streams(run("snapshot", "list"))
@@ -136,7 +130,7 @@ def test_a_stream_that_is_not_there_among_several_leaves_what_was_taken_and_says
         ("verify order-9", 3), ("verify --sample 0", 2), ("prune order-9", 3), ("prune --keep -1", 2),
     ],
 )  # fmt: skip
-def test_a_wrong_question_is_told_and_prints_no_data(run: Run, words: str, code: int) -> None:
+def test_a_wrong_question_is_told_and_prints_no_data(run: Esctl, words: str, code: int) -> None:
     done = run("snapshot", *words.split(), "--error-format", "json")
     assert (done.returncode, done.stdout) == (code, "")
     assert json.loads(done.stderr.splitlines()[-1])["exit"] == code
@@ -148,12 +142,12 @@ def test_a_wrong_question_is_told_and_prints_no_data(run: Run, words: str, code:
 @pytest.mark.parametrize(
     ("format_", "empty"), [("ndjson", ""), ("json", "[]\n"), ("csv", ",".join(COLUMNS) + "\n"), ("table", "")]
 )
-def test_a_log_without_snapshots_has_an_empty_list(run: Run, format_: str, empty: str) -> None:
+def test_a_log_without_snapshots_has_an_empty_list(run: Esctl, format_: str, empty: str) -> None:
     done = run("snapshot", "list", "-o", format_)
     assert (done.returncode, done.stdout, done.stderr) == (0, empty, "")
 
 
-def test_a_list_is_newest_first_in_each_stream(run: Run) -> None:
+def test_a_list_is_newest_first_in_each_stream(run: Esctl) -> None:
     for _ in range(3):
         assert run("append", "cart-1", "Filled").returncode == 0
         assert run("snapshot", "take", "cart-1").returncode == 0
@@ -164,7 +158,7 @@ def test_a_list_is_newest_first_in_each_stream(run: Run) -> None:
     assert streams(run("snapshot", "list", "pay-1")) == ["pay-1"]
 
 
-def test_a_list_says_why_a_snapshot_is_not_used(run: Run, log_path: Path, tmp_path: Path) -> None:
+def test_a_list_says_why_a_snapshot_is_not_used(run: Esctl, log_path: Path, tmp_path: Path) -> None:
     assert run("snapshot", "take", "order-1", "pay-1", "cart-1").returncode == 0
     (tmp_path / "model.toml").write_text(MODEL.replace("n = 1 }", "m = 1 }").partition("[aggregate.pay]")[0])
     with open_log(log_path, write=True) as log:
@@ -179,7 +173,7 @@ def test_a_list_says_why_a_snapshot_is_not_used(run: Run, log_path: Path, tmp_pa
 # verify
 
 
-def test_sound_snapshots_verify(run: Run) -> None:
+def test_sound_snapshots_verify(run: Esctl) -> None:
     assert run("snapshot", "take", "--all").returncode == 0
     done = run("snapshot", "verify")
     assert (done.returncode, done.stdout) == (0, "")
@@ -188,7 +182,7 @@ def test_sound_snapshots_verify(run: Run) -> None:
     assert run("snapshot", "verify", "order-1").stderr.startswith("1 snapshot verified")
 
 
-def test_a_snapshot_that_was_altered_is_found_and_never_used(run: Run, log_path: Path) -> None:
+def test_a_snapshot_that_was_altered_is_found_and_never_used(run: Esctl, log_path: Path) -> None:
     assert run("snapshot", "take", "order-3", "pay-1").returncode == 0
     alter(log_path, """update snapshots set state = '{"n":99}' where position = 6""")
     assert records(run("state", "order-3"))[0]["state"] == {"n": 3}
@@ -206,7 +200,7 @@ def test_a_snapshot_that_was_altered_is_found_and_never_used(run: Run, log_path:
 
 
 @pytest.mark.parametrize("text", ["{", "", "null", "[1]", '{"n":', "x" * 100])
-def test_a_snapshot_of_garbage_is_found_and_never_used(run: Run, log_path: Path, text: str) -> None:
+def test_a_snapshot_of_garbage_is_found_and_never_used(run: Esctl, log_path: Path, text: str) -> None:
     assert run("snapshot", "take", "order-3").returncode == 0
     alter(log_path, f"update snapshots set state = '{text}'")
     assert records(run("state", "order-3"))[0]["state"] == {"n": 3}
@@ -214,7 +208,7 @@ def test_a_snapshot_of_garbage_is_found_and_never_used(run: Run, log_path: Path,
     assert json.loads(run("snapshot", "prune").stdout) == {"pruned": 1}
 
 
-def test_no_difference_is_empty_in_every_format(run: Run) -> None:
+def test_no_difference_is_empty_in_every_format(run: Esctl) -> None:
     for format_, empty in (("json", "[]\n"), ("csv", ",".join(VERIFIED) + "\n"), ("table", "")):
         done = run("snapshot", "verify", "-o", format_, "-q")
         assert (done.returncode, done.stdout, done.stderr) == (0, empty, "")
@@ -223,7 +217,7 @@ def test_no_difference_is_empty_in_every_format(run: Run) -> None:
 # prune
 
 
-def test_all_but_the_newest_are_pruned_and_those_of_no_use(run: Run, log_path: Path) -> None:
+def test_all_but_the_newest_are_pruned_and_those_of_no_use(run: Esctl, log_path: Path) -> None:
     for _ in range(3):
         assert run("append", "cart-1", "Filled").returncode == 0
         assert run("snapshot", "take", "cart-1", "pay-1").returncode == 0
@@ -238,7 +232,7 @@ def test_all_but_the_newest_are_pruned_and_those_of_no_use(run: Run, log_path: P
     assert records(run("snapshot", "prune")) == [{"pruned": 0}]
 
 
-def test_snapshots_change_no_state_and_are_no_part_of_the_log(run: Run) -> None:
+def test_snapshots_change_no_state_and_are_no_part_of_the_log(run: Esctl) -> None:
     before = run("state", "order-3").stdout, run("head").stdout, run("replay", "--system").stdout
     assert run("snapshot", "take", "--all").returncode == 0
     assert (run("state", "order-3").stdout, run("head").stdout, run("replay", "--system").stdout) == before

@@ -7,19 +7,15 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from esctl import open_log
+from tests.conftest import ESCTL, Esctl
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-ESCTL = str(Path(sys.executable).with_name("esctl"))
 MODEL = """
 [[event.Paid.upcast]]
 from = 1
@@ -38,12 +34,8 @@ REPORT = ("log", "log_id", "events", "rewritten", "split", "hidden", "moved", "h
 
 
 @pytest.fixture
-def run(esctl: Run, log_path: Path, tmp_path: Path) -> Run:
+def run(run: Esctl, log_path: Path, tmp_path: Path) -> Esctl:
     """Run esctl on a log with a payment, a heartbeat, a cart, and a payment over no number."""
-
-    def on_log(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, env={"ESCTL_LOG": str(log_path), **(env or {})}, **options)
-
     with open_log(log_path, write=True) as log:
         log.append("p", "Paid", {"amount": 5}, id="a", schema=1)
         log.append("p", "Heartbeat", id="b", schema=1)
@@ -52,7 +44,7 @@ def run(esctl: Run, log_path: Path, tmp_path: Path) -> Run:
         (tmp_path / "model.toml").write_text(MODEL, encoding="utf-8")
         log.apply_model(tmp_path / "model.toml")
         (tmp_path / "misfit.toml").write_text(MISFIT, encoding="utf-8")
-    return on_log
+    return run
 
 
 def misfitting(log_path: Path, tmp_path: Path) -> None:
@@ -67,7 +59,7 @@ def records(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
 # check
 
 
-def test_a_check_counts_by_stored_type_and_schema(run: Run) -> None:
+def test_a_check_counts_by_stored_type_and_schema(run: Esctl) -> None:
     done = run("upcast", "check")
     assert (done.returncode, done.stderr) == (0, "")
     assert [tuple(row[name] for name in COUNTS) for row in records(done)] == [
@@ -77,7 +69,7 @@ def test_a_check_counts_by_stored_type_and_schema(run: Run) -> None:
     ]
 
 
-def test_a_failure_is_named_with_position_and_reason_and_is_exit_6(run: Run, log_path: Path, tmp_path: Path) -> None:
+def test_a_failure_is_named_with_position_and_reason_and_is_exit_6(run: Esctl, log_path: Path, tmp_path: Path) -> None:
     misfitting(log_path, tmp_path)
     done = run("upcast", "check", "--error-format", "json")
     assert done.returncode == 6
@@ -90,7 +82,7 @@ def test_a_failure_is_named_with_position_and_reason_and_is_exit_6(run: Run, log
 
 @pytest.mark.parametrize("format_", ["csv", "tsv", "table"])
 def test_failures_are_told_on_stderr_where_stdout_has_no_place_for_them(
-    run: Run, log_path: Path, tmp_path: Path, format_: str
+    run: Esctl, log_path: Path, tmp_path: Path, format_: str
 ) -> None:
     misfitting(log_path, tmp_path)
     done = run("upcast", "check", "-o", format_)
@@ -99,7 +91,7 @@ def test_failures_are_told_on_stderr_where_stdout_has_no_place_for_them(
     assert done.stderr.startswith("#4 Paid 1: amount cannot be converted to number\nerror: ")
 
 
-def test_the_command_that_is_told_shows_the_event_as_it_is_stored(run: Run, log_path: Path, tmp_path: Path) -> None:
+def test_the_command_that_is_told_shows_the_event_as_it_is_stored(run: Esctl, log_path: Path, tmp_path: Path) -> None:
     misfitting(log_path, tmp_path)
     fix = run("upcast", "check").stderr.splitlines()[-1]
     assert fix.startswith("fix: esctl replay --since '#4' --limit 1 --raw-schema")
@@ -107,7 +99,7 @@ def test_the_command_that_is_told_shows_the_event_as_it_is_stored(run: Run, log_
     assert event["data"] == {"amount": "much"}
 
 
-def test_a_sample_reads_about_as_many_as_asked_for(run: Run) -> None:
+def test_a_sample_reads_about_as_many_as_asked_for(run: Esctl) -> None:
     assert sum(row["events"] for row in records(run("upcast", "check", "--sample", "2"))) in (2, 3)
     assert run("upcast", "check", "--sample", "0").returncode == 2
 
@@ -115,7 +107,7 @@ def test_a_sample_reads_about_as_many_as_asked_for(run: Run) -> None:
 @pytest.mark.parametrize(
     ("format_", "empty"), [("ndjson", ""), ("json", "[]\n"), ("csv", ",".join(COUNTS) + "\n"), ("table", "")]
 )
-def test_a_check_of_an_empty_log_is_empty_in_every_format(esctl: Run, format_: str, empty: str) -> None:
+def test_a_check_of_an_empty_log_is_empty_in_every_format(esctl: Esctl, format_: str, empty: str) -> None:
     esctl("init", "-l", "empty.db")
     done = esctl("upcast", "check", "-l", "empty.db", "-o", format_)
     assert (done.returncode, done.stdout, done.stderr) == (0, empty, "")
@@ -124,7 +116,7 @@ def test_a_check_of_an_empty_log_is_empty_in_every_format(esctl: Run, format_: s
 # show
 
 
-def test_a_chain_is_shown_with_what_it_makes_of_a_stored_event(run: Run) -> None:
+def test_a_chain_is_shown_with_what_it_makes_of_a_stored_event(run: Esctl) -> None:
     done = run("upcast", "show", "Paid")
     assert (done.returncode, done.stderr) == (0, "")
     (step,) = records(done)
@@ -136,11 +128,11 @@ def test_a_chain_is_shown_with_what_it_makes_of_a_stored_event(run: Run) -> None
 
 
 @pytest.mark.parametrize(("format_", "first"), [("csv", ",".join(STEPS)), ("tsv", "\t".join(STEPS)), ("json", "[")])
-def test_a_chain_is_shown_in_every_format(run: Run, format_: str, first: str) -> None:
+def test_a_chain_is_shown_in_every_format(run: Esctl, format_: str, first: str) -> None:
     assert run("upcast", "show", "Cart", "-o", format_).stdout.splitlines()[0] == first
 
 
-def test_a_table_shows_the_fields_that_a_step_changes(run: Run, log_path: Path) -> None:
+def test_a_table_shows_the_fields_that_a_step_changes(run: Esctl, log_path: Path) -> None:
     with open_log(log_path, write=True) as log:
         log.append("p", "Cart", {f"field{n}": n for n in range(9)}, schema=1)
     lines = run("upcast", "show", "Paid", "-o", "table", env={"COLUMNS": "80"}).stdout.splitlines()
@@ -148,7 +140,7 @@ def test_a_table_shows_the_fields_that_a_step_changes(run: Run, log_path: Path) 
 
 
 @pytest.mark.parametrize("type_", ["Nothing", "A"])
-def test_a_type_without_upcasts_is_not_there(run: Run, type_: str) -> None:
+def test_a_type_without_upcasts_is_not_there(run: Esctl, type_: str) -> None:
     done = run("upcast", "show", type_)
     assert (done.returncode, done.stdout) == (3, "")
     assert "the model has upcasts of Paid, Heartbeat, Cart" in done.stderr
@@ -157,7 +149,7 @@ def test_a_type_without_upcasts_is_not_there(run: Run, type_: str) -> None:
 # rewrite
 
 
-def test_a_rewriting_reports_what_it_did_and_the_new_log_is_sound(run: Run, tmp_path: Path) -> None:
+def test_a_rewriting_reports_what_it_did_and_the_new_log_is_sound(run: Esctl, tmp_path: Path) -> None:
     done = run("upcast", "rewrite", "--to", "new.db", "--yes")
     assert done.returncode == 0
     (report,) = records(done)
@@ -171,14 +163,14 @@ def test_a_rewriting_reports_what_it_did_and_the_new_log_is_sound(run: Run, tmp_
     ]  # fmt: skip
 
 
-def test_a_rewriting_needs_a_yes_where_nobody_can_be_asked(run: Run, tmp_path: Path) -> None:
+def test_a_rewriting_needs_a_yes_where_nobody_can_be_asked(run: Esctl, tmp_path: Path) -> None:
     done = run("upcast", "rewrite", "--to", "new.db")
     assert (done.returncode, done.stdout) == (2, "")
     assert re.search(r"\nfix: esctl .* --yes\n\Z", done.stderr)
     assert not (tmp_path / "new.db").exists()
 
 
-def test_a_dry_run_prints_the_plan_and_writes_nothing(run: Run, tmp_path: Path) -> None:
+def test_a_dry_run_prints_the_plan_and_writes_nothing(run: Esctl, tmp_path: Path) -> None:
     done = run("upcast", "rewrite", "--to", "new.db", "--dry-run")
     assert done.returncode == 0
     assert records(done) == [{"to": "new.db", "events": 4, "rewritten": 2, "split": 1, "hidden": 1}]
@@ -187,7 +179,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(run: Run, tmp_path: Path) 
 
 @pytest.mark.parametrize(("target", "code"), [("there.db", 2), ("log.db", 2), ("none/new.db", 8)])
 def test_a_target_that_cannot_be_made_is_told_and_nothing_is_changed(
-    run: Run, tmp_path: Path, target: str, code: int
+    run: Esctl, tmp_path: Path, target: str, code: int
 ) -> None:
     (tmp_path / "there.db").write_text("mine", encoding="utf-8")
     head = run("head").stdout
@@ -198,12 +190,12 @@ def test_a_target_that_cannot_be_made_is_told_and_nothing_is_changed(
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".new")]
 
 
-def test_a_target_that_is_there_is_told_before_anything_is_asked(run: Run, tmp_path: Path) -> None:
+def test_a_target_that_is_there_is_told_before_anything_is_asked(run: Esctl, tmp_path: Path) -> None:
     (tmp_path / "there.db").write_text("mine", encoding="utf-8")
     assert "there.db is there already" in run("upcast", "rewrite", "--to", "there.db", "--dry-run").stderr
 
 
-def test_an_event_that_does_not_fit_stops_it_and_leaves_nothing(run: Run, log_path: Path, tmp_path: Path) -> None:
+def test_an_event_that_does_not_fit_stops_it_and_leaves_nothing(run: Esctl, log_path: Path, tmp_path: Path) -> None:
     misfitting(log_path, tmp_path)
     done = run("upcast", "rewrite", "--to", "new.db", "--yes", "--error-format", "json")
     assert (done.returncode, done.stdout) == (6, "")
@@ -213,7 +205,7 @@ def test_an_event_that_does_not_fit_stops_it_and_leaves_nothing(run: Run, log_pa
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_a_signal_ends_dies_of_it_and_leaves_nothing(
-    run: Run, log_path: Path, tmp_path: Path, signum: signal.Signals
+    run: Esctl, log_path: Path, tmp_path: Path, signum: signal.Signals
 ) -> None:
     assert run("types").returncode == 0
     with open_log(log_path, write=True) as log:
@@ -233,6 +225,6 @@ def test_a_run_that_a_signal_ends_dies_of_it_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("words", ["upcast rewrite", "upcast show", "upcast check x", "upcast show Paid Cart"])
-def test_a_wrong_command_line_is_exit_2(run: Run, words: str) -> None:
+def test_a_wrong_command_line_is_exit_2(run: Esctl, words: str) -> None:
     done = run(*words.split())
     assert (done.returncode, done.stdout) == (2, "")
