@@ -1,245 +1,24 @@
-"""SQL from outside: a condition is one deterministic expression over an event, a question reads and nothing else."""
+"""SQL of a model does nothing but compute; a question reads and nothing else."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
 
 import apsw
 import pytest
 
 from esctl import open_log
-from esctl.errors import EsctlError, HandlerError, RefusedError, UsageError
-from esctl.events import system
+from esctl.errors import RefusedError, UsageError
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.model.checks import checked
-from esctl.sql.clock import DATES, names_dates, without_clock
-from esctl.sql.conditions import CONDITION_COLUMNS, STATE_COLUMNS, check_condition
+from esctl.sql.conditions import CONDITION_COLUMNS
 from esctl.sql.judge import Judge, deterministic_functions, permitted
-from esctl.sql.tokens import why_not_one_expression
 from esctl.states import folding
 from tests.conftest import writer_of
+from tests.expressions import places
 from tests.logs import hold
-
-EVENTS: list[dict[str, Any]] = [
-    {"stream": "order-1", "type": "Placed", "time": "2026-01-02T10:00:00Z", "data": {"amount": 99.5, "vip": True}},
-    {"stream": "order-2", "type": "Placed", "time": "2026-02-02T10:00:00Z", "data": {"amount": 250, "note": "now"}},
-    {"stream": "order-1", "type": "Paid", "time": "2026-02-03T10:00:00Z", "data": [1], "meta": {"actor": "web"}},
-]
-
-
-@pytest.fixture
-def log(log_path: Path) -> Iterator[EventLog]:
-    """A log of the events above, open for reading."""
-    with open_log(log_path, write=True) as written:
-        written.append_all(EVENTS)
-    with EventLog(log_path) as opened:
-        yield opened
-
-
-# Conditions
-
-REFUSED = {
-    "another table": [
-        "(select 1)",
-        "(select count(*) from events) > 1",
-        "exists (select 1 from head)",
-        "exists (select 1 from log)",
-        "position in (select max(position) from log)",
-        "position = (values (1))",
-        "stream in streams",
-        "stream in (with x as (select 1) select * from x)",
-        "events.position = 1",
-        "e.position = 1",
-        "s.name = 'order-1'",
-        "main.log.position = 1",
-        "type in json_each(data)",
-        "1) union select (1",
-        "1) or exists (select 1 from log where 1",
-        "1) from log, (select 1",
-    ],
-    "what an event does not have": [
-        "nothing = 1",
-        "salt is null",
-        "hash is null",
-        "stream_id > 0",
-        "rowid > 1",
-        "oid > 1",
-        "_rowid_ > 1",
-        "excluded.position = 1",
-        "new.position = 1",
-    ],
-    "chance and the clock": [
-        "random() > 0",
-        "abs(random()) % 2",
-        "length(randomblob(4)) = 4",
-        "time > datetime('now')",
-        "time > datetime()",
-        "time > date()",
-        "time > strftime('%Y', 'now')",
-        "julianday('now') > 1",
-        "julianday() > 1",
-        "unixepoch() > 1",
-        "unixepoch('now', '-1 day') > 1",
-        "time('now', 'localtime') > time",
-        "current_timestamp > time",
-        "current_date > time",
-        "current_time > time",
-        "last_insert_rowid() = 0",
-        "changes() = 0",
-        "total_changes() = 0",
-    ],
-    "the clock, where no sample comes by": [
-        "case when position > 1 then datetime('now') end > time",
-        "iif(position > 1, unixepoch(), 0) > 0",
-    ],
-    "parameters": ["?", "position = ?", "position = ?1", "position = :a", "position = @a", "position = $a"],
-    "more than one expression": [
-        "",
-        " ",
-        ";",
-        "1;",
-        "1; select 2",
-        "1; drop table log",
-        "1); drop table log; --",
-        "position, type",
-        "1), (2",
-        "1) where (1",
-        "1)) where ((1",
-        "position asc",
-        "position) desc, (type",
-        "1 as one",
-        "1 limit 1",
-        "1 order by 1",
-        "1 group by 1",
-        "*",
-        "log.*",
-        ")",
-        "(",
-        "and",
-        "position = 1 and",
-        "'",
-        "'unterminated",
-        "\0",
-        "1\0 garbage",
-    ],
-    "comments that swallow": ["--", "-- 1", "/* 1 */", "1 /*", "1) /*", "1)) /*", "1) --", "1)) --", "1 */"],
-    "aggregates and windows": [
-        "count(*) > 1",
-        "max(position) > 1",
-        "sum(position) > 1",
-        "total(position) > 1",
-        "group_concat(type) = 'a'",
-        "json_group_array(type) = '[]'",
-        "row_number() over () = 1",
-        "count(*) filter (where 1) > 0",
-        "rank() over (order by position) = 1",
-    ],
-    "functions that reach out": [
-        "load_extension('x')",
-        "readfile('/etc/hostname') is null",
-        "writefile('x', 'y')",
-        "edit('x')",
-        "fts3_tokenizer('x')",
-        "raise(ignore)",
-        "sqlite_offset(position)",
-        "no_such_function(1)",
-        "type match 'x'",
-        "type regexp 'x'",
-        "type collate nowhere = 'x'",
-    ],
-    "double-quoted strings": ['"order-1" = stream', 'type = "Placed"', 'data ->> "amount" > 1', "`order-1` = stream"],
-}
-
-
-@pytest.mark.parametrize(
-    "condition", [pytest.param(c, id=f"{why}: {c}") for why, some in REFUSED.items() for c in some]
-)
-def test_what_a_condition_may_not_do(log: EventLog, condition: str) -> None:
-    with pytest.raises(UsageError, match=r"^--where "):
-        check_condition(condition)
-    with pytest.raises(UsageError):
-        log.read(Query(where=condition))
-    with pytest.raises(UsageError):
-        log.lines(Query(where=condition))
-
-
-def test_a_condition_that_is_not_unicode_is_refused() -> None:
-    with pytest.raises(UsageError):
-        check_condition("'\ud800' = stream")
-
-
-def test_a_refusal_tells_the_columns_and_shows_an_example() -> None:
-    with pytest.raises(UsageError) as refused:
-        check_condition("customer = 'a'")
-    assert "no such column: customer" in refused.value.what
-    assert all(column in refused.value.why for column in CONDITION_COLUMNS)
-    check_condition(refused.value.why.partition(", such as ")[2])
-
-
-ALLOWED: dict[str, list[int]] = {
-    "1": [1, 2, 3],
-    "0": [],
-    "null": [],
-    "1 and '2 apples'": [1, 2, 3],
-    "position = 2": [2],
-    "stream = 'order-1' and version = 2": [3],
-    "id is not null and schema = 1": [1, 2, 3],
-    "data ->> 'amount' > 100": [2],
-    "data ->> 'amount' > 99 and type = 'Placed'": [1, 2],
-    "data ->> '$[0]' = 1": [3],
-    "data -> 'vip' = 'true'": [1],
-    "data ->> 'vip'": [1],
-    "json_extract(data, '$.note') = 'now'": [2],
-    "json_type(data) = 'array'": [3],
-    "meta ->> 'actor' = 'web'": [3],
-    "meta = '{}'": [1, 2],
-    "stream glob '*-1'": [1, 3],
-    "type like 'p%' escape '!'": [1, 2, 3],
-    "type in ('Paid', 'Refunded')": [3],
-    "position between 2 and 3": [2, 3],
-    "not position = 2": [1, 3],
-    "position is distinct from 2": [1, 3],
-    "(position, type) = (3, 'Paid')": [3],
-    "time < '2026-02'": [1],
-    "date(time) = '2026-02-02'": [2],
-    "date(time, '+1 day') = '2026-02-03'": [2],
-    "strftime('%Y-%m', time) = '2026-02'": [2, 3],
-    "julianday(time) - julianday('2026-02-02T10:00:00Z') = 1": [3],
-    "recorded > time": [1, 2, 3],
-    "case type when 'Paid' then 1 else 0 end": [3],
-    "iif(position > 1, 1, 0)": [2, 3],
-    "coalesce(meta ->> 'actor', 'nobody') = 'nobody'": [1, 2],
-    "max(position, 2) = 2": [1, 2],
-    "upper(type) = 'PAID' collate nocase": [3],
-    "\"type\" = 'Paid'": [3],
-    "position = 2 -- the second": [2],
-    "/* the second */ position = 2": [2],
-    "'--' = '--' and position = 2": [2],
-    "'/*' <> '*/' and position = 2": [2],
-    "';' = ';' and '\"' = '\"' and position = 2": [2],
-    "'it''s' is not null and position\n=\n2": [2],
-    "'random() select ?' <> type and position = 2": [2],
-}
-
-
-@pytest.mark.parametrize("condition", ALLOWED)
-def test_what_a_condition_may_do(log: EventLog, condition: str) -> None:
-    check_condition(condition)
-    assert [event[0] for event, _, _ in log.read(Query(where=condition))] == ALLOWED[condition]
-    assert b"".join(log.lines(Query(where=condition))).count(b"\n") == len(ALLOWED[condition])
-
-
-def test_an_or_in_a_condition_does_not_get_around_the_other_filters(log: EventLog) -> None:
-    for condition in ("position = 2 or 1", "0) or (1"):
-        query = Query(where=condition, stream="order-2")
-        assert [event[0] for event, _, _ in log.read(query)] == [2]
-
 
 # Questions
 
@@ -304,6 +83,8 @@ FORBIDDEN = [
     "select ?",
     "select :a",
 ]
+
+
 SECOND = [
     "select 2",
     "delete from events",
@@ -364,52 +145,7 @@ def test_a_question_that_fails_on_some_row_is_a_wrong_question(log: EventLog, po
         list(log.question(f"select json(iif(position = {position}, '{{', '1')) from log")[1])
 
 
-# Conditions on a state
-
-
-@pytest.mark.parametrize(
-    "condition",
-    ["state ->> 'status' = 'Paid'", "version > 3 and position > 4", "stream glob 'order-*' and time < '2027'"],
-)
-def test_a_condition_on_a_state_is_over_the_columns_of_a_state(condition: str) -> None:
-    check_condition(condition, STATE_COLUMNS)
-
-
-@pytest.mark.parametrize(
-    "condition",
-    ["data ->> 'a' = 1", "new.data is null", "type = 'Placed'", "meta is null", "folded > 1", "latest > time", "n = 1",
-     "random()", "time > datetime('now')", "(select 1)", "max(version) > 1", "", "1; select 1", "?"],
-)  # fmt: skip
-def test_what_a_condition_on_a_state_may_not_do(condition: str) -> None:
-    with pytest.raises(UsageError, match=r"^--when "):
-        check_condition(condition, STATE_COLUMNS, option="--when")
-
-
-def test_a_refusal_of_a_condition_on_a_state_shows_an_example_that_holds() -> None:
-    with pytest.raises(UsageError) as refused:
-        check_condition("amount > 1", STATE_COLUMNS, option="--when")
-    assert all(column in refused.value.why for column in STATE_COLUMNS)
-    check_condition(refused.value.why.partition(", such as ")[2], STATE_COLUMNS)
-
-
 # What a model's expressions may do
-
-
-def places(sql: str) -> dict[str, str]:
-    """Models with the same expression wherever one may stand, by the place."""
-    said = json.dumps(sql, ensure_ascii=False)
-    upcast, begin = "[[event.T.upcast]]\nfrom = 1\n", "[aggregate.a]\nstreams = '*'\n"
-    return {
-        "event.T.upcast[1].compute.x": f"{upcast}compute = {{ x = {said} }}",
-        "event.T.upcast[1].when": f"{upcast}set = {{ a = 1 }}\nwhen = {said}",
-        "event.T.upcast[1].split[1].compute.x": f"{upcast}split = [ {{ type = 'U', compute = {{ x = {said} }} }} ]",
-        "event.U.upcast[1].when": f"[event.U]\nschema = 2\n[[event.U.upcast]]\nfrom = 1\ndrop = true\nwhen = {said}",
-        "aggregate.a.on.T.compute.x": f"{begin}[aggregate.a.on.T]\ncompute = {{ x = {said} }}",
-        "aggregate.a.on.T[2].when": f"{begin}[[aggregate.a.on.T]]\n[[aggregate.a.on.T]]\nwhen = {said}",
-        "aggregate.a.accept.T": f"{begin}[aggregate.a.accept]\nT = {said}",
-        "aggregate.a.accept.*": f"{begin}[aggregate.a.accept]\n'*' = {{ rule = {said} }}",
-    }
-
 
 FORBIDDEN_TO_MODELS = {
     "chance": [
@@ -569,16 +305,6 @@ def test_a_judge_is_not_swayed_by_what_it_judged_before() -> None:
             assert judge.expression("absent", state=False) == "no such column: absent"
 
 
-@pytest.mark.parametrize("sql", ["1", "(1)", "'('", '"("', "[(]", "`(`", "1 -- (", "/* ( */ 1", "'it''s ('", "x'00'"])
-def test_a_text_whose_brackets_and_quotes_are_closed_may_be_an_expression(sql: str) -> None:
-    assert why_not_one_expression(sql) == ""
-
-
-@pytest.mark.parametrize("sql", ["", "(", ")", ")(", "';", "1;", "/*", "1 /* *", "--", "raise(x)", "Raise (x)"])
-def test_a_text_whose_tokens_are_no_expression_is_told_why(sql: str) -> None:
-    assert why_not_one_expression(sql)
-
-
 def test_functions_of_models_are_those_that_depend_on_their_arguments_alone() -> None:
     with closing(apsw.Connection(":memory:")) as connection:
         functions = deterministic_functions(connection)
@@ -622,162 +348,3 @@ def test_a_definition_is_permitted_its_tables_and_functions(
     action: int, first: str | None, second: str | None, allowed: bool
 ) -> None:
     assert permitted(action, first, second, {"mine"}, {"abs"}) is allowed
-
-
-# The clock, which only shows when an expression runs
-
-
-@pytest.mark.parametrize(
-    ("sql", "result"),
-    [
-        ("date('2026-01-02T10:00:00Z')", "2026-01-02"),
-        ("time('2026-01-02T10:00:00Z', '+1 hour')", "11:00:00"),
-        ("datetime(0, 'unixepoch')", "1970-01-01 00:00:00"),
-        ("julianday('2000-01-01T12:00:00')", 2451545.0),
-        ("unixepoch('1970-01-01T00:00:01Z')", 1),
-        ("strftime('%Y', '2026-01-02')", "2026"),
-        ("timediff('2026-01-02', '2026-01-01')", "+0000-00-01 00:00:00.000"),
-        ("date('garbage')", None),
-        ("date(null)", None),
-        ("datetime('2026-01-02', 'subsec')", "2026-01-02 00:00:00.000"),
-    ],
-)
-def test_without_a_clock_dates_are_what_they_were(sql: str, result: object) -> None:
-    with closing(apsw.Connection(":memory:")) as connection:
-        assert connection.execute(f"select {sql}").get == result
-        without_clock(connection)
-        assert connection.execute(f"select {sql}").get == result
-
-
-READS_THE_CLOCK = [
-    *(f"{name}({value})" for name in DATES if name not in ("strftime", "timediff") for value in ("", "'now'")),
-    "strftime('%Y')",
-    "strftime('%Y', 'now')",
-    "timediff('now', '2026-01-01')",
-    "timediff('2026-01-01', 'now')",
-    "date('NOW')",
-    "date('n' || 'ow')",
-    "unixepoch('sub' || 'sec')",
-    "strftime('%f', 'subsec')",
-    "strftime('%f', 'subsecond')",
-    "datetime('2026-01-01', 'local' || 'time')",
-    "datetime('2026-01-01', 'u' || 'tc')",
-    "datetime('2026-01-01', '+1 day', 'LOCALTIME')",
-    "date(x'6e6f77')",
-    "date(cast('now' as blob))",
-    "date('now' || char(0) || 'x')",
-    "unixepoch(cast('subsec' as blob))",
-    "datetime('2026-01-01', cast('localtime' as blob))",
-]
-
-
-@pytest.mark.parametrize("sql", READS_THE_CLOCK)
-def test_without_a_clock_dates_never_read_it(sql: str) -> None:
-    with closing(apsw.Connection(":memory:")) as connection:
-        without_clock(connection)
-        with pytest.raises((EsctlError, apsw.Error)):
-            connection.execute(f"select {sql}").fetchall()
-
-
-@pytest.mark.parametrize(
-    "sql",
-    ["date(x)", "DATE (x)", "1 + strftime('%Y', x)", "(unixepoch(x))", '"date"(x)', "[time](x)", "`datetime` (x)",
-     "julianday/* */(x)", "date -- x\n(x)"],
-)  # fmt: skip
-def test_an_expression_that_may_call_a_date_function_is_known(sql: str) -> None:
-    assert names_dates(sql)
-
-
-@pytest.mark.parametrize("sql", ["new.time", "abs(x)", "update(x)", "1"])
-def test_an_expression_that_calls_no_date_function_is_known(sql: str) -> None:
-    assert not names_dates(sql)
-
-
-HIDDEN_CLOCK = [
-    "date(new.data ->> 'when')",
-    "DATETIME(new.data ->> 'when')",
-    "strftime('%Y', new.data ->> 'when')",
-    "unixepoch(lower(new.data ->> 'loud'))",
-    "date(new.time, new.data ->> 'zone')",
-    "date('n' || 'ow')",
-    "\"date\"(new.data ->> 'when')",
-    "date/* */(new.data ->> 'when')",
-    "date(cast(new.data ->> 'when' as blob))",
-    "date(new.data ->> 'nul')",
-]
-
-
-@pytest.fixture
-def clock_log(log_path: Path) -> Iterator[EventLog]:
-    """A log whose payload names the clock."""
-    with open_log(log_path, write=True) as written:
-        written.append("s", "T", {"when": "now", "loud": "NOW", "zone": "localtime", "nul": "now\0"})
-    with EventLog(log_path, write=True) as log:
-        yield log
-
-
-@pytest.mark.parametrize("place", ["event.T.upcast[1].compute.x", "event.T.upcast[1].when"])
-@pytest.mark.parametrize("sql", HIDDEN_CLOCK)
-def test_a_clock_that_a_payload_asks_for_is_refused_when_an_upcast_reads_it(
-    clock_log: EventLog, sql: str, place: str
-) -> None:
-    if checked(places(sql)[place], {})[1]:
-        return  # refused at check, which is as good
-    hold(clock_log, places(sql)[place])
-    with pytest.raises(EsctlError, match="clock"):
-        list(clock_log.lines(Query()))
-
-
-@pytest.mark.parametrize("sql", HIDDEN_CLOCK)
-def test_a_clock_that_a_payload_asks_for_is_refused_when_a_fold_reads_it(clock_log: EventLog, sql: str) -> None:
-    text = places(sql)["aggregate.a.on.T.compute.x"]
-    if checked(text, {})[1]:
-        return  # refused at check, which is as good
-    hold(clock_log, text)
-    with pytest.raises(EsctlError, match="clock"):
-        folding.state(clock_log, Query(stream="s"))
-
-
-# Expressions that run away
-
-ENDLESS = "(with recursive n(x) as (select 1 union all select x + 1 from n) select max(x) from n)"
-
-
-@pytest.fixture
-def endless(log_path: Path) -> Iterator[EventLog]:
-    """A log with two events, and patience for a tenth of a second."""
-    with open_log(log_path, write=True) as written:
-        written.append("s", "T", {})
-        written.append("s", "U", {})
-    with EventLog(log_path, write=True) as log:
-        log.store.limit(0.1)
-        yield log
-
-
-def touch(log: EventLog, place: str) -> None:
-    """Do what runs the expression of a place."""
-    if place.startswith("event"):
-        list(log.lines(Query()))
-    elif "accept" in place:
-        with log.transaction():
-            writer_of(log).append([("s", "T", "id", None, 1, "{}", "{}", None)])
-    else:
-        folding.state(log, Query(stream="s"))
-
-
-@pytest.mark.parametrize("place", places("1"))
-def test_an_expression_that_never_ends_is_stopped(endless: EventLog, place: str) -> None:
-    hold(endless, places(ENDLESS)[place])
-    begin = time.monotonic()
-    with pytest.raises(HandlerError, match=r"more than 0\.1 seconds") as stopped:
-        touch(endless, place)
-    assert stopped.value.exit_code == 9
-    assert time.monotonic() - begin < 5
-    read = endless.read(Query(raw_schema=True, system=True))
-    assert [event[4] for event, _, _ in read] == ["T", "U", system.MODEL_APPLIED]  # and the log is as it was
-
-
-def test_rows_of_a_read_are_stopped_as_lines_are(endless: EventLog) -> None:
-    hold(endless, places(ENDLESS)["event.T.upcast[1].compute.x"])
-    with pytest.raises(HandlerError):
-        list(endless.read(Query()))
