@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from esctl.events.event import NewEvent, Receipt, new_ids
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
 from esctl.model.checks import checked
-from tests.conftest import writer_of
+from tests.conftest import write_empty_log, writer_of
 
 IDS = new_ids()
 
@@ -22,3 +28,22 @@ def hold(log: EventLog, text: str) -> None:
     model, problems = checked(text, {})
     assert problems == []
     apply(log, Draft(text, {}, model), log.definitions.position)
+
+
+@contextmanager
+def fresh() -> Iterator[EventLog]:
+    """A new log, open for writing."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log.db"
+        write_empty_log(path)
+        with EventLog(path, write=True) as log:
+            yield log
+
+
+def event(stream: str, type_: str = "T", data: object = None, *, time: str | None = None, schema: int = 0) -> NewEvent:
+    payload = json.dumps({} if data is None else data)
+    return stream, type_, next(IDS), time, schema, payload, "{}", None
+
+
+def day(n: int) -> str:
+    return f"2026-01-{n:02}T00:00:00.000000Z"

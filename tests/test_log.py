@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -23,16 +21,7 @@ from esctl.events.lines import Defaults, parser
 from esctl.events.query import Query
 from esctl.log import EventLog
 from tests.conftest import write_empty_log, writer_of
-
-
-@contextmanager
-def fresh() -> Iterator[EventLog]:
-    """A new log, open for writing."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "log.db"
-        write_empty_log(path)
-        with EventLog(path, write=True) as log:
-            yield log
+from tests.logs import fresh
 
 
 def commit(log: EventLog, events: list[NewEvent]) -> None:

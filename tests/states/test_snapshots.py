@@ -24,7 +24,7 @@ from esctl.states.snapshots import Bounds, digest
 from esctl.store import migrations
 from esctl.store.snapshots import Snapshot
 from tests.conftest import write_empty_log
-from tests.logs import IDS, hold, put
+from tests.logs import day, event, hold, put
 
 
 @contextmanager
@@ -36,10 +36,6 @@ def folder() -> Iterator[Path]:
         yield path
 
 
-def event(stream: str, type_: str, data: object, *, time: str | None = None, schema: int = 0) -> NewEvent:
-    return stream, type_, next(IDS), time, schema, json.dumps(data), "{}", None
-
-
 def damage(path: Path, *statements: str) -> None:
     """Change a log that nobody has open, as another program would."""
     with closing(sqlite3.connect(path)) as connection:
@@ -48,13 +44,11 @@ def damage(path: Path, *statements: str) -> None:
         connection.commit()
 
 
-def day(n: int) -> str:
-    return f"2026-01-{n:02}T00:00:00.000000Z"
-
-
 # Models: any operations on any of three types, upcast, split, hidden or not
 
 FIELDS = ("a", "b", "c.d")
+
+
 EXPRESSIONS = (
     "ifnull(state ->> 'a', 0) + new.version",
     "json_array(state -> 'b', new.type)",
@@ -120,9 +114,13 @@ payload = st.fixed_dictionaries(
         "o": st.dictionaries(st.sampled_from(["a", "b", "z"]), st.none() | st.integers(0, 2), max_size=2),
     },
 )
+
+
 happening = st.tuples(
     st.sampled_from(["s-1", "s-1", "s-2"]), st.sampled_from("ABC"), payload, st.integers(1, 9), st.integers(1, 2)
 )
+
+
 points: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.just({}),
     st.integers(0, 14).map(lambda n: {"until_version": n}),
@@ -131,12 +129,19 @@ points: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.integers(0, 15).map(lambda n: {"as_of": n}),
 )
 
+
 # What may befall the rows of `snapshots`, by another program: any column, any value of its kind
 
 OTHER_TEXTS = ["''", "'x'", "'{}'", "'{\"a\":9}'", "'9'", "'not json'", "cast(x'7bff' as text)", "cast(x'00' as text)"]
+
+
 OTHER_TEXTS += ["'s-1'", "'any'", f"'{day(1)}'", f"'{day(9)}'", "upper(fold)", "replace(state, '1', '2')", "latest"]
+
+
 OTHER_BLOBS = ["x''", "x'00'", "zeroblob(32)", "anchor", "hash", "randomblob(32)"]
 OTHER_NUMBERS = ["0", "-1", "1", "2", "5", "version + 1", "position", "position + 1", "9223372036854775807"]
+
+
 COLUMNS = {
     **dict.fromkeys(("aggregate", "time", "latest", "fold", "upcasts", "state", "taken"), OTHER_TEXTS),
     **dict.fromkeys(("anchor", "hash"), OTHER_BLOBS),
