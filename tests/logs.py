@@ -12,6 +12,7 @@ from esctl.events.event import NewEvent, Receipt, new_ids
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
 from esctl.model.checks import checked
+from esctl.projections import runs
 from tests.conftest import write_empty_log, writer_of
 
 IDS = new_ids()
@@ -47,3 +48,11 @@ def event(stream: str, type_: str = "T", data: object = None, *, time: str | Non
 
 def day(n: int) -> str:
     return f"2026-01-{n:02}T00:00:00.000000Z"
+
+
+def run(log: EventLog, *names: str) -> runs.Run:
+    """Bring projections to the head, whatever stops some."""
+    done = runs.Run()
+    for _ in runs.run(log, names, done):
+        pass
+    return done

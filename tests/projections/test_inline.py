@@ -17,12 +17,12 @@ from esctl.events.event import NewEvent
 from esctl.events.lines import Defaults
 from esctl.evolution import rewriting
 from esctl.log import EventLog
-from esctl.projections import admin, inline, runs
+from esctl.projections import admin, inline
 from esctl.store import projections as projection_tables
 from esctl.upkeep import copies
 from esctl.upkeep.verify import verify
 from tests.conftest import write_empty_log, writer_of
-from tests.logs import IDS, hold, put
+from tests.logs import IDS, hold, put, run
 
 # A business rule over all streams: nobody else may have the name
 NAMES = """
@@ -46,14 +46,6 @@ inline = true
 def named(name: str, stream: str = "", *, type_: str = "Named", id_: str | None = None) -> NewEvent:
     data = json.dumps({"name": name})
     return stream or f"user-{name}", type_, id_ or next(IDS), None, 0, data, "{}", None
-
-
-def run(log: EventLog) -> runs.Run:
-    """Bring projections to the head, whatever stops some."""
-    done = runs.Run()
-    for _ in runs.run(log, [], done):
-        pass
-    return done
 
 
 def rows(log: EventLog, table: str = "names") -> list[tuple[Any, ...]]:

@@ -12,7 +12,7 @@ import pytest
 from esctl.errors import HandlerError, NotFoundError, UsageError
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
-from esctl.evolution.plan import Draft, apply, drafted
+from esctl.evolution.plan import Draft, drafted
 from esctl.log import EventLog
 from esctl.model.applied import Applied, Definitions
 from esctl.model.checks import checked
@@ -20,7 +20,7 @@ from esctl.points.points import query_of
 from esctl.projections import admin, differences, reading, runs, versions
 from esctl.projections.differences import Cell
 from esctl.projections.reading import RowFilter
-from tests.logs import IDS, put
+from tests.logs import IDS, hold, put, run
 
 SUMS = """
 [projection.sums]
@@ -61,18 +61,6 @@ def drawn(text: str) -> Draft:
     return Draft(text, {}, model)
 
 
-def hold(log: EventLog, text: str) -> None:
-    """Apply a model."""
-    apply(log, drawn(text), log.definitions.position)
-
-
-def run(log: EventLog) -> None:
-    done = runs.Run()
-    for _ in runs.run(log, [], done):
-        pass
-    done.end()
-
-
 def shown(log: EventLog, name: str, *, built: bool = False, **asked: Any) -> list[tuple[Any, ...]]:
     return reading.rows(log, log.definitions.model.projections[name], RowFilter(**asked), built=built).rows
 
@@ -98,7 +86,7 @@ def cells(found: Iterator[int | Cell]) -> list[tuple[Any, ...]]:
 def sums(log: EventLog) -> EventLog:
     hold(log, SUMS)
     put(log, event("x", 1), event("y", 20), event("z", 3), event("x", 5, day=2))
-    run(log)
+    run(log).end()
     return log
 
 
@@ -147,7 +135,7 @@ def test_what_is_no_column_and_no_condition_is_refused(sums: EventLog, asked: di
 def test_of_several_tables_the_one_that_has_the_projections_name_is_shown_first(log: EventLog) -> None:
     hold(log, ORDERS)
     put(log, event("x"), event("x"))
-    run(log)
+    run(log).end()
     assert shown(log, "orders") == [("x",)]
     assert shown(log, "orders", table="lines") == [(1, "x", 1), (2, "x", 1)]
     with pytest.raises(NotFoundError, match="orders has no table more"):
@@ -156,7 +144,7 @@ def test_of_several_tables_the_one_that_has_the_projections_name_is_shown_first(
 
 def test_a_table_that_the_live_version_does_not_have_yet_is_said_to_be_none(log: EventLog) -> None:
     hold(log, ORDERS)
-    run(log)
+    run(log).end()
     hold(log, ORDERS.replace("[projection.orders.on]", "tables.more = 'create table more(a)'\n[projection.orders.on]"))
     with pytest.raises(NotFoundError, match="the table more is not built yet"):
         shown(log, "orders", table="more")
@@ -214,7 +202,7 @@ def test_the_past_is_read_from_a_previous_version_where_the_live_one_is_beyond(
     for _ in runs.catch_up(sums, admin.rebuild(sums, "sums", from_scratch=True)):
         pass
     put(sums, event("x", 7), event("y", 8))
-    run(sums)
+    run(sums).end()
     monkeypatch.setattr(reading, "POSITIONS_PER_TRANSACTION", 1)
     with EventLog(sums.path) as reader:
         assert sum(reading.at(reader, reader.definitions.model.projections["sums"], Query(until=6))) == 1
@@ -224,7 +212,7 @@ def test_the_past_is_read_from_a_previous_version_where_the_live_one_is_beyond(
 def test_tables_that_refer_to_each_other_are_gone_on_from_in_whatever_order_they_stand(log: EventLog) -> None:
     hold(log, ORDERS)
     put(log, event("x"))
-    run(log)
+    run(log).end()
     put(log, event("y"))
     assert built(log.path, "orders", table="lines", until=3) == [(1, "x", 1), (2, "y", 1)]
     assert built(log.path, "orders", until=2) == [("x",)]
@@ -241,7 +229,7 @@ def test_who_has_looked_at_the_past_goes_on_with_the_present(sums: EventLog) -> 
     for _ in reading.at(sums, sums.definitions.model.projections["sums"], Query(until=2)):
         pass
     put(sums, event("w", 4))
-    run(sums)
+    run(sums).end()
     found = list(sums.store.projections().select("select k, n from main.sums order by 1"))
     assert found == [("w", 4), ("x", 6), ("y", 20), ("z", 3)]
 
@@ -293,7 +281,7 @@ def test_rows_that_were_added_are_gone_and_changed_are_told_cell_by_cell(sums: E
 def test_what_one_way_is_added_is_gone_the_other_way(log: EventLog, points: tuple[int, int]) -> None:
     hold(log, SUMS + BAG + ORDERS)
     put(log, *(event(k, n) for k, n in zip("xyxzyx", (1, 2, 3, None or 0, 5, 6), strict=True)))
-    run(log)
+    run(log).end()
 
     def found(since: int, until: int, name: str) -> list[tuple[Any, ...]]:
         with EventLog(log.path) as reader:
@@ -407,7 +395,7 @@ def test_what_waits_to_be_built_anew_is_not_checked(sums: EventLog) -> None:
 def test_tables_that_refer_to_each_other_are_checked(log: EventLog) -> None:
     hold(log, ORDERS)
     put(log, event("x"), event("y"))
-    run(log)
+    run(log).end()
     with EventLog(log.path) as reader:
         assert cells(differences.checked(reader, "orders")) == []
 

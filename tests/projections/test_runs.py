@@ -19,7 +19,7 @@ from esctl.projections import admin, runs, versions
 from esctl.projections import status as projection_status
 from esctl.upkeep import copies, erasure
 from esctl.upkeep.verify import verify
-from tests.logs import IDS, hold, put
+from tests.logs import IDS, hold, put, run
 
 COUNTS = """
 [projection.counts]
@@ -60,14 +60,6 @@ def event(n: int = 0, k: str = "x", *, type_: str = "T", schema: int = 0, **data
 def fill(log: EventLog, keys: str) -> None:
     """Append an event a letter, which is its `k`; `n` counts them."""
     put(log, *(event(n, k) for n, k in enumerate(keys, 1)))
-
-
-def run(log: EventLog, *names: str) -> runs.Run:
-    """Bring projections to the head, whatever stops some."""
-    done = runs.Run()
-    for _ in runs.run(log, names, done):
-        pass
-    return done
 
 
 def through(log: EventLog, version: int) -> None:

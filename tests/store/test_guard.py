@@ -11,16 +11,16 @@ from typing import Any
 import apsw
 import pytest
 
-from esctl.errors import EsctlError, HandlerError, RefusedError
+from esctl.errors import EsctlError, RefusedError
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
 from esctl.model.checks import checked
-from esctl.projections import admin, reading, runs
+from esctl.projections import admin, reading
 from esctl.projections.reading import RowFilter
 from esctl.store.guard import Guard
 from tests.conftest import writer_of
-from tests.logs import IDS
+from tests.logs import IDS, run
 
 MODEL = """
 [projection.x]
@@ -39,13 +39,6 @@ def hold(log: EventLog, text: str, *, judged: bool = True) -> None:
     model, problems = checked(text, {}, trusted=not judged)
     assert problems == []
     apply(log, Draft(text, {}, model), log.definitions.position)
-
-
-def run(log: EventLog) -> list[HandlerError]:
-    done = runs.Run()
-    for _ in runs.run(log, (), done):
-        pass
-    return done.failures
 
 
 def rows(path: Path, sql: str) -> list[tuple[Any, ...]]:
@@ -67,7 +60,7 @@ def strange(log_path: Path) -> Path:
     with EventLog(log_path, write=True) as log:
         hold(log, MODEL)
         put(log, "A", "B")
-        assert run(log) == []
+        assert run(log).failures == []
         put(log, "C", "D")
     return log_path
 
@@ -94,7 +87,7 @@ def stopped(path: Path) -> None:
     """Run what is edited: the log is as it was, and so are the projection's rows."""
     before, kept = everything(path), rows(path, "select * from x")
     with EventLog(path, write=True) as log, suppress(EsctlError):
-        assert [failure.exit_code for failure in run(log)] == [9]
+        assert [failure.exit_code for failure in run(log).failures] == [9]
     assert everything(path) == before
     assert rows(path, "select * from x") == kept
 
@@ -313,7 +306,7 @@ def test_a_handler_that_runs_away_stops_its_projection_and_no_append(log_path: P
         log.store.limit(0.2)
         hold(log, MODEL.replace("insert into x(a, b) values (new.position, new.data)", handler))
         put(log, "A")
-        assert [failure.exit_code for failure in run(log)] == [9]
+        assert [failure.exit_code for failure in run(log).failures] == [9]
         put(log, "B")
     assert rows(log_path, "select position, failed from projections") == [(1, 2)]
 
