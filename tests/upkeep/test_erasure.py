@@ -121,7 +121,7 @@ def erased(path: Path, *positions: int, scrub: bool = True) -> None:
 
 
 @pytest.fixture
-def log(path: Path) -> Iterator[EventLog]:
+def filled(path: Path) -> Iterator[EventLog]:
     with EventLog(path, write=True) as opened:
         yield opened
 
@@ -334,12 +334,12 @@ def test_the_rest_of_a_segment_stays_as_it_was(path: Path, where: str) -> None:
 
 
 @where
-def test_what_is_erased_already_is_planned_by_nobody(path: Path, log: EventLog, where: str) -> None:
+def test_what_is_erased_already_is_planned_by_nobody(path: Path, filled: EventLog, where: str) -> None:
     lay(path, where)
     erased(path, *range(1, 31, 3))
-    assert erasure.named(log, ["1", "id-4"], force=False).positions == []
-    assert erasure.of_stream(log, "s-1", [], force=False).positions == []
-    assert erasure.of_subject(log, "secret=payload-001", force=False).positions == []
+    assert erasure.named(filled, ["1", "id-4"], force=False).positions == []
+    assert erasure.of_stream(filled, "s-1", [], force=False).positions == []
+    assert erasure.of_subject(filled, "secret=payload-001", force=False).positions == []
 
 
 @where
@@ -362,30 +362,30 @@ def test_who_comes_second_erases_what_is_left(path: Path, where: str) -> None:
     assert findings(path) == []
 
 
-def test_what_is_archived_while_it_is_to_be_erased_is_erased_all_the_same(path: Path, log: EventLog) -> None:
-    list(creation.create(log, [(1, 5)]))
-    running = erasure.erase(log, [1, 8], "test")
+def test_what_is_archived_while_it_is_to_be_erased_is_erased_all_the_same(path: Path, filled: EventLog) -> None:
+    list(creation.create(filled, [(1, 5)]))
+    running = erasure.erase(filled, [1, 8], "test")
     next(running)
     with EventLog(path, write=True) as other:
         list(creation.create(other, [(6, 10)]))
     try:
         list(running)
     except ConflictError:
-        list(erasure.erase(log, [8], "test"))
+        list(erasure.erase(filled, [8], "test"))
     assert [line["position"] for line in lines(path) if "erased" in line] == [1, 8]
     assert findings(path) == []
 
 
-def test_what_is_brought_back_while_it_is_to_be_erased_is_not_said_to_be_erased(path: Path, log: EventLog) -> None:
-    list(creation.create(log, [(1, 5), (6, 10)]))
-    running = erasure.erase(log, [1, 8], "test")
+def test_what_is_brought_back_while_it_is_to_be_erased_is_not_said_to_be_erased(path: Path, filled: EventLog) -> None:
+    list(creation.create(filled, [(1, 5), (6, 10)]))
+    running = erasure.erase(filled, [1, 8], "test")
     next(running)
     with EventLog(path, write=True) as other:
         moving.restore(other, listing.named(other, "6-10"))
     try:
         list(running)
     except EsctlError:
-        list(erasure.erase(log, [8], "test"))
+        list(erasure.erase(filled, [8], "test"))
     assert [line["position"] for line in lines(path) if "erased" in line] == [1, 8]
     assert findings(path) == []
 
@@ -393,36 +393,36 @@ def test_what_is_brought_back_while_it_is_to_be_erased_is_not_said_to_be_erased(
 # Which
 
 
-def test_events_are_named_by_position_or_id(log: EventLog) -> None:
-    plan = erasure.named(log, ["5", "#3", "id-4", "id-5"], force=False)
+def test_events_are_named_by_position_or_id(filled: EventLog) -> None:
+    plan = erasure.named(filled, ["5", "#3", "id-4", "id-5"], force=False)
     assert (plan.positions, plan.types, plan.streams) == ([3, 4, 5], {"Given": 3}, 3)
 
 
-def test_an_event_that_is_not_there_is_not_planned(log: EventLog) -> None:
+def test_an_event_that_is_not_there_is_not_planned(filled: EventLog) -> None:
     with pytest.raises(NotFoundError):
-        erasure.named(log, ["5", "999"], force=True)
+        erasure.named(filled, ["5", "999"], force=True)
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_what_the_log_says_of_itself_is_never_erased(log: EventLog, force: bool) -> None:
+def test_what_the_log_says_of_itself_is_never_erased(filled: EventLog, force: bool) -> None:
     with pytest.raises(RefusedError, match="the log's own"):
-        erasure.named(log, ["31"], force=force)
+        erasure.named(filled, ["31"], force=force)
     with pytest.raises(EsctlError):
-        erasure.of_stream(log, "$esctl", [], force=force)
+        erasure.of_stream(filled, "$esctl", [], force=force)
 
 
-def test_a_type_that_is_not_erasable_needs_force(path: Path, log: EventLog) -> None:
+def test_a_type_that_is_not_erasable_needs_force(path: Path, filled: EventLog) -> None:
     with open_log(path, write=True) as made:
         made.append("s-1", "Kept", {"secret": "payload-001"})
     with pytest.raises(RefusedError, match="events of the type Kept are not erased"):
-        erasure.named(log, ["1", "32"], force=False)
-    assert erasure.named(log, ["1", "32"], force=True).positions == [1, 32]
-    plan = erasure.of_stream(log, "s-1", [], force=False)
+        erasure.named(filled, ["1", "32"], force=False)
+    assert erasure.named(filled, ["1", "32"], force=True).positions == [1, 32]
+    plan = erasure.of_stream(filled, "s-1", [], force=False)
     assert (32 in plan.positions, plan.left) == (False, {"Kept": 1})
-    assert 32 in erasure.of_stream(log, "s-1", [], force=True).positions
-    plan = erasure.of_subject(log, "secret=payload-001", force=False)
+    assert 32 in erasure.of_stream(filled, "s-1", [], force=True).positions
+    plan = erasure.of_subject(filled, "secret=payload-001", force=False)
     assert (plan.positions, plan.left) == ([1], {"Kept": 1})
-    assert erasure.of_subject(log, "secret=payload-001", force=True).positions == [1, 32]
+    assert erasure.of_subject(filled, "secret=payload-001", force=True).positions == [1, 32]
 
 
 @where
@@ -460,19 +460,19 @@ def test_a_stream_is_all_of_its_events_or_those_of_a_type(path: Path, where: str
         ({"%": "%"}, "%=%"),
     ],
 )
-def test_a_subject_is_a_value_in_a_field_as_it_reads(path: Path, log: EventLog, data: object, subject: str) -> None:
+def test_a_subject_is_a_value_in_a_field_as_it_reads(path: Path, filled: EventLog, data: object, subject: str) -> None:
     with open_log(path, write=True) as made:
         made.append("t-1", "Given", data)
         made.append("t-1", "Given", {"id": "other"})
         made.append("t-1", "Given", ["C-7"])
         made.append("t-1", "Given", "C-7")
-    assert erasure.of_subject(log, subject, force=False).positions == [32]
+    assert erasure.of_subject(filled, subject, force=False).positions == [32]
 
 
-def test_a_number_is_found_as_it_was_written(log: EventLog) -> None:
-    with log.transaction():
-        writer_of(log).append([parser(Defaults())(b'{"stream":"t","type":"Given","data":{"id":1.50}}')])
-    assert erasure.of_subject(log, "id=1.50", force=False).positions == [32]
+def test_a_number_is_found_as_it_was_written(filled: EventLog) -> None:
+    with filled.transaction():
+        writer_of(filled).append([parser(Defaults())(b'{"stream":"t","type":"Given","data":{"id":1.50}}')])
+    assert erasure.of_subject(filled, "id=1.50", force=False).positions == [32]
 
 
 @where
@@ -483,27 +483,27 @@ def test_a_subject_is_found_wherever_it_lies(path: Path, where: str) -> None:
 
 
 @pytest.mark.parametrize("subject", ["", "=x", "field", ".a=x", "a.=x", "a..b=x", "a=\0"])
-def test_what_is_no_subject_is_refused(log: EventLog, subject: str) -> None:
+def test_what_is_no_subject_is_refused(filled: EventLog, subject: str) -> None:
     with pytest.raises(UsageError, match="--subject"):
-        erasure.of_subject(log, subject, force=False)
+        erasure.of_subject(filled, subject, force=False)
 
 
-def test_a_subject_is_found_under_the_name_that_it_has_or_had(path: Path, tmp_path: Path, log: EventLog) -> None:
+def test_a_subject_is_found_under_the_name_that_it_has_or_had(path: Path, tmp_path: Path, filled: EventLog) -> None:
     (tmp_path / "later.toml").write_text(UPCAST)
     with open_log(path, write=True) as made:
         made.apply_model(tmp_path / "later.toml")
         made.append("t-1", "Given", {"hidden": "payload-002"})
-    assert erasure.of_subject(log, "secret=payload-002", force=False).positions == [2]
-    assert erasure.of_subject(log, "hidden=payload-002", force=False).positions == [2, 33]
+    assert erasure.of_subject(filled, "secret=payload-002", force=False).positions == [2]
+    assert erasure.of_subject(filled, "hidden=payload-002", force=False).positions == [2, 33]
 
 
-def test_a_type_that_was_renamed_is_erasable_under_either_name(path: Path, tmp_path: Path, log: EventLog) -> None:
+def test_a_type_that_was_renamed_is_erasable_under_either_name(path: Path, tmp_path: Path, filled: EventLog) -> None:
     (tmp_path / "later.toml").write_text(RENAMED)
     with open_log(path, write=True) as made:
         made.apply_model(tmp_path / "later.toml")
-    assert erasure.named(log, ["1"], force=False).positions == [1]
-    assert erasure.of_stream(log, "s-1", ["Given"], force=False).positions == list(range(1, 31, 3))
-    assert erasure.of_stream(log, "s-1", ["Told"], force=False).positions == list(range(1, 31, 3))
+    assert erasure.named(filled, ["1"], force=False).positions == [1]
+    assert erasure.of_stream(filled, "s-1", ["Given"], force=False).positions == list(range(1, 31, 3))
+    assert erasure.of_stream(filled, "s-1", ["Told"], force=False).positions == list(range(1, 31, 3))
 
 
 @pytest.mark.parametrize(
