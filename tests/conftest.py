@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from hypothesis import settings
@@ -18,6 +19,7 @@ from hypothesis import settings
 from esctl.append.writer import Writer
 from esctl.log import EventLog
 from esctl.store import migrations
+from esctl.store.store import Store
 from tests import fixes, runner
 
 # A rule holds however slow the machine is; what fails is printed so that it can be run again.
@@ -68,6 +70,28 @@ def writer_of(log: EventLog) -> Writer:
     return writer
 
 
+class Open(Protocol):
+    """Opens the one log that it stands for, as often as it is called."""
+
+    def __call__(self, *, write: bool = True) -> Store: ...
+
+
+@contextmanager
+def opening(path: Path) -> Iterator[Open]:
+    """Opens the store of a log; whatever was opened is closed at the end."""
+    opened: list[Store] = []
+
+    def connect(*, write: bool = True) -> Store:
+        opened.append(Store(path, write=write))
+        return opened[-1]
+
+    try:
+        yield connect
+    finally:
+        for store in opened:
+            store.close()
+
+
 @pytest.fixture
 def log_path(tmp_path: Path) -> Path:
     """An empty log."""
@@ -79,6 +103,19 @@ def log(log_path: Path) -> Iterator[EventLog]:
     """The same, open for writing."""
     with EventLog(log_path, write=True) as opened:
         yield opened
+
+
+@pytest.fixture
+def connect(log_path: Path) -> Iterator[Open]:
+    """Opens the store of an empty log."""
+    with opening(log_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def store(connect: Open) -> Store:
+    """The store of an empty log, open for writing."""
+    return connect()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,65 +24,17 @@ from esctl.events import chain
 from esctl.events.event import Event, Expect, NewEvent, Receipt
 from esctl.events.query import Query
 from esctl.store.store import Store
-from tests.conftest import write_empty_log
+from tests.conftest import Open, opening, write_empty_log
 
 if TYPE_CHECKING:
     from esctl.events.event import Form
 
 
-class Open(Protocol):
-    """Opens the one log that it stands for, as often as it is called."""
-
-    def __call__(self, *, write: bool = True) -> Store: ...
-
-
-Engine = Callable[[Path], Open]
-
-
-def sqlite(folder: Path) -> Open:
-    path = write_empty_log(folder / "log.db")
-
-    def open_(*, write: bool = True) -> Store:
-        return Store(path, write=write)
-
-    return open_
-
-
-ENGINES: dict[str, Engine] = {"sqlite": sqlite}
-
-
-@pytest.fixture(scope="module", params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> Engine:
-    return ENGINES[request.param]
-
-
 @contextmanager
-def fresh(engine: Engine) -> Iterator[Open]:
+def new_log() -> Iterator[Open]:
     """A new, empty log; whatever was opened on it is closed at the end."""
-    opened: list[Store] = []
-    with tempfile.TemporaryDirectory() as folder:
-        open_ = engine(Path(folder))
-
-        def remember(*, write: bool = True) -> Store:
-            opened.append(open_(write=write))
-            return opened[-1]
-
-        try:
-            yield remember
-        finally:
-            for store in opened:
-                store.close()
-
-
-@pytest.fixture
-def log(engine: Engine) -> Iterator[Open]:
-    with fresh(engine) as open_:
-        yield open_
-
-
-@pytest.fixture
-def store(log: Open) -> Store:
-    return log()
+    with tempfile.TemporaryDirectory() as folder, opening(write_empty_log(Path(folder) / "log.db")) as connect:
+        yield connect
 
 
 _numbers = count(1)
@@ -130,9 +82,9 @@ batches_of_streams = st.lists(st.lists(st.sampled_from(["a-1", "a-2", "b-1"]), m
 
 @settings(max_examples=50)
 @given(batches=batches_of_streams)
-def test_positions_grow_in_the_order_of_the_receipts(engine: Engine, batches: list[list[str]]) -> None:
-    with fresh(engine) as open_:
-        store = open_()
+def test_positions_grow_in_the_order_of_the_receipts(batches: list[list[str]]) -> None:
+    with new_log() as connect:
+        store = connect()
         receipts = [receipt for batch in batches for receipt in commit(store, *map(event, batch))]
         given_out = [receipt[0] for receipt in receipts]
         assert all(low < high for low, high in zip([0, *given_out], given_out, strict=False))
@@ -141,9 +93,9 @@ def test_positions_grow_in_the_order_of_the_receipts(engine: Engine, batches: li
 
 @settings(max_examples=50)
 @given(batches=batches_of_streams)
-def test_versions_of_a_stream_have_no_gaps(engine: Engine, batches: list[list[str]]) -> None:
-    with fresh(engine) as open_:
-        store = open_()
+def test_versions_of_a_stream_have_no_gaps(batches: list[list[str]]) -> None:
+    with new_log() as connect:
+        store = connect()
         for batch in batches:
             commit(store, *map(event, batch))
         for stream in ("a-1", "a-2", "b-1"):
@@ -181,8 +133,8 @@ def test_the_head_within_a_transaction_is_the_newest_event_in_it(store: Store) -
             assert store.head()[0] == receipt[0]
 
 
-def test_the_head_seen_by_others_does_not_move_before_the_commit(log: Open) -> None:
-    writer, reader = log(), log(write=False)
+def test_the_head_seen_by_others_does_not_move_before_the_commit(connect: Open) -> None:
+    writer, reader = connect(), connect(write=False)
     before = reader.head()
     with writer.transaction():
         writer.append([event()])
@@ -293,8 +245,8 @@ def test_a_batch_of_duplicates_leaves_the_head_where_it_is(store: Store) -> None
     assert store.head() == before
 
 
-def test_duplicates_of_what_another_store_wrote_are_known(log: Open) -> None:
-    one, two = log(), log()
+def test_duplicates_of_what_another_store_wrote_are_known(connect: Open) -> None:
+    one, two = connect(), connect()
     first = commit(one, ORIGINAL)[0]
     assert commit(two, ORIGINAL) == [(*first[:4], True)]
 
@@ -450,8 +402,8 @@ def test_a_retried_run_does_not_go_on_over_what_others_wrote_since(store: Store)
 # Transactions
 
 
-def test_the_appends_of_a_transaction_become_visible_together(log: Open) -> None:
-    writer, reader = log(), log(write=False)
+def test_the_appends_of_a_transaction_become_visible_together(connect: Open) -> None:
+    writer, reader = connect(), connect(write=False)
     with writer.transaction():
         writer.append([event()])
         writer.append([event("cart-1")])
@@ -534,8 +486,8 @@ def test_an_undone_transaction_leaves_the_log_whole(store: Store, body: Body) ->
 
 @pytest.mark.parametrize("expect", [None, 2, "exists"])
 @pytest.mark.parametrize("how", ["plainly", "in a run", "after a duplicate", "in its second transaction"])
-def test_versions_go_on_from_what_another_store_wrote(log: Open, how: str, expect: Expect | None) -> None:
-    one, other = log(), log()
+def test_versions_go_on_from_what_another_store_wrote(connect: Open, how: str, expect: Expect | None) -> None:
+    one, other = connect(), connect()
     first = event()
     commit(one, first)
     if how != "plainly":
@@ -548,8 +500,8 @@ def test_versions_go_on_from_what_another_store_wrote(log: Open, how: str, expec
     assert [receipt[2] for receipt in receipts] == [3, 4]
 
 
-def test_a_dropped_transaction_gives_the_receipts_that_a_kept_one_would(log: Open) -> None:
-    store = log()
+def test_a_dropped_transaction_gives_the_receipts_that_a_kept_one_would(connect: Open) -> None:
+    store = connect()
     batch = [event(), event("cart-1"), event()]
     dropped = commit(store, *batch, keep=False)
     assert [receipt[1:] for receipt in dropped] == [receipt[1:] for receipt in commit(store, *batch)]
@@ -577,12 +529,12 @@ steps = st.lists(
 @settings(max_examples=60)
 @given(steps=steps)
 def test_whoever_writes_and_whatever_is_undone_the_log_is_what_was_committed(
-    engine: Engine, steps: list[tuple[int, str, list[list[tuple[str, int]]]]]
+    steps: list[tuple[int, str, list[list[tuple[str, int]]]]],
 ) -> None:
     """Two stores take turns; a small choice of ids makes many duplicates."""
     stored: dict[str, tuple[str, int]] = {}  # id -> stream, version
-    with fresh(engine) as open_:
-        stores = (open_(), open_())
+    with new_log() as connect:
+        stores = (connect(), connect())
         for writer, outcome, appends in steps:
             store, model = stores[writer], dict(stored)
             with suppress(HappenedError), store.transaction(keep=outcome != "drop"):
@@ -644,9 +596,9 @@ def test_an_event_without_a_time_happened_when_it_was_recorded(store: Store) -> 
 
 @settings(max_examples=30)
 @given(sizes=st.lists(st.integers(1, 3), max_size=8))
-def test_position_at_is_the_newest_event_recorded_at_or_before(engine: Engine, sizes: list[int]) -> None:
-    with fresh(engine) as open_:
-        store = open_()
+def test_position_at_is_the_newest_event_recorded_at_or_before(sizes: list[int]) -> None:
+    with new_log() as connect:
+        store = connect()
         for size in sizes:
             commit(store, *[event() for _ in range(size)])
         events = replayed(store)
@@ -691,10 +643,10 @@ QUERIES: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def mixed(engine: Engine) -> Iterator[Store]:
-    with fresh(engine) as open_:
-        commit(open_(), *MIXED)
-        yield open_(write=False)
+def mixed() -> Iterator[Store]:
+    with new_log() as connect:
+        commit(connect(), *MIXED)
+        yield connect(write=False)
 
 
 def lines(store: Store, form: Form, **filters: Any) -> list[bytes]:
@@ -780,9 +732,9 @@ def test_until_version_nought_is_before_the_first_event(mixed: Store) -> None:
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("form", ["read", "lines"])
 def test_reading_ends_at_the_head_as_it_was_at_the_first_event(
-    log: Open, filters: dict[str, Any], reverse: bool, form: str
+    connect: Open, filters: dict[str, Any], reverse: bool, form: str
 ) -> None:
-    writer, reader = log(), log(write=False)
+    writer, reader = connect(), connect(write=False)
     commit(writer, *[event("a-1") for _ in range(2100)])
     before = positions(reader, **filters)[:: -1 if reverse else 1]
     query = Query(**filters, reverse=reverse)
@@ -801,8 +753,8 @@ def test_reading_ends_at_the_head_as_it_was_at_the_first_event(
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("field", ["stream", "type", "id"])
-def test_any_name_comes_back_as_it_was_given(log: Open, field: str, name: str) -> None:
-    writer, reader = log(), log(write=False)
+def test_any_name_comes_back_as_it_was_given(connect: Open, field: str, name: str) -> None:
+    writer, reader = connect(), connect(write=False)
     commit(writer, event("order-1", "OrderPlaced"))
     assert len(lines(reader, "line")) == 1
     commit(writer, event(**{field: name}))  # type: ignore[arg-type]  # one of the three texts
@@ -944,14 +896,14 @@ def test_a_whole_log_has_no_findings(mixed: Store, full: bool) -> None:
     assert list(mixed.check(full=full)) == []
 
 
-def test_a_store_may_be_closed_twice(log: Open) -> None:
-    store = log()
+def test_a_store_may_be_closed_twice(connect: Open) -> None:
+    store = connect()
     store.close()
     store.close()
-    assert log().head()[0] == 0
+    assert connect().head()[0] == 0
 
 
-def test_the_log_id_stays(log: Open) -> None:
-    one = log()
+def test_the_log_id_stays(connect: Open) -> None:
+    one = connect()
     commit(one, event())
-    assert log(write=False).log_id == one.log_id
+    assert connect(write=False).log_id == one.log_id
