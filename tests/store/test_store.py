@@ -20,7 +20,6 @@ from esctl.store.store import Store
 from tests.conftest import Open
 from tests.stores import appended, commit, connection_of, event, events, ids, new_log, positions, replayed
 
-
 # The head
 
 
