@@ -106,6 +106,22 @@ def log(log_path: Path) -> Iterator[EventLog]:
 
 
 @pytest.fixture
+def twelve(log_path: Path) -> Iterator[EventLog]:
+    """A log of twelve events in three streams, open for many changes."""
+    from tests.segments import fill
+
+    fill(log_path)
+    with EventLog(log_path, write=True, bulk=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def cold(tmp_path: Path) -> Path:
+    """Where a folder for segments may be made."""
+    return tmp_path / "cold"
+
+
+@pytest.fixture
 def connect(log_path: Path) -> Iterator[Open]:
     """Opens the store of an empty log."""
     with opening(log_path) as opened:

@@ -13,6 +13,7 @@ from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
 from esctl.model.checks import checked
 from esctl.projections import runs
+from esctl.upkeep.verify import verify
 from tests.conftest import write_empty_log, writer_of
 
 IDS = new_ids()
@@ -44,6 +45,12 @@ def fresh() -> Iterator[EventLog]:
 def event(stream: str, type_: str = "T", data: object = None, *, time: str | None = None, schema: int = 0) -> NewEvent:
     payload = json.dumps({} if data is None else data)
     return stream, type_, next(IDS), time, schema, payload, "{}", None
+
+
+def whole(path: Path) -> bool:
+    """Whether every byte of a log passes."""
+    with EventLog(path) as log:
+        return verify(log, full=True).ok
 
 
 def day(n: int) -> str:
