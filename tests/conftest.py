@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import settings
 
+from esctl import open_log
 from esctl.append.writer import Writer
 from esctl.log import EventLog
 from esctl.store import migrations
@@ -34,6 +35,12 @@ for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 
 ESCTL = str(Path(sys.executable).with_name("esctl"))
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+ORDERS: list[dict[str, Any]] = [
+    {"stream": "order-1", "type": "Placed", "time": "2026-01-02T10:00:00Z", "data": {"amount": 99.5, "vip": True}},
+    {"stream": "order-2", "type": "Placed", "time": "2026-02-02T10:00:00Z", "data": {"amount": 250, "note": "now"}},
+    {"stream": "order-1", "type": "Paid", "time": "2026-02-03T10:00:00Z", "data": [1], "meta": {"actor": "web"}},
+]
 
 Esctl = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -102,6 +109,15 @@ def log_path(tmp_path: Path) -> Path:
 def log(log_path: Path) -> Iterator[EventLog]:
     """The same, open for writing."""
     with EventLog(log_path, write=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def orders(log_path: Path) -> Iterator[EventLog]:
+    """A log of the three events of ORDERS, open for reading."""
+    with open_log(log_path, write=True) as written:
+        written.append_all(ORDERS)
+    with EventLog(log_path) as opened:
         yield opened
 
 

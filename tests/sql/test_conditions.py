@@ -127,13 +127,13 @@ REFUSED = {
 @pytest.mark.parametrize(
     "condition", [pytest.param(c, id=f"{why}: {c}") for why, some in REFUSED.items() for c in some]
 )
-def test_what_a_condition_may_not_do(log: EventLog, condition: str) -> None:
+def test_what_a_condition_may_not_do(orders: EventLog, condition: str) -> None:
     with pytest.raises(UsageError, match=r"^--where "):
         check_condition(condition)
     with pytest.raises(UsageError):
-        log.read(Query(where=condition))
+        orders.read(Query(where=condition))
     with pytest.raises(UsageError):
-        log.lines(Query(where=condition))
+        orders.lines(Query(where=condition))
 
 
 def test_a_condition_that_is_not_unicode_is_refused() -> None:
@@ -196,16 +196,16 @@ ALLOWED: dict[str, list[int]] = {
 
 
 @pytest.mark.parametrize("condition", ALLOWED)
-def test_what_a_condition_may_do(log: EventLog, condition: str) -> None:
+def test_what_a_condition_may_do(orders: EventLog, condition: str) -> None:
     check_condition(condition)
-    assert [event[0] for event, _, _ in log.read(Query(where=condition))] == ALLOWED[condition]
-    assert b"".join(log.lines(Query(where=condition))).count(b"\n") == len(ALLOWED[condition])
+    assert [event[0] for event, _, _ in orders.read(Query(where=condition))] == ALLOWED[condition]
+    assert b"".join(orders.lines(Query(where=condition))).count(b"\n") == len(ALLOWED[condition])
 
 
-def test_an_or_in_a_condition_does_not_get_around_the_other_filters(log: EventLog) -> None:
+def test_an_or_in_a_condition_does_not_get_around_the_other_filters(orders: EventLog) -> None:
     for condition in ("position = 2 or 1", "0) or (1"):
         query = Query(where=condition, stream="order-2")
-        assert [event[0] for event, _, _ in log.read(query)] == [2]
+        assert [event[0] for event, _, _ in orders.read(query)] == [2]
 
 
 # Conditions on a state
