@@ -15,10 +15,10 @@ from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply, sound
 from esctl.log import EventLog
 from esctl.model import applied
-from esctl.model.checks import checked, shared
+from esctl.model.checks import checked
 from tests.conftest import writer_of
+from tests.model.texts import COUNT
 
-COUNT = '[aggregate.c]\nstreams = "c-*"\non."*".add = { n = 1 }\n'
 UPCAST = "[event.T]\nschema = 3\n[[event.T.upcast]]\nfrom = 2\nset = { a = 1 }\n"
 
 
@@ -149,13 +149,6 @@ def test_a_stream_has_the_aggregate_whose_pattern_it_matches(log: EventLog) -> N
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("other", ["c-*", "*", "c-1", "*-1", "[a-c]-?"])
-def test_two_aggregates_that_can_cover_one_stream_are_a_problem(other: str) -> None:
-    model, problems = checked(COUNT + f'[aggregate.d]\nstreams = "{other}"\n', {})
-    assert problems == []
-    assert ["one aggregate" in problem.hint for problem in shared(model)] == [True]
-
-
 def test_an_unknown_aggregate_is_told_with_those_there_are(log: EventLog) -> None:
     hold(log, COUNT)
     with pytest.raises(NotFoundError) as caught:
@@ -185,23 +178,6 @@ def test_the_fingerprint_of_the_upcasts_changes_with_them_alone(log: EventLog, t
 
 
 # What a model may not say
-
-
-@pytest.mark.parametrize(
-    "expression",
-    ["random()", "datetime('now')", "load_extension('x')", "readfile('/etc/passwd')", "(select 1 from streams)",
-     "(select data from events)", "writefile('x', 'y')", "1; drop table events", "1) or (1", "new.nothing", "?1", ""],
-)  # fmt: skip
-@pytest.mark.parametrize("place", ["on.T.when", "accept.T", "on.T.compute.a"])
-def test_expressions_that_may_do_more_than_compute_are_problems(place: str, expression: str) -> None:
-    _, problems = checked(f'[aggregate.a]\nstreams = "a-*"\n{place} = {json.dumps(expression)}\n', {})
-    assert len(problems) == 1
-    assert problems[0].place.startswith("aggregate.a")
-
-
-def test_the_state_stands_in_no_upcast() -> None:
-    _, problems = checked("[[event.T.upcast]]\nfrom = 1\ncompute = { a = \"state ->> 'x'\" }\n", {})
-    assert [problem.place for problem in problems] == ["event.T.upcast[1].compute.a"]
 
 
 def test_a_model_file_with_problems_is_refused_with_all_of_them(tmp_path: Path) -> None:

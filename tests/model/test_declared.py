@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from esctl.errors import RefusedError
 from esctl.model.applied import Applied, Definitions
 from esctl.model.checks import checked
-from esctl.model.declared import Model, Problem, fingerprint
+from esctl.model.declared import fingerprint, refusal
 from esctl.model.operations import program
-from esctl.model.toml import parse
-
-
-def no_files(name: str) -> str:
-    raise RefusedError(f"no file {name}")
-
-
-def decoded(text: str) -> Model:
-    model, problems = parse(text, no_files)
-    assert not problems
-    return model
-
-
-def problems_of(text: str) -> list[Problem]:
-    return parse(text, no_files)[1]
-
-
-UPCAST = "[[event.T.upcast]]\nfrom = 1\n"
-AGGREGATE = "[aggregate.a]\nstreams = '*'\n"
-PROJECTION = "[projection.p]\ntable = 'create table p (x)'\n"
-
+from tests.model.texts import AGGREGATE, PROJECTION, UPCAST, decoded, problems_of
 
 # Fingerprints
 
@@ -47,6 +28,8 @@ def of_fold(text: str) -> str:
 
 
 BASE_UPCAST = f"{UPCAST}set = {{ a = 1, b = '$.x' }}\n"
+
+
 SAME_UPCASTS = [
     f"# a comment\n{BASE_UPCAST}",
     "[event.T]\nerasable = true\nschema = 2\n" + BASE_UPCAST,
@@ -57,6 +40,8 @@ SAME_UPCASTS = [
     "[[event.T.upcast]]\nset = { a = 1, b = '$.x' }\nfrom = 1\nschema = 2\n",
     "[event.T]\nupcast = [{ from = 1, set = { 'a' = 1, b = \"$.x\" } }]",
 ]
+
+
 OTHER_UPCASTS = [
     "",
     f"{UPCAST}set = {{ a = 1 }}\n",
@@ -102,6 +87,8 @@ def test_all_different_upcasts_have_different_fingerprints() -> None:
 BASE_FOLD = (
     f"{AGGREGATE}initial = {{ n = 0 }}\n[aggregate.a.on.T]\nset = {{ a = 1 }}\n[aggregate.a.on.U]\nadd = {{ n = 1 }}\n"
 )
+
+
 SAME_FOLDS = [
     f"# a comment\n{BASE_FOLD}",
     f"{BASE_FOLD}[aggregate.a.accept]\nT = '1'\n",
@@ -111,6 +98,8 @@ SAME_FOLDS = [
     BASE_FOLD.replace("[aggregate.a.on.T]", "[[aggregate.a.on.T]]"),
     f"{AGGREGATE}initial = {{ n = 0 }}\n[aggregate.a.on.U]\nadd = {{ n = 1 }}\n[aggregate.a.on.T]\nset = {{ a = 1 }}\n",
 ]
+
+
 OTHER_FOLDS = [
     AGGREGATE,
     BASE_FOLD.replace("n = 0", "n = 0.0"),
@@ -140,3 +129,22 @@ def test_a_fingerprint_is_the_same_in_every_process_and_differs_by_value() -> No
     assert len(fingerprint("a", 1)) == 64
     assert fingerprint("a", 1) == fingerprint("a", 1)
     assert len({fingerprint("a", 1), fingerprint("a1"), fingerprint(("a", 1)), fingerprint("a", "1")}) == 4
+
+
+# Refusals
+
+
+def test_a_refusal_tells_the_first_mistake_and_how_many_more_there_are() -> None:
+    error = refusal(problems_of("[evnt]\n[event.T]\nschema = 0\n"))
+    assert error.exit_code == 5
+    assert error.what == "the model: evnt: unknown key 'evnt'"
+    assert "did you mean event?" in error.why
+    assert "1 more" in error.why
+    assert error.details["place"] == "evnt"
+    assert len(error.details["problems"]) == 2  # type: ignore[arg-type]
+
+
+def test_a_refusal_of_a_file_names_the_command_that_tells_all_its_mistakes() -> None:
+    two, one = problems_of("[evnt]\n[event.T]\nschema = 0\n"), problems_of("[evnt]\n")
+    assert refusal(two, Path("my shop.toml")).fix == "esctl model check 'my shop.toml'"
+    assert {refusal(two).fix, refusal(one, Path("my shop.toml")).fix} == {"esctl help model"}

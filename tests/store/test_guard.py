@@ -349,18 +349,6 @@ table = "create table x(a, b not null)"
     assert rows(log_path, "select group_concat(name) from events join types using (type_id)")[0][0].count("C") == 0
 
 
-def test_a_reference_that_would_be_checked_at_the_commit_is_refused() -> None:
-    text = """
-[projection.x]
-tables = { p = "create table p(i primary key)" }
-table = "create table x(a references p deferrable initially deferred)"
-"""
-    _, problems = checked(text, {})
-    assert [(problem.place, "may not defer" in problem.problem) for problem in problems] == [
-        ("projection.x.table", True)
-    ]
-
-
 # The guard itself
 
 VIEW = "esctl_run_1_abcdef01"
