@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -55,6 +56,11 @@ def succeeded(done: subprocess.CompletedProcess[str]) -> str:
     """What a command printed that went well and had nothing to say on stderr."""
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
+
+
+def records(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    """The records that a command printed, one a line."""
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def write_empty_log(path: Path) -> Path:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from esctl.events.event import NewEvent, Receipt, new_ids
@@ -30,6 +31,16 @@ def hold(log: EventLog, text: str) -> None:
     model, problems = checked(text, {})
     assert problems == []
     apply(log, Draft(text, {}, model), log.definitions.position)
+
+
+def alter(path: str | Path, sql: str, *values: object) -> None:
+    """Change a database that nobody has open, as another program would, and against its rules if need be."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("pragma ignore_check_constraints = 1")
+        if values:
+            connection.execute(sql, values)
+        else:
+            connection.executescript(sql)
 
 
 @contextmanager

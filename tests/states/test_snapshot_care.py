@@ -17,7 +17,7 @@ from esctl.log import EventLog
 from esctl.states import folding, snapshot_care
 from esctl.states.snapshots import digest
 from esctl.store.snapshots import Snapshot
-from tests.logs import IDS, hold, put
+from tests.logs import IDS, alter, hold, put
 
 COUNT = '[aggregate.c]\nstreams = "c-*"\n[aggregate.c.on."*"]\nadd = { n = "$.n" }\n'
 EVERY = COUNT.replace("streams", "snapshot = { every = 3 }\nstreams")
@@ -32,13 +32,6 @@ def event(stream: str, type_: str = "T", n: int = 1) -> NewEvent:
 
 def kept(log: EventLog) -> list[tuple[str, int]]:
     return [(one.stream, one.version) for one in log.store.snapshots().of()]
-
-
-def damage(path: Path, sql: str, *parameters: object) -> None:
-    """Change a log that nobody has open, as another program would."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(sql, parameters)
-        connection.commit()
 
 
 def forge(path: Path, **changes: Any) -> None:
@@ -192,7 +185,7 @@ def test_what_is_listed_says_what_keeps_it_from_being_used(log: EventLog, log_pa
     hold(log, COUNT.replace("aggregate.c", "aggregate.d"))
     assert [row["problem"] for row in snapshot_care.listed(log)] == [None, "the model has no aggregate c"]
     log.close()
-    damage(log_path, "update snapshots set state = '{}' where aggregate = ''")
+    alter(log_path, "update snapshots set state = '{}' where aggregate = ''")
     with EventLog(log_path) as again:
         assert next(snapshot_care.listed(again, "c-1"))["problem"] == "it is damaged"
 
@@ -254,7 +247,7 @@ def test_a_snapshot_whose_times_were_forged_is_found(taken: Path, field: str) ->
 
 @pytest.mark.parametrize("state", ["{}", "no json", '{"n":', "null", '{"n":9}', '{"n":3}'])
 def test_a_damaged_snapshot_is_wrong_whatever_it_says(taken: Path, state: str) -> None:
-    damage(taken, "update snapshots set state = ?, hash = x'00' where version = 3", state)
+    alter(taken, "update snapshots set state = ?, hash = x'00' where version = 3", state)
     with EventLog(taken) as log:
         report = snapshot_care.verify(log)
     assert (report.checked, report.wrong, {d["version"] for d in report.differences}) == (3, 1, {3})
@@ -271,7 +264,7 @@ def test_the_newest_stay(taken: Path, keep: int, versions: list[int]) -> None:
 
 
 def test_those_that_are_of_no_use_go_and_do_not_count(taken: Path) -> None:
-    damage(taken, "update snapshots set state = '{}' where version = 3")
+    alter(taken, "update snapshots set state = '{}' where version = 3")
     with EventLog(taken, write=True) as log:
         assert snapshot_care.prune(log, ["c-1"], 1) == 2
         assert kept(log) == [("c-1", 2)]

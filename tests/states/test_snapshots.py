@@ -24,7 +24,7 @@ from esctl.states.snapshots import Bounds, digest
 from esctl.store import migrations
 from esctl.store.snapshots import Snapshot
 from tests.conftest import write_empty_log
-from tests.logs import day, event, hold, put
+from tests.logs import alter, day, event, hold, put
 
 
 @contextmanager
@@ -34,14 +34,6 @@ def folder() -> Iterator[Path]:
         path = Path(place) / "log.db"
         write_empty_log(path)
         yield path
-
-
-def damage(path: Path, *statements: str) -> None:
-    """Change a log that nobody has open, as another program would."""
-    with closing(sqlite3.connect(path)) as connection:
-        for statement in statements:
-            connection.execute(statement)
-        connection.commit()
 
 
 # Models: any operations on any of three types, upcast, split, hidden or not
@@ -204,7 +196,7 @@ def test_a_state_with_snapshots_is_the_state_folded_from_the_beginning(
                     snapshot_care.take(log, stream)
                 if halfway:
                     hold(log, later or "")
-        damage(path, *harm)
+        alter(path, ";".join(harm))
         with EventLog(path) as log:
             assert states(log, asked, saved=True) == states(log, asked, saved=False)
 
@@ -270,7 +262,7 @@ def test_nothing_saved_serves_who_does_not_want_it(counted: Path) -> None:
 @pytest.mark.parametrize("column", [column for column in COLUMNS if column not in ("stream_id", "taken")])
 def test_a_snapshot_whose_hash_does_not_cover_what_it_says_is_ignored(counted: Path, column: str) -> None:
     kinds = {"anchor": "x'00'", "hash": "x'00'", "version": "5", "position": "6", "aggregate": "''"}
-    damage(counted, f"update snapshots set {column} = {kinds.get(column, repr('9'))} where version = 6")
+    alter(counted, f"update snapshots set {column} = {kinds.get(column, repr('9'))} where version = 6")
     snapshot, folded, n, told = served(counted)
     assert (snapshot, folded, n) == (4, 2, 6)
     assert column == "aggregate" or told == [
@@ -279,12 +271,12 @@ def test_a_snapshot_whose_hash_does_not_cover_what_it_says_is_ignored(counted: P
 
 
 def test_a_snapshot_whose_text_is_no_text_is_ignored(counted: Path) -> None:
-    damage(counted, "update snapshots set state = cast(x'7bff7d' as text) where version = 6")
+    alter(counted, "update snapshots set state = cast(x'7bff7d' as text) where version = 6")
     assert served(counted)[:3] == (4, 2, 6)
 
 
 def test_when_it_was_taken_changes_no_answer(counted: Path) -> None:
-    damage(counted, "update snapshots set taken = 'long ago'")
+    alter(counted, "update snapshots set taken = 'long ago'")
     assert served(counted) == (6, 0, 6, [])
 
 

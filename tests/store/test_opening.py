@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from esctl.errors import EsctlError, NotFoundError, StorageVersionError, Unavail
 from esctl.store import migrations, opening
 from esctl.store.format import STORAGE_VERSION
 from esctl.store.store import Store
+from tests.logs import alter
 from tests.stores import appended, connection_of, events
 
 # The file
@@ -35,12 +35,6 @@ def test_the_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path) -> None
     assert modes == {"log.db": 0o600, "log.db-wal": 0o600, "log.db-shm": 0o600}
 
 
-def altered(path: Path, statement: str) -> None:
-    """Change a file that nobody has open."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(statement)
-
-
 def text_file(path: Path) -> None:
     path.write_text("an ordinary text\n" * 100)
 
@@ -50,7 +44,7 @@ def short_text_file(path: Path) -> None:
 
 
 def other_database(path: Path) -> None:
-    altered(path, "create table t (x)")
+    alter(path, "create table t (x)")
 
 
 def empty_file(path: Path) -> None:
@@ -59,12 +53,12 @@ def empty_file(path: Path) -> None:
 
 def newer(path: Path) -> None:
     migrations.create(path)
-    altered(path, f"pragma user_version = {STORAGE_VERSION + 1}")
+    alter(path, f"pragma user_version = {STORAGE_VERSION + 1}")
 
 
 def older(path: Path) -> None:
     migrations.create(path)
-    altered(path, "pragma user_version = 0")
+    alter(path, "pragma user_version = 0")
 
 
 def folder(path: Path) -> None:
@@ -160,7 +154,7 @@ def test_a_writers_wal_is_cut_back(log_path: Path) -> None:
 
 
 def test_without_wal_a_writer_truncates_and_syncs_more(log_path: Path) -> None:
-    altered(log_path, "pragma journal_mode = delete")
+    alter(log_path, "pragma journal_mode = delete")
     with closing(Store(log_path, write=True)) as store:
         assert connection_of(store).execute("pragma journal_mode").get == "truncate"
         assert connection_of(store).execute("pragma synchronous").get == 3

@@ -7,12 +7,10 @@ import os
 import re
 import select
 import shutil
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ import pytest
 from esctl.append.ingest import BATCH_LINES
 from esctl.store.format import STORAGE_VERSION
 from tests.conftest import ESCTL, Esctl, succeeded
+from tests.logs import alter
 
 LINE = b'{"stream":"good-1","type":"Good"}'
 TALLY = ("appended", "duplicates", "first_position", "last_position")
@@ -45,12 +44,6 @@ IN_LITTLE_MEMORY = (
 
 def environment(log: Path) -> dict[str, str]:
     return {**{k: v for k, v in os.environ.items() if not k.startswith("ESCTL_")}, "ESCTL_LOG": str(log)}
-
-
-def alter(file: Path, sql: str) -> None:
-    """Change a database that nobody has open, not by esctl."""
-    with closing(sqlite3.connect(file)) as connection, connection:
-        connection.executescript(sql)
 
 
 def as_mortal(log: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

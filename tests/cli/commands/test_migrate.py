@@ -10,21 +10,15 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from esctl.store.format import STORAGE_VERSION
 from tests.conftest import ESCTL, Esctl
+from tests.logs import alter
 
 OLD = f"pragma application_id = {0x65736374}; create table keepsake (x); pragma journal_mode = wal"
-
-
-def alter(file: Path, sql: str) -> None:
-    """Change a database that nobody has open, not by esctl."""
-    with closing(sqlite3.connect(file)) as connection, connection:
-        connection.executescript(sql)
 
 
 def version(file: Path) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from esctl import open_log
-from tests.conftest import ESCTL, Esctl
+from tests.conftest import ESCTL, Esctl, records
 
 MODEL = """# orders
 [aggregate.order]
@@ -35,16 +35,16 @@ CHANGE = ("change", "kind", "name", "events", "snapshots", "projections", "misfi
 
 
 @pytest.fixture
-def run(esctl: Esctl, log_path: Path) -> Esctl:
-    """Run esctl, as zoe, on a log of two events, one of which has no number for an amount."""
+def run(run: Esctl, log_path: Path) -> Esctl:
+    """Runs esctl, as zoe, on a log of two events, one of which has no number for an amount."""
 
-    def on_log(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, env={"ESCTL_LOG": str(log_path), "USER": "zoe", **(env or {})}, **options)
+    def as_zoe(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+        return run(*arguments, env={"USER": "zoe", **(env or {})}, **options)
 
     with open_log(log_path, write=True) as log:
         log.append("order-1", "Placed")
         log.append("order-1", "Paid", {"amount": "much"})
-    return on_log
+    return as_zoe
 
 
 @pytest.fixture
@@ -59,10 +59,6 @@ def model(tmp_path: Path) -> Callable[[str], str]:
 
 
 Model = Callable[..., str]
-
-
-def records(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def ended(done: subprocess.CompletedProcess[str]) -> tuple[int, str]:

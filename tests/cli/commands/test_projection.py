@@ -12,7 +12,6 @@ import re
 import select
 import shutil
 import signal
-import sqlite3
 import struct
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from esctl import open_log
 from esctl.cli import main
 from esctl.projections import freshness
 from tests.conftest import ESCTL, environment
+from tests.logs import alter
 
 SAMPLE = Path(__file__).parents[3] / "sample_data"
 COLUMNS = {
@@ -120,12 +120,6 @@ def run(log: Path, tmp_path: Path) -> Run:
 def append(log: Path, stream: str, type_: str, data: dict[str, Any]) -> None:
     with open_log(log, write=True) as opened:
         opened.append(stream, type_, data)
-
-
-def alter(log: Path, sql: str) -> None:
-    """Change a log as another program would; nobody has it open meanwhile."""
-    with contextlib.closing(sqlite3.connect(log)) as connection:
-        connection.executescript(sql)
 
 
 @contextlib.contextmanager

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 import subprocess
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from esctl import open_log
-from tests.conftest import Esctl
+from tests.conftest import Esctl, records, succeeded
+from tests.logs import alter
 
 COLUMNS = ("stream", "aggregate", "version", "position", "time", "bytes", "taken", "problem")
 VERIFIED = ("stream", "aggregate", "version", "path", "before", "after")
@@ -50,19 +49,14 @@ def run(run: Esctl, made: Path, log_path: Path) -> Esctl:
     return run
 
 
-def records(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
-    assert (done.returncode, done.stderr) == (0, "")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+def rows(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    """The records of a command that went well."""
+    succeeded(done)
+    return records(done)
 
 
 def streams(done: subprocess.CompletedProcess[str]) -> list[str]:
-    return [row["stream"] for row in records(done)]
-
-
-def alter(file: Path, sql: str) -> None:
-    """Change a database as another program would; nobody has it open meanwhile."""
-    with closing(sqlite3.connect(file)) as connection:
-        connection.executescript(sql)
+    return [row["stream"] for row in rows(done)]
 
 
 # take
@@ -76,14 +70,14 @@ def test_quiet_takes_and_prunes_without_a_receipt(run: Esctl) -> None:
 
 
 def test_a_snapshot_that_is_taken_is_told_and_listed(run: Esctl) -> None:
-    (taken,) = records(run("snapshot", "take", "order-3"))
+    (taken,) = rows(run("snapshot", "take", "order-3"))
     assert tuple(taken) == COLUMNS
     said = {name: taken[name] for name in COLUMNS if name not in ("time", "taken")}
     assert said == {
         "stream": "order-3", "aggregate": "order", "version": 3, "position": 6, "bytes": len('{"n":3}'),
         "problem": None,
     }  # fmt: skip
-    assert records(run("snapshot", "list")) == [taken]
+    assert rows(run("snapshot", "list")) == [taken]
 
 
 def test_snapshots_of_several_streams_are_taken_at_once(run: Esctl) -> None:
@@ -152,7 +146,7 @@ def test_a_list_is_newest_first_in_each_stream(run: Esctl) -> None:
         assert run("append", "cart-1", "Filled").returncode == 0
         assert run("snapshot", "take", "cart-1").returncode == 0
     assert run("snapshot", "take", "pay-1").returncode == 0
-    assert [(row["stream"], row["version"]) for row in records(run("snapshot", "list"))] == [
+    assert [(row["stream"], row["version"]) for row in rows(run("snapshot", "list"))] == [
         ("cart-1", 4), ("cart-1", 3), ("cart-1", 2), ("pay-1", 1),
     ]  # fmt: skip
     assert streams(run("snapshot", "list", "pay-1")) == ["pay-1"]
@@ -163,7 +157,7 @@ def test_a_list_says_why_a_snapshot_is_not_used(run: Esctl, log_path: Path, tmp_
     (tmp_path / "model.toml").write_text(MODEL.replace("n = 1 }", "m = 1 }").partition("[aggregate.pay]")[0])
     with open_log(log_path, write=True) as log:
         log.apply_model(tmp_path / "model.toml")
-    assert {row["stream"]: row["problem"] for row in records(run("snapshot", "list"))} == {
+    assert {row["stream"]: row["problem"] for row in rows(run("snapshot", "list"))} == {
         "cart-1": None,
         "order-1": "the aggregate folds in another way now",
         "pay-1": "the model has no aggregate pay",
@@ -185,8 +179,8 @@ def test_sound_snapshots_verify(run: Esctl) -> None:
 def test_a_snapshot_that_was_altered_is_found_and_never_used(run: Esctl, log_path: Path) -> None:
     assert run("snapshot", "take", "order-3", "pay-1").returncode == 0
     alter(log_path, """update snapshots set state = '{"n":99}' where position = 6""")
-    assert records(run("state", "order-3"))[0]["state"] == {"n": 3}
-    assert {row["stream"]: row["problem"] for row in records(run("snapshot", "list"))} == {
+    assert rows(run("state", "order-3"))[0]["state"] == {"n": 3}
+    assert {row["stream"]: row["problem"] for row in rows(run("snapshot", "list"))} == {
         "order-3": "it is damaged",
         "pay-1": None,
     }
@@ -203,7 +197,7 @@ def test_a_snapshot_that_was_altered_is_found_and_never_used(run: Esctl, log_pat
 def test_a_snapshot_of_garbage_is_found_and_never_used(run: Esctl, log_path: Path, text: str) -> None:
     assert run("snapshot", "take", "order-3").returncode == 0
     alter(log_path, f"update snapshots set state = '{text}'")
-    assert records(run("state", "order-3"))[0]["state"] == {"n": 3}
+    assert rows(run("state", "order-3"))[0]["state"] == {"n": 3}
     assert run("snapshot", "verify").returncode == 6
     assert json.loads(run("snapshot", "prune").stdout) == {"pruned": 1}
 
@@ -225,11 +219,11 @@ def test_all_but_the_newest_are_pruned_and_those_of_no_use(run: Esctl, log_path:
         log_path,
         "update snapshots set state = '{}' where stream_id = (select stream_id from streams where name = 'pay-1')",
     )
-    assert records(run("snapshot", "prune", "cart-1", "--keep", "2")) == [{"pruned": 1}]
-    assert records(run("snapshot", "prune")) == [{"pruned": 2}]
-    assert [(row["stream"], row["version"]) for row in records(run("snapshot", "list"))] == [("cart-1", 4)]
-    assert records(run("snapshot", "prune", "--keep", "0")) == [{"pruned": 1}]
-    assert records(run("snapshot", "prune")) == [{"pruned": 0}]
+    assert rows(run("snapshot", "prune", "cart-1", "--keep", "2")) == [{"pruned": 1}]
+    assert rows(run("snapshot", "prune")) == [{"pruned": 2}]
+    assert [(row["stream"], row["version"]) for row in rows(run("snapshot", "list"))] == [("cart-1", 4)]
+    assert rows(run("snapshot", "prune", "--keep", "0")) == [{"pruned": 1}]
+    assert rows(run("snapshot", "prune")) == [{"pruned": 0}]
 
 
 def test_snapshots_change_no_state_and_are_no_part_of_the_log(run: Esctl) -> None:

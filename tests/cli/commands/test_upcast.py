@@ -9,12 +9,11 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from esctl import open_log
-from tests.conftest import ESCTL, Esctl
+from tests.conftest import ESCTL, Esctl, records
 
 MODEL = """
 [[event.Paid.upcast]]
@@ -50,10 +49,6 @@ def run(run: Esctl, log_path: Path, tmp_path: Path) -> Esctl:
 def misfitting(log_path: Path, tmp_path: Path) -> None:
     with open_log(log_path, write=True) as log:
         log.apply_model(tmp_path / "misfit.toml")
-
-
-def records(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 # check

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import pytest
 
 from esctl import open_log
 from tests.conftest import ESCTL, Esctl, write_empty_log
+from tests.logs import alter
 
 EVENTS = "".join(
     json.dumps({"stream": f"s-{i % 3}", "type": f"T{i % 2}", "id": f"e-{i}", "data": {"i": i}, "meta": {"m": i}}) + "\n"
@@ -38,13 +37,6 @@ def log(thirty: Path, log_path: Path) -> Path:
     """A log of thirty events."""
     shutil.copy(thirty, log_path)
     return log_path
-
-
-def alter(file: Path, sql: str) -> None:
-    """Change a database that nobody has open, against the log's rules."""
-    with closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute("pragma ignore_check_constraints = 1")
-        connection.executescript(sql)
 
 
 def report(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
