@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -16,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from esctl import __version__, open_log
-from esctl.store.format import STORAGE_VERSION
+from esctl import open_log
 from tests.conftest import ESCTL, Esctl, succeeded
 
 COMMANDS = ("init", "append", "replay", "head", "verify", "backup", "migrate", "help")
@@ -155,49 +153,12 @@ def test_force_color_does_not_make_a_terminal_of_a_pipe(run: Esctl, command: lis
     assert succeeded(run(*command, env=forced)) == succeeded(run(*command))
 
 
-def test_version_is_printed(esctl: Esctl) -> None:
-    assert succeeded(esctl("--version")) == f"esctl {__version__} (storage version {STORAGE_VERSION})\n"
-
-
 # Help and near misses
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself_with_examples_in_plain_text(esctl: Esctl, command: str) -> None:
-    text = succeeded(esctl(command, "--help", env={"FORCE_COLOR": "1"}))
-    assert text == succeeded(esctl(command, "-h"))
-    assert f"Usage: esctl {command}" in text
-    assert re.search(rf"^ +esctl {command}\b", text.partition("Examples:")[2], re.MULTILINE)
-    assert "\x1b" not in text
-    assert "--log" in text
 
 
 def test_help_lists_every_command(esctl: Esctl) -> None:
     text = succeeded(esctl("--help"))
     assert all(f"\n  {command} " in text for command in COMMANDS)
-
-
-def test_a_command_line_that_asks_for_nothing_gets_the_help_on_stderr(esctl: Esctl) -> None:
-    done = esctl()
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "Usage: esctl" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("wrong", "meant"),
-    [
-        (["replai"], "replay"),
-        (["apend", "s", "T"], "append"),
-        (["replay", "--limitt", "3"], "--limit"),
-        (["append", "--atomik"], "--atomic"),
-        (["head", "--formatt", "json"], "--format"),
-    ],
-)
-def test_a_near_miss_of_a_command_or_an_option_is_suggested(run: Esctl, wrong: list[str], meant: str) -> None:
-    done = run(*wrong)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert f"did you mean {meant}" in done.stderr
-    assert "fix: esctl" in done.stderr
 
 
 @pytest.mark.parametrize(

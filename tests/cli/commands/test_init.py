@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.commands.model.conftest import MODEL
 from tests.conftest import ESCTL, Esctl
 
 
@@ -131,3 +132,9 @@ def test_a_file_name_that_is_not_unicode_is_fine(tmp_path: Path) -> None:
         done = subprocess.run([ESCTL, *command, "--log", name], cwd=tmp_path, capture_output=True, check=False)
         assert (done.returncode, done.stderr) == (0, b""), command
     assert list(tmp_path.iterdir()) == [tmp_path / name]
+
+
+def test_a_log_can_be_made_with_its_model(esctl: Esctl, tmp_path: Path) -> None:
+    (tmp_path / "model.toml").write_text(MODEL, encoding="utf-8")
+    assert esctl("init", "--log", "new.db", "--model", "model.toml").returncode == 0
+    assert esctl("model", "show", "--log", "new.db").stdout == MODEL

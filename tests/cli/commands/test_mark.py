@@ -1,32 +1,16 @@
-"""`esctl mark` and `esctl marks`: names for points, usable wherever a point is."""
+"""`esctl mark`: names for points, usable wherever a point is."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from esctl import open_log
+from tests.cli.commands.conftest import marks
 from tests.conftest import Esctl
-
-
-@pytest.fixture
-def zoe(run: Esctl, log_path: Path) -> Esctl:
-    """Runs esctl as zoe on a log of five events."""
-    with open_log(log_path, write=True) as log:
-        for n in range(1, 6):
-            log.append(f"s-{n % 2}", "T", id=f"e{n}")
-    return partial(run, env={"USER": "zoe"})
-
-
-def marks(zoe: Esctl) -> list[tuple[str, int]]:
-    done = zoe("marks")
-    assert (done.returncode, done.stderr) == (0, "")
-    return [(mark["name"], mark["position"]) for mark in map(json.loads, done.stdout.splitlines())]
 
 
 def positions(done: subprocess.CompletedProcess[str]) -> list[int]:
@@ -39,18 +23,6 @@ def test_a_mark_is_told_and_listed_with_who_set_it_and_when(zoe: Esctl) -> None:
     assert (made["name"], made["position"], made["actor"]) == ("before import", 5, "zoe")
     assert made["time"] == json.loads(zoe("show", "6").stdout)["time"]
     assert [json.loads(line) for line in zoe("marks").stdout.splitlines()] == [made]
-
-
-def test_marks_are_listed_by_position_in_every_format(zoe: Esctl) -> None:
-    for name, point in (("c", "#4"), ("a", "#2"), ("b", "#0")):
-        assert zoe("mark", name, point).returncode == 0
-    assert marks(zoe) == [("b", 0), ("a", 2), ("c", 4)]
-    listed = [json.loads(line) for line in zoe("marks").stdout.splitlines()]
-    assert json.loads(zoe("marks", "-o", "json").stdout) == listed
-    assert zoe("marks", "-o", "csv").stdout.splitlines()[0] == "name,position,time,actor"
-    assert [line.split()[:2] for line in zoe("marks", "-o", "table").stdout.splitlines()] == [
-        ["name", "position"], ["b", "0"], ["a", "2"], ["c", "4"],
-    ]  # fmt: skip
 
 
 def test_a_mark_of_the_same_name_moves(zoe: Esctl) -> None:

@@ -1,0 +1,27 @@
+"""What several commands are tried on."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from esctl import open_log
+from tests.conftest import Esctl
+
+
+@pytest.fixture
+def zoe(run: Esctl, log_path: Path) -> Esctl:
+    """Runs esctl as zoe on a log of five events."""
+    with open_log(log_path, write=True) as log:
+        for n in range(1, 6):
+            log.append(f"s-{n % 2}", "T", id=f"e{n}")
+    return partial(run, env={"USER": "zoe"})
+
+
+def marks(zoe: Esctl) -> list[tuple[str, int]]:
+    done = zoe("marks")
+    assert (done.returncode, done.stderr) == (0, "")
+    return [(mark["name"], mark["position"]) for mark in map(json.loads, done.stdout.splitlines())]
