@@ -37,6 +37,13 @@ for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 ESCTL = str(Path(sys.executable).with_name("esctl"))
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
+SAMPLE = runner.ROOT / "sample_data"
+RECEIPT = ("position", "stream", "version", "id", "duplicate")
+# Runs the rest of its arguments with files of at most so many bytes.
+LIMITED = (
+    "import os,resource,sys;n=int(sys.argv[1]);resource.setrlimit(resource.RLIMIT_FSIZE,(n,n));"
+    "os.execv(sys.argv[2],sys.argv[2:])"
+)
 ORDERS: list[dict[str, Any]] = [
     {"stream": "order-1", "type": "Placed", "time": "2026-01-02T10:00:00Z", "data": {"amount": 99.5, "vip": True}},
     {"stream": "order-2", "type": "Placed", "time": "2026-02-02T10:00:00Z", "data": {"amount": 250, "note": "now"}},
@@ -50,6 +57,18 @@ def environment(**changes: str) -> dict[str, str]:
     """The environment of a child: nothing that would change what esctl does, but for what a test wants."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("ESCTL_") and k not in ("NO_COLOR", "FORCE_COLOR")}
     return {**kept, "TZ": "UTC", "COLUMNS": "120", "XDG_CACHE_HOME": runner.cache_home(), **changes}
+
+
+def start(log: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start esctl on a log, beside others."""
+    return subprocess.Popen(
+        [ESCTL, *arguments],
+        env=environment(ESCTL_LOG=str(log)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def succeeded(done: subprocess.CompletedProcess[str]) -> str:

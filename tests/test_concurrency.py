@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ESCTL, Esctl, succeeded
-
-
-def start(log: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = {**{k: v for k, v in os.environ.items() if not k.startswith("ESCTL_")}, "ESCTL_LOG": str(log)}
-    return subprocess.Popen(
-        [ESCTL, *arguments],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+from tests.conftest import Esctl, start, succeeded
 
 
 @pytest.mark.parametrize("options", [[], ["--batch", "250"], ["--batch", "250", "--expect", "any"]])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ESCTL, Esctl, succeeded
+from tests.conftest import ESCTL, Esctl, start, succeeded
 
 # An account that is never overdrawn. The second model takes no deposit above 50, counts, and has another schema.
 MODEL = """
@@ -47,18 +47,6 @@ def run(run: Esctl, tmp_path: Path) -> Esctl:
 
     succeeded(run("model", "apply", "first.toml"))
     return run
-
-
-def start(log: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = {**{k: v for k, v in os.environ.items() if not k.startswith("ESCTL_")}, "ESCTL_LOG": str(log)}
-    return subprocess.Popen(
-        [ESCTL, *arguments],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def deposits(path: Path, name: str, count: int, amount: int = 3) -> str:

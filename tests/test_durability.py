@@ -15,13 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ESCTL, Esctl, succeeded
+from tests.conftest import ESCTL, LIMITED, Esctl, succeeded
 
 KILL9 = Path(__file__).with_name("long") / "kill9.py"
-LIMITED = (
-    "import os,resource,sys;n=int(sys.argv[1]);resource.setrlimit(resource.RLIMIT_FSIZE,(n,n));"
-    "os.execv(sys.argv[2],sys.argv[2:])"
-)
 
 
 def lines(count: int) -> str:

@@ -24,8 +24,8 @@ from esctl.store.format import APPLICATION_ID, STORAGE_VERSION
 from tests import independent_verifier, runner
 from tests.conftest import environment
 from tests.logs import alter
+from tests.runner import ROOT
 
-ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "esctl" / "help" / "format.md").read_text(encoding="utf-8")
 VERIFIER = [sys.executable, str(ROOT / "tests" / "independent_verifier.py")]
 OLD_LOGS = sorted((ROOT / "tests" / "data").glob("storage-*.db"))

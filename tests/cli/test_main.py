@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from esctl import open_log
-from tests.conftest import ESCTL, Esctl, succeeded
+from tests.conftest import ESCTL, Esctl, environment, succeeded
 
 COMMANDS = ("init", "append", "replay", "head", "verify", "backup", "migrate", "help")
 LINE = b'{"stream":"s","type":"T"}\n'
@@ -36,11 +36,6 @@ def big(much: Path, log_path: Path) -> Path:
     """A log of more events than any pipe holds, of this test's own."""
     shutil.copy(much, log_path)
     return log_path
-
-
-def environment(log: Path, **changes: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("ESCTL_") and k not in ("NO_COLOR", "FORCE_COLOR")}
-    return {**kept, "ESCTL_LOG": str(log), **changes}
 
 
 def files_beside(log: Path) -> list[str]:
@@ -257,7 +252,7 @@ def broken(run: Esctl, tmp_path: Path) -> Callable[..., subprocess.CompletedProc
     def process(does: str, *words: str) -> subprocess.CompletedProcess[str]:
         (tmp_path / "broken" / "csv.py").write_text(f"{does}\n", encoding="utf-8")
         command = [ESCTL, "replay", "-o", "csv", *words]
-        env = environment(tmp_path / "log.db", PYTHONPATH=path)
+        env = environment(ESCTL_LOG=str(tmp_path / "log.db"), PYTHONPATH=path)
         return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
     return process
@@ -290,7 +285,7 @@ def test_too_little_memory_exits_8_and_is_no_bug(broken: Callable[..., subproces
 def test_a_reader_whose_pipe_closes_dies_of_sigpipe_in_silence_and_leaves_nothing(big: Path, command: str) -> None:
     script = f'"$0" {command} | head -n 1 >/dev/null; echo "${{PIPESTATUS[0]}}"'
     done = subprocess.run(
-        ["bash", "-c", script, ESCTL], env=environment(big), capture_output=True, text=True, check=False
+        ["bash", "-c", script, ESCTL], env=environment(ESCTL_LOG=str(big)), capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.stderr) == ("141\n", "")
     assert files_beside(big) == [big.name]
@@ -302,7 +297,7 @@ def test_a_writer_whose_receipts_nobody_reads_ends_at_a_batch(run: Esctl, log_pa
     done = subprocess.run(
         ["bash", "-c", script, ESCTL],
         cwd=tmp_path,
-        env=environment(log_path),
+        env=environment(ESCTL_LOG=str(log_path)),
         capture_output=True,
         text=True,
         check=False,
@@ -325,7 +320,7 @@ def test_a_pipe_whose_reader_takes_nothing_is_no_error(run: Esctl) -> None:
 def test_a_closed_stdout_is_refused_before_anything_is_written(run: Esctl, log_path: Path, command: str) -> None:
     done = subprocess.run(
         ["sh", "-c", f'"$0" {command} >&-', ESCTL],
-        env=environment(log_path),
+        env=environment(ESCTL_LOG=str(log_path)),
         input=LINE,
         capture_output=True,
         check=False,
@@ -338,7 +333,8 @@ def test_a_closed_stdout_is_refused_before_anything_is_written(run: Esctl, log_p
 def test_a_closed_stderr_changes_nothing(run: Esctl, log_path: Path) -> None:
     for command, code in (("append s T", 0), ("append s T a=1", 0), ("append s T '{'", 5), ("replay nothing", 3)):
         script = f'"$0" {command} 2>&-'
-        assert subprocess.run(["sh", "-c", script, ESCTL], env=environment(log_path), check=False).returncode == code
+        env = environment(ESCTL_LOG=str(log_path))
+        assert subprocess.run(["sh", "-c", script, ESCTL], env=env, check=False).returncode == code
     assert succeeded(run("head")).startswith("2:")
 
 
@@ -354,7 +350,7 @@ def test_an_output_that_takes_no_more_is_unavailable(run: Esctl, log_path: Path,
     run("append", "s", "T")
     done = subprocess.run(
         ["sh", "-c", f'"$0" {command} >/dev/full', ESCTL],
-        env=environment(log_path),
+        env=environment(ESCTL_LOG=str(log_path)),
         input=LINE.decode(),
         capture_output=True,
         text=True,
@@ -373,7 +369,7 @@ def started(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """A run of esctl with pipes at both ends."""
     process = subprocess.Popen(
         [ESCTL, *arguments],
-        env=environment(log),
+        env=environment(ESCTL_LOG=str(log)),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -517,7 +513,7 @@ def test_ctrl_c_stops_a_shell_loop(run: Esctl, log_path: Path) -> None:
     bash = "/bin/bash" if Path("/bin/bash").exists() else "/usr/bin/bash"
     with subprocess.Popen(
         [bash, "-c", script, ESCTL],
-        env=environment(log_path),
+        env=environment(ESCTL_LOG=str(log_path)),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

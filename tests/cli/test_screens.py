@@ -28,10 +28,10 @@ from esctl.events.lines import Defaults, parser
 from esctl.log import EventLog
 from esctl.points.marks import set_mark
 from tests import runner
-from tests.conftest import ESCTL, write_empty_log, writer_of
+from tests.conftest import ESCTL, SAMPLE, write_empty_log, writer_of
 
 SCREENS = Path(__file__).parents[1] / "screens"
-ORDERS = Path(__file__).parents[2] / "sample_data" / "orders.ndjson"
+ORDERS = SAMPLE / "orders.ndjson"
 WIDTHS = (80, 160)
 
 WIDE = [

@@ -18,12 +18,11 @@ import pytest
 
 from esctl.append.ingest import BATCH_LINES
 from esctl.store.format import STORAGE_VERSION
-from tests.conftest import ESCTL, Esctl, succeeded
+from tests.conftest import ESCTL, RECEIPT, Esctl, environment, succeeded
 from tests.logs import alter
 
 LINE = b'{"stream":"good-1","type":"Good"}'
 TALLY = ("appended", "duplicates", "first_position", "last_position")
-RECEIPT = ("position", "stream", "version", "id", "duplicate")
 
 # Runs the rest of its arguments as an ordinary user would: root without the right to pass over permissions.
 MORTAL = """
@@ -42,14 +41,12 @@ IN_LITTLE_MEMORY = (
 )
 
 
-def environment(log: Path) -> dict[str, str]:
-    return {**{k: v for k, v in os.environ.items() if not k.startswith("ESCTL_")}, "ESCTL_LOG": str(log)}
-
-
 def as_mortal(log: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run esctl on `log` so that permissions count."""
     command = [sys.executable, "-c", MORTAL, ESCTL, *arguments]
-    done = subprocess.run(command, env=environment(log), capture_output=True, text=True, input="", check=False)
+    done = subprocess.run(
+        command, env=environment(ESCTL_LOG=str(log)), capture_output=True, text=True, input="", check=False
+    )
     if done.returncode == 77:
         pytest.skip("root cannot be stopped from writing here")
     return done
@@ -482,7 +479,9 @@ def test_a_line_may_be_longer_than_all_memory(log_path: Path, tmp_path: Path) ->
         file.seek(0, os.SEEK_END)
         file.write(b"\n" + LINE + b"\n")
     command = [sys.executable, "-c", IN_LITTLE_MEMORY, str(limit), ESCTL, "append", "--skip-invalid", file.name]
-    done = subprocess.run(command, env=environment(log_path), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=environment(ESCTL_LOG=str(log_path)), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 5
     assert re.findall(r"line (\d)", done.stderr) == ["2"]
     assert "larger than 16777216 bytes" in done.stderr
@@ -616,7 +615,7 @@ def test_a_folder_is_not_an_input(run: Esctl, tmp_path: Path) -> None:
 def test_a_closed_stdin_is_told_and_is_no_bug(run: Esctl, log_path: Path, arguments: list[str]) -> None:
     done = subprocess.run(
         ["sh", "-c", '"$@" <&-', "sh", ESCTL, "append", *arguments],
-        env=environment(log_path),
+        env=environment(ESCTL_LOG=str(log_path)),
         capture_output=True,
         text=True,
         check=False,
@@ -731,7 +730,7 @@ def test_timeout_bounds_the_wait_for_another_writer(run: Esctl, log_path: Path, 
 def test_an_append_waits_for_another_writer_to_end(run: Esctl, log_path: Path) -> None:
     with hold_lock(log_path) as holder:
         command = [ESCTL, "append", "s", "T"]
-        waiting = subprocess.Popen(command, env=environment(log_path), stdout=subprocess.PIPE, text=True)
+        waiting = subprocess.Popen(command, env=environment(ESCTL_LOG=str(log_path)), stdout=subprocess.PIPE, text=True)
         time.sleep(0.5)
         assert waiting.poll() is None
         holder.communicate("")
@@ -764,7 +763,7 @@ def test_events_of_an_endless_pipe_are_acknowledged_within_200_milliseconds(log_
     command = [ESCTL, "append", *options]
     waits = []
     with subprocess.Popen(
-        command, env=environment(log_path), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        command, env=environment(ESCTL_LOG=str(log_path)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None

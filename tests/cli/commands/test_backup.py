@@ -16,13 +16,9 @@ from pathlib import Path
 import pytest
 
 from esctl import open_log
-from tests.conftest import ESCTL, Esctl, succeeded, write_empty_log
+from tests.conftest import ESCTL, LIMITED, Esctl, succeeded, write_empty_log
 
 COUNT = 10_000
-LIMITED = (
-    "import os,resource,sys;n=int(sys.argv[1]);resource.setrlimit(resource.RLIMIT_FSIZE,(n,n));"
-    "os.execv(sys.argv[2],sys.argv[2:])"
-)
 
 
 @pytest.fixture(scope="module")

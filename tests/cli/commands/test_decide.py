@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from esctl import open_log
-from tests.conftest import Esctl
+from tests.conftest import RECEIPT, Esctl
 
 ESCTL = shlex.quote(str(Path(sys.executable).with_name("esctl")))
-RECEIPT = ("position", "stream", "version", "id", "duplicate")
 MODEL = """
 [aggregate.order]
 streams = "order-*"

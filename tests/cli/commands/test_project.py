@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ESCTL, Esctl, environment
+from tests.conftest import ESCTL, SAMPLE, Esctl, environment
 
-SAMPLE = Path(__file__).parents[3] / "sample_data"
 EVENTS = (
     '{"type":"Paid","data":{"customer":"a","amount":1.10}}\n'
     '{"type":"Paid","data":{"customer":"b","amount":2.25}}\n'

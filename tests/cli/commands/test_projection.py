@@ -28,10 +28,9 @@ import pytest
 from esctl import open_log
 from esctl.cli import main
 from esctl.projections import freshness
-from tests.conftest import ESCTL, environment
+from tests.conftest import ESCTL, SAMPLE, environment
 from tests.logs import alter
 
-SAMPLE = Path(__file__).parents[3] / "sample_data"
 COLUMNS = {
     "customer_orders": ["customer_id", "orders", "open", "spent", "last_order"],
     "daily_revenue": ["day", "payments", "received", "refunded", "revenue"],

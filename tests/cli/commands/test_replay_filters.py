@@ -18,11 +18,11 @@ from esctl import open_log
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.points.points import query_of
-from tests.conftest import ESCTL, Esctl
+from tests.conftest import ESCTL, SAMPLE, Esctl
 
 Line = dict[str, Any]
 
-ORDERS = Path(__file__).parents[3] / "sample_data" / "orders.ndjson"
+ORDERS = SAMPLE / "orders.ndjson"
 STREAMS = ("order-1", "order-2", "order-2-b", "order", "orders-9", "order.x", "stock-1", "漢字-1")
 CATEGORIES = ("order", "orders", "stock", "漢字", "nothing", "order-2")
 TYPES = ("Placed", "Paid", "Closed", 'Quo"ted')
