@@ -25,3 +25,15 @@ def marks(zoe: Esctl) -> list[tuple[str, int]]:
     done = zoe("marks")
     assert (done.returncode, done.stderr) == (0, "")
     return [(mark["name"], mark["position"]) for mark in map(json.loads, done.stdout.splitlines())]
+
+
+@pytest.fixture
+def three(run: Esctl) -> Esctl:
+    """A log of three events."""
+    lines = [
+        '{"stream":"s-1","type":"A","id":"a","data":{"n":1.50,"who":{"name":"Zoë, \\"Z\\""}},"meta":{"m":true}}',
+        '{"stream":"s-2","type":"B","id":"b","data":[1,2]}',
+        '{"stream":"s-1","type":"C","id":"c","data":{"n":null,"who":{}}}',
+    ]
+    assert run("append", input="\n".join(lines)).returncode == 0
+    return run

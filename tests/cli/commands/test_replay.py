@@ -10,14 +10,26 @@ import pty
 import re
 import subprocess
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
 
-from tests.conftest import ESCTL, Esctl, succeeded
+from esctl import open_log
+from esctl.events.query import Query
+from esctl.log import EventLog
+from esctl.points.points import query_of
+from tests.conftest import ESCTL, SAMPLE, Esctl, succeeded
 
 FIELDS = ["position", "stream", "version", "id", "type", "schema", "time", "recorded", "data", "meta"]
+
+
 EVENTS = [  # position, stream, type, day of January 2026
     (1, "order-1", "Placed", "01T00:00:00Z"),
     (2, "order-2", "Placed", "02T00:00:00Z"),
@@ -27,6 +39,8 @@ EVENTS = [  # position, stream, type, day of January 2026
     (6, "stock-1", "Counted", "06T12:00:00Z"),
     (7, "order-1", "Closed", "07T00:00:00Z"),
 ]
+
+
 TEXT = "".join(
     f'{{"stream":"{stream}","type":"{type_}","id":"e-{position}","time":"2026-01-{day}",'
     f'"data":{{"n": {position}.0, "é":"a,b\\n\\"q\\""}},"meta":{{"m":{position}}}}}\n'
@@ -294,6 +308,222 @@ def test_names_that_json_escapes_come_back_whole(run: Esctl) -> None:
     assert [row["stream"] for row in rows] == names
 
 
+# Fields and templates
+
+PICKED = "position,id,data.n,data.who.name,meta.m"
+
+
+@pytest.mark.parametrize(
+    ("format_", "printed"),
+    [
+        (
+            "ndjson",
+            """{"position":1,"id":"a","data.n":1.50,"data.who.name":"Zoë, \\"Z\\"","meta.m":true}
+{"position":2,"id":"b","data.n":null,"data.who.name":null,"meta.m":null}
+{"position":3,"id":"c","data.n":null,"data.who.name":null,"meta.m":null}
+""",
+        ),
+        ("csv", f'{PICKED}\n1,a,1.50,"Zoë, ""Z""",true\n2,b,,,\n3,c,,,\n'),
+        ("tsv", PICKED.replace(",", "\t") + '\n1\ta\t1.50\t"Zoë, ""Z"""\ttrue\n2\tb\t\t\t\n3\tc\t\t\t\n'),
+        ("raw", '1\ta\t1.50\tZoë, "Z"\ttrue\n2\tb\t\t\t\n3\tc\t\t\t\n'),
+    ],
+)
+def test_fields_picks_columns_and_paths_in_every_format(three: Esctl, format_: str, printed: str) -> None:
+    done = three("replay", "--fields", PICKED, "-o", format_)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", printed)
+
+
+def test_picked_fields_are_the_same_in_json_as_in_ndjson(three: Esctl) -> None:
+    lines = [json.loads(line) for line in three("replay", "--fields", PICKED).stdout.splitlines()]
+    assert json.loads(three("replay", "--fields", PICKED, "-o", "json").stdout) == lines
+
+
+def test_picked_fields_have_no_form_of_a_cloudevent(three: Esctl) -> None:
+    done = three("replay", "--fields", "id", "-o", "cloudevents")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("template", "printed"),
+    [
+        ("{position} {data.n}", "1 1.50\n2 \n3 \n"),
+        (r"{id}\t{{{type}}}", "a\t{A}\nb\t{B}\nc\t{C}\n"),
+        ("{data.who.name}|{data.who}", 'Zoë, "Z"|{"name":"Zoë, \\"Z\\""}\n|\n|{}\n'),
+        ("-", "-\n-\n-\n"),
+    ],
+)
+def test_a_template_is_filled_line_by_line(three: Esctl, template: str, printed: str) -> None:
+    done = three("replay", "--template", template)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", printed)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--fields", "nothing"],
+        ["--fields", "data."],
+        ["--fields", "stream.x"],
+        ["--fields", "id", "--template", "{id}"],
+        ["--fields", "id", "--hash"],
+        ["--template", "{nothing}"],
+        ["--template", "{"],
+        ["--template", "}"],
+        ["--template", "{}"],
+    ],
+)
+def test_fields_and_templates_that_are_none_are_refused(three: Esctl, options: list[str]) -> None:
+    done = three("replay", *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+
+
+def test_a_number_of_any_length_can_be_picked(run: Esctl) -> None:
+    run("append", input=f'{{"stream":"s","type":"T","data":{{"n":{"7" * 5000}}}}}\n')
+    for format_ in ("table", "csv", "raw"):
+        done = run("replay", "--fields", "data.n", "-o", format_, "--wide")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "7" * 5000 in done.stdout
+
+
+# Exit codes and conditions
+
+
+@pytest.mark.parametrize("form", [[], ["-o", "json"], ["-o", "csv"], ["--fields", "id"], ["--template", "{id}"]])
+def test_fail_empty_tells_by_its_exit_code_whether_anything_matched(esctl: Esctl, path: Path, form: list[str]) -> None:
+    for type_, code in (("Nothing", 10), ("Paid", 0)):
+        done = esctl("replay", "--type", type_, "--fail-empty", *form, "-l", str(path))
+        assert done.returncode == code, done.stderr
+        assert done.stderr.startswith("error: no event matches") == (code == 10)
+
+
+REFUSED = {
+    "(select 1)": "subqueries",
+    "random() > 0": "non-deterministic",
+    "time > datetime('now')": "non-deterministic",
+    "type = ?": "parameters",
+    "count(*) > 1": "aggregate",
+    "1; delete from events": "syntax",
+    "customer = 'a'": "no such column",
+    "": "syntax",
+}
+
+
+@pytest.mark.parametrize("follow", [[], ["--follow", "--limit", "1"]], ids=["replay", "follow"])
+@pytest.mark.parametrize("condition", REFUSED)
+def test_a_condition_that_is_none_is_refused_before_anything_is_read(
+    esctl: Esctl, path: Path, condition: str, follow: list[str]
+) -> None:
+    done = esctl("replay", "--where", condition, *follow, "-l", str(path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: --where ")
+    assert REFUSED[condition] in done.stderr
+
+
+def test_a_condition_that_fails_on_some_event_is_no_damage_to_the_log(run: Esctl) -> None:
+    for value in ("1", "not json"):
+        run("append", "s", "T", f"inner={value}")
+    done = run("replay", "--where", "json(data ->> 'inner') = 1")
+    assert done.returncode == 2, done.stderr
+    assert "damaged" not in done.stderr
+    assert "malformed JSON" in done.stderr
+
+
+# The head that was read up to
+
+
+def test_emit_head_prints_the_head_that_was_read_up_to_on_stderr(three: Esctl) -> None:
+    head = three("head").stdout
+    for filters in ([], ["s-1"], ["--type", "Nothing"], ["--limit", "1"], ["--fields", "id"], ["-o", "csv"]):
+        done = three("replay", *filters, "--emit-head")
+        assert (done.returncode, done.stderr) == (0, head), filters
+
+
+# Parts of split events
+
+SPLIT = """
+[[event.Cart.upcast]]
+from = 1
+split = [ { type = "OrderPlaced", set = { order = 1 } }, { type = "CartEmptied", remove = ["total"] } ]
+"""
+
+
+@pytest.fixture
+def split(esctl: Esctl, tmp_path: Path) -> Esctl:
+    """Runs esctl where a log has one event that is read as two, and one that is not."""
+    (tmp_path / "split.toml").write_text(SPLIT)
+    esctl("init", "--model", "split.toml")
+    esctl("append", "cart-1", "Cart", "total:=5", "--id", "a")
+    esctl("append", "cart-1", "Other", "--id", "b")
+    return esctl
+
+
+def test_the_parts_of_a_split_event_are_told_apart_in_every_form(split: Esctl) -> None:
+    lines = [json.loads(line) for line in split("replay").stdout.splitlines()]
+    assert [(line["version"], line.get("part"), line["type"]) for line in lines] == [
+        (1, 1, "OrderPlaced"), (1, 2, "CartEmptied"), (2, None, "Other"),
+    ]  # fmt: skip
+    assert list(lines[0])[:5] == ["position", "stream", "version", "part", "id"]
+    assert split("replay", "--template", "{version}.{part}").stdout.split() == ["1.1", "1.2", "2."]
+    assert [json.loads(line) for line in split("replay", "--fields", "part").stdout.splitlines()] == [
+        {"part": 1}, {"part": 2}, {"part": None},
+    ]  # fmt: skip
+    ids = [json.loads(line)["id"] for line in split("replay", "-o", "cloudevents").stdout.splitlines()]
+    assert ids == ["a/1", "a/2", "b"]
+    table = split("replay", "-o", "table").stdout.splitlines()
+    assert [line.split()[4] for line in table[1:]] == ["1/1", "1/2", "2"]
+
+
+Line = dict[str, Any]
+STREAMS = ("order-1", "order-2", "order-2-b", "order", "orders-9", "order.x", "stock-1", "漢字-1")
+CATEGORIES = ("order", "orders", "stock", "漢字", "nothing", "order-2")
+TYPES = ("Placed", "Paid", "Closed", 'Quo"ted')
+COUNT = 1300  # more than a store reads at once
+
+
+def times(day: int, minute: int) -> str:
+    return f"2026-01-{day:02}T09:{minute:02}:00.000000Z"
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Many events in many transactions, times out of order, marks in between (the log's own events)."""
+    path = tmp_path_factory.mktemp("filters") / "log.db"
+    random = Random(3)
+    with open_log(path, write=True, create=True) as written:
+        left = COUNT
+        while left > 0:
+            batch = [_event(random) for _ in range(min(left, random.choice((1, 3, 40, 200))))]
+            left -= len(batch)
+            written.append_all(batch)
+            written.mark(random.choice(("early", "middle", "late")))
+    return path
+
+
+def _event(random: Random) -> Line:
+    data: Line = {"n": random.randrange(20)} if random.random() < 0.8 else {}
+    if random.random() < 0.3:
+        data["vip"] = random.random() < 0.5
+    return {
+        "stream": random.choice(STREAMS),
+        "type": random.choice(TYPES),
+        "time": times(random.randint(1, 28), random.randrange(60)),
+        "schema": random.choice((1, 1, 2)),
+        "data": data,
+        "meta": {"actor": random.choice(("web", "shop"))} if random.random() < 0.5 else {},
+    }
+
+
+@pytest.fixture(scope="module")
+def everything(path: Path) -> list[Line]:
+    """The whole replay, the log's own events included, decoded."""
+    with EventLog(path) as log:
+        return decoded(b"".join(log.lines(Query(system=True))))
+
+
+def decoded(lines: bytes) -> list[Line]:
+    return [json.loads(line) for line in lines.splitlines()]
+
+
 # On a terminal
 
 
@@ -344,6 +574,8 @@ def test_a_table_fits_the_terminal(run: Esctl, log_path: Path) -> None:
 
 
 BAD_NAMES = ["[bold]x[/bold]", "[/]", "[link=http://evil]x", "right\u202eto\u2066left", "line\u2028end"]
+
+
 BAD_DATA = [
     r'"\u001b[31mred\u001b]0;title\u0007\u0000"',
     '"C1 \u009b31m \u0085 \u0090q DEL \u007f"',
@@ -414,36 +646,187 @@ def test_debug_tells_the_sql_and_verbose_the_log(esctl: Esctl, log_path: Path) -
     assert any(line.startswith("sql: select cast(printf(") for line in told)
 
 
-# Parts of split events
+# Out of one log and into another
 
-SPLIT = """
-[[event.Cart.upcast]]
-from = 1
-split = [ { type = "OrderPlaced", set = { order = 1 } }, { type = "CartEmptied", remove = ["total"] } ]
-"""
-
-
-@pytest.fixture
-def split(esctl: Esctl, tmp_path: Path) -> Esctl:
-    """Runs esctl where a log has one event that is read as two, and one that is not."""
-    (tmp_path / "split.toml").write_text(SPLIT)
-    esctl("init", "--model", "split.toml")
-    esctl("append", "cart-1", "Cart", "total:=5", "--id", "a")
-    esctl("append", "cart-1", "Other", "--id", "b")
-    return esctl
+ODD = [
+    '{"stream":"quo\\"te-1","type":"back\\\\slash","id":"id \\"1\\"","data":{"n": 1.0, "big": 1E400},"meta":{"a" : 1}}',
+    '{"stream":"漢字-1","type":"😀","data":"\\u001b[31m \\ud83d\\ude00 é","schema":7}',
+    '{"stream":"order-1","type":"T","data":[12345678901234567890123, -0.0, null],"time":"1999-12-31T23:59:59.9Z"}',
+]
 
 
-def test_the_parts_of_a_split_event_are_told_apart_in_every_form(split: Esctl) -> None:
-    lines = [json.loads(line) for line in split("replay").stdout.splitlines()]
-    assert [(line["version"], line.get("part"), line["type"]) for line in lines] == [
-        (1, 1, "OrderPlaced"), (1, 2, "CartEmptied"), (2, None, "Other"),
-    ]  # fmt: skip
-    assert list(lines[0])[:5] == ["position", "stream", "version", "part", "id"]
-    assert split("replay", "--template", "{version}.{part}").stdout.split() == ["1.1", "1.2", "2."]
-    assert [json.loads(line) for line in split("replay", "--fields", "part").stdout.splitlines()] == [
-        {"part": 1}, {"part": 2}, {"part": None},
-    ]  # fmt: skip
-    ids = [json.loads(line)["id"] for line in split("replay", "-o", "cloudevents").stdout.splitlines()]
-    assert ids == ["a/1", "a/2", "b"]
-    table = split("replay", "-o", "table").stdout.splitlines()
-    assert [line.split()[4] for line in table[1:]] == ["1/1", "1/2", "2"]
+def test_a_replay_appended_to_a_new_log_has_the_same_events(esctl: Esctl, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.db", tmp_path / "new.db"
+    for path in (old, new):
+        assert esctl("init", "-l", str(path)).returncode == 0
+    assert esctl("mark", "start", "-l", str(old)).returncode == 0  # an event that a replay leaves out
+    text = "\n".join(ODD) + "\n" + ORDERS.read_text()
+    assert esctl("append", "-l", str(old), input=text).returncode == 0
+    appended = esctl("append", "-l", str(new), input=esctl("replay", "-l", str(old)).stdout)
+    assert json.loads(appended.stdout)["appended"] == text.count("\n")
+
+    def content(path: Path) -> list[tuple[Any, ...]]:
+        """Stream, version, id, type, schema, time, and data and meta as text, byte for byte."""
+        with EventLog(path) as log:
+            return [(*e[1:7], e[8], e[9]) for e, _, _ in log.read(Query())]
+
+    assert content(new) == content(old)
+    assert len(content(new)) == text.count("\n")
+
+
+# Any filters
+
+CONDITIONS: dict[str, Callable[[Line], bool]] = {
+    "data ->> 'n' > 9": lambda e: e["data"].get("n", 0) > 9,
+    "type = 'Placed' or type = 'Quo\"ted'": lambda e: e["type"] in ("Placed", 'Quo"ted'),
+    "stream glob 'order-*'": lambda e: e["stream"].startswith("order-"),
+    "version % 2 = 0 -- even": lambda e: e["version"] % 2 == 0,
+    "meta ->> 'actor' is null": lambda e: e["meta"].get("actor") is None,
+    "data ->> 'vip'": lambda e: bool(e["data"].get("vip")),
+    "schema > 1 and position > 600": lambda e: e["schema"] > 1 and e["position"] > 600,
+    "date(time) = '2026-01-05'": lambda e: e["time"].startswith("2026-01-05"),
+    "recorded < time": lambda e: e["recorded"] < e["time"],
+    "0": lambda _: False,
+}
+
+
+class RowFilter(NamedTuple):
+    """Filters as a user gives them."""
+
+    stream: str | None
+    filters: dict[str, Any]
+
+
+@st.composite
+def questions(draw: DrawFn) -> RowFilter:
+    """Any combination of filters; a version is a point only where a stream is named."""
+    kind = draw(st.sampled_from(("all", "stream", "category")))
+    stream = draw(st.sampled_from((*STREAMS, "$esctl"))) if kind == "stream" else None
+    point = st.builds("#{}".format, st.integers(0, COUNT + 60)) | st.sampled_from(("early", "middle", "late"))
+    if stream:
+        point |= st.builds("v{}".format, st.integers(0, 200))
+    moment = st.builds(times, st.integers(1, 28), st.integers(0, 59))
+    filters = draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "since": point | moment,
+                "until": point | moment,
+                "as_of": point | st.integers(0, COUNT - 1).map(lambda n: f"recorded of {n}"),
+                "types": st.lists(st.sampled_from((*TYPES, "MarkSet", "Nothing")), max_size=3).map(tuple),
+                "where": st.sampled_from(list(CONDITIONS)),
+                "limit": st.integers(0, 20) | st.integers(900, 1400),
+                "last": st.integers(0, 20) | st.integers(900, 1400),
+                "reverse": st.booleans(),
+                "system": st.booleans(),
+            },
+        )
+    )
+    return RowFilter(stream, filters | ({"category": draw(st.sampled_from(CATEGORIES))} if kind == "category" else {}))
+
+
+def resolved(asked: RowFilter, everything: list[Line]) -> RowFilter:
+    """The same question with the moment at which some event was recorded filled in."""
+    as_of = asked.filters.get("as_of", "")
+    if not as_of.startswith("recorded of "):
+        return asked
+    return RowFilter(asked.stream, asked.filters | {"as_of": everything[int(as_of.split()[-1])]["recorded"]})
+
+
+def in_python(asked: RowFilter, everything: list[Line]) -> list[Line]:
+    """What the filters mean, over the whole replay."""
+    filters = asked.filters
+    marked = {e["data"]["name"]: e["data"]["position"] for e in everything if e["type"] == "MarkSet"}
+
+    def bound(name: str, clock: str, line: Line) -> tuple[Any, Any] | None:
+        """What is compared: the line's side and the point's; None where there is no such bound."""
+        text = filters.get(name)
+        if text is None:
+            return None
+        if text in marked:
+            return line["position"], marked[text]
+        sides = {"#": line["position"], "v": line["version"]}
+        return (sides[text[0]], int(text[1:])) if text[0] in sides else (line[clock], text)
+
+    def kept(line: Line) -> bool:
+        if asked.stream is not None:
+            named = line["stream"] == asked.stream
+        elif "category" in filters:
+            named = line["stream"] == filters["category"] or line["stream"].startswith(f"{filters['category']}-")
+        else:
+            named = filters.get("system", False) or not line["stream"].startswith("$")
+        since, until, as_of = (
+            bound(name, clock, line) for name, clock in (("since", "time"), ("until", "time"), ("as_of", "recorded"))
+        )
+        return (
+            named
+            and (not filters.get("types") or line["type"] in filters["types"])
+            and ("where" not in filters or CONDITIONS[filters["where"]](line))
+            and (since is None or since[0] >= since[1])
+            and (until is None or until[0] <= until[1])
+            and (as_of is None or as_of[0] <= as_of[1])
+        )
+
+    found = [line for line in everything if kept(line)]
+    if "last" in filters:
+        found = found[max(0, len(found) - filters["last"]) :]
+    if filters.get("reverse"):
+        found.reverse()
+    return found[: filters.get("limit")]
+
+
+@settings(max_examples=250)
+@given(asked=questions())
+def test_any_combination_of_filters_equals_the_same_filters_in_python(
+    path: Path, everything: list[Line], asked: RowFilter
+) -> None:
+    asked = resolved(asked, everything)
+    expected = in_python(asked, everything)
+    with EventLog(path) as log:
+        query = query_of(log, asked.stream, **asked.filters)
+        assert decoded(b"".join(log.lines(query))) == expected
+        assert [event[0] for event, _, _ in log.read(query)] == [line["position"] for line in expected]
+
+
+COMMAND_LINES: list[tuple[str, dict[str, Any]]] = [
+    ("", {}),
+    ("--category order --type Placed --type Paid --where data->>'n'>9", {"where": "data ->> 'n' > 9"}),
+    ("--since #200 --until late --last 30 --reverse --limit 20", {}),
+    ("--as-of #900 --where data->>'vip' --system", {"where": "data ->> 'vip'"}),
+    ("order-2 --since v5 --until v30 --reverse", {}),
+    ("--since 2026-01-05 --until 2026-01-05 --type Nothing", {}),
+]
+
+
+def asked_by(arguments: str, changed: dict[str, Any]) -> RowFilter:
+    """The question of a command line, without Typer."""
+    words = arguments.split()
+    stream = words.pop(0) if words and not words[0].startswith("-") else None
+    filters: dict[str, Any] = {}
+    while words:
+        name = words.pop(0).removeprefix("--").replace("-", "_")
+        if name in ("reverse", "system"):
+            filters[name] = True
+        elif name == "type":
+            filters["types"] = (*filters.get("types", ()), words.pop(0))
+        else:
+            filters[name] = int(words.pop(0)) if name in ("limit", "last") else words.pop(0)
+    return RowFilter(stream, filters | changed)
+
+
+@pytest.mark.parametrize(("arguments", "changed"), COMMAND_LINES)
+def test_the_command_line_means_what_its_filters_mean_and_json_holds_what_ndjson_does(
+    esctl: Esctl, path: Path, arguments: str, changed: dict[str, Any]
+) -> None:
+    ndjson, json_ = (
+        esctl("replay", *arguments.split(), "-o", format_, "-l", str(path)) for format_ in ("ndjson", "json")
+    )
+    asked = asked_by(arguments, changed)
+    with EventLog(path) as log:
+        expected = decoded(b"".join(log.lines(query_of(log, asked.stream, **asked.filters))))
+    assert (ndjson.returncode, ndjson.stderr, json_.returncode, json_.stderr) == (0, "", 0, "")
+    assert decoded(ndjson.stdout.encode()) == expected
+    assert json.loads(json_.stdout) == expected
+
+
+ORDERS = SAMPLE / "orders.ndjson"
