@@ -2,7 +2,7 @@
 
 The golden text is in `tests/screens`; after a change that is meant to be seen, write it anew, and look at it:
 
-    python tests/cli/test_screens.py --update && git diff tests/screens
+    python tests/test_screens.py --update && git diff tests/screens
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from esctl.points.marks import set_mark
 from tests import runner
 from tests.conftest import ESCTL, SAMPLE, write_empty_log, writer_of
 
-SCREENS = Path(__file__).parents[1] / "screens"
+SCREENS = Path(__file__).with_name("screens")
 ORDERS = SAMPLE / "orders.ndjson"
 WIDTHS = (80, 160)
 
