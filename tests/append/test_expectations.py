@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from esctl.append.expectations import RunExpectation
+from esctl.append.expectations import AppendCondition, RunExpectation
 from esctl.errors import ConflictError
 from esctl.events.event import Expect
+from esctl.log import EventLog
 from esctl.store.store import Store
+from tests.logs import put
 from tests.stores import commit, event
 
 
@@ -65,3 +67,33 @@ def test_a_retried_run_does_not_go_on_over_what_others_wrote_since(store: Store)
     with pytest.raises(ConflictError) as caught:
         commit(store, *batch, run=RunExpectation("none"))
     assert (caught.value.details["index"], caught.value.details["actual"]) == (2, 3)
+
+
+# A condition over the log
+
+
+@pytest.mark.parametrize(("after", "met"), [(0, [1, 3]), (1, [3]), (2, [3]), (3, [])])
+def test_a_condition_is_asked_of_what_came_after_a_position(log: EventLog, after: int, met: list[int]) -> None:
+    put(log, event("s-1", "A"), event("s-1", "B"), event("s-2", "A"))
+    condition = AppendCondition("type = 'A'", after)
+    receipts = put(log, event("s-3", "A"))  # of the batch itself nothing is asked
+    if met:
+        with pytest.raises(ConflictError, match=f"after position {after}") as caught:
+            condition.check(log, receipts, 3)
+        assert caught.value.details["positions"] == met
+        assert "#3 A in s-2" in caught.value.why
+    else:
+        condition.check(log, receipts, 3)
+
+
+def test_a_batch_of_duplicates_meets_any_condition(log: EventLog) -> None:
+    batch = [event("s-1", "A"), event("s-1", "A")]
+    put(log, *batch)
+    AppendCondition("1", 0).check(log, put(log, *batch), 2)
+
+
+def test_a_conflict_names_ten_events_at_most(log: EventLog) -> None:
+    put(log, *(event("s-1", "A") for _ in range(12)))
+    with pytest.raises(ConflictError) as caught:
+        AppendCondition("type = 'A'", 0).check(log, put(log, event("s-2")), 12)
+    assert caught.value.details["positions"] == list(range(1, 11))

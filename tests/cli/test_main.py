@@ -536,3 +536,16 @@ def test_ctrl_c_stops_a_shell_loop(run: Esctl, log_path: Path) -> None:
     assert out == ""
     assert err.count("\n") == 1
     assert succeeded(run("head")).startswith("1:")
+
+
+# Without the script
+
+
+def test_the_module_is_the_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "esctl", "head"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    asked = subprocess.run(
+        [ESCTL, "head"], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (asked.returncode, asked.stdout, asked.stderr)
+    assert "fix: esctl init" in done.stderr

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from esctl.store.json import values
 from esctl.store.store import Store
 
 
@@ -41,3 +42,16 @@ def test_is_json_is_strict(mixed: Store, text: str) -> None:
 )  # fmt: skip
 def test_is_json_knows_the_edges(store: Store, text: str, valid: bool) -> None:
     assert store.is_json(text) is valid
+
+
+SCALARS = st.none() | st.integers(-(2**63), 2**63 - 1) | st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), SCALARS))
+def test_values_of_an_object_are_those_of_its_keys_and_none_where_there_is_no_key(held: dict[str, object]) -> None:
+    text = json.dumps(held)
+    assert values(text, *held, "Missing") == [*held.values(), None]
+
+
+def test_what_is_nested_comes_as_json() -> None:
+    assert values('{"a": [1, {"b": 2}], "c": {"d": null}}', "a", "c") == ['[1,{"b":2}]', '{"d":null}']
