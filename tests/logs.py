@@ -9,7 +9,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import pytest
+
+from esctl.errors import RefusedError
 from esctl.events.event import NewEvent, Receipt, new_ids
+from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
 from esctl.model.checks import checked
@@ -74,3 +78,19 @@ def run(log: EventLog, *names: str) -> runs.Run:
     for _ in runs.run(log, names, done):
         pass
     return done
+
+
+def stored_schema(log: EventLog, type_: str, schema: int = 0) -> int:
+    """Append an event; the schema version that is stored."""
+    with log.transaction():
+        position = writer_of(log).append([("c-1", type_, next(new_ids()), None, schema, "{}", "{}", None)])[0][0]
+    return next(log.read(Query(since=position, raw_schema=True)))[0][5]
+
+
+def refused(log: EventLog, *events: NewEvent) -> RefusedError:
+    """The refusal of a batch, of which nothing may be left."""
+    before = log.head()
+    with pytest.raises(RefusedError) as caught:
+        put(log, *events)
+    assert log.head() == before
+    return caught.value

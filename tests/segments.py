@@ -9,6 +9,7 @@ import apsw
 from esctl.archive import creation, listing
 from esctl.events.query import Query
 from esctl.log import EventLog
+from esctl.store.archive import Archive
 from esctl.store.segments import Segment
 from tests.conftest import writer_of
 
@@ -46,3 +47,9 @@ def place(log: EventLog, segment: Segment) -> Path:
 
 def folder_of(log: EventLog, folder: str | None) -> Path | None:
     return None if folder is None else Path(log.path).parent / folder
+
+
+def archive_of(log: EventLog) -> Archive:
+    archive = log.store.archive()
+    assert archive is not None
+    return archive

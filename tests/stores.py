@@ -66,8 +66,6 @@ NAMES = [
     "plain-1", 'quo"te-1', "back\\slash-1", '\\"', "it's-1", "%s-%d", "{}-1", "ünï-1", "emoji-😀", "日本-1",
     "nul\\u0000", "a\u2028b", "x" * 512, "a$1", "a b", "?1", "a--b", "-a", "é\u0301",
 ]  # fmt: skip
-
-
 MIXED = [
     event(NAMES[n % len(NAMES)], f"Type {NAMES[n % 7]}", f"{NAMES[n % 5]} {n}",
           time=f"2026-01-{1 + n * 7 % 28:02}T00:00:00.000000Z", schema=1 + n % 3,

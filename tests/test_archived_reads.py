@@ -53,21 +53,15 @@ STREAMS = (
 )
 TYPES = ("Placed", "Paid", "Noted", "Old", "Both", 'Quo"té')
 TIMES = [f"2026-01-{day:02}T00:00:00.000000Z" for day in range(1, 10)]
-
-
 DATA = ('{"n":1}',
         '{ "n" : 2.50 }', '{"n":12345678901234567890,"s":"\\u00e9 é"}', '{"n":-0.0,\t"a":[1, {"b":null}]}', "[]",
         '"text"', "{}", '{"n":7,"o":{"x":"\\"data\\":1,\\"meta\\":"}}')  # fmt: skip
 META = ("{}", '{ "correlation_id":"c 1" }', '{"correlation_id": "c-2", "x" : 1e3}')
-
-
 EARLIER = """
 [aggregate.any]
 streams = "*"
 on."*" = [{ set = { last = "$.n" } }]
 """
-
-
 MODEL = """
 [event.Placed]
 schema = 3
@@ -392,8 +386,6 @@ def arranged(built: Built, steps: list[Step]) -> Iterator[Path]:
 
 
 ALL = 10_000
-
-
 ARRANGED: dict[str, list[Step]] = {
     "all in the file": [Step("create", ALL)],
     "all in a folder": [Step("create", ALL, "cold")],
@@ -428,8 +420,6 @@ def test_every_answer_is_as_if_nothing_had_been_archived(built: Built, arrangeme
 
 
 a_folder = st.sampled_from([None, None, "cold", "ice/deep"])
-
-
 a_step = st.one_of(
     st.builds(
         Step, st.just("create"), st.integers(1, 80), a_folder, st.integers(1, 40), st.sampled_from([1, 700, 10_000])
@@ -509,8 +499,6 @@ def test_a_command_prints_what_it_printed_before(built: Built, cold: Path, esctl
 # While others archive
 
 MANY = 6000
-
-
 CHANGING = """
 import sys
 from pathlib import Path
@@ -528,8 +516,6 @@ with EventLog(path, write=True, bulk=True) as log:
                 moving.restore(log, segment)
             (path.parent / "turns").open("a").write("x")
 """
-
-
 APPENDING = """
 import sys
 from pathlib import Path

@@ -43,8 +43,8 @@ HOMES = {
     "zstandard": {"esctl.store.segments"},
     "jsonschema_rs": {"esctl.model.json_schemas"},
 }
-# The tests of esctl/<room>/<module>.py are tests/<room>/test_<module>.py. Modules that have none, and why; `__init__` of
-# a package has none either, since it names things and does nothing.
+# The tests of esctl/<room>/<module>.py are tests/<room>/test_<module>.py. Modules that have none, and why; a package's
+# `__init__` has none either, since it names things and does nothing.
 UNTESTED = {
     "esctl.__main__": "two lines, tried as a process in tests/cli/test_main.py",
     "esctl.cli.table": "generated from what tests/cli/test_generate.py compares it with",

@@ -22,6 +22,7 @@ from esctl.events.query import Query
 from esctl.log import EventLog
 from tests.conftest import write_empty_log, writer_of
 from tests.logs import fresh
+from tests.strategies import text
 
 
 def commit(log: EventLog, events: list[NewEvent]) -> None:
@@ -44,7 +45,6 @@ number = st.sampled_from(
     ["0", "-0", "0.0", "-0.0", "1.0", "99.90", "1E400", "1e-7", "-1.5e+30", "12345678901234567890123",
      "0.1000000000000000055"]
 )  # fmt: skip
-text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 quoted = st.builds(lambda value, ascii_: json.dumps(value, ensure_ascii=ascii_), text, st.booleans())
 scalar = number | quoted | st.sampled_from(["true", "false", "null"]) | st.integers().map(str)
 

@@ -20,7 +20,7 @@ from esctl.log import EventLog
 from esctl.model.checks import checked
 from esctl.states import folding
 from tests.conftest import ESCTL, Esctl, writer_of
-from tests.logs import IDS, hold, put
+from tests.logs import IDS, hold, put, refused
 
 ACCOUNT = """
 [aggregate.account]
@@ -64,15 +64,6 @@ def put_in_batches(log: EventLog, *batches: list[NewEvent]) -> None:
 
 def balance(log: EventLog, stream: str = "account-1") -> object:
     return json.loads(folding.state(log, Query(stream=stream)).state)["balance"]
-
-
-def refused(log: EventLog, *events: NewEvent) -> RefusedError:
-    """The refusal of a batch, of which nothing may be left."""
-    before = log.head()
-    with pytest.raises(RefusedError) as caught:
-        put(log, *events)
-    assert log.head() == before
-    return caught.value
 
 
 # What is asked

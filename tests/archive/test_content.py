@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 from esctl.archive import content
 from esctl.log import EventLog
 from esctl.store import segments
-from esctl.store.archive import Archive
 from esctl.store.segments import Segment
-from tests.segments import make
-
-
-def archive_of(log: EventLog) -> Archive:
-    archive = log.store.archive()
-    assert archive is not None
-    return archive
+from tests.segments import archive_of, make
 
 
 def whole(log: EventLog, segment: Segment) -> bytes:

@@ -217,8 +217,6 @@ def test_what_replay_prints_can_be_appended_to_another_log(run: Esctl, esctl: Es
 # Refusals
 
 TOO_DEEP = b'{"stream":"s","type":"T","data":' + b"[" * 10_000 + b"]" * 10_000 + b"}"
-
-
 REFUSALS = [
     pytest.param(b'{"stream":"s","type":"T"', "not JSON", None, id="cut off"),
     pytest.param(b"bad", "not JSON", 1, id="no JSON"),

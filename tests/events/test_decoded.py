@@ -9,18 +9,17 @@ import pytest
 from esctl.events.decoded import decoded
 from esctl.events.event import Event, Part
 from esctl.events.json import MAX_DEPTH
-
-MOMENT = "2026-01-31T09:30:00.000000Z"
+from tests.logs import day
 
 
 def stored(data: str, meta: str = "{}") -> Event:
-    return 7, "order-1", 2, "id-7", "Placed", 1, MOMENT, MOMENT, data, meta
+    return 7, "order-1", 2, "id-7", "Placed", 1, day(31), day(31), data, meta
 
 
 def test_every_field_has_its_name() -> None:
     event = decoded(stored('{"a":[1,null]}', '{"actor":"zoe"}'))
     assert (event.position, event.stream, event.version, event.id, event.type) == (7, "order-1", 2, "id-7", "Placed")
-    assert (event.schema, event.time, event.recorded) == (1, MOMENT, MOMENT)
+    assert (event.schema, event.time, event.recorded) == (1, day(31), day(31))
     assert (event.data, event.meta) == ({"a": [1, None]}, {"actor": "zoe"})
     assert (event.part, event.erased) == (None, False)
 

@@ -39,8 +39,6 @@ GOOD_NAMES = {
     "right before the DEL": "~",
     "a dollar inside": "a$",
 }
-
-
 BAD_NAMES = {
     "empty": ("", "is empty"),
     "513 bytes": ("x" * 513, "has 513 bytes"),

@@ -37,8 +37,6 @@ def test_a_record_may_hold_more_than_plain_values(value: object) -> None:
 # JSON text
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.text(alphabet=st.sampled_from('[]{}"\\,: a\n\ré'), max_size=8)
-
-
 VALUES = st.recursive(
     PLAIN,
     lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text('[{"\\}]', max_size=3), children),

@@ -7,19 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from esctl.errors import ConflictError, NotFoundError, RefusedError, VerificationError
+from esctl.errors import NotFoundError, RefusedError, VerificationError
 from esctl.events import system
-from esctl.events.event import new_ids
 from esctl.events.json import Json
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply, sound
 from esctl.log import EventLog
 from esctl.model import applied
 from esctl.model.checks import checked
-from tests.conftest import writer_of
-from tests.model.texts import COUNT
-
-UPCAST = "[event.T]\nschema = 3\n[[event.T.upcast]]\nfrom = 2\nset = { a = 1 }\n"
+from tests.logs import stored_schema
+from tests.models import COUNT, UPCAST
 
 
 def draft(text: str) -> Draft:
@@ -31,13 +28,6 @@ def draft(text: str) -> Draft:
 def hold(log: EventLog, text: str) -> None:
     """Apply a model."""
     apply(log, draft(text), log.definitions.position)
-
-
-def append(log: EventLog, type_: str, schema: int = 0) -> int:
-    """Append an event; the schema version that is stored."""
-    with log.transaction():
-        position = writer_of(log).append([("c-1", type_, next(new_ids()), None, schema, "{}", "{}", None)])[0][0]
-    return next(log.read(Query(since=position, raw_schema=True)))[0][5]
 
 
 # A log with and without
@@ -70,18 +60,6 @@ def test_the_newest_model_holds_and_every_earlier_one_is_kept(log: EventLog) -> 
     assert list(log.definitions.model.aggregates) == ["c"]
 
 
-def test_the_model_that_holds_already_is_not_applied_again(log: EventLog) -> None:
-    hold(log, COUNT)
-    assert apply(log, draft(COUNT), log.definitions.position) is None
-    assert log.head()[0] == 1
-
-
-def test_a_model_planned_against_another_is_a_conflict(log: EventLog) -> None:
-    hold(log, COUNT)
-    with pytest.raises(ConflictError, match="another model"):
-        apply(log, draft(UPCAST), 0)
-
-
 def test_a_log_that_is_open_takes_up_the_model_that_another_applies(log: EventLog, log_path: Path) -> None:
     assert log.definitions.position == 0
     with EventLog(log_path, write=True) as other:
@@ -108,7 +86,7 @@ def test_a_model_at_the_place_of_one_that_was_rolled_back_is_read_anew(log: Even
     with EventLog(log_path, write=True) as other:
         hold(other, UPCAST)
     assert (list(log.definitions.model.events), list(log.definitions.model.aggregates)) == (["T"], [])
-    assert append(log, "T") == 3
+    assert stored_schema(log, "T") == 3
 
 
 def test_what_is_kept_is_what_is_read(log: EventLog) -> None:

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from esctl.model.checks import checked, shared
-from tests.model.texts import COUNT, UPCAST
+from tests.model.texts import UPCAST
+from tests.models import COUNT
 
 
 @pytest.mark.parametrize("other", ["c-*", "*", "c-1", "*-1", "[a-c]-?"])

@@ -28,8 +28,6 @@ def of_fold(text: str) -> str:
 
 
 BASE_UPCAST = f"{UPCAST}set = {{ a = 1, b = '$.x' }}\n"
-
-
 SAME_UPCASTS = [
     f"# a comment\n{BASE_UPCAST}",
     "[event.T]\nerasable = true\nschema = 2\n" + BASE_UPCAST,
@@ -40,8 +38,6 @@ SAME_UPCASTS = [
     "[[event.T.upcast]]\nset = { a = 1, b = '$.x' }\nfrom = 1\nschema = 2\n",
     "[event.T]\nupcast = [{ from = 1, set = { 'a' = 1, b = \"$.x\" } }]",
 ]
-
-
 OTHER_UPCASTS = [
     "",
     f"{UPCAST}set = {{ a = 1 }}\n",
@@ -87,8 +83,6 @@ def test_all_different_upcasts_have_different_fingerprints() -> None:
 BASE_FOLD = (
     f"{AGGREGATE}initial = {{ n = 0 }}\n[aggregate.a.on.T]\nset = {{ a = 1 }}\n[aggregate.a.on.U]\nadd = {{ n = 1 }}\n"
 )
-
-
 SAME_FOLDS = [
     f"# a comment\n{BASE_FOLD}",
     f"{BASE_FOLD}[aggregate.a.accept]\nT = '1'\n",
@@ -98,8 +92,6 @@ SAME_FOLDS = [
     BASE_FOLD.replace("[aggregate.a.on.T]", "[[aggregate.a.on.T]]"),
     f"{AGGREGATE}initial = {{ n = 0 }}\n[aggregate.a.on.U]\nadd = {{ n = 1 }}\n[aggregate.a.on.T]\nset = {{ a = 1 }}\n",
 ]
-
-
 OTHER_FOLDS = [
     AGGREGATE,
     BASE_FOLD.replace("n = 0", "n = 0.0"),

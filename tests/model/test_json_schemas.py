@@ -17,7 +17,7 @@ from esctl.log import EventLog
 from esctl.model import json_schemas
 from esctl.model.toml import parse
 from tests.conftest import writer_of
-from tests.logs import IDS, put
+from tests.logs import IDS, put, refused
 
 FIRST = """
 [event.Placed]
@@ -44,15 +44,6 @@ def hold(log: EventLog, text: str, folder: Path | None = None) -> None:
 
 def placed(data: object, schema: int = 0, id_: str | None = None) -> NewEvent:
     return "order-1", "Placed", id_ or next(IDS), None, schema, json.dumps(data), "{}", None
-
-
-def refused(log: EventLog, *events: NewEvent) -> RefusedError:
-    """The refusal of a batch, of which nothing may be left."""
-    before = log.head()
-    with pytest.raises(RefusedError) as caught:
-        put(log, *events)
-    assert log.head() == before
-    return caught.value
 
 
 def test_a_payload_that_its_schema_accepts_is_stored(log: EventLog) -> None:

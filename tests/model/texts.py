@@ -6,8 +6,6 @@ from esctl.errors import RefusedError
 from esctl.model.declared import Model, Problem
 from esctl.model.toml import parse
 
-COUNT = '[aggregate.c]\nstreams = "c-*"\non."*".add = { n = 1 }\n'
-
 
 def no_files(name: str) -> str:
     raise RefusedError(f"no file {name}")

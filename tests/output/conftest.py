@@ -44,3 +44,8 @@ def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setattr(console.Settings, "color", "auto")
     monkeypatch.setattr(console.Settings, "utc", True)
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal a text takes, by Unicode's own table."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

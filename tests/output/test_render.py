@@ -26,8 +26,6 @@ TWO: list[dict[str, object]] = [
 ]
 ONE_LINE = '{"position":1,"stream":"o\\"1\\u001b","duplicate":false,"id":null}'
 OTHER_LINE = '{"position":22,"stream":"é,\\t","duplicate":true,"id":"x"}'
-
-
 RENDERED = {
     "ndjson": f"{ONE_LINE}\n{OTHER_LINE}\n",
     "raw": f"{ONE_LINE}\n{OTHER_LINE}\n",

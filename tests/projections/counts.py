@@ -18,16 +18,12 @@ table = "create table counts(k text primary key, n integer not null)"
 T = "insert into counts values (new.data ->> 'k', 1) on conflict(k) do update set n = n + 1"
 """
 DOUBLE = COUNTS.replace("'k', 1)", "'k', 2)").replace("n + 1", "n + 2")
-
-
 LIST = """
 [projection.list]
 table = "create table list(position integer primary key, n)"
 [projection.list.on]
 "*" = "insert into list values (new.position, new.data ->> 'n')"
 """
-
-
 # Two tables, of which the first refers to the second
 ORDERS = '''
 [projection.orders]

@@ -18,8 +18,6 @@ insert into sums values (new.data ->> 'k', new.data ->> 'n', new.time)
 on conflict do update set n = n + excluded.n, last = excluded.last'''
 Gone = "delete from sums where k = new.data ->> 'k'"
 """
-
-
 # The table that is called as the projection comes last, and is the main one
 ORDERS = """
 [projection.orders]
@@ -30,8 +28,6 @@ T = '''
 insert into orders values (new.data ->> 'k') on conflict do nothing;
 insert into lines(k, n) values (new.data ->> 'k', new.data ->> 'n')'''
 """
-
-
 BAG = """
 [projection.bag]
 table = "create table bag(k text, n)"

@@ -59,8 +59,6 @@ append = { notes = "$.a" }
 [aggregate.journal.on.Gone]
 remove = ["a", "b"]
 """
-
-
 entry = st.tuples(
     st.sampled_from(["Set", "Set", "Noted", "Gone"]),
     st.dictionaries(

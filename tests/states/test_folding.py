@@ -198,8 +198,6 @@ def test_each_gives_the_state_after_every_event(shop: EventLog) -> None:
 kind = st.sampled_from(["order-1", "order-2", "order-3", "other-1"])
 happening = st.tuples(kind, st.sampled_from(["Placed", "Paid"]), st.integers(0, 3), st.integers(1, 9))
 happenings = st.lists(happening, min_size=1, max_size=15)
-
-
 BY_TIME_OR_POSITION: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.just({}),
     st.integers(0, 16).map(lambda n: {"until": n}),

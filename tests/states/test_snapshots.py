@@ -39,8 +39,6 @@ def folder() -> Iterator[Path]:
 # Models: any operations on any of three types, upcast, split, hidden or not
 
 FIELDS = ("a", "b", "c.d")
-
-
 EXPRESSIONS = (
     "ifnull(state ->> 'a', 0) + new.version",
     "json_array(state -> 'b', new.type)",
@@ -106,13 +104,9 @@ payload = st.fixed_dictionaries(
         "o": st.dictionaries(st.sampled_from(["a", "b", "z"]), st.none() | st.integers(0, 2), max_size=2),
     },
 )
-
-
 happening = st.tuples(
     st.sampled_from(["s-1", "s-1", "s-2"]), st.sampled_from("ABC"), payload, st.integers(1, 9), st.integers(1, 2)
 )
-
-
 points: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.just({}),
     st.integers(0, 14).map(lambda n: {"until_version": n}),
@@ -122,8 +116,6 @@ points: st.SearchStrategy[dict[str, Any]] = st.one_of(
 )
 
 
-# What may befall the rows of `snapshots`, by another program: any column, any value of its kind
-
 OTHER_TEXTS = ["''", "'x'", "'{}'", "'{\"a\":9}'", "'9'", "'not json'", "cast(x'7bff' as text)", "cast(x'00' as text)"]
 
 
@@ -132,8 +124,6 @@ OTHER_TEXTS += ["'s-1'", "'any'", f"'{day(1)}'", f"'{day(9)}'", "upper(fold)", "
 
 OTHER_BLOBS = ["x''", "x'00'", "zeroblob(32)", "anchor", "hash", "randomblob(32)"]
 OTHER_NUMBERS = ["0", "-1", "1", "2", "5", "version + 1", "position", "position + 1", "9223372036854775807"]
-
-
 COLUMNS = {
     **dict.fromkeys(("aggregate", "time", "latest", "fold", "upcasts", "state", "taken"), OTHER_TEXTS),
     **dict.fromkeys(("anchor", "hash"), OTHER_BLOBS),

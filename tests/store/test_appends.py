@@ -389,8 +389,6 @@ def test_a_transaction_may_follow_an_empty_one(store: Store) -> None:
 
 
 some_events = st.lists(st.tuples(st.sampled_from(["a-1", "a-2", "b-1"]), st.integers(0, 9)), max_size=3)
-
-
 steps = st.lists(
     st.tuples(st.integers(0, 1), st.sampled_from(["keep", "drop", "raise"]), st.lists(some_events, max_size=2)),
     max_size=8,

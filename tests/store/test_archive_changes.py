@@ -10,15 +10,8 @@ from esctl.archive import content
 from esctl.errors import ConflictError
 from esctl.log import EventLog
 from esctl.states import snapshot_care
-from esctl.store.archive import Archive
-from tests.segments import EVENTS, make, place, replayed
+from tests.segments import EVENTS, archive_of, make, place, replayed
 from tests.stores import connection_of
-
-
-def archive_of(log: EventLog) -> Archive:
-    archive = log.store.archive()
-    assert archive is not None
-    return archive
 
 
 def count(log: EventLog, table: str) -> int:

@@ -18,6 +18,7 @@ from esctl.store import migrations, opening
 from esctl.store.format import STORAGE_VERSION
 from esctl.store.store import Store
 from tests.logs import alter
+from tests.store.paths import empty_file, text_file
 from tests.stores import appended, connection_of, events
 
 # The file
@@ -35,20 +36,12 @@ def test_the_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path) -> None
     assert modes == {"log.db": 0o600, "log.db-wal": 0o600, "log.db-shm": 0o600}
 
 
-def text_file(path: Path) -> None:
-    path.write_text("an ordinary text\n" * 100)
-
-
 def short_text_file(path: Path) -> None:
     path.write_text("hello\n")
 
 
 def other_database(path: Path) -> None:
     alter(path, "create table t (x)")
-
-
-def empty_file(path: Path) -> None:
-    path.touch()
 
 
 def newer(path: Path) -> None:

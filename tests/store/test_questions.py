@@ -72,8 +72,6 @@ FORBIDDEN = [
     "select ?",
     "select :a",
 ]
-
-
 SECOND = [
     "select 2",
     "delete from events",

@@ -268,8 +268,6 @@ def test_large_payloads_come_back_whole(store: Store, reverse: bool) -> None:
 # Large payloads, step by step
 
 FORMS: tuple[Form, ...] = ("line", "hash", "data")
-
-
 READS: dict[str, dict[str, Any]] = {
     "all": {},
     "stream": {"stream": "order-1"},

@@ -45,8 +45,6 @@ from tests.projections.counts import (
 )
 
 EVENTS = 30
-
-
 MODEL = """
 [event.Given]
 erasable = true
@@ -56,8 +54,6 @@ streams = "s-*"
 set = { last = "$.secret" }
 add = { n = 1 }
 """
-
-
 UPCAST = """
 [event.Given]
 schema = 2
@@ -66,7 +62,6 @@ erasable = true
 from = 1
 rename = { secret = "hidden" }
 """
-
 
 RENAMED = """
 [event.Told]

@@ -37,3 +37,15 @@ def three(run: Esctl) -> Esctl:
     ]
     assert run("append", input="\n".join(lines)).returncode == 0
     return run
+
+
+@pytest.fixture
+def on_200(esctl: Esctl) -> Esctl:
+    """Runs esctl where there is a log of 200 events."""
+    esctl("init")
+    lines = "".join(f'{{"stream":"s","type":"T","data":{{"n":{n},"x":"{"x" * 400}"}}}}\n' for n in range(200))
+    assert esctl("append", input=lines).returncode == 0
+    return esctl
+
+
+FIELDS = ["position", "stream", "version", "id", "type", "schema", "time", "recorded", "data", "meta"]

@@ -10,9 +10,8 @@ import pytest
 
 from esctl.events.lines import Defaults, parser
 from esctl.log import EventLog
+from tests.cli.commands.conftest import FIELDS
 from tests.conftest import Esctl, succeeded, writer_of
-
-FIELDS = ["position", "stream", "version", "id", "type", "schema", "time", "recorded", "data", "meta"]
 
 
 @pytest.fixture

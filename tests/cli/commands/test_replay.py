@@ -25,10 +25,8 @@ from esctl import open_log
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.points.points import query_of
+from tests.cli.commands.conftest import FIELDS
 from tests.conftest import ESCTL, SAMPLE, Esctl, succeeded
-
-FIELDS = ["position", "stream", "version", "id", "type", "schema", "time", "recorded", "data", "meta"]
-
 
 EVENTS = [  # position, stream, type, day of January 2026
     (1, "order-1", "Placed", "01T00:00:00Z"),
@@ -39,8 +37,6 @@ EVENTS = [  # position, stream, type, day of January 2026
     (6, "stock-1", "Counted", "06T12:00:00Z"),
     (7, "order-1", "Closed", "07T00:00:00Z"),
 ]
-
-
 TEXT = "".join(
     f'{{"stream":"{stream}","type":"{type_}","id":"e-{position}","time":"2026-01-{day}",'
     f'"data":{{"n": {position}.0, "é":"a,b\\n\\"q\\""}},"meta":{{"m":{position}}}}}\n'
@@ -574,8 +570,6 @@ def test_a_table_fits_the_terminal(run: Esctl, log_path: Path) -> None:
 
 
 BAD_NAMES = ["[bold]x[/bold]", "[/]", "[link=http://evil]x", "right\u202eto\u2066left", "line\u2028end"]
-
-
 BAD_DATA = [
     r'"\u001b[31mred\u001b]0;title\u0007\u0000"',
     '"C1 \u009b31m \u0085 \u0090q DEL \u007f"',
@@ -660,7 +654,7 @@ def test_a_replay_appended_to_a_new_log_has_the_same_events(esctl: Esctl, tmp_pa
     for path in (old, new):
         assert esctl("init", "-l", str(path)).returncode == 0
     assert esctl("mark", "start", "-l", str(old)).returncode == 0  # an event that a replay leaves out
-    text = "\n".join(ODD) + "\n" + ORDERS.read_text()
+    text = "\n".join(ODD) + "\n" + (SAMPLE / "orders.ndjson").read_text()
     assert esctl("append", "-l", str(old), input=text).returncode == 0
     appended = esctl("append", "-l", str(new), input=esctl("replay", "-l", str(old)).stdout)
     assert json.loads(appended.stdout)["appended"] == text.count("\n")
@@ -827,6 +821,3 @@ def test_the_command_line_means_what_its_filters_mean_and_json_holds_what_ndjson
     assert (ndjson.returncode, ndjson.stderr, json_.returncode, json_.stderr) == (0, "", 0, "")
     assert decoded(ndjson.stdout.encode()) == expected
     assert json.loads(json_.stdout) == expected
-
-
-ORDERS = SAMPLE / "orders.ndjson"

@@ -10,9 +10,9 @@ import pytest
 from esctl import open_log
 from esctl.events.lines import Defaults, parser
 from esctl.log import EventLog
+from tests.cli.commands.conftest import FIELDS
 from tests.conftest import Esctl, succeeded, writer_of
 
-FIELDS = ["position", "stream", "version", "id", "type", "schema", "time", "recorded", "data", "meta"]
 LINES = [
     '{"stream":"order-1","type":"Placed","id":"a","data":{"n": 1.50},"meta":{"correlation_id":"c"}}',
     '{"stream":"payment-1","type":"Paid","id":"b","meta":{"correlation_id":"c","causation_id":"a"}}',

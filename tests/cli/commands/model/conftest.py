@@ -17,8 +17,6 @@ MODEL = """# orders
 streams = "order-*"
 on.Placed.set = { status = "Placed" }
 """
-
-
 WRONG = """
 [evnt.Paid]
 [event.Paid]
@@ -27,7 +25,6 @@ schem = 2
 streams = "order-*"
 on.Placed.sett = { status = "Placed" }
 """
-CONVERTED = '[[event.Paid.upcast]]\nfrom = 1\nconvert = { amount = "number" }\n'
 CHANGE = ("change", "kind", "name", "events", "snapshots", "projections", "misfits", "detail")
 
 

@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cli.commands.model.conftest import CONVERTED, MODEL, Model, ended
+from tests.cli.commands.model.conftest import MODEL, Model, ended
 from tests.conftest import Esctl, records
+from tests.models import CONVERTED, PROJECTION
 
 
 def test_an_applied_model_holds_and_is_told(run: Esctl, model: Model) -> None:
@@ -49,9 +50,6 @@ def test_a_model_with_rules_that_makes_events_unreadable_can_be_planned_and_appl
     folds = '[aggregate.order]\nstreams = "order-*"\non.Paid.set = { paid = "$.amount" }\n'
     assert run("model", "plan", model(CONVERTED + folds + rules)).returncode == 0
     assert run("model", "apply", "model.toml", "--yes").returncode == 0
-
-
-PROJECTION = '[projection.p]\ntable = "create table p(a)"\non.Paid = "insert into p values (1)"\n'
 
 
 def test_a_model_that_drops_a_projection_needs_a_yes(run: Esctl, model: Model) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.commands.model.conftest import CHANGE, CONVERTED, MODEL, Model, ended
+from tests.cli.commands.model.conftest import CHANGE, MODEL, Model, ended
 from tests.conftest import Esctl, records
+from tests.models import CONVERTED
 
 
 def test_a_plan_is_a_line_a_change(run: Esctl, model: Model) -> None:

@@ -73,8 +73,6 @@ table = "create table tally(type text primary key, n integer not null default 0,
 table = "create table other(n integer primary key)"
 on.T1 = "insert into other values (new.position)"
 """
-
-
 REDUCER = """
 def count(rows, event):
     row = rows.get(event.type, {"n": 0})

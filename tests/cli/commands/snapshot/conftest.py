@@ -13,8 +13,6 @@ from esctl import open_log
 from tests.conftest import Esctl, records, succeeded
 
 COLUMNS = ("stream", "aggregate", "version", "position", "time", "bytes", "taken", "problem")
-
-
 MODEL = """
 [aggregate.order]
 streams = "order-*"
