@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 from hypothesis import settings
 
+from esctl import open_log
 from esctl.append.writer import Writer
 from esctl.log import EventLog
 from esctl.store import migrations
+from esctl.store.store import Store
 from tests import fixes, runner
 
 # A rule holds however slow the machine is; what fails is printed so that it can be run again.
@@ -29,8 +34,21 @@ for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)
 
-ESCTL = Path(sys.executable).with_name("esctl")
+ESCTL = str(Path(sys.executable).with_name("esctl"))
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+SAMPLE = runner.ROOT / "sample_data"
+RECEIPT = ("position", "stream", "version", "id", "duplicate")
+# Runs the rest of its arguments with files of at most so many bytes.
+LIMITED = (
+    "import os,resource,sys;n=int(sys.argv[1]);resource.setrlimit(resource.RLIMIT_FSIZE,(n,n));"
+    "os.execv(sys.argv[2],sys.argv[2:])"
+)
+ORDERS: list[dict[str, Any]] = [
+    {"stream": "order-1", "type": "Placed", "time": "2026-01-02T10:00:00Z", "data": {"amount": 99.5, "vip": True}},
+    {"stream": "order-2", "type": "Placed", "time": "2026-02-02T10:00:00Z", "data": {"amount": 250, "note": "now"}},
+    {"stream": "order-1", "type": "Paid", "time": "2026-02-03T10:00:00Z", "data": [1], "meta": {"actor": "web"}},
+]
 
 Esctl = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -39,6 +57,29 @@ def environment(**changes: str) -> dict[str, str]:
     """The environment of a child: nothing that would change what esctl does, but for what a test wants."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("ESCTL_") and k not in ("NO_COLOR", "FORCE_COLOR")}
     return {**kept, "TZ": "UTC", "COLUMNS": "120", "XDG_CACHE_HOME": runner.cache_home(), **changes}
+
+
+def start(log: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start esctl on a log, beside others."""
+    return subprocess.Popen(
+        [ESCTL, *arguments],
+        env=environment(ESCTL_LOG=str(log)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def succeeded(done: subprocess.CompletedProcess[str]) -> str:
+    """What a command printed that went well and had nothing to say on stderr."""
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def records(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    """The records that a command printed, one a line."""
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def write_empty_log(path: Path) -> Path:
@@ -61,10 +102,77 @@ def writer_of(log: EventLog) -> Writer:
     return writer
 
 
+class Open(Protocol):
+    """Opens the one log that it stands for, as often as it is called."""
+
+    def __call__(self, *, write: bool = True) -> Store: ...
+
+
+@contextmanager
+def opening(path: Path) -> Iterator[Open]:
+    """Opens the store of a log; whatever was opened is closed at the end."""
+    opened: list[Store] = []
+
+    def connect(*, write: bool = True) -> Store:
+        opened.append(Store(path, write=write))
+        return opened[-1]
+
+    try:
+        yield connect
+    finally:
+        for store in opened:
+            store.close()
+
+
 @pytest.fixture
 def log_path(tmp_path: Path) -> Path:
     """An empty log."""
     return write_empty_log(tmp_path / "log.db")
+
+
+@pytest.fixture
+def log(log_path: Path) -> Iterator[EventLog]:
+    """The same, open for writing."""
+    with EventLog(log_path, write=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def orders(log_path: Path) -> Iterator[EventLog]:
+    """A log of the three events of ORDERS, open for reading."""
+    with open_log(log_path, write=True) as written:
+        written.append_all(ORDERS)
+    with EventLog(log_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def twelve(log_path: Path) -> Iterator[EventLog]:
+    """A log of twelve events in three streams, open for many changes."""
+    from tests.segments import fill
+
+    fill(log_path)
+    with EventLog(log_path, write=True, bulk=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def cold(tmp_path: Path) -> Path:
+    """Where a folder for segments may be made."""
+    return tmp_path / "cold"
+
+
+@pytest.fixture
+def connect(log_path: Path) -> Iterator[Open]:
+    """Opens the store of an empty log."""
+    with opening(log_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def store(connect: Open) -> Store:
+    """The store of an empty log, open for writing."""
+    return connect()
 
 
 @pytest.fixture
@@ -80,6 +188,16 @@ def esctl(tmp_path: Path) -> Esctl:
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return run
+
+
+@pytest.fixture
+def run(esctl: Esctl, log_path: Path) -> Esctl:
+    """Runs esctl on the test's log; tests that need more in it extend this fixture."""
+
+    def on_log(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+        return esctl(*arguments, env={"ESCTL_LOG": str(log_path), **(env or {})}, **options)
+
+    return on_log
 
 
 @pytest.fixture

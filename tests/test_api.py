@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -26,8 +25,7 @@ from esctl.errors import (
     UsageError,
 )
 from esctl.points.marks import Mark
-
-ESCTL = str(Path(sys.executable).with_name("esctl"))
+from tests.conftest import ESCTL
 
 
 @pytest.fixture

@@ -26,17 +26,18 @@ from esctl.errors import EsctlError
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.evolution import conformance
-from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.checks import checked
 from esctl.points import marks, trace
 from esctl.states import differences, folding, snapshot_care
 from esctl.store import segments
 from esctl.upkeep import erasure, verify
 from tests.conftest import Esctl, environment, write_empty_log, writer_of
+from tests.logs import hold, put
+from tests.segments import folder_of
 
 if TYPE_CHECKING:
     from esctl.events.event import Form
+
 
 # A log with everything in it that is read in a way of its own
 
@@ -94,17 +95,6 @@ def _event(chance: Random, n: int, ids: list[str]) -> NewEvent:
     data = chance.choice(DATA[:4] if type_ in ("Both", "Placed") else DATA)
     schema = chance.choice([1, 2, 3]) if type_ == "Placed" else 1
     return chance.choice(STREAMS), type_, ids[-1], chance.choice([*TIMES, None]), schema, data, meta, None
-
-
-def hold(log: EventLog, text: str) -> None:
-    model, problems = checked(text, {})
-    assert problems == []
-    apply(log, Draft(text, {}, model), log.definitions.position)
-
-
-def put(log: EventLog, *events: NewEvent) -> None:
-    with log.transaction():
-        writer_of(log).append(list(events))
 
 
 def build(path: Path) -> None:
@@ -369,10 +359,6 @@ class Step(NamedTuple):
     frame_bytes: int = 10_000
 
 
-def _places(log: EventLog, folder: str | None) -> Path | None:
-    return None if folder is None else Path(log.path).parent / folder
-
-
 def arrange(path: Path, steps: list[Step]) -> None:
     """Have a log archived so."""
     with EventLog(path, write=True, bulk=True) as log:
@@ -382,11 +368,11 @@ def arrange(path: Path, steps: list[Step]) -> None:
                 with pytest.MonkeyPatch.context() as patch:
                     patch.setattr(segments, "FRAME_BYTES", step.frame_bytes)
                     spans = listing.hot(log, min(step.number, log.head()[0]))
-                    list(creation.create(log, spans, most=step.most, to=_places(log, step.folder)))
+                    list(creation.create(log, spans, most=step.most, to=folder_of(log, step.folder)))
             elif known and step.kind == "restore":
                 moving.restore(log, known[step.number % len(known)])
             elif known:
-                moving.move(log, known[step.number % len(known)], _places(log, step.folder))
+                moving.move(log, known[step.number % len(known)], folder_of(log, step.folder))
 
 
 @contextmanager
@@ -549,19 +535,6 @@ with EventLog(path, write=True) as log:
 """
 
 
-@pytest.mark.parametrize(("start", "end"), [(None, "cold"), ("cold", None), ("cold", "ice")])
-def test_who_has_read_a_segment_reads_salts_and_hashes_right_once_it_was_moved(
-    log_path: Path, start: str | None, end: str | None
-) -> None:
-    with EventLog(log_path, write=True, bulk=True) as log, EventLog(log_path) as reader:
-        put(log, *(("s", "T", str(n), None, 1, "{}", "{}", None) for n in range(9)))
-        before = list(log.read(Query()))
-        (segment,) = creation.create(log, [(1, 9)], to=_places(log, start))
-        assert b"".join(reader.lines(Query())).count(b"\n") == 9  # now it has the frame unpacked
-        moving.move(log, segment, _places(log, end))
-        assert list(reader.read(Query())) == before
-
-
 @contextmanager
 def beside(path: Path, code: str) -> Iterator[subprocess.Popen[bytes]]:
     """Another process at work on the log."""
@@ -612,39 +585,6 @@ def test_who_reads_while_another_archives_misses_no_event_and_reads_none_twice(l
             counted["rounds"] = counted.get("rounds", 0) + 1
     assert counted["rounds"] > 1
     assert len((log_path.parent / "turns").read_text()) > 1  # else nothing was tried
-
-
-ASKED: dict[str, Callable[[EventLog], object]] = {
-    "the version at a position": lambda log: log.store.version_until("s-1", 3),
-    "the event of a version": lambda log: log.store.event_at("s-1", 2),
-    "the position of an id": lambda log: log.store.find("2"),
-    "the position at a time": lambda log: log.store.position_at("2999-01-01T00:00:00.000000Z"),
-    "events over time": lambda log: list(log.store.facts().over_time(2, "type")),
-}
-
-
-@pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED)
-def test_a_segment_that_is_moved_between_the_look_and_the_reach_is_looked_for_again(
-    ask: Callable[[EventLog], object], log_path: Path
-) -> None:
-    with EventLog(log_path, write=True, bulk=True) as log:
-        put(log, *(("s-1", "T", str(n), None, 1, "{}", "{}", None) for n in range(1, 5)))
-        expected = ask(log)
-        spans = listing.hot(log, 4)
-        assert len(list(creation.create(log, spans, most=4, level=1, to=log_path.parent / "cold"))) == 1
-    moved: list[str] = []
-
-    def move(sql: str) -> None:
-        """As soon as the reader reaches for the archive, another one moves it."""
-        if "archived" in sql and "from segments" not in sql and "from head" not in sql and not moved:
-            moved.append(sql)
-            with EventLog(log_path, write=True) as other:
-                moving.move(other, listing.archived(other)[0], None)
-
-    with EventLog(log_path) as reader:
-        reader.store.trace(move)
-        assert ask(reader) == expected
-    assert moved
 
 
 def test_a_question_that_is_asked_while_another_archives_sees_every_event_once(log_path: Path) -> None:

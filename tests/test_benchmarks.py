@@ -15,8 +15,8 @@ import pytest
 from esctl.store import migrations
 from tests.benchmarks import baselines, cold, report, workbench
 from tests.conftest import Esctl
+from tests.runner import ROOT
 
-ROOT = Path(__file__).parents[1]
 PROMISED = {
     "append": {("append", "bare executemany")},
     "replay": {("replay", "bare SELECT")},

@@ -3,50 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-ESCTL = str(Path(sys.executable).with_name("esctl"))
-
-
-@pytest.fixture
-def run(esctl: Run, log_path: Path) -> Run:
-    """Run esctl on this test's log."""
-
-    def on_log(*arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, input=input, env={"ESCTL_LOG": str(log_path)})
-
-    return on_log
-
-
-def succeeded(done: subprocess.CompletedProcess[str]) -> str:
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
-def start(log: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = {**{k: v for k, v in os.environ.items() if not k.startswith("ESCTL_")}, "ESCTL_LOG": str(log)}
-    return subprocess.Popen(
-        [ESCTL, *arguments],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+from tests.conftest import Esctl, start, succeeded
 
 
 @pytest.mark.parametrize("options", [[], ["--batch", "250"], ["--batch", "250", "--expect", "any"]])
 def test_two_writers_of_the_same_streams_both_store_everything(
-    run: Run, log_path: Path, tmp_path: Path, options: list[str]
+    run: Esctl, log_path: Path, tmp_path: Path, options: list[str]
 ) -> None:
     for name in ("a", "b"):
         text = "".join(f'{{"stream":"s-{i % 10}","type":"T","id":"{name}-{i}","data":{i}}}\n' for i in range(10_000))
@@ -64,7 +31,7 @@ def test_two_writers_of_the_same_streams_both_store_everything(
     assert json.loads(succeeded(run("verify")))["ok"] is True
 
 
-def test_many_writers_of_single_events_all_succeed(run: Run, log_path: Path) -> None:
+def test_many_writers_of_single_events_all_succeed(run: Esctl, log_path: Path) -> None:
     writers = [start(log_path, "append", f"s-{n % 3}", "T", f"n:={n}", "--timeout", "30") for n in range(8)]
     for writer in writers:
         writer.communicate()
@@ -76,7 +43,7 @@ def test_many_writers_of_single_events_all_succeed(run: Run, log_path: Path) -> 
 
 @pytest.mark.parametrize("form", [["{}"], ["a=1", "--error-format", "json"]], ids=["plain spelling", "error as json"])
 def test_of_two_writers_that_expect_the_same_version_exactly_one_wins(
-    run: Run, log_path: Path, form: list[str]
+    run: Esctl, log_path: Path, form: list[str]
 ) -> None:
     rounds = 8
     for version in range(rounds):
@@ -96,7 +63,7 @@ def test_of_two_writers_that_expect_the_same_version_exactly_one_wins(
     assert versions == list(range(1, rounds + 1))
 
 
-def test_of_two_writers_with_the_same_ids_each_event_is_stored_once(run: Run, log_path: Path, tmp_path: Path) -> None:
+def test_of_two_writers_with_the_same_ids_each_event_is_stored_once(run: Esctl, log_path: Path, tmp_path: Path) -> None:
     text = "".join(f'{{"stream":"s-{i % 5}","type":"T","id":"e-{i}"}}\n' for i in range(5000))
     (tmp_path / "in").write_text(text, encoding="utf-8")
     writers = [start(log_path, "append", str(tmp_path / "in"), "--batch", "100") for _ in range(2)]
@@ -109,7 +76,7 @@ def test_of_two_writers_with_the_same_ids_each_event_is_stored_once(run: Run, lo
 
 
 def test_a_reader_beside_a_writer_sees_whole_batches_and_never_less_than_before(
-    run: Run, log_path: Path, tmp_path: Path
+    run: Esctl, log_path: Path, tmp_path: Path
 ) -> None:
     count, batch = 40_000, 40
     (tmp_path / "in").write_text('{"stream":"s","type":"T"}\n' * count, encoding="utf-8")
@@ -126,7 +93,9 @@ def test_a_reader_beside_a_writer_sees_whole_batches_and_never_less_than_before(
     assert len(succeeded(run("replay")).splitlines()) == count
 
 
-def test_a_slow_reader_does_not_stop_writers_and_ends_where_the_log_ended_as_it_began(run: Run, log_path: Path) -> None:
+def test_a_slow_reader_does_not_stop_writers_and_ends_where_the_log_ended_as_it_began(
+    run: Esctl, log_path: Path
+) -> None:
     succeeded(run("append", input='{"stream":"s","type":"T"}\n' * 20_000))
     reader = start(log_path, "replay")
     assert reader.stdout is not None

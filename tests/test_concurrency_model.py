@@ -6,15 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-ESCTL = str(Path(sys.executable).with_name("esctl"))
+from tests.conftest import ESCTL, Esctl, start, succeeded
 
 # An account that is never overdrawn. The second model takes no deposit above 50, counts, and has another schema.
 MODEL = """
@@ -43,33 +40,13 @@ SECOND = (
 
 
 @pytest.fixture
-def run(esctl: Run, log_path: Path, tmp_path: Path) -> Run:
+def run(run: Esctl, tmp_path: Path) -> Esctl:
     """Run esctl on this test's log, which has the first model."""
     (tmp_path / "first.toml").write_text(FIRST, encoding="utf-8")
     (tmp_path / "second.toml").write_text(SECOND, encoding="utf-8")
 
-    def on_log(*arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, input=input, env={"ESCTL_LOG": str(log_path)})
-
-    succeeded(on_log("model", "apply", "first.toml"))
-    return on_log
-
-
-def succeeded(done: subprocess.CompletedProcess[str]) -> str:
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
-def start(log: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = {**{k: v for k, v in os.environ.items() if not k.startswith("ESCTL_")}, "ESCTL_LOG": str(log)}
-    return subprocess.Popen(
-        [ESCTL, *arguments],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    succeeded(run("model", "apply", "first.toml"))
+    return run
 
 
 def deposits(path: Path, name: str, count: int, amount: int = 3) -> str:
@@ -84,7 +61,7 @@ def deposits(path: Path, name: str, count: int, amount: int = 3) -> str:
     return str(path)
 
 
-def judged(run: Run) -> dict[str, list[dict[str, int]]]:
+def judged(run: Esctl) -> dict[str, list[dict[str, int]]]:
     """The states of each stream after each of its events, by a reference over the log as it is stored, which finds
     that every event was accepted, and stamped, by the model that held then.
     """
@@ -110,7 +87,7 @@ def judged(run: Run) -> dict[str, list[dict[str, int]]]:
     return states
 
 
-def test_whoever_writes_and_whichever_model_holds_no_rule_is_broken(run: Run, log_path: Path, tmp_path: Path) -> None:
+def test_whoever_writes_and_whichever_model_holds_no_rule_is_broken(run: Esctl, log_path: Path, tmp_path: Path) -> None:
     writers = [
         start(log_path, "append", deposits(tmp_path / name, name, 1000), "--batch", "40", "--timeout", "30")
         for name in ("a", "b")
@@ -147,7 +124,7 @@ def test_whoever_writes_and_whichever_model_holds_no_rule_is_broken(run: Run, lo
 
 
 def test_every_state_that_is_printed_beside_writers_is_one_that_the_stream_had(
-    run: Run, log_path: Path, tmp_path: Path
+    run: Esctl, log_path: Path, tmp_path: Path
 ) -> None:
     writers = [
         start(log_path, "append", deposits(tmp_path / name, name, 1000), "--batch", "7", "--timeout", "30")
@@ -166,7 +143,7 @@ def test_every_state_that_is_printed_beside_writers_is_one_that_the_stream_had(
         assert one["state"]["balance"] == states[one["stream"]][one["version"]]["balance"], one
 
 
-def test_a_follower_reads_on_over_a_change_of_the_model(run: Run, log_path: Path) -> None:
+def test_a_follower_reads_on_over_a_change_of_the_model(run: Esctl, log_path: Path) -> None:
     follower = start(log_path, "replay", "--follow", "--limit", "16")
     for n, model in enumerate(("second.toml", "first.toml", "second.toml", None)):
         lines = [
@@ -185,7 +162,7 @@ def test_a_follower_reads_on_over_a_change_of_the_model(run: Run, log_path: Path
         assert ("currency" in one["data"]) == (one["schema"] == 3)
 
 
-def test_deciders_take_no_more_than_there_is(run: Run, log_path: Path, tmp_path: Path) -> None:
+def test_deciders_take_no_more_than_there_is(run: Esctl, log_path: Path, tmp_path: Path) -> None:
     succeeded(run("append", "account-1", "Deposited", "amount:=4"))
     script = tmp_path / "take.py"
     script.write_text(
@@ -205,7 +182,7 @@ def test_deciders_take_no_more_than_there_is(run: Run, log_path: Path, tmp_path:
     assert len({json.loads(out)["version"] for out, _ in told if out}) == 4
 
 
-def test_what_is_rewritten_beside_a_writer_is_the_log_as_it_stood(run: Run, log_path: Path, tmp_path: Path) -> None:
+def test_what_is_rewritten_beside_a_writer_is_the_log_as_it_stood(run: Esctl, log_path: Path, tmp_path: Path) -> None:
     writer = start(log_path, "append", deposits(tmp_path / "a", "a", 2000), "--batch", "20", "--timeout", "30")
     made = 0
     while writer.poll() is None or not made:

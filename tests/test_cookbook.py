@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.runner import ROOT
 from tests.transcripts import check, commands, fences
 
-ROOT = Path(__file__).parents[1]
 HELP = ROOT / "esctl" / "help"
 
 

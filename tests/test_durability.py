@@ -10,34 +10,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from tests.conftest import ESCTL, LIMITED, Esctl, succeeded
 
-ESCTL = str(Path(sys.executable).with_name("esctl"))
 KILL9 = Path(__file__).with_name("long") / "kill9.py"
-LIMITED = (
-    "import os,resource,sys;n=int(sys.argv[1]);resource.setrlimit(resource.RLIMIT_FSIZE,(n,n));"
-    "os.execv(sys.argv[2],sys.argv[2:])"
-)
-
-
-@pytest.fixture
-def run(esctl: Run, log_path: Path) -> Run:
-    """Run esctl on this test's log."""
-
-    def on_log(*arguments: str, input: str | bytes = "") -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, input=input, env={"ESCTL_LOG": str(log_path)})
-
-    return on_log
-
-
-def succeeded(done: subprocess.CompletedProcess[str]) -> str:
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
 
 
 def lines(count: int) -> str:
@@ -59,7 +39,7 @@ def test_nothing_acknowledged_is_lost_and_no_batch_is_torn_by_a_kill(rounds: int
     assert int(summary[1]) > 0
 
 
-def test_an_atomic_append_that_is_killed_left_nothing(run: Run, log_path: Path, tmp_path: Path) -> None:
+def test_an_atomic_append_that_is_killed_left_nothing(run: Esctl, log_path: Path, tmp_path: Path) -> None:
     (tmp_path / "in.ndjson").write_text(lines(30_000), encoding="utf-8")
     for delay in (0.15, 0.3, 0.45):
         command = [ESCTL, "append", "in.ndjson", "--atomic", "--log", str(log_path)]
@@ -139,7 +119,7 @@ def acknowledged(out: str) -> list[str]:
     return [json.loads(line)["id"] for line in out.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def is_intact(run: Run, out: str) -> None:
+def is_intact(run: Esctl, out: str) -> None:
     """The log is whole, holds what was acknowledged and whole batches of twenty, and goes on."""
     report = json.loads(succeeded(run("verify")))
     ids = [json.loads(line)["id"] for line in succeeded(run("replay")).splitlines()]
@@ -149,7 +129,7 @@ def is_intact(run: Run, out: str) -> None:
     assert (len(ids) % 20, report["events"]) == (0, len(ids))
 
 
-def test_a_full_disk_keeps_what_was_acknowledged(run: Run, log_path: Path) -> None:
+def test_a_full_disk_keeps_what_was_acknowledged(run: Esctl, log_path: Path) -> None:
     command = [sys.executable, "-c", LIMITED, "2000000", ESCTL, "append", "--receipts", "--batch", "20"]
     done = subprocess.run(
         [*command, "--log", str(log_path)], input=lines(20_000), capture_output=True, text=True, check=False
@@ -163,7 +143,7 @@ def test_a_full_disk_keeps_what_was_acknowledged(run: Run, log_path: Path) -> No
 
 
 @pytest.mark.parametrize("arguments", [["s", "T"], ["s", "T", "a=1"], []], ids=" ".join)
-def test_a_full_disk_refuses_a_single_event_whole(run: Run, log_path: Path, arguments: list[str]) -> None:
+def test_a_full_disk_refuses_a_single_event_whole(run: Esctl, log_path: Path, arguments: list[str]) -> None:
     succeeded(run("append", "s", "T"))
     command = [sys.executable, "-c", LIMITED, "4096", ESCTL, "append", *arguments, "--log", str(log_path)]
     done = subprocess.run(command, input='{"stream":"s","type":"T"}', capture_output=True, text=True, check=False)
@@ -188,7 +168,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_small_disk_that_fills_keeps_what_was_acknowledged(esctl: Run, small_disk: Path) -> None:
+def test_a_small_disk_that_fills_keeps_what_was_acknowledged(esctl: Esctl, small_disk: Path) -> None:
     log = ("--log", str(small_disk / "log.db"))
     succeeded(esctl("init", *log))
     done = esctl("append", "--receipts", "--batch", "20", *log, input=lines(20_000))

@@ -13,9 +13,8 @@ from esctl import open_log
 from esctl.api import Log
 from esctl.cli.table import COMMANDS
 from esctl.errors import ConflictError, EsctlError, NotFoundError, RefusedError
-from tests.conftest import Esctl
+from tests.conftest import SAMPLE, Esctl
 
-SAMPLE = Path(__file__).parents[1] / "sample_data"
 ORDER = "order-1012"
 # What only one face has: what is made for people and pipes, for whole files, or for a program that is run.
 SHELL_ONLY = {

@@ -19,8 +19,8 @@ from esctl import open_log
 from esctl.errors import UsageError
 from esctl.events.query import Query
 from esctl.log import EventLog
+from tests.conftest import ESCTL
 
-ESCTL = str(Path(sys.executable).with_name("esctl"))
 EVENTS = 10_000
 WRITER = """
 import sys, time

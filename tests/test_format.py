@@ -23,8 +23,9 @@ from esctl.events import chain
 from esctl.store.format import APPLICATION_ID, STORAGE_VERSION
 from tests import independent_verifier, runner
 from tests.conftest import environment
+from tests.logs import alter
+from tests.runner import ROOT
 
-ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "esctl" / "help" / "format.md").read_text(encoding="utf-8")
 VERIFIER = [sys.executable, str(ROOT / "tests" / "independent_verifier.py")]
 OLD_LOGS = sorted((ROOT / "tests" / "data").glob("storage-*.db"))
@@ -102,13 +103,6 @@ def refused(path: Path) -> str:
     with pytest.raises(independent_verifier.NOT_WHOLE) as caught:
         independent_verifier.main([str(path)])
     return str(caught.value)
-
-
-def alter(log: Path, sql: str, *values: object) -> None:
-    connection = sqlite3.connect(log)
-    connection.execute(sql, values)
-    connection.commit()
-    connection.close()
 
 
 def log_id_of(log: Path) -> str:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -76,12 +75,6 @@ def test_the_conditions_in_commands_are_conditions() -> None:
 
 
 # What the page says of the outcome
-
-
-@pytest.fixture
-def log(log_path: Path) -> Iterator[EventLog]:
-    with EventLog(log_path, write=True) as log:
-        yield log
 
 
 def give(log: EventLog, type_: str, data: str, schema: int = 1, stream: str = "s") -> None:

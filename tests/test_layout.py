@@ -1,4 +1,4 @@
-"""How the modules stand to each other: which may import which, which loads what is heavy, and which alone prints."""
+"""How the modules stand to each other: imports, what is heavy, who alone prints; and where the tests of each are."""
 
 from __future__ import annotations
 
@@ -43,6 +43,13 @@ HOMES = {
     "tomllib": {"esctl.model.toml"},
     "zstandard": {"esctl.store.segments"},
     "jsonschema_rs": {"esctl.model.json_schemas"},
+}
+# The tests of esctl/<room>/<module>.py are tests/<room>/test_<module>.py. Modules that have none, and why; a package's
+# `__init__` has none either, since it names things and does nothing.
+UNTESTED = {
+    "esctl.__main__": "two lines, tried as a process in tests/cli/test_main.py",
+    "esctl.cli.table": "generated from what tests/cli/test_generate.py compares it with",
+    "esctl.model.program": "a tuple and nothing else; tests/model/test_operations.py makes and runs it",
 }
 
 
@@ -255,3 +262,39 @@ def test_a_statement_is_seen(code: str) -> None:
 )
 def test_prose_is_no_statement(code: str) -> None:
     assert not any(STATEMENT.search(text) for _, text in strings(ast.parse(code)))
+
+
+TESTS = Path(__file__).parent
+PACKAGES = {name_of(path) for path in FILES if path.name == "__init__.py"}
+IN_ROOMS = [path for path in sorted(TESTS.rglob("test_*.py")) if path.parent != TESTS]
+
+
+def home(module: str) -> Path:
+    """Where the tests of a module have to be."""
+    _, *rooms, name = module.split(".")
+    return TESTS.joinpath(*rooms, f"test_{name}.py")
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - PACKAGES))
+def test_a_module_has_its_tests_in_the_file_of_its_name(module: str) -> None:
+    assert home(module).exists() != (module in UNTESTED), f"{module}: {home(module)}"
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES - {"esctl"}))
+def test_a_package_names_things_and_does_nothing(package: str) -> None:
+    assert {type(node) for node in MODULES[package].body} <= {ast.Expr, ast.Assign}
+
+
+@pytest.mark.parametrize("path", IN_ROOMS, ids=lambda path: str(path.relative_to(TESTS)))
+def test_a_file_of_tests_in_a_room_has_the_name_of_a_module(path: Path) -> None:
+    assert path in {home(module) for module in set(MODULES) - PACKAGES}, (
+        "what concerns several rooms stands at the top of tests/"
+    )
+
+
+def test_who_needs_no_tests_is_there() -> None:
+    assert set(UNTESTED) <= set(MODULES)
+
+
+def test_no_file_of_tests_is_without_a_word_on_what_it_holds() -> None:
+    assert [path for path in TESTS.rglob("*.py") if ast.get_docstring(ast.parse(path.read_text("utf-8"))) is None] == []

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -23,16 +21,8 @@ from esctl.events.lines import Defaults, parser
 from esctl.events.query import Query
 from esctl.log import EventLog
 from tests.conftest import write_empty_log, writer_of
-
-
-@contextmanager
-def fresh() -> Iterator[EventLog]:
-    """A new log, open for writing."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "log.db"
-        write_empty_log(path)
-        with EventLog(path, write=True) as log:
-            yield log
+from tests.logs import fresh
+from tests.strategies import text
 
 
 def commit(log: EventLog, events: list[NewEvent]) -> None:
@@ -55,7 +45,6 @@ number = st.sampled_from(
     ["0", "-0", "0.0", "-0.0", "1.0", "99.90", "1E400", "1e-7", "-1.5e+30", "12345678901234567890123",
      "0.1000000000000000055"]
 )  # fmt: skip
-text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 quoted = st.builds(lambda value, ascii_: json.dumps(value, ensure_ascii=ascii_), text, st.booleans())
 scalar = number | quoted | st.sampled_from(["true", "false", "null"]) | st.integers().map(str)
 

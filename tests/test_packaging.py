@@ -15,8 +15,7 @@ from esctl import __version__
 from esctl.cli import sample_shop
 from esctl.store.format import STORAGE_VERSION
 from tests.conftest import environment
-
-ROOT = Path(__file__).parents[1]
+from tests.runner import ROOT
 
 
 def build(target: str, project: Path, folder: Path) -> Path:

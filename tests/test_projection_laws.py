@@ -19,12 +19,11 @@ from esctl.archive import creation
 from esctl.errors import HandlerError
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
-from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.checks import checked
 from esctl.projections import admin, differences, reading, runs
 from esctl.store import projections as projection_tables
 from tests.conftest import write_empty_log, writer_of
+from tests.logs import hold, run
 
 # Projections: each shape is its tables (as the model lists them) and its handlers
 
@@ -111,13 +110,6 @@ def said(names: Sequence[str], upcasts: str, *, inline: bool = False) -> str:
     return text
 
 
-def hold(log: EventLog, text: str) -> None:
-    """Apply a model."""
-    model, problems = checked(text, {})
-    assert problems == []
-    apply(log, Draft(text, {}, model), log.definitions.position)
-
-
 # Logs
 
 payload = st.fixed_dictionaries(
@@ -162,13 +154,6 @@ def put(log: EventLog, events: list[NewEvent]) -> None:
         writer_of(log).append(events)
 
 
-def run(log: EventLog) -> None:
-    done = runs.Run()
-    for _ in runs.run(log, [], done):
-        pass
-    done.end()
-
-
 def built(log: EventLog, name: str, until: int) -> None:
     """Build a projection in temporary tables of this connection."""
     for _ in reading.at(log, log.definitions.model.projections[name], Query(until=until)):
@@ -211,7 +196,7 @@ def once(empty: Path, names: Sequence[str], upcasts: str, all_: list[list[NewEve
     with opened(empty) as log:
         hold(log, said(names, upcasts))
         put(log, [event for batch in all_ for event in batch][: max(0, positions - 1)])
-        run(log)
+        run(log).end()
         return rows(log, names)
 
 
@@ -225,8 +210,8 @@ def test_run_after_any_appends_in_any_batches_it_is_one_pass(
         for batch in all_:
             put(log, batch)
             if len(batch) % 2:
-                run(log)
-        run(log)
+                run(log).end()
+        run(log).end()
         assert rows(log, names) == once(empty, names, upcasts, all_)
 
 
@@ -258,7 +243,7 @@ def test_rebuilt_in_any_batches_over_an_archived_log_it_is_one_pass(
         hold(log, said(names, upcasts))
         for batch in all_:
             put(log, batch)
-        run(log)
+        run(log).end()
         list(creation.create(log, [(1, min(archived, log.head()[0]))], most=most))
         for name in names:
             for _ in runs.catch_up(log, admin.rebuild(log, name, from_scratch=True)):
@@ -292,7 +277,7 @@ def test_built_as_of_any_position_from_any_state_it_is_one_pass_up_to_there(
         hold(log, said(names, upcasts))
         events = [event for batch in all_ for event in batch]
         put(log, events[:ran])
-        run(log)
+        run(log).end()
         put(log, events[ran:])
         if archived:
             list(creation.create(log, [(1, min(archived, log.head()[0]))], most=5))
@@ -319,11 +304,11 @@ def test_under_upcasts_that_changed_it_is_one_pass_under_the_new_ones(
     with opened(empty) as log, portions(at_once, 256):
         hold(log, said(names, before))
         put(log, events[:turn])
-        run(log)
+        run(log).end()
         hold(log, said(names, after) + "# another\n")
         put(log, events[turn:])
-        run(log)
-        run(log)
+        run(log).end()
+        run(log).end()
         found = rows(log, names)
     with opened(empty) as log:
         hold(log, said(names, before))  # as many events of the log's own
@@ -333,7 +318,7 @@ def test_under_upcasts_that_changed_it_is_one_pass_under_the_new_ones(
             for _ in runs.catch_up(log, admin.rebuild(log, name, from_scratch=True)):
                 pass
         put(log, events[turn:])
-        run(log)
+        run(log).end()
         assert found == rows(log, names)
 
 
@@ -351,7 +336,7 @@ def test_two_that_run_in_turns_make_one_pass(
         for _ in range(refused):  # a batch here, a batch there
             next(ones, None)
             next(others, None)
-        run(other)
+        run(other).end()
         assert rows(log, names) == once(empty, names, upcasts, all_)
 
 
@@ -364,7 +349,7 @@ def test_what_was_verified_differs_in_nothing(
         hold(log, said(names, upcasts))
         for batch in all_:
             put(log, batch)
-            run(log)
+            run(log).end()
         for name in names:
             with EventLog(log.path) as reader:
                 assert [found for found in differences.checked(reader, name) if not isinstance(found, int)] == []
@@ -377,4 +362,4 @@ def test_where_the_law_is_tried_no_handler_fails(empty: Path) -> None:
         hold(log, text)
         put(log, [("s-1", "A", "id", None, 1, '{"k":"x"}', "{}", None)])
         with pytest.raises(HandlerError):
-            run(log)
+            run(log).end()

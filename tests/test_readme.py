@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.runner import ROOT
 from tests.transcripts import check, commands, environment, fences, matches
 
-ROOT = Path(__file__).parents[1]
 Tour = subprocess.CompletedProcess[str]
 
 

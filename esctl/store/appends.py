@@ -288,9 +288,8 @@ class Appender:
         erased = rest[1] is None  # then its content is unknown
         if (stream, *rest) != content and not (erased and (stream, rest[0]) == content[:2]):
             names = ("stream", "type", "data", "meta")
-            known = (
-                self._start is not None and position <= self._start.position
-            )  # else it was appended in this transaction
+            # Else it was appended in this transaction, which the conflict ends.
+            known = self._start is not None and position <= self._start.position
             differs = [n for n, old, new in zip(names, (stream, *rest), content, strict=True) if old != new]
             raise ConflictError(
                 f"the id {event_id} is taken by the event at position {position}",

@@ -2,53 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from esctl.errors import RefusedError
-from esctl.events.event import new_ids
-from esctl.events.query import Query
-from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.checks import checked
 from tests.conftest import writer_of
-
-COUNT = '[aggregate.c]\nstreams = "c-*"\non."*".add = { n = 1 }\n'
-UPCAST = "[event.T]\nschema = 3\n[[event.T.upcast]]\nfrom = 2\nset = { a = 1 }\n"
-
-
-@pytest.fixture
-def log(log_path: Path) -> Iterator[EventLog]:
-    with EventLog(log_path, write=True) as log:
-        yield log
-
-
-def hold(log: EventLog, text: str) -> None:
-    """Apply a model."""
-    model, problems = checked(text, {})
-    assert problems == []
-    apply(log, Draft(text, {}, model), log.definitions.position)
-
-
-def append(log: EventLog, type_: str, schema: int = 0) -> int:
-    """Append an event; the schema version that is stored."""
-    with log.transaction():
-        position = writer_of(log).append([("c-1", type_, next(new_ids()), None, schema, "{}", "{}", None)])[0][0]
-    return next(log.read(Query(since=position, raw_schema=True)))[0][5]
+from tests.logs import hold, stored_schema
+from tests.models import COUNT, UPCAST
 
 
 @pytest.mark.parametrize(("type_", "given", "stored"), [("T", 0, 3), ("T", 1, 1), ("U", 0, 1), ("U", 9, 9)])
 def test_an_event_without_a_schema_version_gets_the_newest(log: EventLog, type_: str, given: int, stored: int) -> None:
     hold(log, UPCAST)
-    assert append(log, type_, given) == stored
+    assert stored_schema(log, type_, given) == stored
 
 
 def test_a_schema_version_that_the_model_does_not_know_yet_is_refused(log: EventLog) -> None:
     hold(log, UPCAST)
     with pytest.raises(RefusedError, match="knows it up to schema 3") as caught:
-        append(log, "T", 4)
+        stored_schema(log, "T", 4)
     assert caught.value.details["index"] == 0
 
 
@@ -66,12 +38,12 @@ def test_an_expression_may_not_make_texts_of_any_size(log: EventLog) -> None:
     bomb = "length(hex(printf('%400000000s', 'x')))"
     hold(log, f'[[event.T.upcast]]\nfrom = 1\ncompute = {{ n = "{bomb}" }}\n')
     with pytest.raises(RefusedError, match="too big"):
-        append(log, "T", 1)
+        stored_schema(log, "T", 1)
 
 
 def test_the_schema_version_follows_the_model(log: EventLog) -> None:
-    assert append(log, "T") == 1
+    assert stored_schema(log, "T") == 1
     hold(log, UPCAST)
-    assert append(log, "T") == 3
+    assert stored_schema(log, "T") == 3
     hold(log, COUNT)
-    assert append(log, "T") == 1
+    assert stored_schema(log, "T") == 1

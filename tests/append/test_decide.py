@@ -4,48 +4,23 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from esctl.append.decide import decide
 from esctl.errors import ConflictError, EsctlError, HandlerError, NotFoundError, RefusedError
-from esctl.events.event import NewEvent, Receipt, new_ids
+from esctl.events.event import NewEvent, Receipt
 from esctl.events.query import Query
-from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.checks import checked
-from tests.conftest import writer_of
+from tests.conftest import ESCTL, Esctl
+from tests.logs import IDS, hold, put
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-ESCTL = str(Path(sys.executable).with_name("esctl"))
 COUNT = '[aggregate.c]\nstreams = "c-*"\ninitial = { n = 0 }\n[aggregate.c.on.Added]\nadd = { n = "$.n" }\n'
-_IDS = new_ids()
-
-
-@pytest.fixture
-def log(log_path: Path) -> Iterator[EventLog]:
-    with EventLog(log_path, write=True) as log:
-        yield log
 
 
 def event(stream: str, type_: str = "Added", data: str = '{"n":1}') -> NewEvent:
-    return stream, type_, next(_IDS), None, 0, data, "{}", None
-
-
-def put(log: EventLog, *events: NewEvent) -> None:
-    with log.transaction():
-        writer_of(log).append(events)
-
-
-def hold(log: EventLog, text: str) -> None:
-    """Apply a model."""
-    model, problems = checked(text, {})
-    assert problems == []
-    apply(log, Draft(text, {}, model), log.definitions.position)
+    return stream, type_, next(IDS), None, 0, data, "{}", None
 
 
 def decided(log: EventLog, script: str, stream: str = "c-1", *, retries: int = 5) -> list[Receipt]:
@@ -212,7 +187,7 @@ def test_twenty_deciders_at_once_count_to_twenty(log: EventLog, log_path: Path) 
     ("command", "code"),
     [("true", 0), ("false", 1), ("sh -c 'exit 3'", 9), ("no-such-program-at-all", 9), ("''", 9), ("", 2), ("'", 2)],
 )
-def test_the_exit_code_says_what_the_program_said(esctl: Run, log_path: Path, command: str, code: int) -> None:
+def test_the_exit_code_says_what_the_program_said(esctl: Esctl, log_path: Path, command: str, code: int) -> None:
     done = esctl("decide", "c-1", "--exec", command, "-l", str(log_path))
     assert done.returncode == (RefusedError.exit_code if code == EsctlError.exit_code else code)
     assert done.stdout == ""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,15 @@ import pytest
 from esctl.append import rules
 from esctl.append.expectations import RunExpectation
 from esctl.errors import HandlerError, RefusedError
-from esctl.events.event import NewEvent, Receipt, new_ids
+from esctl.events.event import NewEvent
 from esctl.events.query import Query
-from esctl.evolution.plan import Draft, apply
+from esctl.evolution.plan import Draft
 from esctl.log import EventLog
 from esctl.model.checks import checked
 from esctl.states import folding
-from tests.conftest import writer_of
+from tests.conftest import ESCTL, Esctl, writer_of
+from tests.logs import IDS, hold, put, refused
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-ESCTL = str(Path(sys.executable).with_name("esctl"))
 ACCOUNT = """
 [aggregate.account]
 streams = "account-*"
@@ -36,7 +33,6 @@ subtract = { balance = "$.amount" }
 [aggregate.account.accept]
 Taken = { rule = "new.data ->> 'amount' <= state ->> 'balance'", message = "no more is taken than is there" }
 """
-_IDS = new_ids()
 
 
 @pytest.fixture
@@ -48,7 +44,7 @@ def log(log_path: Path) -> Iterator[EventLog]:
 
 
 def event(stream: str, type_: str, amount: object, *, schema: int = 0) -> NewEvent:
-    return stream, type_, next(_IDS), None, schema, json.dumps({"amount": amount}), "{}", None
+    return stream, type_, next(IDS), None, schema, json.dumps({"amount": amount}), "{}", None
 
 
 def paid(amount: object, stream: str = "account-1") -> NewEvent:
@@ -59,11 +55,6 @@ def taken(amount: object, stream: str = "account-1") -> NewEvent:
     return event(stream, "Taken", amount)
 
 
-def put(log: EventLog, *events: NewEvent) -> list[Receipt]:
-    with log.transaction():
-        return writer_of(log).append(events)
-
-
 def put_in_batches(log: EventLog, *batches: list[NewEvent]) -> None:
     """Append several batches in one transaction."""
     with log.transaction():
@@ -71,24 +62,8 @@ def put_in_batches(log: EventLog, *batches: list[NewEvent]) -> None:
             writer_of(log).append(batch)
 
 
-def hold(log: EventLog, text: str) -> None:
-    """Apply a model."""
-    model, problems = checked(text, {})
-    assert problems == []
-    apply(log, Draft(text, {}, model), log.definitions.position)
-
-
 def balance(log: EventLog, stream: str = "account-1") -> object:
     return json.loads(folding.state(log, Query(stream=stream)).state)["balance"]
-
-
-def refused(log: EventLog, *events: NewEvent) -> RefusedError:
-    """The refusal of a batch, of which nothing may be left."""
-    before = log.head()
-    with pytest.raises(RefusedError) as caught:
-        put(log, *events)
-    assert log.head() == before
-    return caught.value
 
 
 # What is asked
@@ -348,7 +323,7 @@ def test_rules_can_be_left_unasked_and_hold_again_after(log: EventLog) -> None:
     put(log, paid(5), taken(1))
 
 
-def test_a_receipt_says_that_rules_were_left_unasked(esctl: Run, log: EventLog, log_path: Path) -> None:
+def test_a_receipt_says_that_rules_were_left_unasked(esctl: Esctl, log: EventLog, log_path: Path) -> None:
     log.close()
     done = esctl("-l", str(log_path), "append", "account-1", "Taken", '{"amount":1}', "--no-rules")
     assert (done.returncode, json.loads(done.stdout)["rules"]) == (0, False)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from esctl.append.writer import Writer
 from esctl.errors import RefusedError
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
-from esctl.evolution.plan import Draft, apply, drafted
+from esctl.evolution.plan import Draft, drafted
 from esctl.log import EventLog
 from esctl.model.applied import record
 from esctl.model.checks import checked
+from tests.logs import hold
 
 NEWER = """
 [event.Placed]
@@ -32,19 +30,6 @@ on.Paid = [{ set = { paid = true } }]
 """
 PAID: NewEvent = ("order-1", "Paid", "p", None, 0, "{}", "{}", None)
 AGAIN: NewEvent = ("order-1", "Paid", "q", None, 0, "{}", "{}", None)
-
-
-@pytest.fixture
-def log(log_path: Path) -> Iterator[EventLog]:
-    with EventLog(log_path, write=True) as opened:
-        yield opened
-
-
-def hold(log: EventLog, text: str) -> None:
-    """Have a model hold."""
-    model, problems = checked(text, {})
-    assert problems == []
-    apply(log, Draft(text, {}, model), log.definitions.position)
 
 
 def test_what_no_schema_is_given_for_is_stamped_with_the_models_newest(log: EventLog) -> None:

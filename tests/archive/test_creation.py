@@ -10,23 +10,20 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from esctl.api import open_log
 from esctl.archive import checking, creation, listing, moving, tidying
-from esctl.errors import ConflictError, EsctlError, UsageError
+from esctl.errors import ConflictError, EsctlError
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.store import segments
 from esctl.upkeep import erasure
-from esctl.upkeep.verify import verify
 from tests.conftest import write_empty_log
-
-EVENTS = 50
+from tests.fifty import EVENTS, files, hashed, names, rows
+from tests.logs import whole
 
 # Archives the log of argv[1], all but the newest 5 events in segments of 10, into the folder argv[2] ("": in the log),
 # with at most argv[3] bytes a file (0: any).
@@ -45,54 +42,6 @@ with EventLog(Path(path), write=True, bulk=True) as log:
 """
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """A log of fifty events in three streams."""
-    path = tmp_path / "log.db"
-    write_empty_log(path)
-    with open_log(path, write=True) as log:
-        log.append_all(
-            {"stream": f"s-{n % 3}", "type": "T", "id": f"id-{n}", "data": {"secret": f"payload-{n:03}"}}
-            for n in range(1, EVENTS + 1)
-        )
-    return path
-
-
-@pytest.fixture
-def log(path: Path) -> Iterator[EventLog]:
-    with EventLog(path, write=True) as opened:
-        yield opened
-
-
-def hashed(path: Path) -> bytes:
-    """All that the log says, read by somebody who comes new."""
-    with EventLog(path) as log:
-        return b"".join(log.lines(Query(system=True), "hash"))
-
-
-def whole(path: Path) -> bool:
-    with EventLog(path) as log:
-        return verify(log, full=True).ok
-
-
-def rows(path: Path, sql: str) -> list[tuple[Any, ...]]:
-    """What the tables hold, asked of another program's SQLite."""
-    code = (
-        "import sqlite3,sys,json;c=sqlite3.connect(f'file:{sys.argv[1]}?mode=ro',uri=True);"
-        "print(json.dumps(c.execute(sys.argv[2]).fetchall()))"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(path), sql], capture_output=True, check=True)
-    return [tuple(row) for row in json.loads(done.stdout)]
-
-
-def files(folder: Path) -> list[str]:
-    return sorted(file.name for file in folder.iterdir()) if folder.exists() else []
-
-
-def names(log: EventLog) -> list[str]:
-    return [segment.name for segment in listing.archived(log)]
-
-
 # Cuts
 
 
@@ -109,28 +58,28 @@ def names(log: EventLog) -> list[str]:
     ],
 )
 def test_a_range_is_cut_into_segments_of_at_most_so_many_events(
-    log: EventLog, path: Path, spans: list[tuple[int, int]], most: int, expected: list[str]
+    fifty: EventLog, fifty_path: Path, spans: list[tuple[int, int]], most: int, expected: list[str]
 ) -> None:
-    before = hashed(path)
-    assert [segment.name for segment in creation.create(log, spans, most=most)] == expected
-    assert names(log) == expected
-    assert hashed(path) == before
-    assert whole(path)
+    before = hashed(fifty_path)
+    assert [segment.name for segment in creation.create(fifty, spans, most=most)] == expected
+    assert names(fifty) == expected
+    assert hashed(fifty_path) == before
+    assert whole(fifty_path)
 
 
-def test_nothing_to_archive_makes_nothing(log: EventLog, path: Path) -> None:
-    assert list(creation.create(log, [])) == []
-    assert names(log) == []
-    assert whole(path)
+def test_nothing_to_archive_makes_nothing(fifty: EventLog, fifty_path: Path) -> None:
+    assert list(creation.create(fifty, [])) == []
+    assert names(fifty) == []
+    assert whole(fifty_path)
 
 
-def test_what_is_archived_is_not_among_what_could_be(log: EventLog) -> None:
-    assert listing.hot(log, 50) == [(1, 50)]
-    list(creation.create(log, [(5, 9), (20, 30)]))
-    assert listing.hot(log, 50) == [(1, 4), (10, 19), (31, 50)]
-    assert listing.hot(log, 25) == [(1, 4), (10, 19)]
-    assert listing.hot(log, 7) == [(1, 4)]
-    assert listing.hot(log, 0) == []
+def test_what_is_archived_is_not_among_what_could_be(fifty: EventLog) -> None:
+    assert listing.hot(fifty, 50) == [(1, 50)]
+    list(creation.create(fifty, [(5, 9), (20, 30)]))
+    assert listing.hot(fifty, 50) == [(1, 4), (10, 19), (31, 50)]
+    assert listing.hot(fifty, 25) == [(1, 4), (10, 19)]
+    assert listing.hot(fifty, 7) == [(1, 4)]
+    assert listing.hot(fifty, 0) == []
 
 
 def test_frames_hold_a_thousand_lines_and_the_last_what_is_left(tmp_path: Path) -> None:
@@ -178,111 +127,62 @@ def test_a_harder_try_makes_a_smaller_segment(tmp_path: Path) -> None:
 # What is noted
 
 
-def test_hot_rows_are_gone_and_the_tables_say_where_their_events_are(log: EventLog, path: Path) -> None:
-    list(creation.create(log, [(1, 20)], most=10))
-    assert rows(path, "select min(position), count(*) from events") == [(21, 30)]
-    assert rows(path, "select name, archived from streams order by name") == [("s-0", 6), ("s-1", 7), ("s-2", 7)]
-    assert rows(path, "select count(*) from archived_ids") == [(20,)]
-    assert rows(path, "select count(*) from leftovers") == [(0,)]
+def test_hot_rows_are_gone_and_the_tables_say_where_their_events_are(fifty: EventLog, fifty_path: Path) -> None:
+    list(creation.create(fifty, [(1, 20)], most=10))
+    assert rows(fifty_path, "select min(position), count(*) from events") == [(21, 30)]
+    assert rows(fifty_path, "select name, archived from streams order by name") == [("s-0", 6), ("s-1", 7), ("s-2", 7)]
+    assert rows(fifty_path, "select count(*) from archived_ids") == [(20,)]
+    assert rows(fifty_path, "select count(*) from leftovers") == [(0,)]
 
 
-def test_payloads_are_not_left_in_free_pages(log: EventLog, path: Path) -> None:
-    list(creation.create(log, [(1, 45)]))
-    log.close()
-    assert b"payload-003" not in path.read_bytes()
-    assert b"payload-049" in path.read_bytes()
+def test_payloads_are_not_left_in_free_pages(fifty: EventLog, fifty_path: Path) -> None:
+    list(creation.create(fifty, [(1, 45)]))
+    fifty.close()
+    assert b"payload-003" not in fifty_path.read_bytes()
+    assert b"payload-049" in fifty_path.read_bytes()
 
 
-def test_a_segment_knows_its_ends_in_the_chain_and_its_recorded_times(log: EventLog) -> None:
-    sealed = list(log.read(Query(raw_schema=True)))
-    one, two = creation.create(log, [(1, 20)], most=10)
+def test_a_segment_knows_its_ends_in_the_chain_and_its_recorded_times(fifty: EventLog) -> None:
+    sealed = list(fifty.read(Query(raw_schema=True)))
+    one, two = creation.create(fifty, [(1, 20)], most=10)
     assert (one.before, one.after, two.before, two.after) == (
-        checking.hash_before(log, 1), sealed[9][2], sealed[9][2], sealed[19][2],
+        checking.hash_before(fifty, 1), sealed[9][2], sealed[9][2], sealed[19][2],
     )  # fmt: skip
     for segment in (one, two):
         recorded = [event[7] for event, _, _ in sealed[segment.first - 1 : segment.last]]
         assert (segment.first_recorded, segment.last_recorded) == (recorded[0], recorded[-1])
 
 
-def test_a_model_that_is_archived_is_kept_at_hand(path: Path, tmp_path: Path) -> None:
+def test_a_model_that_is_archived_is_kept_at_hand(fifty_path: Path, tmp_path: Path) -> None:
     (tmp_path / "model.toml").write_text('[aggregate.a]\nstreams = "s-*"\n[aggregate.a.on.T]\nadd = { n = 1 }\n')
-    with open_log(path, write=True) as opened:
+    with open_log(fifty_path, write=True) as opened:
         opened.apply_model(tmp_path / "model.toml")
         opened.append("s-0", "T")
-    with EventLog(path, write=True) as log:
+    with EventLog(fifty_path, write=True) as log:
         list(creation.create(log, [(1, 50)]))
-        assert rows(path, "select definitions from head") == [(None,)]
+        assert rows(fifty_path, "select definitions from head") == [(None,)]
         list(creation.create(log, [(51, 51)]))
-        assert rows(path, "select definitions is not null from head") == [(1,)]
-    with open_log(path, write=True) as opened:
+        assert rows(fifty_path, "select definitions is not null from head") == [(1,)]
+    with open_log(fifty_path, write=True) as opened:
         assert opened.state("s-0").state == {"n": 17}
         opened.append("s-0", "T")
-    with EventLog(path, write=True) as log:
+    with EventLog(fifty_path, write=True) as log:
         moving.restore(log, listing.named(log, "51-51"))
-    assert rows(path, "select definitions from head") == [(None,)]
-    assert whole(path)
+    assert rows(fifty_path, "select definitions from head") == [(None,)]
+    assert whole(fifty_path)
 
 
 # Folders
 
 
-def test_a_folder_is_made_and_holds_only_whole_segments(log: EventLog, path: Path, tmp_path: Path) -> None:
-    before, folder = hashed(path), tmp_path / "a" / "b"
-    made = list(creation.create(log, [(1, 20)], most=10, to=folder))
+def test_a_folder_is_made_and_holds_only_whole_segments(fifty: EventLog, fifty_path: Path, tmp_path: Path) -> None:
+    before, folder = hashed(fifty_path), tmp_path / "a" / "b"
+    made = list(creation.create(fifty, [(1, 20)], most=10, to=folder))
     assert files(folder) == sorted(segment.file for segment in made)
     assert [segment.location for segment in made] == ["a/b", "a/b"]
-    assert rows(path, "select count(*) from frames where packed is not null or salts is not null") == [(0,)]
-    assert hashed(path) == before
-    assert whole(path)
-
-
-def test_a_folder_elsewhere_is_noted_whole(log: EventLog, tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("elsewhere")
-    (made,) = creation.create(log, [(1, 20)], to=folder)
-    assert made.location == str(folder.resolve())
-
-
-@pytest.mark.parametrize("to", ["s3://bucket/prefix", "https://example.com/x"])
-def test_an_address_is_no_folder(log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="is no folder"):
-        list(creation.create(log, [(1, 20)], to=Path(to)))
-    assert files(tmp_path) == files(Path(log.path).parent)
-    assert not any(name.endswith(":") for name in files(tmp_path))
-    assert names(log) == []
-
-
-@pytest.mark.parametrize("kind", ["other content", "folder", "link", "dangling link"])
-def test_what_has_a_segments_name_already_is_kept(log: EventLog, path: Path, tmp_path: Path, kind: str) -> None:
-    before, folder = hashed(path), tmp_path / "segments"
-    (made,) = creation.create(log, [(1, 20)], to=folder)
-    file = folder / made.file
-    kept = file.read_bytes()
-    moving.restore(log, made)
-    assert files(folder) == []
-    if kind == "other content":
-        file.write_bytes(kept[:-9] + b"X" + kept[-8:])
-    elif kind == "folder":
-        file.mkdir()
-    else:
-        file.symlink_to(tmp_path / ("there" if kind == "link" else "nowhere"))
-        (tmp_path / "there").write_bytes(kept)
-    with pytest.raises(UsageError):
-        list(creation.create(log, [(1, 20)], to=folder))
-    assert names(log) == []
-    assert hashed(path) == before
-    assert file.is_symlink() or file.is_dir() or file.read_bytes() != kept
-
-
-def test_a_segment_that_is_there_already_is_taken(log: EventLog, path: Path, tmp_path: Path) -> None:
-    before, folder = hashed(path), tmp_path / "segments"
-    (made,) = creation.create(log, [(1, 20)], to=folder)
-    kept = (folder / made.file).read_bytes()
-    moving.restore(log, made)
-    (folder / made.file).write_bytes(kept)
-    assert [segment.sha256 for segment in creation.create(log, [(1, 20)], to=folder)] == [made.sha256]
-    assert files(folder) == [made.file]
-    assert hashed(path) == before
+    assert rows(fifty_path, "select count(*) from frames where packed is not null or salts is not null") == [(0,)]
+    assert hashed(fifty_path) == before
+    assert whole(fifty_path)
 
 
 # Stopped, and run again
@@ -294,69 +194,71 @@ def ran(path: Path, to: str = "", limit: int = 0) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("to", ["", "segments"])
-def test_running_it_again_finds_nothing_to_do(path: Path, tmp_path: Path, to: str) -> None:
+def test_running_it_again_finds_nothing_to_do(fifty_path: Path, tmp_path: Path, to: str) -> None:
     folder = str(tmp_path / to) if to else ""
-    assert ran(path, folder).stdout.split() == ["1-10", "11-20", "21-30", "31-40", "41-45"]
-    before = path.read_bytes()
-    with EventLog(path, write=True) as log:
+    assert ran(fifty_path, folder).stdout.split() == ["1-10", "11-20", "21-30", "31-40", "41-45"]
+    before = fifty_path.read_bytes()
+    with EventLog(fifty_path, write=True) as log:
         assert listing.hot(log, 45) == []
         tidying.tidy(log)
-    assert path.read_bytes() == before
+    assert fifty_path.read_bytes() == before
 
 
 @pytest.mark.parametrize("taken", range(4))
-def test_a_run_that_is_left_goes_on_where_it_was(log: EventLog, path: Path, taken: int) -> None:
-    before = hashed(path)
-    made = creation.create(log, [(1, 40)], most=10)
+def test_a_run_that_is_left_goes_on_where_it_was(fifty: EventLog, fifty_path: Path, taken: int) -> None:
+    before = hashed(fifty_path)
+    made = creation.create(fifty, [(1, 40)], most=10)
     for _ in range(taken):
         next(made)
     made.close()  # type: ignore[attr-defined]
-    assert hashed(path) == before
-    assert whole(path)
-    list(creation.create(log, listing.hot(log, 40), most=10))
-    assert names(log) == ["1-10", "11-20", "21-30", "31-40"]
-    assert hashed(path) == before
-    assert whole(path)
+    assert hashed(fifty_path) == before
+    assert whole(fifty_path)
+    list(creation.create(fifty, listing.hot(fifty, 40), most=10))
+    assert names(fifty) == ["1-10", "11-20", "21-30", "31-40"]
+    assert hashed(fifty_path) == before
+    assert whole(fifty_path)
 
 
 @pytest.mark.parametrize("to", ["", "segments"])
-def test_a_full_disk_loses_nothing_and_the_next_run_goes_on(path: Path, tmp_path: Path, to: str) -> None:
-    before, folder = hashed(path), str(tmp_path / to) if to else ""
+def test_a_full_disk_loses_nothing_and_the_next_run_goes_on(fifty_path: Path, tmp_path: Path, to: str) -> None:
+    before, folder = hashed(fifty_path), str(tmp_path / to) if to else ""
     for limit in (1, 300, 700, 4_000, 20_000, 60_000, 110_000):
-        done = ran(path, folder, limit)
+        done = ran(fifty_path, folder, limit)
         assert done.returncode in (0, 1), limit
-        assert hashed(path) == before
-        assert whole(path)
-    assert ran(path, folder).returncode == 0
-    assert rows(path, "select count(*) from segments") == [(5,)]
-    assert rows(path, "select count(*) from frames where segment not in (select first from segments)") == [(0,)]
-    assert hashed(path) == before
+        assert hashed(fifty_path) == before
+        assert whole(fifty_path)
+    assert ran(fifty_path, folder).returncode == 0
+    assert rows(fifty_path, "select count(*) from segments") == [(5,)]
+    assert rows(fifty_path, "select count(*) from frames where segment not in (select first from segments)") == [(0,)]
+    assert hashed(fifty_path) == before
     assert len(files(tmp_path / "segments")) == (5 if to else 0)
     assert files(tmp_path) == sorted(["log.db"] + (["segments"] if to else []))
 
 
 @pytest.mark.parametrize("to", ["", "segments"])
-def test_a_killed_run_loses_nothing_and_the_next_one_goes_on(path: Path, tmp_path: Path, to: str) -> None:
-    before, folder = hashed(path), str(tmp_path / to) if to else ""
-    with subprocess.Popen([sys.executable, "-c", RUN, str(path), folder, "0"], stdout=subprocess.PIPE) as process:
+def test_a_killed_run_loses_nothing_and_the_next_one_goes_on(fifty_path: Path, tmp_path: Path, to: str) -> None:
+    before, folder = hashed(fifty_path), str(tmp_path / to) if to else ""
+    with subprocess.Popen([sys.executable, "-c", RUN, str(fifty_path), folder, "0"], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
-    assert hashed(path) == before
-    assert whole(path)
-    assert ran(path, folder).returncode == 0
-    assert rows(path, "select count(*) from segments") == [(5,)]
-    assert hashed(path) == before
+    assert hashed(fifty_path) == before
+    assert whole(fifty_path)
+    assert ran(fifty_path, folder).returncode == 0
+    assert rows(fifty_path, "select count(*) from segments") == [(5,)]
+    assert hashed(fifty_path) == before
 
 
-def test_a_folder_that_cannot_be_written_leaves_the_log_as_it_was(log: EventLog, path: Path, tmp_path: Path) -> None:
-    before = hashed(path)
+def test_a_folder_that_cannot_be_written_leaves_the_log_as_it_was(
+    fifty: EventLog, fifty_path: Path, tmp_path: Path
+) -> None:
+    before = hashed(fifty_path)
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(EsctlError, match="cannot use the folder"):
-        list(creation.create(log, [(1, 20)], to=tmp_path / "file" / "segments"))
-    assert names(log) == []
-    assert hashed(path) == before
+        list(creation.create(fifty, [(1, 20)], to=tmp_path / "file" / "segments"))
+    assert names(fifty) == []
+    assert hashed(fifty_path) == before
 
 
 # Others beside it
@@ -378,14 +280,14 @@ def between(path: Path, log: EventLog, what: str, to: Path | None) -> None:
 @pytest.mark.parametrize("what", ["erase", "archive"])
 @pytest.mark.parametrize("outside", [False, True])
 def test_what_changed_meanwhile_is_not_archived_as_it_was(
-    log: EventLog, path: Path, tmp_path: Path, what: str, outside: bool
+    fifty: EventLog, fifty_path: Path, tmp_path: Path, what: str, outside: bool
 ) -> None:
     with pytest.raises(ConflictError, match="positions 11 to 20 changed while they were archived"):
-        between(path, log, what, tmp_path / "segments" if outside else None)
-    assert whole(path)
-    list(creation.create(log, listing.hot(log, 20)))
-    assert whole(path)
-    assert rows(path, "select min(position) from events") == [(21,)]
+        between(fifty_path, fifty, what, tmp_path / "segments" if outside else None)
+    assert whole(fifty_path)
+    list(creation.create(fifty, listing.hot(fifty, 20)))
+    assert whole(fifty_path)
+    assert rows(fifty_path, "select min(position) from events") == [(21,)]
 
 
 def held(path: Path, folder: Path, text: bytes) -> list[str]:
@@ -403,43 +305,43 @@ def held(path: Path, folder: Path, text: bytes) -> list[str]:
 
 @pytest.mark.parametrize("outside", [False, True])
 def test_what_was_erased_meanwhile_is_not_left_in_a_segment_that_did_not_come_to_be(
-    log: EventLog, path: Path, tmp_path: Path, outside: bool
+    fifty: EventLog, fifty_path: Path, tmp_path: Path, outside: bool
 ) -> None:
     folder = tmp_path / "segments"
     with pytest.raises(ConflictError):
-        between(path, log, "erase", folder if outside else None)
-    list(creation.create(log, listing.hot(log, 20), to=folder if outside else None))
-    erasure.scrub(log)
-    assert held(path, folder, b"payload-015") == []
-    assert held(path, folder, b"payload-016") != []
+        between(fifty_path, fifty, "erase", folder if outside else None)
+    list(creation.create(fifty, listing.hot(fifty, 20), to=folder if outside else None))
+    erasure.scrub(fifty)
+    assert held(fifty_path, folder, b"payload-015") == []
+    assert held(fifty_path, folder, b"payload-016") != []
 
 
-def test_others_append_while_segments_are_made(log: EventLog, path: Path) -> None:
-    for n, segment in enumerate(creation.create(log, [(1, 40)], most=10)):
-        with open_log(path, write=True) as other:
+def test_others_append_while_segments_are_made(fifty: EventLog, fifty_path: Path) -> None:
+    for n, segment in enumerate(creation.create(fifty, [(1, 40)], most=10)):
+        with open_log(fifty_path, write=True) as other:
             assert other.append("s-0", "T", {"n": n}).position == EVENTS + n + 1
             assert not other.append("s-1", "T", {"secret": "payload-001"}, id="id-1").position > segment.last
-    assert whole(path)
+    assert whole(fifty_path)
 
 
-def test_a_reader_that_began_before_sees_the_same_to_its_end(log: EventLog, path: Path) -> None:
-    expected = hashed(path)
-    with EventLog(path) as reader:
+def test_a_reader_that_began_before_sees_the_same_to_its_end(fifty: EventLog, fifty_path: Path) -> None:
+    expected = hashed(fifty_path)
+    with EventLog(fifty_path) as reader:
         reading = reader.read(Query(raw_schema=True))
         first = [next(reading) for _ in range(5)]
-        list(creation.create(log, [(1, 40)], most=10))
+        list(creation.create(fifty, [(1, 40)], most=10))
         seen = first + list(reading)
     assert len(seen) == EVENTS
     assert [hash_.hex() for _, _, hash_ in seen] == [json.loads(line)["hash"] for line in expected.splitlines()]
 
 
-def test_a_file_that_a_log_merely_names_is_not_removed(path: Path, tmp_path: Path) -> None:
+def test_a_file_that_a_log_merely_names_is_not_removed(fifty_path: Path, tmp_path: Path) -> None:
     victim = tmp_path / "precious.txt"
     victim.write_text("kept")
-    with sqlite3.connect(path) as connection:
+    with sqlite3.connect(fifty_path) as connection:
         connection.execute("insert into leftovers values (?)", (str(victim),))
     connection.close()
     code = RUN  # in another process: this one's SQLite has had the file open
-    subprocess.run([sys.executable, "-c", code, str(path), "", "0"], capture_output=True, check=False)
+    subprocess.run([sys.executable, "-c", code, str(fifty_path), "", "0"], capture_output=True, check=False)
     assert victim.exists()
-    assert os.path.lexists(path)
+    assert os.path.lexists(fifty_path)

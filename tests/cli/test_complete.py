@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from esctl import open_log
 from esctl.cli.complete import candidates
-from tests.conftest import ESCTL
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from tests.conftest import ESCTL, Esctl
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +81,7 @@ def test_names_of_projections_are_completed(words: list[str], found: list[str]) 
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_script_of_a_shell_is_one_that_it_can_read(shell: str, esctl: Run, tmp_path: Path) -> None:
+def test_the_script_of_a_shell_is_one_that_it_can_read(shell: str, esctl: Esctl, tmp_path: Path) -> None:
     script = esctl("completion", shell).stdout
     assert "esctl completion words --" in script
     if not shutil.which(shell):
@@ -93,9 +90,9 @@ def test_the_script_of_a_shell_is_one_that_it_can_read(shell: str, esctl: Run, t
     subprocess.run([shell, "-n", "script"], cwd=tmp_path, check=True)
 
 
-def test_bash_completes_a_stream_from_the_log(esctl: Run, log: Path, tmp_path: Path) -> None:
+def test_bash_completes_a_stream_from_the_log(esctl: Esctl, log: Path, tmp_path: Path) -> None:
     (tmp_path / "script").write_text(esctl("completion", "bash").stdout)
     asked = 'source ./script; COMP_WORDS=(esctl replay pay); COMP_CWORD=2; _esctl; printf "%s\\n" "${COMPREPLY[@]}"'
-    found = {"PATH": f"{ESCTL.parent}:/usr/bin:/bin", "ESCTL_LOG": str(log)}
+    found = {"PATH": f"{Path(ESCTL).parent}:/usr/bin:/bin", "ESCTL_LOG": str(log)}
     done = subprocess.run(["bash", "-c", asked], cwd=tmp_path, env=found, capture_output=True, text=True, check=True)
     assert done.stdout == "payment-1\n", done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -13,28 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from esctl import __version__, open_log
-from esctl.store.format import STORAGE_VERSION
+from esctl import open_log
+from tests.conftest import ESCTL, Esctl, environment, succeeded
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-ESCTL = str(Path(sys.executable).with_name("esctl"))
 COMMANDS = ("init", "append", "replay", "head", "verify", "backup", "migrate", "help")
 LINE = b'{"stream":"s","type":"T"}\n'
-
-
-@pytest.fixture
-def run(esctl: Run, log_path: Path) -> Run:
-    """Run esctl on this test's log."""
-
-    def on_log(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, env={"ESCTL_LOG": str(log_path), **(env or {})}, **options)
-
-    return on_log
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +38,6 @@ def big(much: Path, log_path: Path) -> Path:
     return log_path
 
 
-def environment(log: Path, **changes: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("ESCTL_") and k not in ("NO_COLOR", "FORCE_COLOR")}
-    return {**kept, "ESCTL_LOG": str(log), **changes}
-
-
-def succeeded(done: subprocess.CompletedProcess[str]) -> str:
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
 def files_beside(log: Path) -> list[str]:
     """What stands in the log's folder: the log alone, once everybody has let go of it."""
     return sorted(path.name for path in log.parent.iterdir())
@@ -78,26 +53,26 @@ def files_beside(log: Path) -> list[str]:
 @pytest.mark.parametrize("command", [["head"], ["replay", "-o", "json"]], ids=" ".join)
 @pytest.mark.usefixtures("log_path")
 def test_the_log_is_named_before_or_after_the_command(
-    esctl: Run, options: list[str], before: bool, command: list[str]
+    esctl: Esctl, options: list[str], before: bool, command: list[str]
 ) -> None:
     done = esctl(*options, *command) if before else esctl(*command, *options)
     assert succeeded(done) != ""
 
 
 @pytest.mark.parametrize("options", [["-o", "json"], ["--format", "json"], ["--format=json"], ["-ojson"], ["-qojson"]])
-def test_the_format_is_named_before_or_after_the_command(run: Run, options: list[str]) -> None:
+def test_the_format_is_named_before_or_after_the_command(run: Esctl, options: list[str]) -> None:
     assert succeeded(run(*options, "head")) == succeeded(run("head", *options)) == succeeded(run("head", "-o", "json"))
 
 
 @pytest.mark.parametrize("command", [["append", "s", "T"], ["replay"], ["head"], ["verify"], ["backup", "x"], ["init"]])
-def test_every_command_takes_the_shared_options(run: Run, tmp_path: Path, command: list[str]) -> None:
+def test_every_command_takes_the_shared_options(run: Esctl, tmp_path: Path, command: list[str]) -> None:
     target = ["--log", "new.db"] if command == ["init"] else []
     shared = ["-q", "--yes", "--color", "never", "--error-format", "text", "--timeout", "3", "-v", "--debug"]
     assert run(*command, *target, *shared).returncode == 0
     assert (tmp_path / "log.db").exists()
 
 
-def test_the_log_may_be_named_by_the_environment_and_the_option_wins(esctl: Run, log_path: Path) -> None:
+def test_the_log_may_be_named_by_the_environment_and_the_option_wins(esctl: Esctl, log_path: Path) -> None:
     esctl("init", "--log", "other.db")
     esctl("append", "s", "T", "--log", "other.db")
     assert succeeded(esctl("head", env={"ESCTL_LOG": str(log_path)})).startswith("0:")
@@ -106,7 +81,7 @@ def test_the_log_may_be_named_by_the_environment_and_the_option_wins(esctl: Run,
 
 
 @pytest.mark.parametrize("command", [["head"], ["replay", "--limit", "1"], ["append", "s", "T"], ["verify"]])
-def test_the_nearest_esctl_db_above_is_found(esctl: Run, tmp_path: Path, command: list[str]) -> None:
+def test_the_nearest_esctl_db_above_is_found(esctl: Esctl, tmp_path: Path, command: list[str]) -> None:
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
     assert esctl(*command, cwd=below, env={"HOME": str(tmp_path)}).returncode == 3
@@ -117,7 +92,7 @@ def test_the_nearest_esctl_db_above_is_found(esctl: Run, tmp_path: Path, command
     assert '"near"' in esctl("replay", cwd=below).stdout
 
 
-def test_the_search_ends_at_the_home_folder(esctl: Run, tmp_path: Path) -> None:
+def test_the_search_ends_at_the_home_folder(esctl: Esctl, tmp_path: Path) -> None:
     home = tmp_path / "home"
     (home / "work").mkdir(parents=True)
     esctl("init")
@@ -136,14 +111,14 @@ def test_a_folder_that_was_removed_has_no_log_and_is_no_bug(tmp_path: Path) -> N
     assert done.returncode == 3
 
 
-def test_a_path_that_no_file_can_have_is_no_bug(esctl: Run) -> None:
+def test_a_path_that_no_file_can_have_is_no_bug(esctl: Esctl) -> None:
     for command in (["head"], ["append", "s", "T"], ["init"]):
         done = esctl(*command, "--log", "x" * 3000)
         assert done.returncode in (2, 3, 8)
         assert "bug" not in done.stderr
 
 
-def test_a_folder_is_not_a_log(esctl: Run, tmp_path: Path) -> None:
+def test_a_folder_is_not_a_log(esctl: Esctl, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for command in (["head"], ["append", "s", "T"], ["replay", "--last", "1"]):
         done = esctl(*command, "--log", "folder")
@@ -152,11 +127,11 @@ def test_a_folder_is_not_a_log(esctl: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["nan", "-1", "x", "inf", ""])
-def test_a_timeout_is_a_number_of_seconds(run: Run, value: str) -> None:
+def test_a_timeout_is_a_number_of_seconds(run: Esctl, value: str) -> None:
     assert run("head", f"--timeout={value}").returncode == 2
 
 
-def test_the_format_may_be_named_by_the_environment_and_the_option_wins(run: Run) -> None:
+def test_the_format_may_be_named_by_the_environment_and_the_option_wins(run: Esctl) -> None:
     assert succeeded(run("head", env={"ESCTL_FORMAT": "json"})) == succeeded(run("head", "-o", "json"))
     assert succeeded(run("head", "-o", "raw", env={"ESCTL_FORMAT": "json"})) == succeeded(run("head"))
     for command in (["head"], ["append", "s", "T"], ["replay"]):
@@ -167,55 +142,18 @@ def test_the_format_may_be_named_by_the_environment_and_the_option_wins(run: Run
 
 
 @pytest.mark.parametrize("command", [["replay"], ["head"], ["verify"], ["append", "s", "T", "--dry-run", "--id", "e"]])
-def test_force_color_does_not_make_a_terminal_of_a_pipe(run: Run, command: list[str]) -> None:
+def test_force_color_does_not_make_a_terminal_of_a_pipe(run: Esctl, command: list[str]) -> None:
     run("append", "s", "T")
     forced = {"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1", "TTY_COMPATIBLE": "1", "TERM": "xterm"}
     assert succeeded(run(*command, env=forced)) == succeeded(run(*command))
 
 
-def test_version_is_printed(esctl: Run) -> None:
-    assert succeeded(esctl("--version")) == f"esctl {__version__} (storage version {STORAGE_VERSION})\n"
-
-
 # Help and near misses
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself_with_examples_in_plain_text(esctl: Run, command: str) -> None:
-    text = succeeded(esctl(command, "--help", env={"FORCE_COLOR": "1"}))
-    assert text == succeeded(esctl(command, "-h"))
-    assert f"Usage: esctl {command}" in text
-    assert re.search(rf"^ +esctl {command}\b", text.partition("Examples:")[2], re.MULTILINE)
-    assert "\x1b" not in text
-    assert "--log" in text
-
-
-def test_help_lists_every_command(esctl: Run) -> None:
+def test_help_lists_every_command(esctl: Esctl) -> None:
     text = succeeded(esctl("--help"))
     assert all(f"\n  {command} " in text for command in COMMANDS)
-
-
-def test_a_command_line_that_asks_for_nothing_gets_the_help_on_stderr(esctl: Run) -> None:
-    done = esctl()
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "Usage: esctl" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("wrong", "meant"),
-    [
-        (["replai"], "replay"),
-        (["apend", "s", "T"], "append"),
-        (["replay", "--limitt", "3"], "--limit"),
-        (["append", "--atomik"], "--atomic"),
-        (["head", "--formatt", "json"], "--format"),
-    ],
-)
-def test_a_near_miss_of_a_command_or_an_option_is_suggested(run: Run, wrong: list[str], meant: str) -> None:
-    done = run(*wrong)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert f"did you mean {meant}" in done.stderr
-    assert "fix: esctl" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -235,7 +173,7 @@ def test_a_near_miss_of_a_command_or_an_option_is_suggested(run: Run, wrong: lis
     ],
     ids=" ".join,
 )
-def test_a_wrong_command_line_is_refused(run: Run, wrong: list[str]) -> None:
+def test_a_wrong_command_line_is_refused(run: Esctl, wrong: list[str]) -> None:
     done = run(*wrong)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.strip() != ""
@@ -264,7 +202,7 @@ FAILURES = [
 @pytest.mark.parametrize(("arguments", "code", "kind"), FAILURES)
 @pytest.mark.parametrize("spelling", [["--error-format", "json"], ["--error-format=json"]], ids=["two words", "one"])
 def test_the_last_line_of_stderr_is_one_json_object_where_that_is_asked_for(
-    run: Run, tmp_path: Path, arguments: list[str], code: int, kind: str, spelling: list[str]
+    run: Esctl, tmp_path: Path, arguments: list[str], code: int, kind: str, spelling: list[str]
 ) -> None:
     (tmp_path / "text.db").write_text("no database\n" * 100, encoding="utf-8")
     for words in ([*arguments, *spelling], [*spelling, *arguments]):
@@ -277,7 +215,7 @@ def test_the_last_line_of_stderr_is_one_json_object_where_that_is_asked_for(
 
 @pytest.mark.parametrize(("arguments", "code", "kind"), FAILURES)
 def test_a_failure_is_told_on_stderr_and_stdout_is_data_only(
-    run: Run, tmp_path: Path, arguments: list[str], code: int, kind: str
+    run: Esctl, tmp_path: Path, arguments: list[str], code: int, kind: str
 ) -> None:
     (tmp_path / "text.db").write_text("no database\n" * 100, encoding="utf-8")
     done = run(*arguments, input="bad\n")
@@ -288,12 +226,12 @@ def test_a_failure_is_told_on_stderr_and_stdout_is_data_only(
     assert "Traceback" not in done.stderr
 
 
-def test_debug_shows_the_traceback_of_a_failure(run: Run) -> None:
+def test_debug_shows_the_traceback_of_a_failure(run: Esctl) -> None:
     assert "Traceback" in run("replay", "nothing", "--debug").stderr
     assert "Traceback" not in run("replay", "nothing").stderr
 
 
-def test_quiet_leaves_data_and_errors_and_no_receipts(run: Run) -> None:
+def test_quiet_leaves_data_and_errors_and_no_receipts(run: Esctl) -> None:
     assert succeeded(run("append", "s", "T", "-q")) == ""
     assert succeeded(run("append", "-q", input=LINE)) == ""
     assert len(succeeded(run("append", "-q", "--receipts", input=LINE)).splitlines()) == 1
@@ -305,7 +243,7 @@ def test_quiet_leaves_data_and_errors_and_no_receipts(run: Run) -> None:
 
 
 @pytest.fixture
-def broken(run: Run, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def broken(run: Esctl, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `replay -o csv` in a new interpreter that finds, where csv would be, a module that does this."""
     run("append", "s", "T")
     (tmp_path / "broken").mkdir()
@@ -314,7 +252,7 @@ def broken(run: Run, tmp_path: Path) -> Callable[..., subprocess.CompletedProces
     def process(does: str, *words: str) -> subprocess.CompletedProcess[str]:
         (tmp_path / "broken" / "csv.py").write_text(f"{does}\n", encoding="utf-8")
         command = [ESCTL, "replay", "-o", "csv", *words]
-        env = environment(tmp_path / "log.db", PYTHONPATH=path)
+        env = environment(ESCTL_LOG=str(tmp_path / "log.db"), PYTHONPATH=path)
         return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
     return process
@@ -347,19 +285,19 @@ def test_too_little_memory_exits_8_and_is_no_bug(broken: Callable[..., subproces
 def test_a_reader_whose_pipe_closes_dies_of_sigpipe_in_silence_and_leaves_nothing(big: Path, command: str) -> None:
     script = f'"$0" {command} | head -n 1 >/dev/null; echo "${{PIPESTATUS[0]}}"'
     done = subprocess.run(
-        ["bash", "-c", script, ESCTL], env=environment(big), capture_output=True, text=True, check=False
+        ["bash", "-c", script, ESCTL], env=environment(ESCTL_LOG=str(big)), capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.stderr) == ("141\n", "")
     assert files_beside(big) == [big.name]
 
 
-def test_a_writer_whose_receipts_nobody_reads_ends_at_a_batch(run: Run, log_path: Path, tmp_path: Path) -> None:
+def test_a_writer_whose_receipts_nobody_reads_ends_at_a_batch(run: Esctl, log_path: Path, tmp_path: Path) -> None:
     (tmp_path / "in.ndjson").write_bytes(LINE * 20_000)
     script = '"$0" append --receipts --batch 100 in.ndjson | head -n 1 >/dev/null; echo "${PIPESTATUS[0]}"'
     done = subprocess.run(
         ["bash", "-c", script, ESCTL],
         cwd=tmp_path,
-        env=environment(log_path),
+        env=environment(ESCTL_LOG=str(log_path)),
         capture_output=True,
         text=True,
         check=False,
@@ -370,7 +308,7 @@ def test_a_writer_whose_receipts_nobody_reads_ends_at_a_batch(run: Run, log_path
     assert made["events"] % 100 == 0
 
 
-def test_a_pipe_whose_reader_takes_nothing_is_no_error(run: Run) -> None:
+def test_a_pipe_whose_reader_takes_nothing_is_no_error(run: Esctl) -> None:
     assert succeeded(run("help", "format")).count("\n") > 10
     script = '"$0" help format | true; exit "${PIPESTATUS[0]}"'
     done = subprocess.run(["bash", "-c", script, ESCTL], capture_output=True, text=True, check=False)
@@ -379,10 +317,10 @@ def test_a_pipe_whose_reader_takes_nothing_is_no_error(run: Run) -> None:
 
 
 @pytest.mark.parametrize("command", ["append s T", "append s T a=1", "append", "replay", "head", "verify", "--help"])
-def test_a_closed_stdout_is_refused_before_anything_is_written(run: Run, log_path: Path, command: str) -> None:
+def test_a_closed_stdout_is_refused_before_anything_is_written(run: Esctl, log_path: Path, command: str) -> None:
     done = subprocess.run(
         ["sh", "-c", f'"$0" {command} >&-', ESCTL],
-        env=environment(log_path),
+        env=environment(ESCTL_LOG=str(log_path)),
         input=LINE,
         capture_output=True,
         check=False,
@@ -392,10 +330,11 @@ def test_a_closed_stdout_is_refused_before_anything_is_written(run: Run, log_pat
     assert succeeded(run("head")).startswith("0:")
 
 
-def test_a_closed_stderr_changes_nothing(run: Run, log_path: Path) -> None:
+def test_a_closed_stderr_changes_nothing(run: Esctl, log_path: Path) -> None:
     for command, code in (("append s T", 0), ("append s T a=1", 0), ("append s T '{'", 5), ("replay nothing", 3)):
         script = f'"$0" {command} 2>&-'
-        assert subprocess.run(["sh", "-c", script, ESCTL], env=environment(log_path), check=False).returncode == code
+        env = environment(ESCTL_LOG=str(log_path))
+        assert subprocess.run(["sh", "-c", script, ESCTL], env=env, check=False).returncode == code
     assert succeeded(run("head")).startswith("2:")
 
 
@@ -407,11 +346,11 @@ def test_a_closed_stderr_changes_nothing(run: Run, log_path: Path) -> None:
         *["head", "verify", "help", "append --help"],
     ],
 )
-def test_an_output_that_takes_no_more_is_unavailable(run: Run, log_path: Path, command: str) -> None:
+def test_an_output_that_takes_no_more_is_unavailable(run: Esctl, log_path: Path, command: str) -> None:
     run("append", "s", "T")
     done = subprocess.run(
         ["sh", "-c", f'"$0" {command} >/dev/full', ESCTL],
-        env=environment(log_path),
+        env=environment(ESCTL_LOG=str(log_path)),
         input=LINE.decode(),
         capture_output=True,
         text=True,
@@ -430,7 +369,7 @@ def started(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """A run of esctl with pipes at both ends."""
     process = subprocess.Popen(
         [ESCTL, *arguments],
-        env=environment(log),
+        env=environment(ESCTL_LOG=str(log)),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -474,7 +413,7 @@ SIGNALS = pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM], ids
 
 @SIGNALS
 def test_a_signal_ends_an_endless_append_with_its_receipt_and_one_line(
-    run: Run, log_path: Path, signum: signal.Signals
+    run: Esctl, log_path: Path, signum: signal.Signals
 ) -> None:
     with started(log_path, "append") as process:
         send(process, LINE * 3)
@@ -492,7 +431,7 @@ def test_a_signal_ends_an_endless_append_with_its_receipt_and_one_line(
 
 @SIGNALS
 def test_a_signal_ends_an_append_with_receipts_after_what_was_acknowledged(
-    run: Run, log_path: Path, signum: signal.Signals
+    run: Esctl, log_path: Path, signum: signal.Signals
 ) -> None:
     with started(log_path, "append", "--receipts") as process:
         assert process.stdout is not None
@@ -508,7 +447,7 @@ def test_a_signal_ends_an_append_with_receipts_after_what_was_acknowledged(
 @SIGNALS
 @pytest.mark.parametrize("options", [[], ["--receipts"]])
 def test_a_signal_rolls_an_atomic_append_back(
-    run: Run, log_path: Path, signum: signal.Signals, options: list[str]
+    run: Esctl, log_path: Path, signum: signal.Signals, options: list[str]
 ) -> None:
     with started(log_path, "append", "--atomic", *options) as process:
         send(process, LINE * (100 if options else 15_000))  # more receipts than a pipe holds would block both
@@ -525,7 +464,7 @@ def test_a_signal_rolls_an_atomic_append_back(
 
 @SIGNALS
 def test_a_signal_ends_an_append_whose_receipts_nobody_reads(
-    run: Run, log_path: Path, tmp_path: Path, signum: signal.Signals
+    run: Esctl, log_path: Path, tmp_path: Path, signum: signal.Signals
 ) -> None:
     (tmp_path / "in.ndjson").write_bytes(LINE * 20_000)
     with started(log_path, "append", "--receipts", "--batch", "1000", str(tmp_path / "in.ndjson")) as process:
@@ -538,7 +477,7 @@ def test_a_signal_ends_an_append_whose_receipts_nobody_reads(
 
 
 @SIGNALS
-def test_a_signal_ends_a_wait_for_a_lock(run: Run, log_path: Path, signum: signal.Signals) -> None:
+def test_a_signal_ends_a_wait_for_a_lock(run: Esctl, log_path: Path, signum: signal.Signals) -> None:
     code = (
         "import sqlite3,sys;c=sqlite3.connect(sys.argv[1],isolation_level=None);c.execute('begin immediate');"
         "print('held',flush=True);sys.stdin.read()"
@@ -569,12 +508,12 @@ def test_a_signal_ends_a_reader_in_silence(big: Path, signum: signal.Signals) ->
     assert out.count("\n") < 19_999
 
 
-def test_ctrl_c_stops_a_shell_loop(run: Run, log_path: Path) -> None:
+def test_ctrl_c_stops_a_shell_loop(run: Esctl, log_path: Path) -> None:
     script = 'for i in 1 2 3; do "$0" append --receipts; echo "went on after $i"; done; echo done'
     bash = "/bin/bash" if Path("/bin/bash").exists() else "/usr/bin/bash"
     with subprocess.Popen(
         [bash, "-c", script, ESCTL],
-        env=environment(log_path),
+        env=environment(ESCTL_LOG=str(log_path)),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -597,3 +536,16 @@ def test_ctrl_c_stops_a_shell_loop(run: Run, log_path: Path) -> None:
     assert out == ""
     assert err.count("\n") == 1
     assert succeeded(run("head")).startswith("1:")
+
+
+# Without the script
+
+
+def test_the_module_is_the_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "esctl", "head"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    asked = subprocess.run(
+        [ESCTL, "head"], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (asked.returncode, asked.stdout, asked.stderr)
+    assert "fix: esctl init" in done.stderr

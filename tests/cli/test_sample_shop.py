@@ -12,9 +12,7 @@ import pytest
 from esctl import open_log
 from esctl.cli import sample_shop
 from esctl.errors import UnavailableError, UsageError
-from tests.conftest import Esctl
-
-SAMPLES = Path(__file__).parents[2] / "sample_data"
+from tests.conftest import SAMPLE, Esctl
 
 
 @pytest.fixture
@@ -32,15 +30,15 @@ def test_it_tells_what_it_made(tmp_path: Path) -> None:
 
 
 def test_the_files_are_those_of_the_sample(made: Path) -> None:
-    names = {path.name for path in SAMPLES.iterdir() if path.is_file()} - {"make_orders.py"}
+    names = {path.name for path in SAMPLE.iterdir() if path.is_file()} - {"make_orders.py"}
     assert {path.name for path in made.iterdir()} == names | {"esctl.db"}
     for name in names:
-        assert (made / name).read_bytes() == (SAMPLES / name).read_bytes()
+        assert (made / name).read_bytes() == (SAMPLE / name).read_bytes()
 
 
 def test_payloads_are_stored_as_they_stand_in_the_file(made: Path, esctl: Esctl) -> None:
     stored = esctl("replay", "--raw-schema", "-o", "raw", cwd=made).stdout.splitlines()
-    lines = (SAMPLES / "orders.ndjson").read_text(encoding="utf-8").splitlines()
+    lines = (SAMPLE / "orders.ndjson").read_text(encoding="utf-8").splitlines()
     assert len(stored) == len(lines) == 418
     assert all(f'"data":{data},"meta":' in line for data, line in zip(stored, lines, strict=True))
 

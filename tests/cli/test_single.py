@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,8 +14,7 @@ from esctl.cli.items import items
 from esctl.cli.single import Said
 from esctl.errors import EsctlError
 from esctl.events.event import NewEvent
-
-Esctl = Callable[..., "subprocess.CompletedProcess[str]"]
+from tests.conftest import Esctl
 
 DEEP = "[" * 1000 + "]" * 1000
 NOTHING = Said(None, None, 0, {}, None)

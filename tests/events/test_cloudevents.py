@@ -17,6 +17,7 @@ from esctl.events.event import NewEvent, SealedEvent
 from esctl.events.lines import Defaults, parser
 from esctl.events.query import Query
 from esctl.log import EventLog
+from tests.strategies import text
 
 LOG_ID = "019b7ec4-0000-4000-8000-000000000000"
 STANDARD = {"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data"}
@@ -57,7 +58,6 @@ def test_sequences_sort_as_text_as_positions_do() -> None:
     assert sequences == sorted(sequences)
 
 
-text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 key = st.sampled_from(
     ["correlation_id", "correlationid", "causation_id", "actor", "source", "dataschema", "id", "type", "data",
      "time", "subject", "specversion", "sequence", "recordedtime", "partitionkey", "esctlmeta", "esctlschema", "x" * 21,

@@ -17,9 +17,8 @@ from esctl.evolution import conformance
 from esctl.evolution.conformance import Failure, Row
 from esctl.log import EventLog
 from tests.conftest import write_empty_log
+from tests.models import CONVERTED, NUMBERS
 
-CONVERTED = '[[event.Paid.upcast]]\nfrom = 1\nconvert = { amount = "number" }\n'
-NUMBERS = "[event.Paid.json_schema]\nproperties = { amount = { type = 'number' } }\n"
 COMPUTED = "[[event.Paid.upcast]]\nfrom = 1\ncompute = { x = \"json_extract(new.data ->> 'json', '$.a')\" }\n"
 
 

@@ -15,6 +15,7 @@ from esctl.evolution.plan import Change, Plan
 from esctl.log import EventLog
 from esctl.states import snapshot_care
 from tests.conftest import writer_of
+from tests.models import CONVERTED, NUMBERS, PROJECTION
 
 ORDER = """
 [aggregate.order]
@@ -28,9 +29,6 @@ Placed = "state ->> 'status' is null"
 """
 POLICY = "\n[aggregate.order.snapshot]\nevery = 2\n"
 RENAMED = '[[event.Paid.upcast]]\nfrom = 1\nrename = { amount = "sum" }\n'
-CONVERTED = '[[event.Paid.upcast]]\nfrom = 1\nconvert = { amount = "number" }\n'
-NUMBERS = "[event.Paid.json_schema]\nproperties = { amount = { type = 'number' } }\n"
-PROJECTION = '[projection.p]\ntable = "create table p(a)"\non.Paid = "insert into p values (1)"\n'
 
 
 @pytest.fixture

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from esctl.errors import ConflictError, NotFoundError, RefusedError, VerificationError
+from esctl.errors import NotFoundError, RefusedError, VerificationError
 from esctl.events import system
-from esctl.events.event import new_ids
 from esctl.events.json import Json
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply, sound
 from esctl.log import EventLog
 from esctl.model import applied
-from esctl.model.checks import checked, shared
-from tests.conftest import writer_of
-
-COUNT = '[aggregate.c]\nstreams = "c-*"\non."*".add = { n = 1 }\n'
-UPCAST = "[event.T]\nschema = 3\n[[event.T.upcast]]\nfrom = 2\nset = { a = 1 }\n"
-
-
-@pytest.fixture
-def log(log_path: Path) -> Iterator[EventLog]:
-    with EventLog(log_path, write=True) as log:
-        yield log
+from esctl.model.checks import checked
+from tests.logs import stored_schema
+from tests.models import COUNT, UPCAST
 
 
 def draft(text: str) -> Draft:
@@ -38,13 +28,6 @@ def draft(text: str) -> Draft:
 def hold(log: EventLog, text: str) -> None:
     """Apply a model."""
     apply(log, draft(text), log.definitions.position)
-
-
-def append(log: EventLog, type_: str, schema: int = 0) -> int:
-    """Append an event; the schema version that is stored."""
-    with log.transaction():
-        position = writer_of(log).append([("c-1", type_, next(new_ids()), None, schema, "{}", "{}", None)])[0][0]
-    return next(log.read(Query(since=position, raw_schema=True)))[0][5]
 
 
 # A log with and without
@@ -77,18 +60,6 @@ def test_the_newest_model_holds_and_every_earlier_one_is_kept(log: EventLog) -> 
     assert list(log.definitions.model.aggregates) == ["c"]
 
 
-def test_the_model_that_holds_already_is_not_applied_again(log: EventLog) -> None:
-    hold(log, COUNT)
-    assert apply(log, draft(COUNT), log.definitions.position) is None
-    assert log.head()[0] == 1
-
-
-def test_a_model_planned_against_another_is_a_conflict(log: EventLog) -> None:
-    hold(log, COUNT)
-    with pytest.raises(ConflictError, match="another model"):
-        apply(log, draft(UPCAST), 0)
-
-
 def test_a_log_that_is_open_takes_up_the_model_that_another_applies(log: EventLog, log_path: Path) -> None:
     assert log.definitions.position == 0
     with EventLog(log_path, write=True) as other:
@@ -115,7 +86,7 @@ def test_a_model_at_the_place_of_one_that_was_rolled_back_is_read_anew(log: Even
     with EventLog(log_path, write=True) as other:
         hold(other, UPCAST)
     assert (list(log.definitions.model.events), list(log.definitions.model.aggregates)) == (["T"], [])
-    assert append(log, "T") == 3
+    assert stored_schema(log, "T") == 3
 
 
 def test_what_is_kept_is_what_is_read(log: EventLog) -> None:
@@ -156,13 +127,6 @@ def test_a_stream_has_the_aggregate_whose_pattern_it_matches(log: EventLog) -> N
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("other", ["c-*", "*", "c-1", "*-1", "[a-c]-?"])
-def test_two_aggregates_that_can_cover_one_stream_are_a_problem(other: str) -> None:
-    model, problems = checked(COUNT + f'[aggregate.d]\nstreams = "{other}"\n', {})
-    assert problems == []
-    assert ["one aggregate" in problem.hint for problem in shared(model)] == [True]
-
-
 def test_an_unknown_aggregate_is_told_with_those_there_are(log: EventLog) -> None:
     hold(log, COUNT)
     with pytest.raises(NotFoundError) as caught:
@@ -192,23 +156,6 @@ def test_the_fingerprint_of_the_upcasts_changes_with_them_alone(log: EventLog, t
 
 
 # What a model may not say
-
-
-@pytest.mark.parametrize(
-    "expression",
-    ["random()", "datetime('now')", "load_extension('x')", "readfile('/etc/passwd')", "(select 1 from streams)",
-     "(select data from events)", "writefile('x', 'y')", "1; drop table events", "1) or (1", "new.nothing", "?1", ""],
-)  # fmt: skip
-@pytest.mark.parametrize("place", ["on.T.when", "accept.T", "on.T.compute.a"])
-def test_expressions_that_may_do_more_than_compute_are_problems(place: str, expression: str) -> None:
-    _, problems = checked(f'[aggregate.a]\nstreams = "a-*"\n{place} = {json.dumps(expression)}\n', {})
-    assert len(problems) == 1
-    assert problems[0].place.startswith("aggregate.a")
-
-
-def test_the_state_stands_in_no_upcast() -> None:
-    _, problems = checked("[[event.T.upcast]]\nfrom = 1\ncompute = { a = \"state ->> 'x'\" }\n", {})
-    assert [problem.place for problem in problems] == ["event.T.upcast[1].compute.a"]
 
 
 def test_a_model_file_with_problems_is_refused_with_all_of_them(tmp_path: Path) -> None:

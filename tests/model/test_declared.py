@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from esctl.errors import RefusedError
 from esctl.model.applied import Applied, Definitions
 from esctl.model.checks import checked
-from esctl.model.declared import Model, Problem, fingerprint
+from esctl.model.declared import fingerprint, refusal
 from esctl.model.operations import program
-from esctl.model.toml import parse
-
-
-def no_files(name: str) -> str:
-    raise RefusedError(f"no file {name}")
-
-
-def decoded(text: str) -> Model:
-    model, problems = parse(text, no_files)
-    assert not problems
-    return model
-
-
-def problems_of(text: str) -> list[Problem]:
-    return parse(text, no_files)[1]
-
-
-UPCAST = "[[event.T.upcast]]\nfrom = 1\n"
-AGGREGATE = "[aggregate.a]\nstreams = '*'\n"
-PROJECTION = "[projection.p]\ntable = 'create table p (x)'\n"
-
+from tests.model.texts import AGGREGATE, PROJECTION, UPCAST, decoded, problems_of
 
 # Fingerprints
 
@@ -140,3 +121,22 @@ def test_a_fingerprint_is_the_same_in_every_process_and_differs_by_value() -> No
     assert len(fingerprint("a", 1)) == 64
     assert fingerprint("a", 1) == fingerprint("a", 1)
     assert len({fingerprint("a", 1), fingerprint("a1"), fingerprint(("a", 1)), fingerprint("a", "1")}) == 4
+
+
+# Refusals
+
+
+def test_a_refusal_tells_the_first_mistake_and_how_many_more_there_are() -> None:
+    error = refusal(problems_of("[evnt]\n[event.T]\nschema = 0\n"))
+    assert error.exit_code == 5
+    assert error.what == "the model: evnt: unknown key 'evnt'"
+    assert "did you mean event?" in error.why
+    assert "1 more" in error.why
+    assert error.details["place"] == "evnt"
+    assert len(error.details["problems"]) == 2  # type: ignore[arg-type]
+
+
+def test_a_refusal_of_a_file_names_the_command_that_tells_all_its_mistakes() -> None:
+    two, one = problems_of("[evnt]\n[event.T]\nschema = 0\n"), problems_of("[evnt]\n")
+    assert refusal(two, Path("my shop.toml")).fix == "esctl model check 'my shop.toml'"
+    assert {refusal(two).fix, refusal(one, Path("my shop.toml")).fix} == {"esctl help model"}

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from esctl.errors import RefusedError
-from esctl.events.event import NewEvent, Receipt, new_ids
+from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.evolution import plan
 from esctl.log import EventLog
 from esctl.model import json_schemas
 from esctl.model.toml import parse
 from tests.conftest import writer_of
+from tests.logs import IDS, put, refused
 
 FIRST = """
 [event.Placed]
@@ -33,13 +33,6 @@ from = 1
 rename = { amount = "total" }
 """
 THIRD = SECOND.replace("schema = 2", "schema = 3") + '[[event.Placed.upcast]]\nfrom = 2\nrename = { total = "sum" }\n'
-_IDS = new_ids()
-
-
-@pytest.fixture
-def log(log_path: Path) -> Iterator[EventLog]:
-    with EventLog(log_path, write=True) as log:
-        yield log
 
 
 def hold(log: EventLog, text: str, folder: Path | None = None) -> None:
@@ -50,21 +43,7 @@ def hold(log: EventLog, text: str, folder: Path | None = None) -> None:
 
 
 def placed(data: object, schema: int = 0, id_: str | None = None) -> NewEvent:
-    return "order-1", "Placed", id_ or next(_IDS), None, schema, json.dumps(data), "{}", None
-
-
-def put(log: EventLog, *events: NewEvent) -> list[Receipt]:
-    with log.transaction():
-        return writer_of(log).append(events)
-
-
-def refused(log: EventLog, *events: NewEvent) -> RefusedError:
-    """The refusal of a batch, of which nothing may be left."""
-    before = log.head()
-    with pytest.raises(RefusedError) as caught:
-        put(log, *events)
-    assert log.head() == before
-    return caught.value
+    return "order-1", "Placed", id_ or next(IDS), None, schema, json.dumps(data), "{}", None
 
 
 def test_a_payload_that_its_schema_accepts_is_stored(log: EventLog) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from esctl.events.query import Shape
-from esctl.model.checks import checked
 from esctl.model.declared import Projection
 from esctl.model.projections import ProjectionJudge, body, compiled, mark, seen
 from esctl.store import migrations
@@ -412,26 +411,6 @@ def test_no_handler_crashes_the_judge() -> None:
     )
     assert done.returncode == 0, done.stderr[-500:]
     assert len(done.stdout.splitlines()) == len(odd)
-
-
-def test_every_problem_of_a_projection_is_told_with_its_key() -> None:
-    model, problems = checked(
-        """
-[projection.x]
-table = "create table x(a)"
-indexes = ["create index i on x(b)", "create index j on x(a)"]
-columns = { z = { label = "Z" } }
-[projection.x.on]
-A = "delete from y"
-B = "delete from x"
-C = "insert into x values (random())"
-""",
-        {},
-    )
-    assert list(model.projections) == ["x"]
-    places = [problem.place for problem in problems]
-    assert places == ["projection.x.indexes[1]", "projection.x.on.A", "projection.x.on.C", "projection.x.columns.z"]
-    assert [bool(problem.hint) for problem in problems] == [False, True, True, False]
 
 
 # What is compiled

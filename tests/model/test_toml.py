@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esctl.errors import RefusedError
-from esctl.model.checks import checked
-from esctl.model.declared import Aggregate, Copy, Literal, Model, Problem, Projection, Rule, Step, refusal
+from esctl.model.declared import Aggregate, Copy, Literal, Model, Projection, Rule, Step
 from esctl.model.toml import json_text, parse
+from tests.model.texts import AGGREGATE, PROJECTION, UPCAST, decoded, no_files, problems_of
 
-
-def no_files(name: str) -> str:
-    raise RefusedError(f"no file {name}")
-
-
-def decoded(text: str) -> Model:
-    model, problems = parse(text, no_files)
-    assert not problems
-    return model
-
-
-def problems_of(text: str) -> list[Problem]:
-    return parse(text, no_files)[1]
-
-
-UPCAST = "[[event.T.upcast]]\nfrom = 1\n"
-AGGREGATE = "[aggregate.a]\nstreams = '*'\n"
 ON = f"{AGGREGATE}[aggregate.a.on.T]\n"
-PROJECTION = "[projection.p]\ntable = 'create table p (x)'\n"
 
 
 # What is decoded
@@ -353,11 +333,6 @@ def test_what_is_no_toml_is_one_problem_and_no_crash(text: str) -> None:
     assert problems[0].problem
 
 
-def test_a_number_of_more_digits_than_python_writes_is_no_crash() -> None:
-    model, problems = checked(f"{UPCAST}set = {{ a = 0x{'f' * 5000} }}", {})
-    assert problems or model.events["T"].upcasts
-
-
 def test_every_mistake_is_named_and_not_the_first_alone() -> None:
     text = "[evnt]\n[event.T]\nschema = 0\nshema = 1\n[aggregate.a]\nstreams = 1\n"
     assert [one.place for one in problems_of(text)] == [
@@ -367,22 +342,6 @@ def test_every_mistake_is_named_and_not_the_first_alone() -> None:
         "aggregate.a.streams",
         "aggregate.a.streams",
     ]
-
-
-def test_a_refusal_tells_the_first_mistake_and_how_many_more_there_are() -> None:
-    error = refusal(problems_of("[evnt]\n[event.T]\nschema = 0\n"))
-    assert error.exit_code == 5
-    assert error.what == "the model: evnt: unknown key 'evnt'"
-    assert "did you mean event?" in error.why
-    assert "1 more" in error.why
-    assert error.details["place"] == "evnt"
-    assert len(error.details["problems"]) == 2  # type: ignore[arg-type]
-
-
-def test_a_refusal_of_a_file_names_the_command_that_tells_all_its_mistakes() -> None:
-    two, one = problems_of("[evnt]\n[event.T]\nschema = 0\n"), problems_of("[evnt]\n")
-    assert refusal(two, Path("my shop.toml")).fix == "esctl model check 'my shop.toml'"
-    assert {refusal(two).fix, refusal(one, Path("my shop.toml")).fix} == {"esctl help model"}
 
 
 # JSON Schemas in files

@@ -1,4 +1,4 @@
-"""What is printed, and that nothing printed acts on a terminal."""
+"""Records, events and tables are printed in every format."""
 
 from __future__ import annotations
 
@@ -6,202 +6,24 @@ import csv
 import io
 import json
 import os
-import subprocess
 import sys
-import unicodedata
-from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from esctl.errors import ConflictError, EsctlError, NotFoundError, RefusedError
 from esctl.events.event import FIELDS, SealedEvent
-from esctl.events.json import encoded
 from esctl.output import console, render
-from esctl.output.terminal import clean
-
-Esctl = Callable[..., "subprocess.CompletedProcess[str]"]
-
-BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
-MARKS = {"\u061c", "\u200e", "\u200f"}  # of Unicode's Bidi_Control those that have no class of their own
-UNICODE = "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
-
-
-def acts(character: str) -> bool:
-    """Whether a terminal may act on a character, as the Unicode database tells."""
-    return (
-        unicodedata.category(character) in ("Cc", "Zl", "Zp")
-        or unicodedata.bidirectional(character) in BIDIRECTIONAL
-        or character in MARKS
-    )
-
-
-def printed(function: Callable[..., None], *arguments: Any, **options: Any) -> bytes:
-    """What a call prints on stdout."""
-    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
-    with redirect_stdout(out):
-        function(*arguments, **options)
-    out.flush()
-    raw = out.buffer
-    assert isinstance(raw, io.BytesIO)
-    return raw.getvalue()
-
-
-def told(function: Callable[..., None], *arguments: Any) -> str:
-    """What a call prints on stderr."""
-    err = io.StringIO()
-    with redirect_stderr(err):
-        function(*arguments)
-    return err.getvalue()
-
-
-@pytest.fixture(autouse=True)
-def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "ESCTL_FORMAT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setattr(console.Settings, "color", "auto")
-    monkeypatch.setattr(console.Settings, "utc", True)
-
-
-# What acts
-
-
-def test_no_character_of_unicode_acts_once_it_is_clean() -> None:
-    assert [hex(ord(c)) for c in set(clean(UNICODE)) if acts(c)] == []
-
-
-def test_every_character_that_does_not_act_stays() -> None:
-    harmless = "".join(c for c in UNICODE if not acts(c))
-    assert clean(harmless) == harmless
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("a\nb\rc\td", "a\\nb\\rc\\td"),
-        ("\x1b[31mred", "\\x1b[31mred"),
-        ("\0\x7f\x9b", "\\x00\\x7f\\x9b"),
-        ("\u202egpj.exe", "\\u202egpj.exe"),
-        ("\u2028\u2069\u200f\u061c", "\\u2028\\u2069\\u200f\\u061c"),
-        ("é 😀 \u200d [b]", "é 😀 \u200d [b]"),
-    ],
-)
-def test_what_acts_is_spelled_out(text: str, shown: str) -> None:
-    assert clean(text) == shown
-
-
-# Notes and errors
-
-
-@given(st.text())
-def test_a_note_acts_on_nothing_but_its_own_lines(text: str) -> None:
-    shown = told(console.say, text)
-    assert shown.count("\n") == text.count("\n") + 1
-    assert not any(acts(c) for c in shown if c != "\n")
-
-
-ERRORS = [
-    (EsctlError("what"), "error: what\n"),
-    (EsctlError("what", why="why"), "error: what\n  why\n"),
-    (EsctlError("what", fix="do this"), "error: what\nfix: do this\n"),
-    (RefusedError("what", why="why", fix="do this"), "error: what\n  why\nfix: do this\n"),
-    (RefusedError("what", line=3), "error: what, line 3\n"),
-    (RefusedError("what", byte=14, line=3, other=5), "error: what, line 3, byte 14\n"),
-    (RefusedError("a\nfix: rm -rf \x1b[2J", why="b\rc"), "error: a\\nfix: rm -rf \\x1b[2J\n  b\\rc\n"),
-]
-
-
-@pytest.mark.parametrize(("error", "text"), ERRORS)
-def test_an_error_is_told_as_what_why_and_fix(error: EsctlError, text: str) -> None:
-    assert told(console.report, error) == text
-
-
-@pytest.mark.parametrize("error", [error for error, _ in ERRORS])
-def test_an_error_is_told_as_one_json_object_on_one_line(error: EsctlError) -> None:
-    shown = told(console.report, error, "json")
-    assert shown.count("\n") == 1
-    assert json.loads(shown) == {
-        "error": error.kind,
-        "exit": error.exit_code,
-        "what": error.what,
-        "why": error.why,
-        "fix": error.fix,
-        **error.details,
-    }
-
-
-def test_the_details_of_an_error_may_be_lists() -> None:
-    shown = told(console.report, ConflictError("what", differs=["data", "meta"], actual=None), "json")
-    assert json.loads(shown)["differs"] == ["data", "meta"]
-
-
-@given(st.text(), st.text(), st.text(), st.dictionaries(st.sampled_from(["stream", "line"]), st.text() | st.integers()))
-def test_any_text_in_an_error_comes_through_as_json(what: str, why: str, fix: str, details: dict[str, object]) -> None:
-    error = NotFoundError(what, why=why, fix=fix)
-    error.details = details
-    shown = json.loads(told(console.report, error, "json"))
-    assert shown == {"error": "not-found", "exit": 3, "what": what, "why": why, "fix": fix, **details}
-
-
-@pytest.mark.parametrize("format_", ["text", "json"])
-def test_an_error_about_what_is_not_unicode_is_told(format_: str, esctl: Esctl) -> None:
-    done = esctl("head", "--error-format", format_, "--log", "nothing-\udcff.db")
-    assert done.returncode == 3
-    assert "Traceback" not in done.stderr
-    assert "there is no log at nothing-" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("error", "text"),
-    [
-        (RefusedError("what", line=3, byte=4), "skipped: what, line 3, byte 4\n"),
-        (RefusedError("wh\x1bat", why="why", line=3), "skipped: wh\\x1bat, line 3 (why)\n"),
-    ],
-)
-def test_a_line_that_is_left_out_is_told_in_a_line(error: EsctlError, text: str) -> None:
-    assert told(console.skipped, error) == text
-
+from tests.output.conftest import acts, printed
+from tests.strategies import RECORDS, WORDS
 
 # Records
-
-WORDS = st.text(st.sampled_from('"\\/\n\r\t\0\x1b\x7fa b\u2028é😀[]'), max_size=8) | st.text(max_size=8)
-RECORDS = st.dictionaries(
-    st.sampled_from(["log", "log_id", "first_position", "position", "id", "stream", "duplicate"]),
-    st.none() | st.booleans() | st.integers() | WORDS,
-    max_size=5,
-)
-
-
-def plainly(value: object) -> str:
-    """A value with its types and its order, which == alone would not tell apart."""
-    return json.dumps(value)
-
-
-@given(RECORDS)
-@example({"log": '"\\'})
-@example({"log": "\x7f\u2028"})
-def test_a_record_is_the_json_that_it_says(record: dict[str, object]) -> None:
-    shown = encoded(record)
-    assert plainly(json.loads(shown)) == plainly(record)
-    assert b"\n" not in shown
-
-
-@pytest.mark.parametrize("value", [1.5, ["a", {"b": None}], {"c": "d"}])
-def test_a_record_may_hold_more_than_plain_values(value: object) -> None:
-    assert json.loads(encoded({"a": 1, "b": value})) == {"a": 1, "b": value}
-
 
 TWO: list[dict[str, object]] = [
     {"position": 1, "stream": 'o"1\x1b', "duplicate": False, "id": None},
     {"position": 22, "stream": "é,\t", "duplicate": True, "id": "x"},
 ]
-
-
 ONE_LINE = '{"position":1,"stream":"o\\"1\\u001b","duplicate":false,"id":null}'
 OTHER_LINE = '{"position":22,"stream":"é,\\t","duplicate":true,"id":"x"}'
 RENDERED = {
@@ -407,33 +229,6 @@ def test_a_table_is_coloured_where_it_is_wanted(
     assert (b"\x1b[" in printed(render.rows, ["a"], [("b",)], "table")) is coloured
 
 
-# Where it goes
-
-
-@pytest.mark.parametrize("format_", [name for name in console.FORMATS if name != "auto"])
-def test_a_format_that_is_named_is_the_format(format_: str) -> None:
-    assert console.resolve(format_) == format_
-
-
-def test_auto_is_lines_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", io.StringIO())
-    assert console.resolve("auto") == "ndjson"
-
-
-def test_auto_is_a_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    master, slave = os.openpty()
-    with os.fdopen(slave, "w") as terminal, monkeypatch.context() as patch:
-        patch.setattr(sys, "stdout", terminal)
-        assert console.resolve("auto") == "table"
-    os.close(master)
-
-
-def test_what_is_silenced_is_not_heard() -> None:
-    program = "from esctl.output import console; print('before', flush=True); console.silence(); print('after' * 9999)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    assert (done.stdout, done.stderr) == (b"before\n", b"")
-
-
 # Read models
 
 
@@ -442,9 +237,3 @@ def test_a_read_model_is_drawn_with_the_columns_that_its_model_describes_in_what
     drawn = render.read_model(["name", "spent"], [["a", 1.5]], looks, {"spent": 1.5}, ["SPENT"])
     head, row, _, total = (line.split() for line in drawn.splitlines())
     assert (head, row, total) == (["name", "Geld"], ["a", "1.50", "█" * 12], ["1.50"])
-
-
-def test_a_repaint_clears_the_terminal_and_shows_what_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LINES", "4")
-    assert printed(console.repaint, "1\n2\n") == b"\x1b[H\x1b[J1\n2\n"
-    assert printed(console.repaint, "1\n2\n3\n4\n5\n") == b"\x1b[H\x1b[J1\n2\n3\n"

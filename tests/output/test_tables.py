@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +28,7 @@ from esctl.output.tables import (
     tree,
 )
 from esctl.output.terminal import clean
+from tests.output.conftest import cells
 
 PLAIN = Look(color="never")
 WIDE = Look(color="never", wide=True)
@@ -51,11 +51,6 @@ def drawn(header: list[str], rows: list[list[Any]], columns: int, look: Look = P
     """The lines of a table."""
     with terminal(columns):
         return "".join(table(header, rows, look, **more)).splitlines()
-
-
-def cells(text: str) -> int:
-    """How many columns of a terminal a text takes, by Unicode's own table."""
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 word = st.text(st.sampled_from("abcxyz0189-_.é漢字急須😀🫖 [/]:\\\"'{}\u202e\x1b\x9b\n\t"), max_size=30)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,17 @@ import pytest
 
 from esctl.append.ingest import Options, Tally, ingest
 from esctl.errors import ConflictError, RefusedError
-from esctl.events.event import NewEvent, new_ids
+from esctl.events.event import NewEvent
 from esctl.events.lines import Defaults
 from esctl.evolution import rewriting
-from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.checks import checked
-from esctl.projections import admin, inline, runs
+from esctl.projections import admin, inline
 from esctl.store import projections as projection_tables
 from esctl.upkeep import copies
 from esctl.upkeep.verify import verify
 from tests.conftest import write_empty_log, writer_of
+from tests.logs import IDS, hold, put, run
 
-_IDS = new_ids()
 # A business rule over all streams: nobody else may have the name
 NAMES = """
 [projection.names]
@@ -46,35 +43,9 @@ inline = true
 """
 
 
-@pytest.fixture
-def log(log_path: Path) -> Iterator[EventLog]:
-    with EventLog(log_path, write=True) as log:
-        yield log
-
-
 def named(name: str, stream: str = "", *, type_: str = "Named", id_: str | None = None) -> NewEvent:
     data = json.dumps({"name": name})
-    return stream or f"user-{name}", type_, id_ or next(_IDS), None, 0, data, "{}", None
-
-
-def put(log: EventLog, *events: NewEvent) -> None:
-    with log.transaction():
-        writer_of(log).append(events)
-
-
-def hold(log: EventLog, text: str) -> None:
-    """Apply a model."""
-    model, problems = checked(text, {})
-    assert problems == []
-    apply(log, Draft(text, {}, model), log.definitions.position)
-
-
-def run(log: EventLog) -> runs.Run:
-    """Bring projections to the head, whatever stops some."""
-    done = runs.Run()
-    for _ in runs.run(log, [], done):
-        pass
-    return done
+    return stream or f"user-{name}", type_, id_ or next(IDS), None, 0, data, "{}", None
 
 
 def rows(log: EventLog, table: str = "names") -> list[tuple[Any, ...]]:

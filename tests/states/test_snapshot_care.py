@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
@@ -12,55 +11,27 @@ from typing import Any
 import pytest
 
 from esctl.errors import NotFoundError
-from esctl.events.event import NewEvent, new_ids
+from esctl.events.event import NewEvent
 from esctl.events.query import Query
-from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.checks import checked
 from esctl.states import folding, snapshot_care
 from esctl.states.snapshots import digest
 from esctl.store.snapshots import Snapshot
-from tests.conftest import writer_of
+from tests.logs import IDS, alter, hold, put
 
 COUNT = '[aggregate.c]\nstreams = "c-*"\n[aggregate.c.on."*"]\nadd = { n = "$.n" }\n'
 EVERY = COUNT.replace("streams", "snapshot = { every = 3 }\nstreams")
 ON = COUNT.replace("streams", 'snapshot = { on = ["Closed"] }\nstreams')
 BOTH = COUNT.replace("streams", 'snapshot = { every = 3, on = ["Closed"] }\nstreams')
 UPCAST = "[event.T]\nschema = 2\n[[event.T.upcast]]\nfrom = 1\nset = { n = 100 }\n"
-_IDS = new_ids()
-
-
-@pytest.fixture
-def log(log_path: Path) -> Iterator[EventLog]:
-    with EventLog(log_path, write=True) as log:
-        yield log
 
 
 def event(stream: str, type_: str = "T", n: int = 1) -> NewEvent:
-    return stream, type_, next(_IDS), None, 0, json.dumps({"n": n}), "{}", None
-
-
-def put(log: EventLog, *events: NewEvent) -> None:
-    with log.transaction():
-        writer_of(log).append(events)
-
-
-def hold(log: EventLog, text: str) -> None:
-    """Apply a model."""
-    model, problems = checked(text, {})
-    assert problems == []
-    apply(log, Draft(text, {}, model), log.definitions.position)
+    return stream, type_, next(IDS), None, 0, json.dumps({"n": n}), "{}", None
 
 
 def kept(log: EventLog) -> list[tuple[str, int]]:
     return [(one.stream, one.version) for one in log.store.snapshots().of()]
-
-
-def damage(path: Path, sql: str, *parameters: object) -> None:
-    """Change a log that nobody has open, as another program would."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(sql, parameters)
-        connection.commit()
 
 
 def forge(path: Path, **changes: Any) -> None:
@@ -214,7 +185,7 @@ def test_what_is_listed_says_what_keeps_it_from_being_used(log: EventLog, log_pa
     hold(log, COUNT.replace("aggregate.c", "aggregate.d"))
     assert [row["problem"] for row in snapshot_care.listed(log)] == [None, "the model has no aggregate c"]
     log.close()
-    damage(log_path, "update snapshots set state = '{}' where aggregate = ''")
+    alter(log_path, "update snapshots set state = '{}' where aggregate = ''")
     with EventLog(log_path) as again:
         assert next(snapshot_care.listed(again, "c-1"))["problem"] == "it is damaged"
 
@@ -276,7 +247,7 @@ def test_a_snapshot_whose_times_were_forged_is_found(taken: Path, field: str) ->
 
 @pytest.mark.parametrize("state", ["{}", "no json", '{"n":', "null", '{"n":9}', '{"n":3}'])
 def test_a_damaged_snapshot_is_wrong_whatever_it_says(taken: Path, state: str) -> None:
-    damage(taken, "update snapshots set state = ?, hash = x'00' where version = 3", state)
+    alter(taken, "update snapshots set state = ?, hash = x'00' where version = 3", state)
     with EventLog(taken) as log:
         report = snapshot_care.verify(log)
     assert (report.checked, report.wrong, {d["version"] for d in report.differences}) == (3, 1, {3})
@@ -293,7 +264,7 @@ def test_the_newest_stay(taken: Path, keep: int, versions: list[int]) -> None:
 
 
 def test_those_that_are_of_no_use_go_and_do_not_count(taken: Path) -> None:
-    damage(taken, "update snapshots set state = '{}' where version = 3")
+    alter(taken, "update snapshots set state = '{}' where version = 3")
     with EventLog(taken, write=True) as log:
         assert snapshot_care.prune(log, ["c-1"], 1) == 2
         assert kept(log) == [("c-1", 2)]

@@ -16,18 +16,15 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from esctl.errors import MisfitError
-from esctl.events.event import NewEvent, new_ids
+from esctl.events.event import NewEvent
 from esctl.events.query import Query
-from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.checks import checked
 from esctl.states import folding, snapshot_care, snapshots
 from esctl.states.snapshots import Bounds, digest
 from esctl.store import migrations
 from esctl.store.snapshots import Snapshot
-from tests.conftest import write_empty_log, writer_of
-
-_IDS = new_ids()
+from tests.conftest import write_empty_log
+from tests.logs import alter, day, event, hold, put
 
 
 @contextmanager
@@ -37,34 +34,6 @@ def folder() -> Iterator[Path]:
         path = Path(place) / "log.db"
         write_empty_log(path)
         yield path
-
-
-def event(stream: str, type_: str, data: object, *, time: str | None = None, schema: int = 0) -> NewEvent:
-    return stream, type_, next(_IDS), time, schema, json.dumps(data), "{}", None
-
-
-def put(log: EventLog, *events: NewEvent) -> None:
-    with log.transaction():
-        writer_of(log).append(events)
-
-
-def hold(log: EventLog, text: str) -> None:
-    """Apply a model."""
-    model, problems = checked(text, {})
-    assert problems == []
-    apply(log, Draft(text, {}, model), log.definitions.position)
-
-
-def damage(path: Path, *statements: str) -> None:
-    """Change a log that nobody has open, as another program would."""
-    with closing(sqlite3.connect(path)) as connection:
-        for statement in statements:
-            connection.execute(statement)
-        connection.commit()
-
-
-def day(n: int) -> str:
-    return f"2026-01-{n:02}T00:00:00.000000Z"
 
 
 # Models: any operations on any of three types, upcast, split, hidden or not
@@ -146,10 +115,13 @@ points: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.integers(0, 15).map(lambda n: {"as_of": n}),
 )
 
-# What may befall the rows of `snapshots`, by another program: any column, any value of its kind
 
 OTHER_TEXTS = ["''", "'x'", "'{}'", "'{\"a\":9}'", "'9'", "'not json'", "cast(x'7bff' as text)", "cast(x'00' as text)"]
+
+
 OTHER_TEXTS += ["'s-1'", "'any'", f"'{day(1)}'", f"'{day(9)}'", "upper(fold)", "replace(state, '1', '2')", "latest"]
+
+
 OTHER_BLOBS = ["x''", "x'00'", "zeroblob(32)", "anchor", "hash", "randomblob(32)"]
 OTHER_NUMBERS = ["0", "-1", "1", "2", "5", "version + 1", "position", "position + 1", "9223372036854775807"]
 COLUMNS = {
@@ -214,7 +186,7 @@ def test_a_state_with_snapshots_is_the_state_folded_from_the_beginning(
                     snapshot_care.take(log, stream)
                 if halfway:
                     hold(log, later or "")
-        damage(path, *harm)
+        alter(path, ";".join(harm))
         with EventLog(path) as log:
             assert states(log, asked, saved=True) == states(log, asked, saved=False)
 
@@ -280,7 +252,7 @@ def test_nothing_saved_serves_who_does_not_want_it(counted: Path) -> None:
 @pytest.mark.parametrize("column", [column for column in COLUMNS if column not in ("stream_id", "taken")])
 def test_a_snapshot_whose_hash_does_not_cover_what_it_says_is_ignored(counted: Path, column: str) -> None:
     kinds = {"anchor": "x'00'", "hash": "x'00'", "version": "5", "position": "6", "aggregate": "''"}
-    damage(counted, f"update snapshots set {column} = {kinds.get(column, repr('9'))} where version = 6")
+    alter(counted, f"update snapshots set {column} = {kinds.get(column, repr('9'))} where version = 6")
     snapshot, folded, n, told = served(counted)
     assert (snapshot, folded, n) == (4, 2, 6)
     assert column == "aggregate" or told == [
@@ -289,12 +261,12 @@ def test_a_snapshot_whose_hash_does_not_cover_what_it_says_is_ignored(counted: P
 
 
 def test_a_snapshot_whose_text_is_no_text_is_ignored(counted: Path) -> None:
-    damage(counted, "update snapshots set state = cast(x'7bff7d' as text) where version = 6")
+    alter(counted, "update snapshots set state = cast(x'7bff7d' as text) where version = 6")
     assert served(counted)[:3] == (4, 2, 6)
 
 
 def test_when_it_was_taken_changes_no_answer(counted: Path) -> None:
-    damage(counted, "update snapshots set taken = 'long ago'")
+    alter(counted, "update snapshots set taken = 'long ago'")
     assert served(counted) == (6, 0, 6, [])
 
 

@@ -11,15 +11,12 @@ import pytest
 
 from esctl.errors import UnavailableError, UsageError
 from esctl.store.files import draft_of
+from tests.store.paths import a_dangling_link, a_file, a_folder, names
 
 
 def written(target: Path, content: str = "content") -> None:
     with draft_of(target) as draft:
         draft.write_text(content)
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(file.name for file in folder.iterdir())
 
 
 def test_a_block_that_ends_well_leaves_the_file_and_nothing_else(tmp_path: Path) -> None:
@@ -84,20 +81,8 @@ def test_a_system_error_in_the_block_is_told_as_unavailable(tmp_path: Path) -> N
     assert names(tmp_path) == []
 
 
-def a_file(path: Path) -> None:
-    path.write_text("kept")
-
-
 def an_empty_file(path: Path) -> None:
     path.touch()
-
-
-def a_folder(path: Path) -> None:
-    path.mkdir()
-
-
-def a_dangling_link(path: Path) -> None:
-    path.symlink_to("nowhere")
 
 
 def a_link_to_a_file(path: Path) -> None:

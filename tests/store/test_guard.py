@@ -11,18 +11,17 @@ from typing import Any
 import apsw
 import pytest
 
-from esctl.errors import EsctlError, HandlerError, RefusedError
-from esctl.events.event import new_ids
+from esctl.errors import EsctlError, RefusedError
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
 from esctl.model.checks import checked
-from esctl.projections import admin, reading, runs
+from esctl.projections import admin, reading
 from esctl.projections.reading import RowFilter
 from esctl.store.guard import Guard
 from tests.conftest import writer_of
+from tests.logs import IDS, run
 
-_IDS = new_ids()
 MODEL = """
 [projection.x]
 table = "create table x(a, b)"
@@ -33,20 +32,13 @@ table = "create table x(a, b)"
 
 def put(log: EventLog, *types: str) -> None:
     with log.transaction():
-        writer_of(log).append([("s-1", type_, next(_IDS), None, 0, '{"n":1}', "{}", None) for type_ in types])
+        writer_of(log).append([("s-1", type_, next(IDS), None, 0, '{"n":1}', "{}", None) for type_ in types])
 
 
 def hold(log: EventLog, text: str, *, judged: bool = True) -> None:
     model, problems = checked(text, {}, trusted=not judged)
     assert problems == []
     apply(log, Draft(text, {}, model), log.definitions.position)
-
-
-def run(log: EventLog) -> list[HandlerError]:
-    done = runs.Run()
-    for _ in runs.run(log, (), done):
-        pass
-    return done.failures
 
 
 def rows(path: Path, sql: str) -> list[tuple[Any, ...]]:
@@ -68,7 +60,7 @@ def strange(log_path: Path) -> Path:
     with EventLog(log_path, write=True) as log:
         hold(log, MODEL)
         put(log, "A", "B")
-        assert run(log) == []
+        assert run(log).failures == []
         put(log, "C", "D")
     return log_path
 
@@ -95,7 +87,7 @@ def stopped(path: Path) -> None:
     """Run what is edited: the log is as it was, and so are the projection's rows."""
     before, kept = everything(path), rows(path, "select * from x")
     with EventLog(path, write=True) as log, suppress(EsctlError):
-        assert [failure.exit_code for failure in run(log)] == [9]
+        assert [failure.exit_code for failure in run(log).failures] == [9]
     assert everything(path) == before
     assert rows(path, "select * from x") == kept
 
@@ -314,7 +306,7 @@ def test_a_handler_that_runs_away_stops_its_projection_and_no_append(log_path: P
         log.store.limit(0.2)
         hold(log, MODEL.replace("insert into x(a, b) values (new.position, new.data)", handler))
         put(log, "A")
-        assert [failure.exit_code for failure in run(log)] == [9]
+        assert [failure.exit_code for failure in run(log).failures] == [9]
         put(log, "B")
     assert rows(log_path, "select position, failed from projections") == [(1, 2)]
 
@@ -355,18 +347,6 @@ table = "create table x(a, b not null)"
             assert rows(log_path, "select * from x") == []
             assert rows(log_path, "select position from projections") == [(0,)]
     assert rows(log_path, "select group_concat(name) from events join types using (type_id)")[0][0].count("C") == 0
-
-
-def test_a_reference_that_would_be_checked_at_the_commit_is_refused() -> None:
-    text = """
-[projection.x]
-tables = { p = "create table p(i primary key)" }
-table = "create table x(a references p deferrable initially deferred)"
-"""
-    _, problems = checked(text, {})
-    assert [(problem.place, "may not defer" in problem.problem) for problem in problems] == [
-        ("projection.x.table", True)
-    ]
 
 
 # The guard itself

@@ -25,10 +25,7 @@ from esctl.store.format import APPLICATION_ID, STORAGE_VERSION
 from esctl.store.store import Store
 from esctl.upkeep.verify import verify
 from tests.conftest import writer_of
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(file.name for file in folder.iterdir())
+from tests.store.paths import a_dangling_link, a_file, a_folder, empty_file, names, text_file
 
 
 def ask(path: Path, *queries: str) -> list[Any]:
@@ -80,20 +77,8 @@ def test_a_new_log_needs_no_migration(log_path: Path) -> None:
     assert migrations.pending(log_path) == []
 
 
-def a_file(path: Path) -> None:
-    path.write_text("kept")
-
-
 def a_log(path: Path) -> None:
     migrations.create(path)
-
-
-def a_folder(path: Path) -> None:
-    path.mkdir()
-
-
-def a_dangling_link(path: Path) -> None:
-    path.symlink_to("nowhere")
 
 
 def identity(path: Path) -> tuple[int, ...]:
@@ -286,14 +271,6 @@ def test_a_log_that_somebody_wrote_can_be_migrated_once_it_is_free(unfinished: P
     refused_while_held(unfinished)
     migrations.migrate(unfinished)
     assert migrations.pending(unfinished) == []
-
-
-def text_file(path: Path) -> None:
-    path.write_text("an ordinary text\n" * 100)
-
-
-def empty_file(path: Path) -> None:
-    path.touch()
 
 
 def other_database(path: Path) -> None:

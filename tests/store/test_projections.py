@@ -13,35 +13,18 @@ import apsw
 import pytest
 
 from esctl.errors import ConflictError
-from esctl.events.event import new_ids
 from esctl.events.query import Query
-from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
-from esctl.model.checks import checked
 from esctl.projections import admin, differences, reading, runs
 from esctl.projections.reading import RowFilter
 from esctl.store import migrations
 from tests.conftest import writer_of
-
-_IDS = new_ids()
+from tests.logs import IDS, hold, run
 
 
 def put(log: EventLog, many: int, type_: str = "A") -> None:
     with log.transaction():
-        writer_of(log).append([("s-1", type_, next(_IDS), None, 0, f'{{"n":{n}}}', "{}", None) for n in range(many)])
-
-
-def hold(log: EventLog, text: str) -> None:
-    model, problems = checked(text, {})
-    assert problems == []
-    apply(log, Draft(text, {}, model), log.definitions.position)
-
-
-def run(log: EventLog) -> None:
-    done = runs.Run()
-    for _ in runs.run(log, (), done):
-        pass
-    done.end()
+        writer_of(log).append([("s-1", type_, next(IDS), None, 0, f'{{"n":{n}}}', "{}", None) for n in range(many)])
 
 
 def rebuild(log: EventLog, name: str = "x") -> None:
@@ -78,12 +61,6 @@ def named(path: str | Path, pattern: str = "x%") -> list[str]:
     return [name for (name,) in rows(path, sql)]
 
 
-@pytest.fixture
-def log(log_path: Path) -> Iterator[EventLog]:
-    with EventLog(log_path, write=True) as log:
-        yield log
-
-
 # Names that change hands
 
 
@@ -94,7 +71,7 @@ def test_a_reader_sees_one_whole_version_at_every_moment_of_a_rebuild(
     monkeypatch.setattr(runs, "GAP_SECONDS", 0)
     hold(log, model("old"))
     put(log, 800)
-    run(log)
+    run(log).end()
     seen: set[tuple[tuple[str, int], ...]] = set()
     tables: set[tuple[str, ...]] = set()
     wrong: list[Exception] = []
@@ -117,7 +94,7 @@ def test_a_reader_sees_one_whole_version_at_every_moment_of_a_rebuild(
     reading.start()
     assert began.wait(10)
     hold(log, model("new"))
-    run(log)
+    run(log).end()
     done.set()
     reading.join()
     assert wrong == []
@@ -130,7 +107,7 @@ def test_a_reader_sees_one_whole_version_at_every_moment_of_a_rebuild(
 def test_a_batch_that_fails_leaves_every_name_where_it_was(log: EventLog) -> None:
     hold(log, model("old"))
     put(log, 5)
-    run(log)
+    run(log).end()
     number = admin.rebuild(log, "x", from_scratch=False)
     version = log.store.projections().version(number)
     assert version is not None
@@ -146,7 +123,7 @@ def test_the_version_that_builds_and_the_live_one_are_fed_apart(log: EventLog, m
     monkeypatch.setattr(runs, "POSITIONS_PER_TRANSACTION", 2)
     hold(log, model("old"))
     put(log, 6)
-    run(log)
+    run(log).end()
     hold(log, model("new"))
     building = next(v for v in log.store.projections().versions() if v.state == "building")
     next(iter(runs.catch_up(log, building.version)))
@@ -169,10 +146,10 @@ A = "insert into p values (new.position); insert into c values (new.position, ne
 """
     hold(log, text)
     put(log, 3)
-    run(log)
+    run(log).end()
     rebuild(log, "c")
     put(log, 1)
-    run(log)
+    run(log).end()
     assert rows(log.path, "select count(*) from c join p on i = a") == [(4,)]
     parents = 'select distinct "table" from pragma_foreign_key_list({}) order by 1'
     assert rows(log.path, parents.format("'c'")) == [("c",), ("p",)]
@@ -188,15 +165,15 @@ A = "insert into p values (new.position); insert into c values (new.position, ne
 def test_a_view_that_a_user_made_shows_the_live_version_after_every_switch(log: EventLog) -> None:
     hold(log, model("old"))
     put(log, 3)
-    run(log)
+    run(log).end()
     rows(log.path, "create view mine as select b, count(*) as n from x group by b")
     for tag in ("new", "newer"):
         assert len(rows(log.path, "select * from mine")) == 1
         hold(log, model(tag))
-        run(log)
+        run(log).end()
         assert rows(log.path, "select * from mine") == [(tag, 3)]
     admin.roll_back(log, "x")
-    run(log)
+    run(log).end()
     assert rows(log.path, "select b from mine") == [("new",)]
     assert rows(log.path, "select sql from sqlite_schema where name = 'mine'")[0][0].endswith("from x group by b")
 
@@ -204,7 +181,7 @@ def test_a_view_that_a_user_made_shows_the_live_version_after_every_switch(log: 
 def test_a_trigger_elsewhere_that_writes_a_projections_table_writes_the_live_version(log: EventLog) -> None:
     hold(log, model("old"))
     put(log, 1)
-    run(log)
+    run(log).end()
     rows(log.path, "create table mine(a)")
     rows(log.path, "create trigger touch after insert on mine begin update x set b = new.a; end")
     rebuild(log)
@@ -216,11 +193,11 @@ def test_a_trigger_elsewhere_that_writes_a_projections_table_writes_the_live_ver
 def test_a_trigger_that_a_user_made_on_a_projections_table_goes_with_its_version(log: EventLog) -> None:
     hold(log, model("old"))
     put(log, 1)
-    run(log)
+    run(log).end()
     rows(log.path, "create table heard(a)")
     rows(log.path, "create trigger hear after insert on x begin insert into heard values (new.a); end")
     put(log, 1)
-    run(log)
+    run(log).end()
     assert len(rows(log.path, "select * from heard")) == 1
     rebuild(log)
     assert rows(log.path, "select tbl_name from sqlite_schema where name = 'hear'") == [("x__1",)]
@@ -247,7 +224,7 @@ def test_what_a_user_has_by_the_name_of_a_table_is_refused_and_not_touched(log: 
 def test_what_a_user_has_by_the_name_of_another_versions_table_is_not_touched(log: EventLog, name: str) -> None:
     hold(log, model())
     put(log, 2)
-    run(log)
+    run(log).end()
     rows(log.path, f'create table "{name}"(u)')
     rows(log.path, f"insert into \"{name}\" values ('mine')")
     for _ in range(2):
@@ -257,7 +234,7 @@ def test_what_a_user_has_by_the_name_of_another_versions_table_is_not_touched(lo
     assert rows(log.path, "select count(*) from x") == [(2,)]
     put(log, 1)
     with suppress(ConflictError):
-        run(log)
+        run(log).end()
     assert rows(log.path, "select count(*) from x") == [(3,)]
 
 
@@ -268,7 +245,7 @@ def test_indexes_of_two_versions_have_names_of_their_own(log: EventLog) -> None:
     text = model().replace('indexes = ["create index x_b on x(b)"]', more)
     hold(log, text)
     put(log, 2)
-    run(log)
+    run(log).end()
     rebuild(log)
     sql = "select name, tbl_name from sqlite_schema where type = 'index' and tbl_name glob 'x*' order by name"
     assert rows(log.path, sql) == [
@@ -279,7 +256,7 @@ def test_indexes_of_two_versions_have_names_of_their_own(log: EventLog) -> None:
 def test_an_index_may_have_a_name_that_no_word_character_begins(log: EventLog) -> None:
     hold(log, model().replace("create index x_b", "create index 📈"))
     put(log, 2)
-    run(log)
+    run(log).end()
     rebuild(log)
     assert rows(log.path, "select count(*) from x") == [(2,)]
 
@@ -297,10 +274,10 @@ A = "insert into {quoted}(a) values (new.position)"
 """,
     )
     put(log, 3)
-    run(log)
+    run(log).end()
     rebuild(log, name)
     put(log, 1)
-    run(log)
+    run(log).end()
     held = log.definitions.model.projections[name]
     assert [row[0] for row in reading.rows(log, held, RowFilter(), built=False).rows] == [2, 3, 4, 5]
     for _ in reading.at(log, held, Query(until=3)):
@@ -313,7 +290,7 @@ def test_a_table_may_have_a_column_that_is_called_rowid(log: EventLog) -> None:
     text = model().replace("x(a integer primary key, b)", "x(rowid, b)")
     hold(log, text)
     put(log, 3)
-    run(log)
+    run(log).end()
     held = log.definitions.model.projections["x"]
     for _ in reading.at(log, held, Query(until=4)):
         pass
@@ -348,7 +325,7 @@ def kept(log_path: Path) -> Path:
     with EventLog(log_path, write=True) as log:
         hold(log, model())
         put(log, 4)
-        run(log)
+        run(log).end()
         put(log, 2)
     with closing(apsw.Connection(str(log_path))) as connection:
         connection.execute("pragma wal_checkpoint(truncate)").fetchall()
@@ -413,7 +390,7 @@ def test_nothing_temporary_is_seen_by_others(kept: Path) -> None:
 def test_versions_are_numbered_once_for_all_projections(log: EventLog) -> None:
     hold(log, model() + model(name="y"))
     put(log, 1)
-    run(log)
+    run(log).end()
     rebuild(log, "y")
     rebuild(log, "x")
     found = {(v.name, v.state): v.version for v in log.store.projections().versions()}
@@ -424,7 +401,7 @@ def test_versions_are_numbered_once_for_all_projections(log: EventLog) -> None:
 def test_lost_tables_are_named_and_counted_as_empty(log: EventLog) -> None:
     hold(log, model())
     put(log, 2)
-    run(log)
+    run(log).end()
     (version,) = log.store.projections().versions()
     assert log.store.projections().missing_tables(version) == []
     assert log.store.projections().count(version) == 2

@@ -18,22 +18,14 @@ from hypothesis import strategies as st
 from esctl.errors import MisfitError
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
-from esctl.evolution import plan
 from esctl.log import EventLog
-from esctl.model.checks import checked
 from esctl.store.windows import POSITIONS_PER_STATEMENT
 from tests.conftest import write_empty_log, writer_of
+from tests.logs import hold
 
 STREAMS = ["order-1", "order-2", 'quo"te-1', "cart", "order"]
 TYPES = ["A", "B", "C", 'D "é\\', "it's E"]
 Stored = tuple[str, str, int, dict[str, Any]]
-
-
-def hold(log: EventLog, text: str) -> None:
-    """Have a model hold that nothing is wrong with."""
-    model, problems = checked(text, {})
-    assert not problems
-    plan.apply(log, plan.Draft(text, {}, model), log.definitions.position)
 
 
 def new(n: int, stored: Stored) -> NewEvent:

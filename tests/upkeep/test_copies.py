@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from esctl.api import open_log
-from esctl.archive import creation, listing, moving
+from esctl.archive import checking, creation, listing, moving
 from esctl.errors import UnavailableError, UsageError
 from esctl.events import system
 from esctl.events.query import Query
 from esctl.log import EventLog
-from esctl.upkeep import copies
-from esctl.upkeep.verify import verify
+from esctl.upkeep import copies, verify
 from tests.conftest import write_empty_log
+from tests.logs import whole
+from tests.segments import EVENTS, make, replayed
 
 MODEL = '[aggregate.a]\nstreams = "s-*"\n[aggregate.a.on.T]\nadd = { n = 1 }\n'
-EVENTS = 12
 
 
 @pytest.fixture
@@ -52,11 +53,6 @@ def own(path: Path, type_: str) -> dict[str, object]:
         (event,) = log.system_events(type_)
         data: dict[str, object] = json.loads(event[8])
         return data
-
-
-def whole(path: Path) -> bool:
-    with EventLog(path) as log:
-        return verify(log, full=True).ok
 
 
 @pytest.mark.parametrize("position", range(EVENTS + 2))
@@ -145,3 +141,35 @@ def test_a_segment_moved_to_the_folder_where_it_lies_is_still_there(path: Path, 
         moving.move(copy, segment, tmp_path / "cold")
     assert whole(tmp_path / "copy.db")
     assert whole(path)
+
+
+# Logs with an archive
+
+
+def test_a_backup_holds_in_itself_what_lies_outside(twelve: EventLog, cold: Path, tmp_path: Path) -> None:
+    make(twelve, cold)
+    copies.backup(twelve, tmp_path / "copy.db")
+    shutil.rmtree(cold)
+    with EventLog(tmp_path / "copy.db") as copy:
+        assert {segment.location for segment in listing.archived(copy)} == {None}
+        assert replayed(copy) == list(range(1, EVENTS + 1))
+        assert list(checking.findings(copy, full=True)) == []
+
+
+def test_a_backup_without_segments_names_them_where_they_lie(twelve: EventLog, cold: Path, tmp_path: Path) -> None:
+    make(twelve, cold)
+    (tmp_path / "deep").mkdir()
+    copies.backup(twelve, tmp_path / "deep" / "copy.db", segments=False)
+    with EventLog(tmp_path / "deep" / "copy.db") as copy:
+        assert {segment.location for segment in listing.archived(copy)} == {str(cold.resolve())}
+        assert replayed(copy) == list(range(1, EVENTS + 1))
+
+
+@pytest.mark.parametrize("position", [2, 4, 5, 8, 11, 12])
+def test_a_fork_ends_at_its_position_wherever_segments_end(twelve: EventLog, tmp_path: Path, position: int) -> None:
+    make(twelve, until=8)
+    copies.fork(twelve, tmp_path / "fork.db", position)
+    with EventLog(tmp_path / "fork.db") as fork:
+        assert replayed(fork) == list(range(1, position + 2))
+        assert verify.verify(fork, full=True).findings == []
+    assert replayed(twelve) == list(range(1, EVENTS + 1))

@@ -24,10 +24,25 @@ from esctl.events.lines import Defaults, parser
 from esctl.events.query import Query
 from esctl.evolution import rewriting
 from esctl.log import EventLog
+from esctl.projections import admin, runs
 from esctl.states.snapshot_care import take
 from esctl.upkeep import copies, erasure
 from esctl.upkeep.verify import verify
 from tests.conftest import write_empty_log, writer_of
+from tests.logs import hold, put, run
+from tests.projections.counts import (
+    COUNTS,
+    ERASABLE,
+    LIST,
+    PLAIN,
+    event,
+    fill,
+    rebuilt,
+    rows,
+    states,
+    status,
+    stumbling,
+)
 
 EVENTS = 30
 MODEL = """
@@ -56,7 +71,6 @@ from = 1
 type = "Told"
 schema = 1
 """
-
 where = pytest.mark.parametrize("where", ["hot", "in the log", "in a folder", "half and half"])
 
 
@@ -81,7 +95,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def put(path: Path, where: str) -> None:
+def lay(path: Path, where: str) -> None:
     """Have the oldest twenty events lie somewhere."""
     folder = path.parent / "segments"
     with EventLog(path, write=True) as log:
@@ -102,7 +116,7 @@ def erased(path: Path, *positions: int, scrub: bool = True) -> None:
 
 
 @pytest.fixture
-def log(path: Path) -> Iterator[EventLog]:
+def filled(path: Path) -> Iterator[EventLog]:
     with EventLog(path, write=True) as opened:
         yield opened
 
@@ -148,7 +162,7 @@ def held(folder: Path) -> bytes:
 @where
 def test_an_erased_event_keeps_all_but_its_payload(path: Path, where: str) -> None:
     before = lines(path)
-    put(path, where)
+    lay(path, where)
     erased(path, 3, 17, 25)
     for line, was in zip(lines(path), before, strict=True):
         if line["position"] in (3, 17, 25):
@@ -160,7 +174,7 @@ def test_an_erased_event_keeps_all_but_its_payload(path: Path, where: str) -> No
 
 @where
 def test_what_is_erased_is_said_in_the_log_with_reason_and_actor(path: Path, where: str) -> None:
-    put(path, where)
+    lay(path, where)
     erased(path, 3, 25, 26, 27)
     ranges = [tuple(pair) for data in own(path) for pair in data["positions"]]
     assert sorted(ranges) == [(3, 3), (25, 27)]
@@ -172,7 +186,7 @@ def test_what_is_erased_is_said_in_the_log_with_reason_and_actor(path: Path, whe
 
 @where
 def test_verify_counts_what_is_erased(path: Path, where: str) -> None:
-    put(path, where)
+    lay(path, where)
     erased(path, 3, 17, 25)
     with EventLog(path) as log:
         for full in (True, False):
@@ -186,7 +200,7 @@ def test_the_chain_is_that_of_before(path: Path, where: str, positions: list[int
     with EventLog(path) as log:
         before = [hash_ for _, _, hash_ in log.read(Query(system=True, raw_schema=True))]
         head = log.head()
-    put(path, where)
+    lay(path, where)
     erased(path, *positions)
     with EventLog(path) as log:
         assert [h for _, _, h in log.read(Query(system=True, raw_schema=True))][: len(before)] == before
@@ -195,7 +209,7 @@ def test_the_chain_is_that_of_before(path: Path, where: str, positions: list[int
 
 @where
 def test_anybody_can_recompute_the_chain_from_lines_with_digests(path: Path, where: str) -> None:
-    put(path, where)
+    lay(path, where)
     erased(path, 3, 17, 25)
     with EventLog(path) as log:
         previous = hashlib.sha256(b"esctl/1/" + log.log_id.encode()).digest()
@@ -227,7 +241,7 @@ def test_no_byte_of_payload_or_salt_is_left_in_any_file(path: Path, where: str) 
     with EventLog(path, write=True) as log:
         for stream in ("s-0", "s-1", "s-2"):
             take(log, stream)
-    put(path, where)
+    lay(path, where)
     with EventLog(path, write=True) as log:
         for stream in ("s-0", "s-1", "s-2"):
             take(log, stream)
@@ -286,7 +300,7 @@ def test_while_somebody_reads_it_says_that_traces_may_be_left_and_the_next_time_
 
 @where
 def test_snapshots_that_held_it_go_and_others_stay(path: Path, where: str) -> None:
-    put(path, where)
+    lay(path, where)
     with EventLog(path, write=True) as log:
         take(log, "s-0")
         take(log, "s-1")
@@ -297,7 +311,7 @@ def test_snapshots_that_held_it_go_and_others_stay(path: Path, where: str) -> No
 
 @where
 def test_the_rest_of_a_segment_stays_as_it_was(path: Path, where: str) -> None:
-    put(path, where)
+    lay(path, where)
     with EventLog(path) as log:
         before = {segment.name: segment for segment in listing.archived(log)}
     erased(path, 3)
@@ -315,17 +329,17 @@ def test_the_rest_of_a_segment_stays_as_it_was(path: Path, where: str) -> None:
 
 
 @where
-def test_what_is_erased_already_is_planned_by_nobody(path: Path, log: EventLog, where: str) -> None:
-    put(path, where)
+def test_what_is_erased_already_is_planned_by_nobody(path: Path, filled: EventLog, where: str) -> None:
+    lay(path, where)
     erased(path, *range(1, 31, 3))
-    assert erasure.named(log, ["1", "id-4"], force=False).positions == []
-    assert erasure.of_stream(log, "s-1", [], force=False).positions == []
-    assert erasure.of_subject(log, "secret=payload-001", force=False).positions == []
+    assert erasure.named(filled, ["1", "id-4"], force=False).positions == []
+    assert erasure.of_stream(filled, "s-1", [], force=False).positions == []
+    assert erasure.of_subject(filled, "secret=payload-001", force=False).positions == []
 
 
 @where
 def test_who_comes_second_changes_nothing(path: Path, where: str) -> None:
-    put(path, where)
+    lay(path, where)
     erased(path, 3, 25)
     before, said = lines(path), own(path)
     erased(path, 3, 25)
@@ -336,37 +350,37 @@ def test_who_comes_second_changes_nothing(path: Path, where: str) -> None:
 
 @where
 def test_who_comes_second_erases_what_is_left(path: Path, where: str) -> None:
-    put(path, where)
+    lay(path, where)
     erased(path, 3)
     erased(path, 3, 4)
     assert [line["position"] for line in lines(path) if "erased" in line] == [3, 4]
     assert findings(path) == []
 
 
-def test_what_is_archived_while_it_is_to_be_erased_is_erased_all_the_same(path: Path, log: EventLog) -> None:
-    list(creation.create(log, [(1, 5)]))
-    running = erasure.erase(log, [1, 8], "test")
+def test_what_is_archived_while_it_is_to_be_erased_is_erased_all_the_same(path: Path, filled: EventLog) -> None:
+    list(creation.create(filled, [(1, 5)]))
+    running = erasure.erase(filled, [1, 8], "test")
     next(running)
     with EventLog(path, write=True) as other:
         list(creation.create(other, [(6, 10)]))
     try:
         list(running)
     except ConflictError:
-        list(erasure.erase(log, [8], "test"))
+        list(erasure.erase(filled, [8], "test"))
     assert [line["position"] for line in lines(path) if "erased" in line] == [1, 8]
     assert findings(path) == []
 
 
-def test_what_is_brought_back_while_it_is_to_be_erased_is_not_said_to_be_erased(path: Path, log: EventLog) -> None:
-    list(creation.create(log, [(1, 5), (6, 10)]))
-    running = erasure.erase(log, [1, 8], "test")
+def test_what_is_brought_back_while_it_is_to_be_erased_is_not_said_to_be_erased(path: Path, filled: EventLog) -> None:
+    list(creation.create(filled, [(1, 5), (6, 10)]))
+    running = erasure.erase(filled, [1, 8], "test")
     next(running)
     with EventLog(path, write=True) as other:
         moving.restore(other, listing.named(other, "6-10"))
     try:
         list(running)
     except EsctlError:
-        list(erasure.erase(log, [8], "test"))
+        list(erasure.erase(filled, [8], "test"))
     assert [line["position"] for line in lines(path) if "erased" in line] == [1, 8]
     assert findings(path) == []
 
@@ -374,43 +388,43 @@ def test_what_is_brought_back_while_it_is_to_be_erased_is_not_said_to_be_erased(
 # Which
 
 
-def test_events_are_named_by_position_or_id(log: EventLog) -> None:
-    plan = erasure.named(log, ["5", "#3", "id-4", "id-5"], force=False)
+def test_events_are_named_by_position_or_id(filled: EventLog) -> None:
+    plan = erasure.named(filled, ["5", "#3", "id-4", "id-5"], force=False)
     assert (plan.positions, plan.types, plan.streams) == ([3, 4, 5], {"Given": 3}, 3)
 
 
-def test_an_event_that_is_not_there_is_not_planned(log: EventLog) -> None:
+def test_an_event_that_is_not_there_is_not_planned(filled: EventLog) -> None:
     with pytest.raises(NotFoundError):
-        erasure.named(log, ["5", "999"], force=True)
+        erasure.named(filled, ["5", "999"], force=True)
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_what_the_log_says_of_itself_is_never_erased(log: EventLog, force: bool) -> None:
+def test_what_the_log_says_of_itself_is_never_erased(filled: EventLog, force: bool) -> None:
     with pytest.raises(RefusedError, match="the log's own"):
-        erasure.named(log, ["31"], force=force)
+        erasure.named(filled, ["31"], force=force)
     with pytest.raises(EsctlError):
-        erasure.of_stream(log, "$esctl", [], force=force)
+        erasure.of_stream(filled, "$esctl", [], force=force)
 
 
-def test_a_type_that_is_not_erasable_needs_force(path: Path, log: EventLog) -> None:
+def test_a_type_that_is_not_erasable_needs_force(path: Path, filled: EventLog) -> None:
     with open_log(path, write=True) as made:
         made.append("s-1", "Kept", {"secret": "payload-001"})
     with pytest.raises(RefusedError, match="events of the type Kept are not erased"):
-        erasure.named(log, ["1", "32"], force=False)
-    assert erasure.named(log, ["1", "32"], force=True).positions == [1, 32]
-    plan = erasure.of_stream(log, "s-1", [], force=False)
+        erasure.named(filled, ["1", "32"], force=False)
+    assert erasure.named(filled, ["1", "32"], force=True).positions == [1, 32]
+    plan = erasure.of_stream(filled, "s-1", [], force=False)
     assert (32 in plan.positions, plan.left) == (False, {"Kept": 1})
-    assert 32 in erasure.of_stream(log, "s-1", [], force=True).positions
-    plan = erasure.of_subject(log, "secret=payload-001", force=False)
+    assert 32 in erasure.of_stream(filled, "s-1", [], force=True).positions
+    plan = erasure.of_subject(filled, "secret=payload-001", force=False)
     assert (plan.positions, plan.left) == ([1], {"Kept": 1})
-    assert erasure.of_subject(log, "secret=payload-001", force=True).positions == [1, 32]
+    assert erasure.of_subject(filled, "secret=payload-001", force=True).positions == [1, 32]
 
 
 @where
 def test_a_stream_is_all_of_its_events_or_those_of_a_type(path: Path, where: str) -> None:
     with open_log(path, write=True) as made:
         made.append("s-1", "Moved", {})
-    put(path, where)
+    lay(path, where)
     with EventLog(path, write=True) as log:
         assert erasure.of_stream(log, "s-1", [], force=True).positions == [*range(1, 31, 3), 32]
         assert erasure.of_stream(log, "s-1", ["Moved"], force=True).positions == [32]
@@ -441,50 +455,50 @@ def test_a_stream_is_all_of_its_events_or_those_of_a_type(path: Path, where: str
         ({"%": "%"}, "%=%"),
     ],
 )
-def test_a_subject_is_a_value_in_a_field_as_it_reads(path: Path, log: EventLog, data: object, subject: str) -> None:
+def test_a_subject_is_a_value_in_a_field_as_it_reads(path: Path, filled: EventLog, data: object, subject: str) -> None:
     with open_log(path, write=True) as made:
         made.append("t-1", "Given", data)
         made.append("t-1", "Given", {"id": "other"})
         made.append("t-1", "Given", ["C-7"])
         made.append("t-1", "Given", "C-7")
-    assert erasure.of_subject(log, subject, force=False).positions == [32]
+    assert erasure.of_subject(filled, subject, force=False).positions == [32]
 
 
-def test_a_number_is_found_as_it_was_written(log: EventLog) -> None:
-    with log.transaction():
-        writer_of(log).append([parser(Defaults())(b'{"stream":"t","type":"Given","data":{"id":1.50}}')])
-    assert erasure.of_subject(log, "id=1.50", force=False).positions == [32]
+def test_a_number_is_found_as_it_was_written(filled: EventLog) -> None:
+    with filled.transaction():
+        writer_of(filled).append([parser(Defaults())(b'{"stream":"t","type":"Given","data":{"id":1.50}}')])
+    assert erasure.of_subject(filled, "id=1.50", force=False).positions == [32]
 
 
 @where
 def test_a_subject_is_found_wherever_it_lies(path: Path, where: str) -> None:
-    put(path, where)
+    lay(path, where)
     with EventLog(path, write=True) as log:
         assert erasure.of_subject(log, "owner.id=C-2", force=False).positions == list(range(2, 31, 4))
 
 
 @pytest.mark.parametrize("subject", ["", "=x", "field", ".a=x", "a.=x", "a..b=x", "a=\0"])
-def test_what_is_no_subject_is_refused(log: EventLog, subject: str) -> None:
+def test_what_is_no_subject_is_refused(filled: EventLog, subject: str) -> None:
     with pytest.raises(UsageError, match="--subject"):
-        erasure.of_subject(log, subject, force=False)
+        erasure.of_subject(filled, subject, force=False)
 
 
-def test_a_subject_is_found_under_the_name_that_it_has_or_had(path: Path, tmp_path: Path, log: EventLog) -> None:
+def test_a_subject_is_found_under_the_name_that_it_has_or_had(path: Path, tmp_path: Path, filled: EventLog) -> None:
     (tmp_path / "later.toml").write_text(UPCAST)
     with open_log(path, write=True) as made:
         made.apply_model(tmp_path / "later.toml")
         made.append("t-1", "Given", {"hidden": "payload-002"})
-    assert erasure.of_subject(log, "secret=payload-002", force=False).positions == [2]
-    assert erasure.of_subject(log, "hidden=payload-002", force=False).positions == [2, 33]
+    assert erasure.of_subject(filled, "secret=payload-002", force=False).positions == [2]
+    assert erasure.of_subject(filled, "hidden=payload-002", force=False).positions == [2, 33]
 
 
-def test_a_type_that_was_renamed_is_erasable_under_either_name(path: Path, tmp_path: Path, log: EventLog) -> None:
+def test_a_type_that_was_renamed_is_erasable_under_either_name(path: Path, tmp_path: Path, filled: EventLog) -> None:
     (tmp_path / "later.toml").write_text(RENAMED)
     with open_log(path, write=True) as made:
         made.apply_model(tmp_path / "later.toml")
-    assert erasure.named(log, ["1"], force=False).positions == [1]
-    assert erasure.of_stream(log, "s-1", ["Given"], force=False).positions == list(range(1, 31, 3))
-    assert erasure.of_stream(log, "s-1", ["Told"], force=False).positions == list(range(1, 31, 3))
+    assert erasure.named(filled, ["1"], force=False).positions == [1]
+    assert erasure.of_stream(filled, "s-1", ["Given"], force=False).positions == list(range(1, 31, 3))
+    assert erasure.of_stream(filled, "s-1", ["Told"], force=False).positions == list(range(1, 31, 3))
 
 
 @pytest.mark.parametrize(
@@ -500,7 +514,7 @@ def test_positions_are_told_as_ranges(positions: list[int], expected: list[tuple
 
 @where
 def test_folds_pass_over_it_and_the_version_is_what_a_writer_has_to_expect(path: Path, where: str) -> None:
-    put(path, where)
+    lay(path, where)
     erased(path, 27, 30)  # the last two of s-0
     with open_log(path, write=True) as log:
         state = log.state("s-0")
@@ -511,7 +525,7 @@ def test_folds_pass_over_it_and_the_version_is_what_a_writer_has_to_expect(path:
 
 @where
 def test_an_append_that_is_sent_again_is_a_duplicate_of_the_erased_event(path: Path, where: str) -> None:
-    put(path, where)
+    lay(path, where)
     erased(path, 3, 25)
     with open_log(path, write=True) as log:
         for position in (3, 25):
@@ -526,7 +540,7 @@ def test_an_append_that_is_sent_again_is_a_duplicate_of_the_erased_event(path: P
 
 @where
 def test_no_condition_on_a_payload_meets_an_erased_event(path: Path, where: str) -> None:
-    put(path, where)
+    lay(path, where)
     erased(path, 3)
     assert lines(path, where="data ->> 'secret' = 'payload-003'") == []
     assert [line["position"] for line in lines(path, where="position = 3")] == [3]
@@ -535,7 +549,7 @@ def test_no_condition_on_a_payload_meets_an_erased_event(path: Path, where: str)
 
 @where
 def test_python_reads_it_as_an_event_without_payload(path: Path, where: str) -> None:
-    put(path, where)
+    lay(path, where)
     erased(path, 3)
     with open_log(path) as log:
         event = log.show(3)
@@ -560,7 +574,7 @@ def as_fork(log: EventLog, target: Path) -> None:
 @where
 @pytest.mark.parametrize("copy", [copies.backup, copies.restore, as_fork])
 def test_copies_keep_erasures(path: Path, where: str, copy: Callable[[EventLog, Path], object]) -> None:
-    put(path, where)
+    lay(path, where)
     erased(path, 3, 25)
     with EventLog(path) as log:
         copy(log, path.parent / "copy.db")
@@ -572,7 +586,7 @@ def test_copies_keep_erasures(path: Path, where: str, copy: Callable[[EventLog, 
 @where
 @pytest.mark.parametrize("until", [2, 3, 10, 20, 25, 30, 31, 32])
 def test_a_fork_from_before_an_erasure_holds_it_and_is_whole(path: Path, where: str, until: int) -> None:
-    put(path, where)
+    lay(path, where)
     erased(path, 3, 25)
     with EventLog(path) as log:
         copies.fork(log, path.parent / "fork.db", until)
@@ -590,7 +604,7 @@ def test_a_log_that_is_rewritten_keeps_erasures(path: Path, tmp_path: Path, wher
     (tmp_path / "later.toml").write_text(UPCAST)
     with open_log(path, write=True) as made:
         made.apply_model(tmp_path / "later.toml")
-    put(path, where)
+    lay(path, where)
     erased(path, 3, 25)
     with EventLog(path) as log:
         rewriting.rewrite(log, tmp_path / "new.db", nobody)
@@ -602,7 +616,7 @@ def test_a_log_that_is_rewritten_keeps_erasures(path: Path, tmp_path: Path, wher
 def test_what_is_erased_can_be_archived_and_brought_back(path: Path, where: str) -> None:
     erased(path, 3, 25)
     before = lines(path)
-    put(path, where)
+    lay(path, where)
     with EventLog(path, write=True) as log:
         list(creation.create(log, listing.hot(log, 30)))
         assert lines(path) == before
@@ -669,7 +683,7 @@ def test_a_wrong_digest_is_found(path: Path) -> None:
 )
 @pytest.mark.parametrize("where", ["in the log", "in a folder"])
 def test_records_of_archived_payloads_are_checked_too(path: Path, where: str, sql: str) -> None:
-    put(path, where)
+    lay(path, where)
     erased(path, 3)
     altered(path, sql)
     assert findings(path) != []
@@ -677,7 +691,7 @@ def test_records_of_archived_payloads_are_checked_too(path: Path, where: str, sq
 
 @pytest.mark.parametrize("where", ["in the log", "in a folder"])
 def test_a_damaged_segment_is_not_rewritten(path: Path, where: str) -> None:
-    put(path, where)
+    lay(path, where)
     if where == "in the log":
         altered(path, "update frames set packed = cast(zeroblob(10) || packed as blob)")
     else:
@@ -697,7 +711,7 @@ def opened(path: Path) -> Iterator[Log]:
 
 
 def test_a_missing_segment_stops_its_erasure_and_not_that_of_others(path: Path, opened: Log) -> None:
-    put(path, "half and half")
+    lay(path, "half and half")
     for file in (path.parent / "segments").iterdir():
         file.unlink()
     erased(path, 3, 25)
@@ -705,3 +719,95 @@ def test_a_missing_segment_stops_its_erasure_and_not_that_of_others(path: Path, 
     with EventLog(path, write=True) as log, pytest.raises(EsctlError, match="6-14"):
         list(erasure.erase(log, [7], "test"))
     assert len(own(path)) == 2
+
+
+# Projections
+
+
+def held_anywhere(path: str | Path, secret: bytes) -> list[str]:
+    """The files of a log in which some bytes stand."""
+    return [p.name for p in Path(path).parent.rglob("*") if p.is_file() and secret in p.read_bytes()]
+
+
+@pytest.mark.parametrize("archived", [False, True])
+@pytest.mark.parametrize("other", ["nothing", "previous", "building", "rolled back"])
+def test_what_is_erased_is_in_no_version_of_any_projection(
+    log: EventLog, other: str, archived: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(log, ERASABLE + COUNTS + LIST)
+    put(log, *(event(n, f"secret-{n:03}-" + "x" * 40 * n) for n in range(1, 40)))
+    run(log)
+    if other != "nothing":
+        admin.rebuild(log, "counts", from_scratch=True)
+        monkeypatch.setattr(runs, "POSITIONS_PER_TRANSACTION", 10)
+        build = runs.catch_up(log, next(v.version for v in log.store.projections().versions() if v.version > 2))
+        for _, _ in zip(range(99 if other != "building" else 2), build, strict=False):
+            pass
+    if other == "rolled back":
+        admin.roll_back(log, "counts")
+    if archived:
+        list(creation.create(log, [(1, 30)], most=20))
+    before = rows(log)
+    list(erasure.erase(log, [8, 35], "asked"))
+    assert rows(log) == before  # read until it is built anew
+    assert erasure.scrub(log)
+    run(log).end()
+    gone = {f"secret-{n:03}" for n in (7, 34)}
+    assert [k for k, _ in rows(log)] == [k for k, _ in before if k[:10] not in gone]
+    assert [position for position, _ in rows(log, "list")] == [n for n in range(2, 41) if n not in (8, 35)]
+    assert states(log) == {"live": log.head()[0]}
+    log.close()
+    assert held_anywhere(log.path, b"secret-007") == held_anywhere(log.path, b"secret-034") == []
+    assert held_anywhere(log.path, b"secret-006") != []
+
+
+def test_a_projection_that_never_sees_the_type_is_left_alone_by_an_erasure(log: EventLog) -> None:
+    hold(log, ERASABLE + COUNTS + LIST.replace('"*"', "Other"))
+    fill(log, "xyz")
+    run(log)
+    rebuilt(log, "list")
+    list(erasure.erase(log, [3], "asked"))
+    erasure.scrub(log)
+    assert states(log, "list") == {"live": 4, "previous": 4}
+    assert [v.version for v in log.store.projections().versions() if v.name == "counts"] == [4]
+
+
+def test_a_type_is_seen_under_the_name_that_an_upcast_gives_it(log: EventLog) -> None:
+    hold(log, COUNTS + "[[event.Old.upcast]]\nfrom = 1\ntype = 'T'\nschema = 1\n[event.Old]\nerasable = true\n")
+    put(log, event(k="secret", type_="Old", schema=1), event())
+    run(log)
+    list(erasure.erase(log, [2], "asked"))
+    erasure.scrub(log)
+    assert rows(log) == [("x", 1)]
+
+
+def test_where_it_cannot_be_built_anew_what_was_built_takes_its_place(log: EventLog) -> None:
+    """A row that stands for what is erased may not stay because a later event has no row without it."""
+    hold(
+        log,
+        ERASABLE + "[projection.list]\ntable = 'create table list(n not null)'\n[projection.list.on]\n"
+        'T = "insert into list values (new.data ->> \'k\')"\nU = "insert into list select (select n from list)"\n',
+    )
+    put(log, event(k="secret-payload"), event(type_="U"), event(k="later"))
+    run(log).end()
+    list(erasure.erase(log, [2], "asked"))
+    erasure.scrub(log)
+    assert (rows(log, "list"), states(log, "list")) == ([], {"live": 2})
+    assert status(log, "list")["failed"] == 3
+    log.close()
+    assert held_anywhere(log.path, b"secret-payload") == []
+
+
+def test_the_message_of_what_stopped_a_projection_goes_with_the_payload_that_it_quotes(log: EventLog) -> None:
+    """SQLite quotes what it stumbles over."""
+    hold(
+        log,
+        ERASABLE + stumbling(PLAIN, "insert into list values (new.position, new.data -> ('$' || (new.data ->> 'k')))"),
+    )
+    put(log, event(k=""), event(k="secret-payload"))
+    run(log)
+    assert "secret-payload" in status(log, "list")["error"]
+    list(erasure.erase(log, [3], "asked"))
+    erasure.scrub(log)
+    log.close()
+    assert held_anywhere(log.path, b"secret-payload") == []

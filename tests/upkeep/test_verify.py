@@ -26,9 +26,8 @@ from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.store import migrations
 from esctl.upkeep.verify import MAX_FINDINGS, Report, verify
-from tests.conftest import write_empty_log, writer_of
+from tests.conftest import SAMPLE, write_empty_log, writer_of
 
-SAMPLE = Path(__file__).parents[2] / "sample_data" / "orders.ndjson"
 EVENTS = 60
 LIMIT_SECONDS = 10
 
@@ -59,7 +58,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("verify") / "log.db"
     migrations.create(path)
     parse = parser(Defaults())
-    lines = SAMPLE.read_bytes().splitlines()[:EVENTS]
+    lines = (SAMPLE / "orders.ndjson").read_bytes().splitlines()[:EVENTS]
     with EventLog(path, write=True) as log:
         for at in range(0, EVENTS, 20):
             with log.transaction():

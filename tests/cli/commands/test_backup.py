@@ -9,33 +9,16 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from esctl import open_log
-from tests.conftest import write_empty_log
+from tests.conftest import ESCTL, LIMITED, Esctl, succeeded, write_empty_log
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-ESCTL = str(Path(sys.executable).with_name("esctl"))
 COUNT = 10_000
-LIMITED = (
-    "import os,resource,sys;n=int(sys.argv[1]);resource.setrlimit(resource.RLIMIT_FSIZE,(n,n));"
-    "os.execv(sys.argv[2],sys.argv[2:])"
-)
-
-
-@pytest.fixture
-def run(esctl: Run, log_path: Path) -> Run:
-    """Run esctl on this test's log."""
-
-    def on_log(*arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, input=input, env={"ESCTL_LOG": str(log_path)})
-
-    return on_log
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +56,7 @@ def writer(filled: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def succeeded(done: subprocess.CompletedProcess[str]) -> str:
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
-def test_a_backup_is_the_whole_log(run: Run, esctl: Run, filled: Path, tmp_path: Path) -> None:
+def test_a_backup_is_the_whole_log(run: Esctl, esctl: Esctl, filled: Path, tmp_path: Path) -> None:
     made = json.loads(succeeded(run("backup", "copy.db")))
     size = (tmp_path / "copy.db").stat().st_size
     assert made == {"file": "copy.db", "head": run("head").stdout.strip(), "bytes": size}
@@ -87,7 +65,7 @@ def test_a_backup_is_the_whole_log(run: Run, esctl: Run, filled: Path, tmp_path:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.db", filled.name]
 
 
-def test_a_backup_can_be_used_by_its_owner_alone_whatever_the_umask(run: Run, tmp_path: Path) -> None:
+def test_a_backup_can_be_used_by_its_owner_alone_whatever_the_umask(run: Esctl, tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         succeeded(run("backup", "copy.db"))
@@ -96,7 +74,7 @@ def test_a_backup_can_be_used_by_its_owner_alone_whatever_the_umask(run: Run, tm
     assert stat.S_IMODE((tmp_path / "copy.db").stat().st_mode) == 0o600
 
 
-def test_a_backup_is_a_log_that_can_be_appended_to(run: Run, esctl: Run) -> None:
+def test_a_backup_is_a_log_that_can_be_appended_to(run: Esctl, esctl: Esctl) -> None:
     succeeded(run("append", "s", "T"))
     succeeded(run("backup", "copy.db"))
     assert json.loads(succeeded(esctl("append", "s", "T", "--log", "copy.db")))["version"] == 2
@@ -104,7 +82,7 @@ def test_a_backup_is_a_log_that_can_be_appended_to(run: Run, esctl: Run) -> None
 
 
 def test_a_backup_while_another_process_appends_is_a_prefix_and_whole(
-    run: Run, esctl: Run, writer: subprocess.Popen[bytes], tmp_path: Path
+    run: Esctl, esctl: Esctl, writer: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     heads = [succeeded(run("head")).strip()]
     for n in range(3):
@@ -125,7 +103,7 @@ def test_a_backup_while_another_process_appends_is_a_prefix_and_whole(
 
 
 @pytest.mark.parametrize("kind", ["file", "log", "link", "dangling link", "folder", "the log itself"])
-def test_a_backup_overwrites_nothing(run: Run, esctl: Run, log_path: Path, tmp_path: Path, kind: str) -> None:
+def test_a_backup_overwrites_nothing(run: Esctl, esctl: Esctl, log_path: Path, tmp_path: Path, kind: str) -> None:
     succeeded(run("append", "s", "T"))
     target = log_path if kind == "the log itself" else tmp_path / "target"
     if kind == "file":
@@ -146,25 +124,25 @@ def test_a_backup_overwrites_nothing(run: Run, esctl: Run, log_path: Path, tmp_p
     assert succeeded(run("head")).startswith("1:")
 
 
-def test_a_folder_that_is_not_there_is_not_made(run: Run, log_path: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_not_made(run: Esctl, log_path: Path, tmp_path: Path) -> None:
     done = run("backup", "nowhere/copy.db")
     assert (done.returncode, done.stdout) == (8, "")
     assert "nowhere/copy.db" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == [log_path.name]
 
 
-def test_without_a_log_nothing_is_made(esctl: Run, tmp_path: Path) -> None:
+def test_without_a_log_nothing_is_made(esctl: Esctl, tmp_path: Path) -> None:
     assert esctl("backup", "copy.db", "--log", "missing.db").returncode == 3
     (tmp_path / "text.db").write_text("no database\n" * 100, encoding="utf-8")
     assert esctl("backup", "copy.db", "--log", "text.db").returncode == 7
     assert [path.name for path in tmp_path.iterdir()] == ["text.db"]
 
 
-def test_a_target_has_to_be_named(run: Run) -> None:
+def test_a_target_has_to_be_named(run: Esctl) -> None:
     assert run("backup").returncode == 2
 
 
-def test_a_full_disk_leaves_no_copy_and_says_so(run: Run, filled: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_copy_and_says_so(run: Esctl, filled: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, str(500_000), ESCTL, "backup", "copy.db", "--log", str(filled)],
         cwd=tmp_path,
@@ -189,7 +167,7 @@ def written(folder: Path) -> int:
 
 
 def test_a_backup_that_is_killed_leaves_a_whole_copy_or_none(
-    run: Run, esctl: Run, filled: Path, tmp_path: Path
+    run: Esctl, esctl: Esctl, filled: Path, tmp_path: Path
 ) -> None:
     for n, part in enumerate((0, 0.01, 0.5, 1)):
         before = written(tmp_path)

@@ -7,7 +7,6 @@ import select
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,13 @@ from esctl.cli import parse
 from esctl.cli.commands.batch import words_of
 from esctl.cli.declare import Shared
 from tests import runner
-from tests.conftest import ESCTL, environment, write_empty_log
+from tests.conftest import ESCTL, Esctl, environment, write_empty_log
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 DONE = '{"exit":0}\n'
 
 
 @pytest.fixture
-def batch(esctl: Run, log_path: Path) -> Run:
+def batch(esctl: Esctl, log_path: Path) -> Esctl:
     """Run lines in a batch on this test's log."""
 
     def on_log(*lines: str, options: tuple[str, ...] = (), **more: Any) -> subprocess.CompletedProcess[str]:
@@ -42,21 +40,21 @@ def closings(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"exit":')]
 
 
-def types(esctl: Run, log: Path) -> str:
+def types(esctl: Esctl, log: Path) -> str:
     return esctl("replay", "--template", "{type}", "-l", str(log)).stdout
 
 
 # Each line and its answer
 
 
-def test_a_line_is_answered_by_what_it_prints_and_one_closing_line(batch: Run) -> None:
+def test_a_line_is_answered_by_what_it_prints_and_one_closing_line(batch: Esctl) -> None:
     done = batch("append s T a=1 --id e", "replay --template {data.a}")
     receipt = '{"position":1,"stream":"s","version":1,"id":"e","duplicate":false}\n'
     assert done.stdout == f"{receipt}{DONE}1\n{DONE}"
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_line_that_fails_is_answered_by_its_exit_code_and_error_and_the_next_is_run(batch: Run) -> None:
+def test_a_line_that_fails_is_answered_by_its_exit_code_and_error_and_the_next_is_run(batch: Esctl) -> None:
     done = batch("append s T {", "append s T --expect 7", "append", "streams -o raw")
     assert closings(done) == [
         {"exit": 5, "error": "refused", "what": "the payload '{' is not JSON"},
@@ -67,7 +65,7 @@ def test_a_line_that_fails_is_answered_by_its_exit_code_and_error_and_the_next_i
     assert done.stderr.count("error: ") == 2
 
 
-def test_an_exit_code_without_an_error_is_told_too(batch: Run) -> None:
+def test_an_exit_code_without_an_error_is_told_too(batch: Esctl) -> None:
     assert closings(batch("archive", "esctl", "append s T", "replay --type U --fail-empty"))[:2] == [{"exit": 2}] * 2
 
 
@@ -142,12 +140,12 @@ def told(done: subprocess.CompletedProcess[bytes]) -> dict[str, str]:
 # What a line may be
 
 
-def test_blank_lines_and_comments_are_passed_over(batch: Run) -> None:
+def test_blank_lines_and_comments_are_passed_over(batch: Esctl) -> None:
     done = batch("", "   ", "# append s T", "  # 'unbalanced", "append s T -q # don't", "\t")
     assert (done.stdout, done.stderr) == (DONE, "")
 
 
-def test_a_leading_word_esctl_is_allowed(batch: Run) -> None:
+def test_a_leading_word_esctl_is_allowed(batch: Esctl) -> None:
     assert batch("esctl append s T --id e -o raw", "esctl replay --template {id}").stdout.endswith(f"e\n{DONE}")
 
 
@@ -170,40 +168,40 @@ def test_a_leading_word_esctl_is_allowed(batch: Run) -> None:
         ("漢字", "漢字"),
     ],
 )
-def test_words_are_quoted_as_in_a_shell_which_expands_nothing(batch: Run, written: str, meant: str) -> None:
+def test_words_are_quoted_as_in_a_shell_which_expands_nothing(batch: Esctl, written: str, meant: str) -> None:
     done = batch(f"append -q s T value={written}", "replay --template {data.value}")
     assert (done.stdout, done.stderr) == (f"{DONE}{meant}\n{DONE}", "")
 
 
 @pytest.mark.parametrize("line", ['append s T "{', "append s T 'a", "append s T a\\", "append s T 'a # b"])
-def test_unbalanced_quotes_are_a_wrong_command_line_and_the_next_line_is_run(batch: Run, line: str) -> None:
+def test_unbalanced_quotes_are_a_wrong_command_line_and_the_next_line_is_run(batch: Esctl, line: str) -> None:
     done = batch(line, "replay --fail-empty")
     assert [closing["exit"] for closing in closings(done)] == [2, 10]
     assert done.stderr.startswith("error: the line ")
 
 
 @pytest.mark.parametrize("line", ["batch", "esctl batch", "-q batch", "--log x.db batch", "batch -o json"])
-def test_a_batch_within_a_batch_is_refused(batch: Run, line: str) -> None:
+def test_a_batch_within_a_batch_is_refused(batch: Esctl, line: str) -> None:
     done = batch(line, "append s T -q")
     assert closings(done) == [{"exit": 2, "error": "usage", "what": "a batch within a batch"}, {"exit": 0}]
 
 
-def test_batch_is_a_word_like_others_where_it_is_no_command(batch: Run) -> None:
+def test_batch_is_a_word_like_others_where_it_is_no_command(batch: Esctl) -> None:
     assert closings(batch("append batch batch batch=batch", "help batch", "batch --help")) == [{"exit": 0}] * 3
 
 
-def test_an_argument_that_is_no_utf_8_is_refused(esctl: Run, log_path: Path) -> None:
+def test_an_argument_that_is_no_utf_8_is_refused(esctl: Esctl, log_path: Path) -> None:
     done = esctl("batch", "-l", str(log_path), input=b"append s T a=\xff\nappend s T -q\n")
     assert [closing["exit"] for closing in closings(done)] == [5, 0]
     assert "not valid UTF-8" in done.stderr
 
 
-def test_a_last_line_needs_no_newline_and_windows_lines_are_lines(esctl: Run, log_path: Path) -> None:
+def test_a_last_line_needs_no_newline_and_windows_lines_are_lines(esctl: Esctl, log_path: Path) -> None:
     done = esctl("batch", "-l", str(log_path), input=b"append s T -q\r\nreplay --template {type}")
     assert done.stdout == f"{DONE}T\n{DONE}"
 
 
-def test_commands_find_stdin_empty(batch: Run) -> None:
+def test_commands_find_stdin_empty(batch: Esctl) -> None:
     done = batch("append", "append s T -", "append s T -q")
     assert [closing["exit"] for closing in closings(done)] == [0, 5, 0]
     assert '{"appended":0,' in done.stdout
@@ -212,7 +210,7 @@ def test_commands_find_stdin_empty(batch: Run) -> None:
 # Options of batch
 
 
-def test_options_of_batch_hold_for_its_lines_which_may_say_otherwise(esctl: Run, log_path: Path) -> None:
+def test_options_of_batch_hold_for_its_lines_which_may_say_otherwise(esctl: Esctl, log_path: Path) -> None:
     esctl("append", "s", "T", "-l", str(log_path))
     lines = "streams --fail\nstreams\nstreams -o raw\nhead --log none.db\n"
     done = esctl("batch", "--log", str(log_path), "-o", "csv", "--error-format", "json", input=lines)
@@ -221,7 +219,7 @@ def test_options_of_batch_hold_for_its_lines_which_may_say_otherwise(esctl: Run,
     assert [json.loads(line)["exit"] for line in done.stderr.splitlines()] == [2, 3]
 
 
-def test_what_a_line_says_holds_for_that_line_alone(batch: Run) -> None:
+def test_what_a_line_says_holds_for_that_line_alone(batch: Esctl) -> None:
     done = batch("append s T a==1 -q", "append s T -o raw", "query \"select '=1' as a\" -o csv --safe-csv",
                  "query \"select '=1' as a\" -o csv")  # fmt: skip
     assert done.stdout.split(DONE)[1] != ""
@@ -239,7 +237,7 @@ def test_every_shared_option_reaches_the_lines(options: str) -> None:
     assert [getattr(reached, name) for name in Shared.__slots__] == [getattr(asked, name) for name in Shared.__slots__]
 
 
-def test_a_fix_names_the_log_of_the_batch(esctl: Run, log_path: Path) -> None:
+def test_a_fix_names_the_log_of_the_batch(esctl: Esctl, log_path: Path) -> None:
     esctl("append", "order-1", "T", "-l", str(log_path))
     done = esctl("batch", "--log", "log.db", input="replay ordre-1\n")
     assert done.stderr.splitlines()[-1] == "fix: esctl replay --log log.db order-1"
@@ -266,7 +264,7 @@ def test_each_answer_is_there_before_the_next_line_is_written(log_path: Path) ->
     assert process.returncode == 0
 
 
-def test_nothing_more_is_done_when_stdout_takes_no_more(esctl: Run, log_path: Path) -> None:
+def test_nothing_more_is_done_when_stdout_takes_no_more(esctl: Esctl, log_path: Path) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
             [ESCTL, "batch"], input=b"append s First\nappend s Second\n", stdout=full, stderr=subprocess.PIPE,

@@ -4,49 +4,36 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from tests.conftest import Esctl
 
 
-@pytest.fixture
-def run(esctl: Run) -> Run:
-    """Runs esctl where there is a log of 200 events."""
-    esctl("init")
-    lines = "".join(f'{{"stream":"s","type":"T","data":{{"n":{n},"x":"{"x" * 400}"}}}}\n' for n in range(200))
-    assert esctl("append", input=lines).returncode == 0
-    return esctl
-
-
-def with_free_pages(run: Run) -> None:
+def with_free_pages(run: Esctl) -> None:
     for _ in range(3):
         run("snapshot", "take", "s")
         run("append", "s", "T", json.dumps({"y": "y" * 30_000}))
     run("snapshot", "prune", "--keep", "0")
 
 
-def test_compacting_gives_back_what_is_free_and_loses_nothing(run: Run, tmp_path: Path) -> None:
-    before = run("replay").stdout
-    with_free_pages(run)
-    done = json.loads(run("compact").stdout)
+def test_compacting_gives_back_what_is_free_and_loses_nothing(on_200: Esctl, tmp_path: Path) -> None:
+    before = on_200("replay").stdout
+    with_free_pages(on_200)
+    done = json.loads(on_200("compact").stdout)
     assert done["freed"] == done["before"] - done["after"] > 0
     assert (tmp_path / "esctl.db").stat().st_size == done["after"]
-    assert run("replay", "--until", "#200").stdout == before
-    assert run("verify").returncode == 0
-    assert json.loads(run("compact").stdout)["freed"] == 0
+    assert on_200("replay", "--until", "#200").stdout == before
+    assert on_200("verify").returncode == 0
+    assert json.loads(on_200("compact").stdout)["freed"] == 0
 
 
-def test_a_reader_in_the_middle_of_something_is_waited_for_by_nobody(run: Run, tmp_path: Path) -> None:
-    with_free_pages(run)
+def test_a_reader_in_the_middle_of_something_is_waited_for_by_nobody(on_200: Esctl, tmp_path: Path) -> None:
+    with_free_pages(on_200)
     reader = sqlite3.connect(tmp_path / "esctl.db", isolation_level=None)
     reader.execute("begin")
     reader.execute("select count(*) from events").fetchone()
-    done = run("compact", "--timeout", "0.2")
+    done = on_200("compact", "--timeout", "0.2")
     reader.close()
     assert done.returncode == 8
     assert "the file shrinks later" in done.stderr
-    assert run("compact").returncode == 0
+    assert on_200("compact").returncode == 0

@@ -6,18 +6,15 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from esctl import open_log
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from tests.conftest import RECEIPT, Esctl
 
 ESCTL = shlex.quote(str(Path(sys.executable).with_name("esctl")))
-RECEIPT = ("position", "stream", "version", "id", "duplicate")
 MODEL = """
 [aggregate.order]
 streams = "order-*"
@@ -31,21 +28,17 @@ Paid = { rule = "state ->> 'status' = 'Placed'", message = "only a placed order 
 
 
 @pytest.fixture
-def run(esctl: Run, log_path: Path, tmp_path: Path) -> Run:
+def run(run: Esctl, log_path: Path, tmp_path: Path) -> Esctl:
     """Run esctl on a log with an order that was placed."""
-
-    def on_log(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, env={"ESCTL_LOG": str(log_path), **(env or {})}, **options)
-
     (tmp_path / "model.toml").write_text(MODEL, encoding="utf-8")
     with open_log(log_path, write=True) as log:
         log.apply_model(tmp_path / "model.toml")
         log.append("order-1", "Placed")
-    return on_log
+    return run
 
 
 @pytest.fixture
-def decide(run: Run) -> Run:
+def decide(run: Esctl) -> Esctl:
     """Decide on a stream by a shell script."""
 
     def by(stream: str, script: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -60,21 +53,21 @@ def printing(*lines: object) -> str:
     return "cat >/dev/null; printf '%s\\n' " + " ".join(map(shlex.quote, texts))
 
 
-def events(run: Run) -> list[tuple[str, str]]:
+def events(run: Esctl) -> list[tuple[str, str]]:
     return [(event["stream"], event["type"]) for event in map(json.loads, run("replay").stdout.splitlines())]
 
 
 PLACED = [("order-1", "Placed")]
 
 
-def test_the_program_gets_the_state_as_the_command_state_prints_it(run: Run, decide: Run, tmp_path: Path) -> None:
+def test_the_program_gets_the_state_as_the_command_state_prints_it(run: Esctl, decide: Esctl, tmp_path: Path) -> None:
     done = decide("order-1", "cat > asked; echo $ESCTL_STREAM $ESCTL_VERSION > named")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert (tmp_path / "asked").read_text(encoding="utf-8") == run("state", "order-1").stdout
     assert (tmp_path / "named").read_text(encoding="utf-8") == "order-1 1\n"
 
 
-def test_of_a_stream_that_is_not_there_yet_it_gets_the_initial_state(decide: Run, tmp_path: Path) -> None:
+def test_of_a_stream_that_is_not_there_yet_it_gets_the_initial_state(decide: Esctl, tmp_path: Path) -> None:
     assert decide("order-2", "cat > asked; echo $ESCTL_VERSION > named").returncode == 0
     assert json.loads((tmp_path / "asked").read_text(encoding="utf-8")) == {
         "stream": "order-2", "aggregate": "order", "version": 0, "position": 0, "time": None,
@@ -83,7 +76,7 @@ def test_of_a_stream_that_is_not_there_yet_it_gets_the_initial_state(decide: Run
     assert (tmp_path / "named").read_text(encoding="utf-8") == "0\n"
 
 
-def test_what_it_prints_is_appended_with_receipts(run: Run, decide: Run) -> None:
+def test_what_it_prints_is_appended_with_receipts(run: Esctl, decide: Esctl) -> None:
     done = decide("order-1", printing({"type": "Paid", "data": {"n": 1}}, {"type": "Note", "stream": "notes"}))
     assert (done.returncode, done.stderr) == (0, "")
     receipts = [json.loads(line) for line in done.stdout.splitlines()]
@@ -94,13 +87,13 @@ def test_what_it_prints_is_appended_with_receipts(run: Run, decide: Run) -> None
 
 @pytest.mark.parametrize(("format_", "printed"), [("ndjson", ""), ("json", "[]\n"), ("table", "")])
 @pytest.mark.parametrize("script", ["true", "echo", "printf '\\n  \\n'"])
-def test_no_output_decides_nothing(run: Run, decide: Run, script: str, format_: str, printed: str) -> None:
+def test_no_output_decides_nothing(run: Esctl, decide: Esctl, script: str, format_: str, printed: str) -> None:
     done = decide("order-1", script, "-o", format_)
     assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
     assert events(run) == PLACED
 
 
-def test_a_command_without_shell_is_run_as_it_stands(run: Run, tmp_path: Path) -> None:
+def test_a_command_without_shell_is_run_as_it_stands(run: Esctl, tmp_path: Path) -> None:
     script = tmp_path / "my script"
     script.write_text('#!/bin/sh\nprintf \'{"type":"Note","data":{"said":"%s"}}\\n\' "$1"\n', encoding="utf-8")
     script.chmod(0o755)
@@ -108,7 +101,7 @@ def test_a_command_without_shell_is_run_as_it_stands(run: Run, tmp_path: Path) -
     assert json.loads(run("replay", "s").stdout)["data"] == {"said": "$HOME;ls"}
 
 
-def test_exit_1_refuses_and_its_stderr_is_the_reason(run: Run, decide: Run) -> None:
+def test_exit_1_refuses_and_its_stderr_is_the_reason(run: Esctl, decide: Esctl) -> None:
     done = decide("order-1", f"{printing({'type': 'Paid'})}; echo no stock >&2; exit 1", "--error-format", "json")
     assert (done.returncode, done.stdout) == (5, "")
     error = json.loads(done.stderr.splitlines()[-1])
@@ -118,7 +111,7 @@ def test_exit_1_refuses_and_its_stderr_is_the_reason(run: Run, decide: Run) -> N
 
 
 @pytest.mark.parametrize("script", ["exit 2", "exit 75", "exit 255", "kill -9 $$", "nonexistent-command"])
-def test_any_other_exit_is_a_failure(run: Run, decide: Run, script: str) -> None:
+def test_any_other_exit_is_a_failure(run: Esctl, decide: Esctl, script: str) -> None:
     done = decide("order-1", f"{printing({'type': 'Paid'})}; echo because >&2; {script}")
     assert (done.returncode, done.stdout) == (9, "")
     assert "because" in done.stderr
@@ -126,7 +119,7 @@ def test_any_other_exit_is_a_failure(run: Run, decide: Run, script: str) -> None
 
 
 @pytest.mark.parametrize("command", ["none-such", "./none-such", "/"])
-def test_a_command_that_cannot_be_run_is_a_failure(run: Run, command: str) -> None:
+def test_a_command_that_cannot_be_run_is_a_failure(run: Esctl, command: str) -> None:
     done = run("decide", "order-1", "--exec", command)
     assert (done.returncode, done.stdout) == (9, "")
     assert f"cannot run {command}" in done.stderr
@@ -147,7 +140,7 @@ def test_a_command_that_cannot_be_run_is_a_failure(run: Run, command: str) -> No
     ],
 )
 def test_events_that_are_refused_are_named_by_line_and_none_is_written(
-    run: Run, decide: Run, lines: list[object], line: int
+    run: Esctl, decide: Esctl, lines: list[object], line: int
 ) -> None:
     done = decide("order-1", printing(*lines), "--error-format", "json")
     assert (done.returncode, done.stdout) == (5, "")
@@ -155,7 +148,7 @@ def test_events_that_are_refused_are_named_by_line_and_none_is_written(
     assert events(run) == PLACED
 
 
-def test_what_it_advises_is_something_that_decide_has(decide: Run) -> None:
+def test_what_it_advises_is_something_that_decide_has(decide: Esctl) -> None:
     done = decide("order-1", printing({"type": "Paid", "odd": 1}))
     assert "--extra" not in done.stderr
 
@@ -166,33 +159,33 @@ ALWAYS = f"""{ESCTL} append order-1 Note -q >&2
 echo '{{"type":"Paid"}}'"""
 
 
-def test_when_another_was_faster_it_is_asked_again(run: Run, decide: Run) -> None:
+def test_when_another_was_faster_it_is_asked_again(run: Esctl, decide: Esctl) -> None:
     done = decide("order-1", ONCE)
     assert done.returncode == 0
     assert json.loads(done.stdout)["version"] == 3
     assert events(run) == [*PLACED, ("order-1", "Note"), ("order-1", "Paid")]
 
 
-def test_when_others_are_always_faster_it_is_a_conflict_in_the_end(run: Run, decide: Run) -> None:
+def test_when_others_are_always_faster_it_is_a_conflict_in_the_end(run: Esctl, decide: Esctl) -> None:
     done = decide("order-1", ALWAYS, "--retries", "1", "--error-format", "json")
     assert (done.returncode, done.stdout) == (4, "")
     assert json.loads(done.stderr.splitlines()[-1])["stream"] == "order-1"
     assert events(run) == [*PLACED, ("order-1", "Note"), ("order-1", "Note")]
 
 
-def test_without_retries_it_is_asked_once(run: Run, decide: Run) -> None:
+def test_without_retries_it_is_asked_once(run: Esctl, decide: Esctl) -> None:
     assert decide("order-1", ONCE, "--retries", "0").returncode == 4
     assert events(run) == [*PLACED, ("order-1", "Note")]
 
 
-def test_an_event_that_was_decided_before_is_a_duplicate(run: Run, decide: Run) -> None:
+def test_an_event_that_was_decided_before_is_a_duplicate(run: Esctl, decide: Esctl) -> None:
     script = printing({"type": "Note", "id": "n1"})
     assert json.loads(decide("order-1", script).stdout)["duplicate"] is False
     assert json.loads(decide("order-1", script).stdout)["duplicate"] is True
     assert events(run) == [*PLACED, ("order-1", "Note")]
 
 
-def test_a_program_may_leave_its_input_unread(run: Run, decide: Run) -> None:
+def test_a_program_may_leave_its_input_unread(run: Esctl, decide: Esctl) -> None:
     with_much = json.dumps({"text": "x" * 300_000})
     assert run("append", "big", "T", "-", input=with_much).returncode == 0
     assert decide("big", 'exec 0<&-; echo \'{"type":"Note"}\'').returncode == 0
@@ -207,7 +200,7 @@ def test_a_program_may_leave_its_input_unread(run: Run, decide: Run) -> None:
         (["order-1", "--exec", "true", "--retries", "-1"], 2),
     ],
 )  # fmt: skip
-def test_a_wrong_command_line_is_told_and_nothing_is_run(run: Run, words: list[str], code: int) -> None:
+def test_a_wrong_command_line_is_told_and_nothing_is_run(run: Esctl, words: list[str], code: int) -> None:
     done = run("decide", *words, "--error-format", "json")
     assert (done.returncode, done.stdout) == (code, "")
     assert json.loads(done.stderr.splitlines()[-1])["exit"] == code

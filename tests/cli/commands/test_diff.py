@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from esctl import open_log
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from tests.conftest import Esctl
 
 COLUMNS = ("path", "before", "after", "position", "type")
 MODEL = """
@@ -28,12 +26,8 @@ on.Closed.remove = ["total"]
 
 
 @pytest.fixture
-def run(esctl: Run, log_path: Path, tmp_path: Path) -> Run:
+def run(run: Esctl, log_path: Path, tmp_path: Path) -> Esctl:
     """Run esctl on a log with an order: placed (1), paid (3), noted (4), closed (5)."""
-
-    def on_log(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, "-l", str(log_path), **options)
-
     (tmp_path / "model.toml").write_text(MODEL, encoding="utf-8")
     with open_log(log_path, write=True) as log:
         log.append("order-1", "Placed", {"total": 5}, time="2026-01-01T00:00:00Z")
@@ -43,7 +37,7 @@ def run(esctl: Run, log_path: Path, tmp_path: Path) -> Run:
         log.append("order-1", "Closed", time="2026-01-04T00:00:00Z")
         log.append("cart-1", "Filled", {"a": {"b": [1, 3]}, "odd.name": 1})
         log.apply_model(tmp_path / "model.toml")
-    return on_log
+    return run
 
 
 def changes(done: subprocess.CompletedProcess[str]) -> list[tuple[Any, ...]]:
@@ -68,12 +62,12 @@ def changes(done: subprocess.CompletedProcess[str]) -> list[tuple[Any, ...]]:
     ],
 )  # fmt: skip
 def test_a_changed_path_is_told_with_both_values_and_the_event_that_did_it(
-    run: Run, points: str, expected: list[tuple[Any, ...]]
+    run: Esctl, points: str, expected: list[tuple[Any, ...]]
 ) -> None:
     assert sorted(changes(run("diff", "order-1", *points.split()))) == expected
 
 
-def test_a_snapshot_changes_no_answer(run: Run) -> None:
+def test_a_snapshot_changes_no_answer(run: Esctl) -> None:
     before = changes(run("diff", "order-1", "--from", "v1"))
     assert run("snapshot", "take", "order-1").returncode == 0
     assert changes(run("diff", "order-1", "--from", "v1")) == before
@@ -83,20 +77,20 @@ def test_a_snapshot_changes_no_answer(run: Run) -> None:
     ]  # fmt: skip
 
 
-def test_merged_payloads_are_compared_deeply(run: Run) -> None:
+def test_merged_payloads_are_compared_deeply(run: Esctl) -> None:
     found = changes(run("diff", "cart-1", "--from", "v1"))
     assert ("a.b[1]", 2, 3, 6, "Filled") in found
     assert len(found) == 2
 
 
-def test_what_was_nothing_before_is_told_field_by_field(run: Run) -> None:
+def test_what_was_nothing_before_is_told_field_by_field(run: Esctl) -> None:
     assert [change[0] for change in changes(run("diff", "cart-1", "--from", "v0", "--to", "v1"))] == [
         "a.b[0]",
         "a.b[1]",
     ]
 
 
-def test_names_that_would_be_misread_in_a_path_can_be_told_apart(run: Run) -> None:
+def test_names_that_would_be_misread_in_a_path_can_be_told_apart(run: Esctl) -> None:
     data = json.dumps({"a.b": 1, "a": {"b": 2}, 'q"t': 3, "k[0]": 4})
     assert run("append", "odd-1", "T", "x=0").returncode == 0
     assert run("append", "odd-1", "T", data).returncode == 0
@@ -111,24 +105,24 @@ def test_names_that_would_be_misread_in_a_path_can_be_told_apart(run: Run) -> No
     [("ndjson", ""), ("json", "[]\n"), ("csv", ",".join(COLUMNS) + "\n"), ("tsv", "\t".join(COLUMNS) + "\n"),
      ("table", "")],
 )  # fmt: skip
-def test_no_difference_is_exit_0_and_empty_in_every_format(run: Run, format_: str, empty: str) -> None:
+def test_no_difference_is_exit_0_and_empty_in_every_format(run: Esctl, format_: str, empty: str) -> None:
     done = run("diff", "order-1", "--from", "v2", "--to", "v3", "-o", format_)
     assert (done.returncode, done.stdout, done.stderr) == (0, empty, "")
 
 
 @pytest.mark.parametrize("format_", ["json", "csv", "tsv", "table", "raw"])
-def test_a_difference_is_exit_10_in_every_format_and_nothing_is_told_beside(run: Run, format_: str) -> None:
+def test_a_difference_is_exit_10_in_every_format_and_nothing_is_told_beside(run: Esctl, format_: str) -> None:
     done = run("diff", "order-1", "--from", "v1", "-o", format_)
     assert (done.returncode, done.stderr) == (10, "")
     assert "payments[0]" in done.stdout
 
 
-def test_json_is_an_array_of_what_ndjson_prints(run: Run) -> None:
+def test_json_is_an_array_of_what_ndjson_prints(run: Esctl) -> None:
     rows = json.loads(run("diff", "order-1", "--from", "v1", "-o", "json").stdout)
     assert [tuple(row.values()) for row in rows] == changes(run("diff", "order-1", "--from", "v1"))
 
 
-def test_points_in_reverse_tell_the_way_back(run: Run) -> None:
+def test_points_in_reverse_tell_the_way_back(run: Esctl) -> None:
     done = run("diff", "order-1", "--from", "v2", "--to", "v1")
     assert done.returncode == 10
     rows = {row["path"]: (row["before"], row["after"]) for row in map(json.loads, done.stdout.splitlines())}
@@ -146,7 +140,7 @@ def test_points_in_reverse_tell_the_way_back(run: Run) -> None:
         ("order-1 --from v1 --aggregate nope", 3),
     ],
 )
-def test_a_wrong_question_is_told_and_prints_no_data(run: Run, words: str, code: int) -> None:
+def test_a_wrong_question_is_told_and_prints_no_data(run: Esctl, words: str, code: int) -> None:
     done = run("diff", *words.split(), "--error-format", "json")
     assert (done.returncode, done.stdout) == (code, "")
     assert json.loads(done.stderr.splitlines()[-1])["exit"] == code

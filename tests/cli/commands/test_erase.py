@@ -7,8 +7,6 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,7 @@ from esctl.api import open_log
 from esctl.archive import creation
 from esctl.log import EventLog
 from esctl.upkeep import erasure
-from tests.conftest import write_empty_log
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from tests.conftest import Esctl, succeeded, write_empty_log
 
 MODEL = "[event.Given]\nerasable = true\n"
 
@@ -53,29 +49,24 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(esctl: Run, made: Path, tmp_path: Path) -> Run:
+def run(esctl: Esctl, made: Path, tmp_path: Path) -> Esctl:
     """Runs esctl where there is a log: Given (which may be erased) at 1 to 6, Kept at 7, the model at 8."""
     shutil.copytree(made / "esctl", tmp_path, dirs_exist_ok=True)
     return esctl
 
 
-def succeeded(done: subprocess.CompletedProcess[str]) -> str:
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
-def gone(run: Run) -> list[int]:
+def gone(run: Esctl) -> list[int]:
     events = [json.loads(line) for line in succeeded(run("replay", "--system")).splitlines()]
     return [event["position"] for event in events if event.get("erased")]
 
 
-def erased(run: Run, *arguments: str) -> dict[str, Any]:
+def erased(run: Esctl, *arguments: str) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(run("erase", *arguments, "--reason", "asked", "--yes").stdout)
     return told
 
 
 @pytest.fixture(params=["hot", "outside"])
-def done(esctl: Run, made: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Run:
+def done(esctl: Esctl, made: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Esctl:
     """Where the event at position 3 is erased, wherever it lay."""
     shutil.copytree(made / request.param, tmp_path, dirs_exist_ok=True)
     return esctl
@@ -84,13 +75,13 @@ def done(esctl: Run, made: Path, tmp_path: Path, request: pytest.FixtureRequest)
 # The command
 
 
-def test_it_says_how_many_are_gone(run: Run) -> None:
+def test_it_says_how_many_are_gone(run: Esctl) -> None:
     assert erased(run, "3", "id-5") == {"erased": 2, "streams": 1, "left": 0}
     assert gone(run) == [3, 5]
     assert json.loads(succeeded(run("verify")))["erased"] == 2
 
 
-def test_without_a_yes_the_plan_is_told_and_nothing_is_done(run: Run) -> None:
+def test_without_a_yes_the_plan_is_told_and_nothing_is_done(run: Esctl) -> None:
     done = run("erase", "3", "--reason", "asked")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("the payloads of 1 Given go for good\n")
@@ -98,7 +89,7 @@ def test_without_a_yes_the_plan_is_told_and_nothing_is_done(run: Run) -> None:
     assert gone(run) == []
 
 
-def test_a_dry_run_names_positions_and_does_nothing(run: Run) -> None:
+def test_a_dry_run_names_positions_and_does_nothing(run: Esctl) -> None:
     done = run("erase", "--stream", "c-1", "--reason", "asked", "--dry-run")
     assert json.loads(done.stdout) == {"erased": 3, "streams": 1, "left": 1, "positions": "1 3 5"}
     assert "left as they are" in done.stderr
@@ -107,7 +98,7 @@ def test_a_dry_run_names_positions_and_does_nothing(run: Run) -> None:
     assert gone(run) == []
 
 
-def test_what_a_model_does_not_mark_is_left_and_told(run: Run) -> None:
+def test_what_a_model_does_not_mark_is_left_and_told(run: Esctl) -> None:
     done = run("erase", "--subject", "of=C-1", "--reason", "asked", "--yes")
     assert json.loads(done.stdout) == {"erased": 2, "streams": 2, "left": 1}
     assert "left as they are, since the model does not mark them erasable: 1 Kept (--force reaches them)" in done.stderr
@@ -116,7 +107,7 @@ def test_what_a_model_does_not_mark_is_left_and_told(run: Run) -> None:
     assert gone(run) == [1, 4, 7]
 
 
-def test_only_a_type_of_a_stream(run: Run) -> None:
+def test_only_a_type_of_a_stream(run: Esctl) -> None:
     assert erased(run, "--stream", "c-1", "--type", "Given")["erased"] == 3
     assert erased(run, "--stream", "c-1", "--type", "Kept", "--force")["erased"] == 1
 
@@ -135,7 +126,7 @@ def test_only_a_type_of_a_stream(run: Run) -> None:
         ["--subject", "of", "--reason", "x"],
     ],
 )
-def test_what_makes_no_sense_is_a_usage_error(run: Run, arguments: list[str]) -> None:
+def test_what_makes_no_sense_is_a_usage_error(run: Esctl, arguments: list[str]) -> None:
     done = run("erase", *arguments, "--yes")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
@@ -156,14 +147,14 @@ def test_what_makes_no_sense_is_a_usage_error(run: Run, arguments: list[str]) ->
         (["--stream", "$esctl", "--force"], 5),
     ],
 )
-def test_what_cannot_be_erased_is_refused_and_nothing_is_done(run: Run, arguments: list[str], code: int) -> None:
+def test_what_cannot_be_erased_is_refused_and_nothing_is_done(run: Esctl, arguments: list[str], code: int) -> None:
     done = run("erase", *arguments, "--reason", "asked", "--yes")
     assert (done.returncode, done.stdout) == (code, "")
     assert gone(run) == []
 
 
 @pytest.mark.parametrize("arguments", [["3"], ["--stream", "c-0"], ["--subject", "of=C-2"]])
-def test_run_again_it_finds_nothing_to_do_and_is_fine(run: Run, arguments: list[str]) -> None:
+def test_run_again_it_finds_nothing_to_do_and_is_fine(run: Esctl, arguments: list[str]) -> None:
     assert run("erase", *arguments, "--reason", "asked", "--yes", "-q").returncode == 0
     head = run("head").stdout
     again = run("erase", *arguments, "--reason", "asked", "--yes")
@@ -172,19 +163,19 @@ def test_run_again_it_finds_nothing_to_do_and_is_fine(run: Run, arguments: list[
     assert run("head").stdout == head
 
 
-def test_a_subject_that_nobody_has_is_said_to_be_found_nowhere(run: Run) -> None:
+def test_a_subject_that_nobody_has_is_said_to_be_found_nowhere(run: Esctl) -> None:
     done = run("erase", "--subject", "of=C-99", "--reason", "asked", "--yes")
     assert (done.returncode, json.loads(done.stdout)["erased"]) == (0, 0)
     assert done.stderr != ""
 
 
-def test_an_event_named_twice_counts_once(run: Run) -> None:
+def test_an_event_named_twice_counts_once(run: Esctl) -> None:
     done = run("erase", "3", "id-3", "--reason", "asked", "--yes")
     assert done.stderr == "the payloads of 1 Given go for good\n"
     assert json.loads(done.stdout)["erased"] == 1
 
 
-def test_why_and_who_stays_in_the_log(run: Run) -> None:
+def test_why_and_who_stays_in_the_log(run: Esctl) -> None:
     erased(run, "3")
     event = json.loads(succeeded(run("replay", "--system", "--last", "1")))
     assert (event["stream"], event["type"]) == ("$esctl", "PayloadErased")
@@ -192,7 +183,7 @@ def test_why_and_who_stays_in_the_log(run: Run) -> None:
     assert set(event["meta"]) == {"actor"}
 
 
-def test_where_somebody_reads_it_says_so_and_compact_takes_the_rest(run: Run, tmp_path: Path) -> None:
+def test_where_somebody_reads_it_says_so_and_compact_takes_the_rest(run: Esctl, tmp_path: Path) -> None:
     log = tmp_path / "esctl.db"
     with closing(apsw.Connection(str(log), flags=apsw.SQLITE_OPEN_READONLY)) as reader:
         reader.execute("begin")
@@ -210,25 +201,25 @@ def test_where_somebody_reads_it_says_so_and_compact_takes_the_rest(run: Run, tm
 # What others print
 
 
-def test_a_line_says_that_it_is_erased(done: Run) -> None:
+def test_a_line_says_that_it_is_erased(done: Esctl) -> None:
     line = succeeded(done("replay", "--since", "#3", "--limit", "1"))
     assert line.endswith('"data":null,"meta":null,"erased":true}\n')
     assert list(json.loads(line))[-3:] == ["data", "meta", "erased"]
     assert succeeded(done("replay", "--raw-schema", "--since", "#3", "--limit", "1")) == line
 
 
-def test_a_table_says_that_it_is_erased(done: Run) -> None:
+def test_a_table_says_that_it_is_erased(done: Esctl) -> None:
     rows = succeeded(done("replay", "-o", "table")).splitlines()
     assert rows[3].split()[-1] == "(erased)"
 
 
 @pytest.mark.parametrize(("format_", "delimiter"), [("csv", ","), ("tsv", "\t")])
-def test_cells_of_what_is_gone_are_empty(done: Run, format_: str, delimiter: str) -> None:
+def test_cells_of_what_is_gone_are_empty(done: Esctl, format_: str, delimiter: str) -> None:
     rows = list(csv.DictReader(succeeded(done("replay", "-o", format_)).splitlines(), delimiter=delimiter))
     assert (rows[2]["data"], rows[2]["meta"], rows[2]["id"]) == ("", "", "id-3")
 
 
-def test_fields_and_templates_of_what_is_gone_are_empty(done: Run) -> None:
+def test_fields_and_templates_of_what_is_gone_are_empty(done: Esctl) -> None:
     line = json.loads(
         succeeded(done("replay", "--fields", "position,erased,data,data.name,meta.x", "--since", "#3", "--limit", "1"))
     )
@@ -238,17 +229,17 @@ def test_fields_and_templates_of_what_is_gone_are_empty(done: Run) -> None:
     assert text.splitlines()[1].startswith("4|secret-4|")
 
 
-def test_payloads_alone_are_null(done: Run) -> None:
+def test_payloads_alone_are_null(done: Esctl) -> None:
     assert succeeded(done("replay", "-o", "raw")).splitlines()[2] == "null"
 
 
-def test_a_cloud_event_says_that_it_is_erased(done: Run) -> None:
+def test_a_cloud_event_says_that_it_is_erased(done: Esctl) -> None:
     event = json.loads(succeeded(done("replay", "-o", "cloudevents")).splitlines()[2])
     assert (event["id"], event["data"], event["esctlerased"]) == ("id-3", None, True)
     assert "correlationid" not in event
 
 
-def test_an_erased_line_or_cloud_event_cannot_be_appended(done: Run) -> None:
+def test_an_erased_line_or_cloud_event_cannot_be_appended(done: Esctl) -> None:
     assert done("init", "--log", "new.db").returncode == 0
     for arguments in ([], ["-o", "cloudevents"]):
         lines = succeeded(done("replay", "--since", "#3", "--limit", "1", *arguments))
@@ -257,7 +248,7 @@ def test_an_erased_line_or_cloud_event_cannot_be_appended(done: Run) -> None:
         assert "erased" in refused.stderr
 
 
-def test_a_digest_stands_where_the_salt_was(done: Run) -> None:
+def test_a_digest_stands_where_the_salt_was(done: Esctl) -> None:
     lines = [json.loads(line) for line in succeeded(done("replay", "--hash", "--system")).splitlines()]
     assert ("salt" in lines[2], len(lines[2]["digest"])) == (False, 64)
     names = ("position", "stream", "version", "id", "type", "schema", "time", "recorded")
@@ -266,7 +257,7 @@ def test_a_digest_stands_where_the_salt_was(done: Run) -> None:
     assert made.hexdigest() == lines[2]["hash"]
 
 
-def test_show_says_that_it_is_erased(done: Run) -> None:
+def test_show_says_that_it_is_erased(done: Esctl) -> None:
     line = json.loads(succeeded(done("show", "3")))
     assert (line["data"], line["meta"], line["erased"]) == (None, None, True)
     assert "salt" not in line
@@ -275,19 +266,19 @@ def test_show_says_that_it_is_erased(done: Run) -> None:
     assert "secret" not in succeeded(done("show", "3", "-o", "table"))
 
 
-def test_trace_goes_without_what_is_gone(done: Run) -> None:
+def test_trace_goes_without_what_is_gone(done: Esctl) -> None:
     (line,) = succeeded(done("show", "3", "--trace")).splitlines()
     assert json.loads(line)["position"] == 3
     others = [json.loads(line)["position"] for line in succeeded(done("show", "1", "--trace")).splitlines()]
     assert 3 not in others
 
 
-def test_a_state_goes_without_what_is_gone(done: Run) -> None:
+def test_a_state_goes_without_what_is_gone(done: Esctl) -> None:
     state = json.loads(succeeded(done("state", "c-1", "--until", "v2")))
     assert (state["version"], state["state"]["name"]) == (2, "secret-1")
     assert done("append", "c-1", "Given", "--expect", "4").returncode == 0
 
 
-def test_a_question_finds_no_payload(done: Run) -> None:
+def test_a_question_finds_no_payload(done: Esctl) -> None:
     found = succeeded(done("query", "select position from log where data is null"))
     assert json.loads(found) == {"position": 3}

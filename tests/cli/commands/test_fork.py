@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def run(esctl: Run) -> Run:
-    """Runs esctl where there is a log of 200 events."""
-    esctl("init")
-    lines = "".join(f'{{"stream":"s","type":"T","data":{{"n":{n},"x":"{"x" * 400}"}}}}\n' for n in range(200))
-    assert esctl("append", input=lines).returncode == 0
-    return esctl
+from tests.conftest import Esctl
 
 
 @pytest.mark.parametrize(("point", "events"), [("#120", 120), ("here", 200), ("2000-01-01", 0), ("now", 200)])
-def test_a_fork_ends_at_a_point(run: Run, point: str, events: int) -> None:
-    run("mark", "here")
+def test_a_fork_ends_at_a_point(on_200: Esctl, point: str, events: int) -> None:
+    on_200("mark", "here")
     if point == "now":
         events += 1  # the mark is an event too
-    done = run("fork", "fork.db", "--until", point)
+    done = on_200("fork", "fork.db", "--until", point)
     assert json.loads(done.stdout)["until"] == events
-    assert run("verify", "--log", "fork.db").returncode == 0
-    assert len(run("replay", "--log", "fork.db").stdout.splitlines()) == min(events, 200)
+    assert on_200("verify", "--log", "fork.db").returncode == 0
+    assert len(on_200("replay", "--log", "fork.db").stdout.splitlines()) == min(events, 200)
 
 
-def test_a_point_that_is_not_there_makes_no_fork(run: Run, tmp_path: Path) -> None:
-    done = run("fork", "fork.db", "--until", "#999")
+def test_a_point_that_is_not_there_makes_no_fork(on_200: Esctl, tmp_path: Path) -> None:
+    done = on_200("fork", "fork.db", "--until", "#999")
     assert (done.returncode, done.stdout) == (3, "")
     assert not (tmp_path / "fork.db").exists()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
 from importlib.resources import files
 
 import pytest
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from tests.conftest import Esctl
 
 PAGES = {
     page.name.removesuffix(".md"): page.read_text(encoding="utf-8")
@@ -21,7 +19,7 @@ def test_the_topics_that_the_contract_promises_are_there() -> None:
     assert {"exit-codes", "time", "format", "model", "environment", "cookbook"} <= set(PAGES)
 
 
-def test_without_a_topic_all_are_listed(esctl: Run) -> None:
+def test_without_a_topic_all_are_listed(esctl: Esctl) -> None:
     done = esctl("help")
     assert (done.returncode, done.stderr) == (0, "")
     listed = done.stdout.partition("\nTopics (esctl help TOPIC):\n")[2].partition("\n\n")[0]
@@ -29,7 +27,7 @@ def test_without_a_topic_all_are_listed(esctl: Run) -> None:
 
 
 @pytest.mark.parametrize("topic", sorted(PAGES))
-def test_a_topic_is_printed_as_it_is_written(esctl: Run, topic: str) -> None:
+def test_a_topic_is_printed_as_it_is_written(esctl: Esctl, topic: str) -> None:
     done = esctl("help", topic)
     assert (done.returncode, done.stdout, done.stderr) == (0, PAGES[topic], "")
 
@@ -49,7 +47,7 @@ def test_every_exit_code_of_the_errors_is_explained() -> None:
     assert {str(kind.exit_code) for kind in kinds} | {"0", "130", "141", "143"} <= codes
 
 
-def test_a_topic_that_is_not_there_is_refused_and_a_near_one_suggested(esctl: Run) -> None:
+def test_a_topic_that_is_not_there_is_refused_and_a_near_one_suggested(esctl: Esctl) -> None:
     done = esctl("help", "formt")
     assert (done.returncode, done.stdout) == (2, "")
     assert "did you mean format" in done.stderr
@@ -58,6 +56,6 @@ def test_a_topic_that_is_not_there_is_refused_and_a_near_one_suggested(esctl: Ru
     assert all(topic in done.stderr for topic in PAGES)
 
 
-def test_help_needs_no_log(esctl: Run) -> None:
+def test_help_needs_no_log(esctl: Esctl) -> None:
     done = esctl("help", "time", env={"ESCTL_LOG": "/nowhere/log.db"})
     assert (done.returncode, done.stdout) == (0, PAGES["time"])

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.conftest import Esctl
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 FACTS = [
     *("log", "log_id", "created", "events", "streams", "types", "first_time", "last_time", "first_recorded"),
     *("last_recorded", "payload_bytes", "head", "file_bytes", "storage_version"),
 ]
 
 
-@pytest.fixture
-def run(esctl: Run, log_path: Path) -> Run:
-    """Run esctl on this test's log."""
-
-    def on_log(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, "-l", str(log_path), **options)
-
-    return on_log
-
-
-def info(run: Run) -> dict[str, Any]:
+def info(run: Esctl) -> dict[str, Any]:
     done = run("info")
     assert (done.returncode, done.stderr) == (0, "")
     (line,) = done.stdout.splitlines()
@@ -36,12 +23,12 @@ def info(run: Run) -> dict[str, Any]:
     return facts
 
 
-def appended(run: Run, *events: tuple[str, str, str]) -> None:
+def appended(run: Esctl, *events: tuple[str, str, str]) -> None:
     lines = [f'{{"stream":"{s}","type":"{t}","time":"{time}","data":"é"}}\n' for s, t, time in events]
     assert run("append", input="".join(lines)).returncode == 0
 
 
-def test_the_facts_are_those_of_the_events(run: Run, log_path: Path) -> None:
+def test_the_facts_are_those_of_the_events(run: Esctl, log_path: Path) -> None:
     appended(run, ("a", "T", "2026-01-05T00:00:00Z"), ("b", "T", "2026-01-01T00:00:00Z"))
     appended(run, ("a", "U", "2026-01-03T00:00:00Z"))
     facts = info(run)
@@ -58,7 +45,7 @@ def test_the_facts_are_those_of_the_events(run: Run, log_path: Path) -> None:
     assert re.fullmatch("[0-9a-f-]{36}", facts["log_id"])
 
 
-def test_an_empty_log_has_facts_too(run: Run) -> None:
+def test_an_empty_log_has_facts_too(run: Esctl) -> None:
     facts = info(run)
     assert (facts["events"], facts["streams"], facts["types"], facts["first_time"]) == (0, 0, 0, None)
     assert sum(facts["over_time"]) == 0
@@ -66,7 +53,7 @@ def test_an_empty_log_has_facts_too(run: Run) -> None:
         assert run("info", "-o", format_).returncode == 0
 
 
-def test_events_over_time_fall_into_equal_parts_of_it(run: Run) -> None:
+def test_events_over_time_fall_into_equal_parts_of_it(run: Esctl) -> None:
     moments = ["2026-01-01T00:00:00Z", "2026-01-01T12:00:00Z", "2026-01-25T00:00:00Z", "2026-02-18T00:00:00Z"]
     appended(run, *(("s", "T", moment) for moment in moments))
     over_time = info(run)["over_time"]
@@ -74,12 +61,12 @@ def test_events_over_time_fall_into_equal_parts_of_it(run: Run) -> None:
     assert {bucket: count for bucket, count in enumerate(over_time) if count} == {0: 2, 24: 1, 47: 1}
 
 
-def test_events_of_one_moment_are_all_there(run: Run) -> None:
+def test_events_of_one_moment_are_all_there(run: Esctl) -> None:
     appended(run, *[("s", "T", "2026-01-01T00:00:00Z")] * 5)
     assert sum(info(run)["over_time"]) == 5
 
 
-def test_the_log_s_own_events_change_neither_counts_nor_times(run: Run) -> None:
+def test_the_log_s_own_events_change_neither_counts_nor_times(run: Esctl) -> None:
     """Readers leave them out; a mark set today would stretch the bars of a log that ended years ago."""
     appended(run, ("a", "T", "2020-01-01T00:00:00Z"), ("b", "U", "2020-01-05T00:00:00Z"))
     before = info(run)
@@ -98,7 +85,7 @@ def bars(text: str) -> list[dict[str, int]]:
     return [{parts[0]: int(parts[-1].replace(",", "")) for parts in block} for block in found]
 
 
-def test_people_get_bars_by_type_and_by_stream_the_most_frequent_first_and_the_rest_as_one(run: Run) -> None:
+def test_people_get_bars_by_type_and_by_stream_the_most_frequent_first_and_the_rest_as_one(run: Esctl) -> None:
     appended(run, *((f"s-{n:02}", f"T{n:02}", "2026-01-01T00:00:00Z") for n in range(14) for _ in range(20 - n)))
     by_type, by_stream = bars(run("info", "-o", "table").stdout)
     rest = sum(20 - n for n in range(10, 14))
@@ -107,13 +94,13 @@ def test_people_get_bars_by_type_and_by_stream_the_most_frequent_first_and_the_r
     assert list(by_type) == [*(f"T{n:02}" for n in range(10)), "(4 others)"]
 
 
-def test_a_long_name_does_not_push_the_bars_off_the_terminal(run: Run) -> None:
+def test_a_long_name_does_not_push_the_bars_off_the_terminal(run: Esctl) -> None:
     appended(run, ("s" * 300, "T" * 300, "2026-01-01T00:00:00Z"), ("short", "U", "2026-01-02T00:00:00Z"))
     blocks = run("info", "-o", "table", env={"COLUMNS": "80"}).stdout.split("\n\n")[1:]
     assert max(len(line) for block in blocks for line in block.splitlines()) <= 80
 
 
-def test_every_format_holds_the_same(run: Run) -> None:
+def test_every_format_holds_the_same(run: Esctl) -> None:
     appended(run, ("s", "T", "2026-01-01T00:00:00Z"))
     facts = info(run)
     assert json.loads(run("info", "-o", "json").stdout) == facts

@@ -9,14 +9,12 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-ESCTL = str(Path(sys.executable).with_name("esctl"))
+from tests.cli.commands.model.conftest import MODEL
+from tests.conftest import ESCTL, Esctl
 
 
 def record(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
@@ -26,7 +24,7 @@ def record(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
     return made
 
 
-def test_init_makes_esctl_db_in_this_folder_and_nothing_else(esctl: Run, tmp_path: Path) -> None:
+def test_init_makes_esctl_db_in_this_folder_and_nothing_else(esctl: Esctl, tmp_path: Path) -> None:
     made = record(esctl("init"))
     assert (made["log"], made["created"]) == ("esctl.db", True)
     assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", str(made["log_id"]))
@@ -34,21 +32,21 @@ def test_init_makes_esctl_db_in_this_folder_and_nothing_else(esctl: Run, tmp_pat
 
 
 @pytest.mark.parametrize("how", ["option", "environment"])
-def test_init_makes_the_log_that_is_named(esctl: Run, tmp_path: Path, how: str) -> None:
+def test_init_makes_the_log_that_is_named(esctl: Esctl, tmp_path: Path, how: str) -> None:
     path = tmp_path / "a b é.db"
     done = esctl("init", "--log", str(path)) if how == "option" else esctl("init", env={"ESCTL_LOG": str(path)})
     assert record(done)["log"] == str(path)
     assert esctl("head", "--log", str(path)).returncode == 0
 
 
-def test_a_log_is_made_here_though_a_folder_above_has_one(esctl: Run, tmp_path: Path) -> None:
+def test_a_log_is_made_here_though_a_folder_above_has_one(esctl: Esctl, tmp_path: Path) -> None:
     record(esctl("init"))
     (tmp_path / "below").mkdir()
     record(esctl("init", cwd=tmp_path / "below"))
     assert (tmp_path / "below" / "esctl.db").exists()
 
 
-def test_the_file_can_be_used_by_its_owner_alone_whatever_the_umask(esctl: Run, tmp_path: Path) -> None:
+def test_the_file_can_be_used_by_its_owner_alone_whatever_the_umask(esctl: Esctl, tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         record(esctl("init"))
@@ -57,7 +55,7 @@ def test_the_file_can_be_used_by_its_owner_alone_whatever_the_umask(esctl: Run, 
     assert stat.S_IMODE((tmp_path / "esctl.db").stat().st_mode) == 0o600
 
 
-def test_the_file_says_what_it_is(esctl: Run, tmp_path: Path) -> None:
+def test_the_file_says_what_it_is(esctl: Esctl, tmp_path: Path) -> None:
     log_id = record(esctl("init"))["log_id"]
     connection = sqlite3.connect(tmp_path / "esctl.db")
     pragmas = {
@@ -71,7 +69,7 @@ def test_the_file_says_what_it_is(esctl: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["log", "file", "folder", "dangling link"])
-def test_init_overwrites_nothing(esctl: Run, tmp_path: Path, kind: str) -> None:
+def test_init_overwrites_nothing(esctl: Esctl, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "esctl.db"
     if kind == "log":
         record(esctl("init"))
@@ -89,7 +87,7 @@ def test_init_overwrites_nothing(esctl: Run, tmp_path: Path, kind: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["esctl.db"]
 
 
-def test_if_missing_keeps_a_log_that_is_there(esctl: Run) -> None:
+def test_if_missing_keeps_a_log_that_is_there(esctl: Esctl) -> None:
     first = record(esctl("init", "--if-missing"))
     assert first["created"] is True
     assert esctl("append", "s", "T").returncode == 0
@@ -97,14 +95,14 @@ def test_if_missing_keeps_a_log_that_is_there(esctl: Run) -> None:
     assert esctl("head").stdout.startswith("1:")
 
 
-def test_if_missing_does_not_take_another_file_for_a_log(esctl: Run, tmp_path: Path) -> None:
+def test_if_missing_does_not_take_another_file_for_a_log(esctl: Esctl, tmp_path: Path) -> None:
     (tmp_path / "esctl.db").write_bytes(b"precious")
     done = esctl("init", "--if-missing")
     assert (done.returncode, done.stdout) == (7, "")
     assert (tmp_path / "esctl.db").read_bytes() == b"precious"
 
 
-def test_a_folder_that_is_not_there_is_not_made(esctl: Run, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_not_made(esctl: Esctl, tmp_path: Path) -> None:
     done = esctl("init", "--log", "nowhere/esctl.db")
     assert (done.returncode, done.stdout) == (8, "")
     assert "nowhere/esctl.db" in done.stderr
@@ -134,3 +132,9 @@ def test_a_file_name_that_is_not_unicode_is_fine(tmp_path: Path) -> None:
         done = subprocess.run([ESCTL, *command, "--log", name], cwd=tmp_path, capture_output=True, check=False)
         assert (done.returncode, done.stderr) == (0, b""), command
     assert list(tmp_path.iterdir()) == [tmp_path / name]
+
+
+def test_a_log_can_be_made_with_its_model(esctl: Esctl, tmp_path: Path) -> None:
+    (tmp_path / "model.toml").write_text(MODEL, encoding="utf-8")
+    assert esctl("init", "--log", "new.db", "--model", "model.toml").returncode == 0
+    assert esctl("model", "show", "--log", "new.db").stdout == MODEL

@@ -1,37 +1,16 @@
-"""`esctl mark` and `esctl marks`: names for points, usable wherever a point is."""
+"""`esctl mark`: names for points, usable wherever a point is."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from esctl import open_log
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def run(esctl: Run, log_path: Path) -> Run:
-    """Run esctl on a log of five events, as zoe."""
-
-    def on_log(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, "-l", str(log_path), env={"USER": "zoe"}, **options)
-
-    with open_log(log_path, write=True) as log:
-        for n in range(1, 6):
-            log.append(f"s-{n % 2}", "T", id=f"e{n}")
-    return on_log
-
-
-def marks(run: Run) -> list[tuple[str, int]]:
-    done = run("marks")
-    assert (done.returncode, done.stderr) == (0, "")
-    return [(mark["name"], mark["position"]) for mark in map(json.loads, done.stdout.splitlines())]
+from tests.cli.commands.conftest import marks
+from tests.conftest import Esctl
 
 
 def positions(done: subprocess.CompletedProcess[str]) -> list[int]:
@@ -39,47 +18,35 @@ def positions(done: subprocess.CompletedProcess[str]) -> list[int]:
     return [json.loads(line)["position"] for line in done.stdout.splitlines()]
 
 
-def test_a_mark_is_told_and_listed_with_who_set_it_and_when(run: Run) -> None:
-    made = json.loads(run("mark", "before import").stdout)
+def test_a_mark_is_told_and_listed_with_who_set_it_and_when(zoe: Esctl) -> None:
+    made = json.loads(zoe("mark", "before import").stdout)
     assert (made["name"], made["position"], made["actor"]) == ("before import", 5, "zoe")
-    assert made["time"] == json.loads(run("show", "6").stdout)["time"]
-    assert [json.loads(line) for line in run("marks").stdout.splitlines()] == [made]
+    assert made["time"] == json.loads(zoe("show", "6").stdout)["time"]
+    assert [json.loads(line) for line in zoe("marks").stdout.splitlines()] == [made]
 
 
-def test_marks_are_listed_by_position_in_every_format(run: Run) -> None:
-    for name, point in (("c", "#4"), ("a", "#2"), ("b", "#0")):
-        assert run("mark", name, point).returncode == 0
-    assert marks(run) == [("b", 0), ("a", 2), ("c", 4)]
-    listed = [json.loads(line) for line in run("marks").stdout.splitlines()]
-    assert json.loads(run("marks", "-o", "json").stdout) == listed
-    assert run("marks", "-o", "csv").stdout.splitlines()[0] == "name,position,time,actor"
-    assert [line.split()[:2] for line in run("marks", "-o", "table").stdout.splitlines()] == [
-        ["name", "position"], ["b", "0"], ["a", "2"], ["c", "4"],
-    ]  # fmt: skip
-
-
-def test_a_mark_of_the_same_name_moves(run: Run) -> None:
+def test_a_mark_of_the_same_name_moves(zoe: Esctl) -> None:
     for point, position in (("#2", 2), ("#4", 4), ("#1", 1)):
-        assert run("mark", "m", point).returncode == 0
-        assert marks(run) == [("m", position)]
-        assert positions(run("replay", "--until", "m")) == list(range(1, position + 1))
+        assert zoe("mark", "m", point).returncode == 0
+        assert marks(zoe) == [("m", position)]
+        assert positions(zoe("replay", "--until", "m")) == list(range(1, position + 1))
 
 
-def test_a_mark_is_a_point_wherever_a_point_is(run: Run) -> None:
-    run("mark", "two", "#2")
-    run("mark", "four", "#4")
-    assert positions(run("replay", "--since", "two")) == [2, 3, 4, 5]
-    assert positions(run("replay", "--since", "two", "--until", "four")) == [2, 3, 4]
-    assert positions(run("replay", "--as-of", "two")) == [1, 2]
-    assert positions(run("replay", "s-1", "--as-of", "four", "--reverse")) == [3, 1]
-    assert json.loads(run("mark", "also two", "two").stdout)["position"] == 2
+def test_a_mark_is_a_point_wherever_a_point_is(zoe: Esctl) -> None:
+    zoe("mark", "two", "#2")
+    zoe("mark", "four", "#4")
+    assert positions(zoe("replay", "--since", "two")) == [2, 3, 4, 5]
+    assert positions(zoe("replay", "--since", "two", "--until", "four")) == [2, 3, 4]
+    assert positions(zoe("replay", "--as-of", "two")) == [1, 2]
+    assert positions(zoe("replay", "s-1", "--as-of", "four", "--reverse")) == [3, 1]
+    assert json.loads(zoe("mark", "also two", "two").stdout)["position"] == 2
 
 
-def test_a_mark_at_a_time_is_what_was_recorded_by_then(run: Run) -> None:
-    recorded = [json.loads(line)["recorded"] for line in run("replay").stdout.splitlines()]
-    assert json.loads(run("mark", "third", recorded[2]).stdout)["position"] == 3
-    assert json.loads(run("mark", "none", "2020-01-01").stdout)["position"] == 0
-    assert positions(run("replay", "--until", "none")) == []
+def test_a_mark_at_a_time_is_what_was_recorded_by_then(zoe: Esctl) -> None:
+    recorded = [json.loads(line)["recorded"] for line in zoe("replay").stdout.splitlines()]
+    assert json.loads(zoe("mark", "third", recorded[2]).stdout)["position"] == 3
+    assert json.loads(zoe("mark", "none", "2020-01-01").stdout)["position"] == 0
+    assert positions(zoe("replay", "--until", "none")) == []
 
 
 @pytest.mark.parametrize(
@@ -98,17 +65,17 @@ def test_a_mark_at_a_time_is_what_was_recorded_by_then(run: Run) -> None:
         ([], 2),
     ],
 )
-def test_what_is_no_mark_is_refused_and_sets_none(run: Run, log_path: Path, arguments: list[str], code: int) -> None:
-    done = run("mark", *arguments)
+def test_what_is_no_mark_is_refused_and_sets_none(zoe: Esctl, log_path: Path, arguments: list[str], code: int) -> None:
+    done = zoe("mark", *arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith("error: ")
     with open_log(log_path) as log:
         assert len(list(log.replay(system=True))) == 5
 
 
-def test_a_name_that_is_none_is_no_point(run: Run) -> None:
-    run("mark", "m")
-    done = run("replay", "--since", "M")
+def test_a_name_that_is_none_is_no_point(zoe: Esctl) -> None:
+    zoe("mark", "m")
+    done = zoe("replay", "--since", "M")
     assert (done.returncode, done.stdout) == (2, "")
     assert "is not a point in a log" in done.stderr
 
@@ -116,30 +83,30 @@ def test_a_name_that_is_none_is_no_point(run: Run) -> None:
 # The log's own events
 
 
-def test_a_mark_is_an_event_that_readers_leave_out_unless_named_or_asked_for(run: Run) -> None:
-    run("mark", "m")
-    run("append", "s-1", "T")
-    assert positions(run("replay")) == [1, 2, 3, 4, 5, 7]
-    assert positions(run("replay", "--type", "MarkSet")) == []
-    assert positions(run("replay", "--last", "2")) == [5, 7]
-    assert positions(run("replay", "--system")) == [1, 2, 3, 4, 5, 6, 7]
-    assert positions(run("replay", "--system", "--type", "MarkSet")) == [6]
-    assert positions(run("replay", "$esctl")) == [6]
-    event = json.loads(run("replay", "$esctl").stdout)
+def test_a_mark_is_an_event_that_readers_leave_out_unless_named_or_asked_for(zoe: Esctl) -> None:
+    zoe("mark", "m")
+    zoe("append", "s-1", "T")
+    assert positions(zoe("replay")) == [1, 2, 3, 4, 5, 7]
+    assert positions(zoe("replay", "--type", "MarkSet")) == []
+    assert positions(zoe("replay", "--last", "2")) == [5, 7]
+    assert positions(zoe("replay", "--system")) == [1, 2, 3, 4, 5, 6, 7]
+    assert positions(zoe("replay", "--system", "--type", "MarkSet")) == [6]
+    assert positions(zoe("replay", "$esctl")) == [6]
+    event = json.loads(zoe("replay", "$esctl").stdout)
     assert (event["type"], event["data"], event["meta"]) == ("MarkSet", {"name": "m", "position": 5}, {"actor": "zoe"})
 
 
-def test_nobody_else_appends_to_the_log_s_own_streams(run: Run) -> None:
+def test_nobody_else_appends_to_the_log_s_own_streams(zoe: Esctl) -> None:
     for done in (
-        run("append", "$esctl", "MarkSet", '{"name":"x","position":1}'),
-        run("append", input='{"stream":"$mine","type":"T"}\n'),
+        zoe("append", "$esctl", "MarkSet", '{"name":"x","position":1}'),
+        zoe("append", input='{"stream":"$mine","type":"T"}\n'),
     ):
         assert done.returncode == 5
         assert "the log's own" in done.stderr
-    assert run("replay", "--system").stdout.count("\n") == 5
+    assert zoe("replay", "--system").stdout.count("\n") == 5
 
 
-def test_the_chain_holds_over_marks_too(run: Run) -> None:
-    run("mark", "m")
-    run("append", "s-1", "T")
-    assert run("verify", "--full").returncode == 0
+def test_the_chain_holds_over_marks_too(zoe: Esctl) -> None:
+    zoe("mark", "m")
+    zoe("append", "s-1", "T")
+    assert zoe("verify", "--full").returncode == 0

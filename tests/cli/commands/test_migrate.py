@@ -10,24 +10,15 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from esctl.store.format import STORAGE_VERSION
+from tests.conftest import ESCTL, Esctl
+from tests.logs import alter
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-ESCTL = str(Path(sys.executable).with_name("esctl"))
 OLD = f"pragma application_id = {0x65736374}; create table keepsake (x); pragma journal_mode = wal"
-
-
-def alter(file: Path, sql: str) -> None:
-    """Change a database that nobody has open, not by esctl."""
-    with closing(sqlite3.connect(file)) as connection, connection:
-        connection.executescript(sql)
 
 
 def version(file: Path) -> int:
@@ -47,7 +38,9 @@ def old(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("options", [[], ["--check"], ["--dry-run"], ["--yes"]])
-def test_a_log_that_is_up_to_date_needs_nothing(esctl: Run, log_path: Path, tmp_path: Path, options: list[str]) -> None:
+def test_a_log_that_is_up_to_date_needs_nothing(
+    esctl: Esctl, log_path: Path, tmp_path: Path, options: list[str]
+) -> None:
     before = log_path.read_bytes()
     done = esctl("migrate", *options, "--log", log_path.name)
     assert (done.returncode, done.stderr) == (0, "")
@@ -56,7 +49,7 @@ def test_a_log_that_is_up_to_date_needs_nothing(esctl: Run, log_path: Path, tmp_
     assert log_path.read_bytes() == before
 
 
-def test_check_says_by_its_exit_code_that_a_migration_is_needed(esctl: Run, old: Path, tmp_path: Path) -> None:
+def test_check_says_by_its_exit_code_that_a_migration_is_needed(esctl: Esctl, old: Path, tmp_path: Path) -> None:
     done = esctl("migrate", "--check", "--log", "old.db")
     assert done.returncode == 7
     assert json.loads(done.stdout)["pending"] == 4
@@ -65,7 +58,7 @@ def test_check_says_by_its_exit_code_that_a_migration_is_needed(esctl: Run, old:
     assert [path.name for path in tmp_path.iterdir()] == ["old.db"]
 
 
-def test_a_dry_run_prints_the_plan_and_does_nothing(esctl: Run, old: Path, tmp_path: Path) -> None:
+def test_a_dry_run_prints_the_plan_and_does_nothing(esctl: Esctl, old: Path, tmp_path: Path) -> None:
     done = esctl("migrate", "--dry-run", "--log", "old.db")
     assert done.returncode == 0
     assert json.loads(done.stdout) == {
@@ -78,7 +71,7 @@ def test_a_dry_run_prints_the_plan_and_does_nothing(esctl: Run, old: Path, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["old.db"]
 
 
-def test_without_a_yes_nothing_is_done_where_nobody_can_be_asked(esctl: Run, old: Path, tmp_path: Path) -> None:
+def test_without_a_yes_nothing_is_done_where_nobody_can_be_asked(esctl: Esctl, old: Path, tmp_path: Path) -> None:
     done = esctl("migrate", "--log", "old.db", input="y\n")
     assert (done.returncode, done.stdout) == (2, "")
     assert re.search(r"^fix: esctl .* --yes$", done.stderr, re.MULTILINE)
@@ -94,7 +87,7 @@ def test_a_closed_stdin_is_no_yes_and_no_bug(old: Path, tmp_path: Path) -> None:
     assert version(old) == 0
 
 
-def test_with_a_yes_the_log_is_copied_and_then_migrated(esctl: Run, old: Path, tmp_path: Path) -> None:
+def test_with_a_yes_the_log_is_copied_and_then_migrated(esctl: Esctl, old: Path, tmp_path: Path) -> None:
     done = esctl("migrate", "--yes", "--log", "old.db")
     assert done.returncode == 0
     assert json.loads(done.stdout)["copy"] == "old.db.v0.bak"
@@ -130,7 +123,7 @@ def test_a_no_leaves_everything_as_it_is_and_is_not_a_signal(old: Path, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["old.db"]
 
 
-def test_a_copy_that_is_there_already_is_kept(esctl: Run, old: Path, tmp_path: Path) -> None:
+def test_a_copy_that_is_there_already_is_kept(esctl: Esctl, old: Path, tmp_path: Path) -> None:
     (tmp_path / "old.db.v0.bak").write_bytes(b"precious")
     done = esctl("migrate", "--yes", "--log", "old.db")
     assert (done.returncode, done.stdout) == (2, "")
@@ -138,7 +131,7 @@ def test_a_copy_that_is_there_already_is_kept(esctl: Run, old: Path, tmp_path: P
     assert version(old) == 0
 
 
-def test_a_log_that_others_have_open_is_not_migrated(esctl: Run, old: Path) -> None:
+def test_a_log_that_others_have_open_is_not_migrated(esctl: Esctl, old: Path) -> None:
     code = (
         "import sqlite3,sys;c=sqlite3.connect(sys.argv[1],isolation_level=None);c.execute('begin immediate');"
         "print('held',flush=True);sys.stdin.read()"
@@ -161,7 +154,7 @@ def test_a_log_that_others_have_open_is_not_migrated(esctl: Run, old: Path) -> N
     ("kind", "code"), [("missing", 3), ("folder", 2), ("text", 7), ("empty", 7), ("database", 7), ("newer", 7)]
 )
 def test_what_is_not_an_older_log_is_refused_and_left_as_it_is(
-    esctl: Run, tmp_path: Path, log_path: Path, kind: str, code: int
+    esctl: Esctl, tmp_path: Path, log_path: Path, kind: str, code: int
 ) -> None:
     file = tmp_path / "it"
     if kind == "folder":
@@ -180,6 +173,6 @@ def test_what_is_not_an_older_log_is_refused_and_left_as_it_is(
     assert before == (file.read_bytes() if file.is_file() else None)
 
 
-def test_a_newer_log_is_told_from_what_is_not_a_log(esctl: Run, log_path: Path) -> None:
+def test_a_newer_log_is_told_from_what_is_not_a_log(esctl: Esctl, log_path: Path) -> None:
     alter(log_path, "pragma user_version = 99")
     assert "newer" in esctl("migrate", "--log", log_path.name).stderr

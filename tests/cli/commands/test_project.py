@@ -6,15 +6,12 @@ import json
 import os
 import pty
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ESCTL, environment
+from tests.conftest import ESCTL, SAMPLE, Esctl, environment
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-SAMPLE = Path(__file__).parents[3] / "sample_data"
 EVENTS = (
     '{"type":"Paid","data":{"customer":"a","amount":1.10}}\n'
     '{"type":"Paid","data":{"customer":"b","amount":2.25}}\n'
@@ -40,7 +37,7 @@ BY_CUSTOMER = ("--group-by", "data.customer", "--count", "--sum", "data.amount")
         ),
     ],
 )
-def test_groups_in_every_format_say_the_same(esctl: Run, format_: str, printed: str) -> None:
+def test_groups_in_every_format_say_the_same(esctl: Esctl, format_: str, printed: str) -> None:
     done = esctl("project", *BY_CUSTOMER, "-o", format_, input=EVENTS)
     assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
 
@@ -50,12 +47,12 @@ def test_groups_in_every_format_say_the_same(esctl: Run, format_: str, printed: 
     [("ndjson", ""), ("json", "[]\n"), ("csv", "customer,count,sum_amount\n"),
      ("tsv", "customer\tcount\tsum_amount\n"), ("table", "")],
 )  # fmt: skip
-def test_no_lines_are_empty_in_every_format(esctl: Run, format_: str, printed: str) -> None:
+def test_no_lines_are_empty_in_every_format(esctl: Esctl, format_: str, printed: str) -> None:
     done = esctl("project", *BY_CUSTOMER, "-o", format_)
     assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
 
 
-def test_every_measure_is_told_in_the_order_of_the_help(esctl: Run) -> None:
+def test_every_measure_is_told_in_the_order_of_the_help(esctl: Esctl) -> None:
     options = [word for name in ("last", "first", "avg", "max", "min", "sum") for word in (f"--{name}", "data.amount")]
     done = esctl("project", *options, "--count", input=EVENTS)
     assert done.stdout == (
@@ -64,16 +61,16 @@ def test_every_measure_is_told_in_the_order_of_the_help(esctl: Run) -> None:
     )
 
 
-def test_without_a_measure_lines_are_counted(esctl: Run) -> None:
+def test_without_a_measure_lines_are_counted(esctl: Esctl) -> None:
     assert esctl("project", "--group-by", "type", input=EVENTS).stdout == '{"type":"Paid","count":3}\n'
 
 
-def test_blanks_around_the_names_that_group_are_fine(esctl: Run) -> None:
+def test_blanks_around_the_names_that_group_are_fine(esctl: Esctl) -> None:
     done = esctl("project", "--group-by", "type, data.customer", input=EVENTS)
     assert json.loads(done.stdout.splitlines()[0]) == {"type": "Paid", "customer": "a", "count": 2}
 
 
-def test_it_adds_up_what_replay_prints(esctl: Run, log_path: Path) -> None:
+def test_it_adds_up_what_replay_prints(esctl: Esctl, log_path: Path) -> None:
     assert esctl("append", "-l", str(log_path), input=(SAMPLE / "orders.ndjson").read_bytes()).returncode == 0
     replayed = esctl("replay", "--type", "PaymentReceived", "-l", str(log_path)).stdout
     done = esctl("project", "--count", "--sum", "data.amount", "--last", "time", input=replayed)
@@ -83,14 +80,14 @@ def test_it_adds_up_what_replay_prints(esctl: Run, log_path: Path) -> None:
     assert said["last_time"] == json.loads(replayed.splitlines()[-1])["time"]
 
 
-def test_an_object_in_a_cell_is_json(esctl: Run) -> None:
+def test_an_object_in_a_cell_is_json(esctl: Esctl) -> None:
     for format_ in ("csv", "table"):
         done = esctl("project", "--last", "data", "-o", format_, input='{"data":{"b":"x"}}')
         assert "'b'" not in done.stdout
         assert "b" in done.stdout
 
 
-def test_what_a_cell_holds_does_not_act(esctl: Run) -> None:
+def test_what_a_cell_holds_does_not_act(esctl: Esctl) -> None:
     line = json.dumps({"a": "\x1b[31m [bold]x \u202e", "b": "=1+1"})
     shown = esctl("project", "--group-by", "a", "-o", "table", input=line).stdout
     assert not {"\x1b", "\u202e"} & set(shown)
@@ -102,7 +99,7 @@ def test_what_a_cell_holds_does_not_act(esctl: Run) -> None:
     "words", ["", "--sum", "--group-by a. --count", "--group-by , --count", "--sum .a", "--count x", "--nope",
               "--group-by a --count -o cloudevents"]
 )  # fmt: skip
-def test_a_wrong_command_line_is_exit_2_and_prints_no_data(esctl: Run, words: str) -> None:
+def test_a_wrong_command_line_is_exit_2_and_prints_no_data(esctl: Esctl, words: str) -> None:
     done = esctl("project", *words.split(), input=EVENTS)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
@@ -113,7 +110,7 @@ def test_a_wrong_command_line_is_exit_2_and_prints_no_data(esctl: Run, words: st
     [("x", "--count"), ("[1]", "--count"), ('{"a":"x"}', "--sum a"), ('{"a":true}', "--avg a"),
      ('{"a":1e999999999999}', "--sum a"), ('{"a":[1]}', "--max a")],
 )  # fmt: skip
-def test_a_line_that_cannot_be_taken_is_exit_5_with_its_number_and_no_data(esctl: Run, line: str, words: str) -> None:
+def test_a_line_that_cannot_be_taken_is_exit_5_with_its_number_and_no_data(esctl: Esctl, line: str, words: str) -> None:
     done = esctl("project", *words.split(), "--error-format", "json", input=f'{{"a":1}}\n{line}\n')
     assert (done.returncode, done.stdout) == (5, ""), done.stderr
     said = json.loads(done.stderr)

@@ -4,37 +4,24 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from esctl.events.lines import Defaults, parser
 from esctl.log import EventLog
-from tests.conftest import writer_of
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-FIELDS = ["position", "stream", "version", "id", "type", "schema", "time", "recorded", "data", "meta"]
+from tests.cli.commands.conftest import FIELDS
+from tests.conftest import Esctl, succeeded, writer_of
 
 
 @pytest.fixture
-def run(esctl: Run, log_path: Path) -> Run:
+def run(run: Esctl, log_path: Path) -> Esctl:
     """Run esctl on a log of three events."""
-
-    def on_log(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, "-l", str(log_path), **options)
-
     lines = [f'{{"stream":"s-{n % 2}","type":"T{n}","id":"e{n}","data":{{"n":{n}.50}}}}\n' for n in range(1, 4)]
     parse = parser(Defaults())
     with EventLog(log_path, write=True) as log, log.transaction():
         writer_of(log).append([parse(line.encode()) for line in lines])
-    return on_log
-
-
-def succeeded(done: subprocess.CompletedProcess[str]) -> str:
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+    return run
 
 
 ASKED = "select 1 as n, 'a,b\"c' as text, null as none, 1.5 as real, x'00ff' as bytes"
@@ -50,17 +37,17 @@ ASKED = "select 1 as n, 'a,b\"c' as text, null as none, 1.5 as real, x'00ff' as 
         ("table", 'n  text   none  real  bytes\n1  a,b"c     -   1.5  00ff \n'),
     ],
 )
-def test_an_answer_in_every_format_says_the_same(run: Run, format_: str, printed: str) -> None:
+def test_an_answer_in_every_format_says_the_same(run: Esctl, format_: str, printed: str) -> None:
     assert succeeded(run("query", ASKED, "-o", format_)) == printed
 
 
-def test_json_is_an_array_of_the_lines(run: Run) -> None:
+def test_json_is_an_array_of_the_lines(run: Esctl) -> None:
     lines = [json.loads(line) for line in succeeded(run("query", "select * from log")).splitlines()]
     assert json.loads(succeeded(run("query", "select * from log", "-o", "json"))) == lines
     assert len(lines) == 3
 
 
-def test_the_view_has_a_row_an_event_with_the_fields_of_replay(run: Run) -> None:
+def test_the_view_has_a_row_an_event_with_the_fields_of_replay(run: Esctl) -> None:
     replayed = [json.loads(line) for line in run("replay").stdout.splitlines()]
     rows = [json.loads(line) for line in succeeded(run("query", "select * from log")).splitlines()]
     assert [list(row) for row in rows] == [FIELDS] * 3
@@ -69,7 +56,7 @@ def test_the_view_has_a_row_an_event_with_the_fields_of_replay(run: Run) -> None
     assert rows == replayed
 
 
-def test_a_payload_keeps_its_text(run: Run) -> None:
+def test_a_payload_keeps_its_text(run: Esctl) -> None:
     assert succeeded(run("query", "select data from log order by position", "-o", "raw")) == (
         '{"n":1.50}\n{"n":2.50}\n{"n":3.50}\n'
     )
@@ -80,7 +67,7 @@ def test_a_payload_keeps_its_text(run: Run) -> None:
     [("ndjson", ""), ("json", "[]\n"), ("csv", "position,type\n"), ("tsv", "position\ttype\n"), ("raw", ""),
      ("table", "position  type\n")],
 )  # fmt: skip
-def test_an_empty_answer_is_no_failure(run: Run, format_: str, printed: str) -> None:
+def test_an_empty_answer_is_no_failure(run: Esctl, format_: str, printed: str) -> None:
     assert succeeded(run("query", "select position, type from log where 0", "-o", format_)) == printed
 
 
@@ -96,7 +83,7 @@ def test_an_empty_answer_is_no_failure(run: Run, format_: str, printed: str) -> 
     ],
 )
 def test_anything_but_one_select_is_refused_and_changes_nothing(
-    run: Run, log_path: Path, tmp_path: Path, sql: str
+    run: Esctl, log_path: Path, tmp_path: Path, sql: str
 ) -> None:
     before = log_path.read_bytes()
     done = run("query", sql)
@@ -106,7 +93,7 @@ def test_anything_but_one_select_is_refused_and_changes_nothing(
     assert list(tmp_path.iterdir()) == [log_path]
 
 
-def test_a_row_that_fails_is_a_wrong_question_and_no_bug_and_no_damage(run: Run) -> None:
+def test_a_row_that_fails_is_a_wrong_question_and_no_bug_and_no_damage(run: Esctl) -> None:
     for position in (1, 3):
         done = run("query", f"select json(iif(position = {position}, '{{', '1')) from log")
         assert done.returncode == 2
@@ -115,11 +102,11 @@ def test_a_row_that_fails_is_a_wrong_question_and_no_bug_and_no_damage(run: Run)
         assert "damaged" not in done.stderr
 
 
-def test_a_comment_may_begin_and_end_a_question(run: Run) -> None:
+def test_a_comment_may_begin_and_end_a_question(run: Esctl) -> None:
     assert succeeded(run("query", "/* one */ select 1 as n; -- done")) == '{"n":1}\n'
 
 
-def test_a_long_answer_streams_and_a_closed_pipe_ends_it(run: Run, log_path: Path) -> None:
+def test_a_long_answer_streams_and_a_closed_pipe_ends_it(run: Esctl, log_path: Path) -> None:
     import sys
 
     endless = "with recursive n(x) as (select 1 union all select x + 1 from n) select x from n"
@@ -139,7 +126,7 @@ def test_a_long_answer_streams_and_a_closed_pipe_ends_it(run: Run, log_path: Pat
     assert run("head").returncode == 0
 
 
-def test_a_question_is_asked_of_the_whole_log_and_answered_in_its_order(run: Run) -> None:
+def test_a_question_is_asked_of_the_whole_log_and_answered_in_its_order(run: Esctl) -> None:
     asked = "select type, count(*) as events from log group by type order by type desc"
     assert [json.loads(line) for line in succeeded(run("query", asked)).splitlines()] == [
         {"type": f"T{n}", "events": 1} for n in (3, 2, 1)
@@ -160,14 +147,14 @@ on."*" = "insert into kinds values (new.type, new.data ->> 'n')"
 
 
 @pytest.fixture
-def modelled(run: Run, tmp_path: Path) -> Run:
+def modelled(run: Esctl, tmp_path: Path) -> Esctl:
     """The same with a model that has states and a projection."""
     (tmp_path / "model.toml").write_text(MODEL, encoding="utf-8")
     assert run("model", "apply", "model.toml").returncode == 0
     return run
 
 
-def test_states_are_rows_with_the_fields_of_state(modelled: Run) -> None:
+def test_states_are_rows_with_the_fields_of_state(modelled: Esctl) -> None:
     rows = [json.loads(line) for line in succeeded(modelled("query", "select * from states order by 1")).splitlines()]
     told = [json.loads(succeeded(modelled("state", f"s-{n}"))) for n in (0, 1)]
     assert [{**row, "state": json.loads(row["state"])} for row in rows] == told
@@ -175,7 +162,7 @@ def test_states_are_rows_with_the_fields_of_state(modelled: Run) -> None:
     assert succeeded(modelled("query", asked)) == '{"aggregate":"s","total":7.5}\n'
 
 
-def test_a_projection_is_asked_as_it_is_with_a_note_where_it_is_behind(modelled: Run) -> None:
+def test_a_projection_is_asked_as_it_is_with_a_note_where_it_is_behind(modelled: Esctl) -> None:
     asked = "select type, n from kinds order by type desc limit 1"
     done = modelled("query", asked)
     assert (done.returncode, done.stdout) == (0, "")
@@ -185,7 +172,7 @@ def test_a_projection_is_asked_as_it_is_with_a_note_where_it_is_behind(modelled:
     assert succeeded(modelled("query", asked)) == '{"type":"T3","n":3.5}\n'
 
 
-def test_projections_states_and_events_answer_together(modelled: Run) -> None:
+def test_projections_states_and_events_answer_together(modelled: Esctl) -> None:
     assert modelled("projection", "run").returncode == 0
     asked = (
         "select l.stream, sum(k.n) = s.state ->> 'sum' as same from log l join kinds k using (type)"
@@ -195,6 +182,6 @@ def test_projections_states_and_events_answer_together(modelled: Run) -> None:
 
 
 @pytest.mark.parametrize("sql", ["delete from kinds", "insert into kinds values ('x', 1)", "select * from kindz"])
-def test_a_projection_cannot_be_changed_by_a_question(modelled: Run, sql: str) -> None:
+def test_a_projection_cannot_be_changed_by_a_question(modelled: Esctl, sql: str) -> None:
     done = modelled("query", sql)
     assert (done.returncode, done.stdout) == (2, "")

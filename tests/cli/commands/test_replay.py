@@ -9,19 +9,25 @@ import os
 import pty
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from esctl import open_log
+from esctl.events.query import Query
+from esctl.log import EventLog
+from esctl.points.points import query_of
+from tests.cli.commands.conftest import FIELDS
+from tests.conftest import ESCTL, SAMPLE, Esctl, succeeded
 
-ESCTL = str(Path(sys.executable).with_name("esctl"))
-FIELDS = ["position", "stream", "version", "id", "type", "schema", "time", "recorded", "data", "meta"]
 EVENTS = [  # position, stream, type, day of January 2026
     (1, "order-1", "Placed", "01T00:00:00Z"),
     (2, "order-2", "Placed", "02T00:00:00Z"),
@@ -38,16 +44,6 @@ TEXT = "".join(
 )
 
 
-@pytest.fixture
-def run(esctl: Run, log_path: Path) -> Run:
-    """Run esctl on this test's log."""
-
-    def on_log(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, env={"ESCTL_LOG": str(log_path), **(env or {})}, **options)
-
-    return on_log
-
-
 @pytest.fixture(scope="module")
 def shop_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A log of the events above, to be read only."""
@@ -58,18 +54,13 @@ def shop_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def shop(esctl: Run, shop_log: Path) -> Run:
+def shop(esctl: Esctl, shop_log: Path) -> Esctl:
     """Run esctl on the log of the events above."""
 
     def on_shop(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         return esctl(*arguments, env={"ESCTL_LOG": str(shop_log), **(env or {})})
 
     return on_shop
-
-
-def succeeded(done: subprocess.CompletedProcess[str]) -> str:
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
 
 
 def positions(done: subprocess.CompletedProcess[str]) -> list[int]:
@@ -141,11 +132,11 @@ def positions(done: subprocess.CompletedProcess[str]) -> list[int]:
         ("--system", [1, 2, 3, 4, 5, 6, 7]),
     ],
 )
-def test_a_filter_keeps_these_positions(shop: Run, filters: str, expected: list[int]) -> None:
+def test_a_filter_keeps_these_positions(shop: Esctl, filters: str, expected: list[int]) -> None:
     assert positions(shop("replay", *filters.split())) == expected
 
 
-def test_an_event_is_one_line_with_the_contracts_keys_in_order(shop: Run) -> None:
+def test_an_event_is_one_line_with_the_contracts_keys_in_order(shop: Esctl) -> None:
     first, *_ = succeeded(shop("replay")).splitlines()
     event = json.loads(first)
     assert list(event) == FIELDS
@@ -162,7 +153,7 @@ def test_an_event_is_one_line_with_the_contracts_keys_in_order(shop: Run) -> Non
     }
 
 
-def test_as_of_is_the_log_as_it_stood_then(run: Run) -> None:
+def test_as_of_is_the_log_as_it_stood_then(run: Esctl) -> None:
     run("append", "s", "T", "--time", "2030-01-01T00:00:00Z")
     run("append", "s", "T")
     then = json.loads(succeeded(run("replay", "--last", "1")))["recorded"]
@@ -174,7 +165,7 @@ def test_as_of_is_the_log_as_it_stood_then(run: Run) -> None:
     assert positions(run("replay", "--as-of", before.isoformat())) == [1]
 
 
-def test_a_date_and_a_time_without_zone_are_local(shop: Run) -> None:
+def test_a_date_and_a_time_without_zone_are_local(shop: Esctl) -> None:
     east = {"TZ": "XXX-3"}  # three hours before UTC, in the notation of POSIX
     assert positions(shop("replay", "--since", "2026-01-06T15:00:00", env=east)) == [6, 7]
     assert positions(shop("replay", "--since", "2026-01-06T15:00:01", env=east)) == [7]
@@ -189,21 +180,21 @@ def test_a_date_and_a_time_without_zone_are_local(shop: Run) -> None:
         *["--until=garbage", "--as-of=garbage"],
     ],
 )
-def test_a_point_that_is_none_is_refused(shop: Run, option: str) -> None:
+def test_a_point_that_is_none_is_refused(shop: Esctl, option: str) -> None:
     done = shop("replay", option)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
     assert "bug" not in done.stderr
 
 
-def test_a_version_is_a_point_in_one_stream_only(shop: Run) -> None:
+def test_a_version_is_a_point_in_one_stream_only(shop: Esctl) -> None:
     done = shop("replay", "--until", "v2")
     assert (done.returncode, done.stdout) == (2, "")
     assert "no stream is named" in done.stderr
 
 
 @pytest.mark.parametrize("option", ["--limit", "--last"])
-def test_a_number_of_events_is_a_number(shop: Run, option: str) -> None:
+def test_a_number_of_events_is_a_number(shop: Esctl, option: str) -> None:
     for text in ("-1", "x", "1.5", ""):
         assert shop("replay", f"{option}={text}").returncode == 2
     done = shop("replay", option, "9" * 30)
@@ -211,7 +202,7 @@ def test_a_number_of_events_is_a_number(shop: Run, option: str) -> None:
     assert "bug" not in done.stderr
 
 
-def test_a_stream_that_is_not_there_is_refused_and_a_near_one_suggested(shop: Run) -> None:
+def test_a_stream_that_is_not_there_is_refused_and_a_near_one_suggested(shop: Esctl) -> None:
     for form in ([], ["-o", "csv"]):
         done = shop("replay", "ordre-1", *form)
         assert (done.returncode, done.stdout) == (3, "")
@@ -230,18 +221,18 @@ def test_a_stream_that_is_not_there_is_refused_and_a_near_one_suggested(shop: Ru
         ("raw", ""),
     ],
 )
-def test_nothing_found_is_no_failure(run: Run, shop: Run, format_: str, printed: str) -> None:
+def test_nothing_found_is_no_failure(run: Esctl, shop: Esctl, format_: str, printed: str) -> None:
     done = shop("replay", "--type", "Nothing", "-o", format_)
     assert succeeded(done).replace("[\n]", "[]") == printed
     assert run("replay", "--since", "#99", "-o", "table").returncode == 0
 
 
-def test_an_empty_log_has_no_events(run: Run) -> None:
+def test_an_empty_log_has_no_events(run: Esctl) -> None:
     assert succeeded(run("replay")) == ""
     assert succeeded(run("replay", "--reverse", "--last", "5")) == ""
 
 
-def test_many_events_of_many_streams_come_whole_and_in_order_in_every_window(run: Run) -> None:
+def test_many_events_of_many_streams_come_whole_and_in_order_in_every_window(run: Esctl) -> None:
     text = "".join(f'{{"stream":"s-{i % 7}","type":"T","data":{i}}}\n' for i in range(5003))
     assert run("append", input=text).returncode == 0
     for filters, expected in (
@@ -259,20 +250,20 @@ def test_many_events_of_many_streams_come_whole_and_in_order_in_every_window(run
 # In which form
 
 
-def test_ndjson_is_what_a_pipe_gets(shop: Run) -> None:
+def test_ndjson_is_what_a_pipe_gets(shop: Esctl) -> None:
     assert succeeded(shop("replay", "-o", "ndjson")) == succeeded(shop("replay"))
     assert succeeded(shop("replay", "-o", "auto")) == succeeded(shop("replay"))
 
 
 @pytest.mark.parametrize("options", [[], ["--hash"], ["order-1", "--reverse"], ["--limit", "1"]])
-def test_json_holds_the_same_as_ndjson(shop: Run, options: list[str]) -> None:
+def test_json_holds_the_same_as_ndjson(shop: Esctl, options: list[str]) -> None:
     lines = [json.loads(line) for line in succeeded(shop("replay", *options)).splitlines()]
     assert json.loads(succeeded(shop("replay", *options, "-o", "json"))) == lines
     assert lines
 
 
 @pytest.mark.parametrize(("format_", "delimiter"), [("csv", ","), ("tsv", "\t")])
-def test_csv_and_tsv_hold_the_same_as_ndjson(shop: Run, format_: str, delimiter: str) -> None:
+def test_csv_and_tsv_hold_the_same_as_ndjson(shop: Esctl, format_: str, delimiter: str) -> None:
     for options in ([], ["--hash"]):
         lines = [json.loads(line) for line in succeeded(shop("replay", *options)).splitlines()]
         text = succeeded(shop("replay", *options, "-o", format_))
@@ -285,12 +276,12 @@ def test_csv_and_tsv_hold_the_same_as_ndjson(shop: Run, format_: str, delimiter:
             assert row == {key: str(value) for key, value in line.items()}
 
 
-def test_raw_is_the_payloads_alone_byte_for_byte(shop: Run) -> None:
+def test_raw_is_the_payloads_alone_byte_for_byte(shop: Esctl) -> None:
     expected = "".join(f'{{"n": {position}.0, "é":"a,b\\n\\"q\\""}}\n' for position, *_ in EVENTS)
     assert succeeded(shop("replay", "-o", "raw")) == expected
 
 
-def test_hash_adds_salt_and_hash_at_the_end_of_each_line(shop: Run) -> None:
+def test_hash_adds_salt_and_hash_at_the_end_of_each_line(shop: Esctl) -> None:
     lines = [json.loads(line) for line in succeeded(shop("replay", "--hash")).splitlines()]
     for line in lines:
         assert list(line) == [*FIELDS, "salt", "hash"]
@@ -300,7 +291,7 @@ def test_hash_adds_salt_and_hash_at_the_end_of_each_line(shop: Run) -> None:
     assert succeeded(shop("head")) == f"7:{lines[-1]['hash']}\n"
 
 
-def test_names_that_json_escapes_come_back_whole(run: Run) -> None:
+def test_names_that_json_escapes_come_back_whole(run: Esctl) -> None:
     names = ['quo"te', "back\\slash", "Ünïcödé \U0001f600", "{a}%s", "a b", "'; drop table events; --"]
     for name in names:
         assert run("append", name, name, "--id", name).returncode == 0
@@ -311,6 +302,222 @@ def test_names_that_json_escapes_come_back_whole(run: Run) -> None:
         assert [json.loads(line)["id"] for line in succeeded(run("replay", "--type", name)).splitlines()] == [name]
     rows = list(csv.DictReader(io.StringIO(succeeded(run("replay", "-o", "csv")), newline="")))
     assert [row["stream"] for row in rows] == names
+
+
+# Fields and templates
+
+PICKED = "position,id,data.n,data.who.name,meta.m"
+
+
+@pytest.mark.parametrize(
+    ("format_", "printed"),
+    [
+        (
+            "ndjson",
+            """{"position":1,"id":"a","data.n":1.50,"data.who.name":"Zoë, \\"Z\\"","meta.m":true}
+{"position":2,"id":"b","data.n":null,"data.who.name":null,"meta.m":null}
+{"position":3,"id":"c","data.n":null,"data.who.name":null,"meta.m":null}
+""",
+        ),
+        ("csv", f'{PICKED}\n1,a,1.50,"Zoë, ""Z""",true\n2,b,,,\n3,c,,,\n'),
+        ("tsv", PICKED.replace(",", "\t") + '\n1\ta\t1.50\t"Zoë, ""Z"""\ttrue\n2\tb\t\t\t\n3\tc\t\t\t\n'),
+        ("raw", '1\ta\t1.50\tZoë, "Z"\ttrue\n2\tb\t\t\t\n3\tc\t\t\t\n'),
+    ],
+)
+def test_fields_picks_columns_and_paths_in_every_format(three: Esctl, format_: str, printed: str) -> None:
+    done = three("replay", "--fields", PICKED, "-o", format_)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", printed)
+
+
+def test_picked_fields_are_the_same_in_json_as_in_ndjson(three: Esctl) -> None:
+    lines = [json.loads(line) for line in three("replay", "--fields", PICKED).stdout.splitlines()]
+    assert json.loads(three("replay", "--fields", PICKED, "-o", "json").stdout) == lines
+
+
+def test_picked_fields_have_no_form_of_a_cloudevent(three: Esctl) -> None:
+    done = three("replay", "--fields", "id", "-o", "cloudevents")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("template", "printed"),
+    [
+        ("{position} {data.n}", "1 1.50\n2 \n3 \n"),
+        (r"{id}\t{{{type}}}", "a\t{A}\nb\t{B}\nc\t{C}\n"),
+        ("{data.who.name}|{data.who}", 'Zoë, "Z"|{"name":"Zoë, \\"Z\\""}\n|\n|{}\n'),
+        ("-", "-\n-\n-\n"),
+    ],
+)
+def test_a_template_is_filled_line_by_line(three: Esctl, template: str, printed: str) -> None:
+    done = three("replay", "--template", template)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", printed)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--fields", "nothing"],
+        ["--fields", "data."],
+        ["--fields", "stream.x"],
+        ["--fields", "id", "--template", "{id}"],
+        ["--fields", "id", "--hash"],
+        ["--template", "{nothing}"],
+        ["--template", "{"],
+        ["--template", "}"],
+        ["--template", "{}"],
+    ],
+)
+def test_fields_and_templates_that_are_none_are_refused(three: Esctl, options: list[str]) -> None:
+    done = three("replay", *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+
+
+def test_a_number_of_any_length_can_be_picked(run: Esctl) -> None:
+    run("append", input=f'{{"stream":"s","type":"T","data":{{"n":{"7" * 5000}}}}}\n')
+    for format_ in ("table", "csv", "raw"):
+        done = run("replay", "--fields", "data.n", "-o", format_, "--wide")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "7" * 5000 in done.stdout
+
+
+# Exit codes and conditions
+
+
+@pytest.mark.parametrize("form", [[], ["-o", "json"], ["-o", "csv"], ["--fields", "id"], ["--template", "{id}"]])
+def test_fail_empty_tells_by_its_exit_code_whether_anything_matched(esctl: Esctl, path: Path, form: list[str]) -> None:
+    for type_, code in (("Nothing", 10), ("Paid", 0)):
+        done = esctl("replay", "--type", type_, "--fail-empty", *form, "-l", str(path))
+        assert done.returncode == code, done.stderr
+        assert done.stderr.startswith("error: no event matches") == (code == 10)
+
+
+REFUSED = {
+    "(select 1)": "subqueries",
+    "random() > 0": "non-deterministic",
+    "time > datetime('now')": "non-deterministic",
+    "type = ?": "parameters",
+    "count(*) > 1": "aggregate",
+    "1; delete from events": "syntax",
+    "customer = 'a'": "no such column",
+    "": "syntax",
+}
+
+
+@pytest.mark.parametrize("follow", [[], ["--follow", "--limit", "1"]], ids=["replay", "follow"])
+@pytest.mark.parametrize("condition", REFUSED)
+def test_a_condition_that_is_none_is_refused_before_anything_is_read(
+    esctl: Esctl, path: Path, condition: str, follow: list[str]
+) -> None:
+    done = esctl("replay", "--where", condition, *follow, "-l", str(path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: --where ")
+    assert REFUSED[condition] in done.stderr
+
+
+def test_a_condition_that_fails_on_some_event_is_no_damage_to_the_log(run: Esctl) -> None:
+    for value in ("1", "not json"):
+        run("append", "s", "T", f"inner={value}")
+    done = run("replay", "--where", "json(data ->> 'inner') = 1")
+    assert done.returncode == 2, done.stderr
+    assert "damaged" not in done.stderr
+    assert "malformed JSON" in done.stderr
+
+
+# The head that was read up to
+
+
+def test_emit_head_prints_the_head_that_was_read_up_to_on_stderr(three: Esctl) -> None:
+    head = three("head").stdout
+    for filters in ([], ["s-1"], ["--type", "Nothing"], ["--limit", "1"], ["--fields", "id"], ["-o", "csv"]):
+        done = three("replay", *filters, "--emit-head")
+        assert (done.returncode, done.stderr) == (0, head), filters
+
+
+# Parts of split events
+
+SPLIT = """
+[[event.Cart.upcast]]
+from = 1
+split = [ { type = "OrderPlaced", set = { order = 1 } }, { type = "CartEmptied", remove = ["total"] } ]
+"""
+
+
+@pytest.fixture
+def split(esctl: Esctl, tmp_path: Path) -> Esctl:
+    """Runs esctl where a log has one event that is read as two, and one that is not."""
+    (tmp_path / "split.toml").write_text(SPLIT)
+    esctl("init", "--model", "split.toml")
+    esctl("append", "cart-1", "Cart", "total:=5", "--id", "a")
+    esctl("append", "cart-1", "Other", "--id", "b")
+    return esctl
+
+
+def test_the_parts_of_a_split_event_are_told_apart_in_every_form(split: Esctl) -> None:
+    lines = [json.loads(line) for line in split("replay").stdout.splitlines()]
+    assert [(line["version"], line.get("part"), line["type"]) for line in lines] == [
+        (1, 1, "OrderPlaced"), (1, 2, "CartEmptied"), (2, None, "Other"),
+    ]  # fmt: skip
+    assert list(lines[0])[:5] == ["position", "stream", "version", "part", "id"]
+    assert split("replay", "--template", "{version}.{part}").stdout.split() == ["1.1", "1.2", "2."]
+    assert [json.loads(line) for line in split("replay", "--fields", "part").stdout.splitlines()] == [
+        {"part": 1}, {"part": 2}, {"part": None},
+    ]  # fmt: skip
+    ids = [json.loads(line)["id"] for line in split("replay", "-o", "cloudevents").stdout.splitlines()]
+    assert ids == ["a/1", "a/2", "b"]
+    table = split("replay", "-o", "table").stdout.splitlines()
+    assert [line.split()[4] for line in table[1:]] == ["1/1", "1/2", "2"]
+
+
+Line = dict[str, Any]
+STREAMS = ("order-1", "order-2", "order-2-b", "order", "orders-9", "order.x", "stock-1", "漢字-1")
+CATEGORIES = ("order", "orders", "stock", "漢字", "nothing", "order-2")
+TYPES = ("Placed", "Paid", "Closed", 'Quo"ted')
+COUNT = 1300  # more than a store reads at once
+
+
+def times(day: int, minute: int) -> str:
+    return f"2026-01-{day:02}T09:{minute:02}:00.000000Z"
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Many events in many transactions, times out of order, marks in between (the log's own events)."""
+    path = tmp_path_factory.mktemp("filters") / "log.db"
+    random = Random(3)
+    with open_log(path, write=True, create=True) as written:
+        left = COUNT
+        while left > 0:
+            batch = [_event(random) for _ in range(min(left, random.choice((1, 3, 40, 200))))]
+            left -= len(batch)
+            written.append_all(batch)
+            written.mark(random.choice(("early", "middle", "late")))
+    return path
+
+
+def _event(random: Random) -> Line:
+    data: Line = {"n": random.randrange(20)} if random.random() < 0.8 else {}
+    if random.random() < 0.3:
+        data["vip"] = random.random() < 0.5
+    return {
+        "stream": random.choice(STREAMS),
+        "type": random.choice(TYPES),
+        "time": times(random.randint(1, 28), random.randrange(60)),
+        "schema": random.choice((1, 1, 2)),
+        "data": data,
+        "meta": {"actor": random.choice(("web", "shop"))} if random.random() < 0.5 else {},
+    }
+
+
+@pytest.fixture(scope="module")
+def everything(path: Path) -> list[Line]:
+    """The whole replay, the log's own events included, decoded."""
+    with EventLog(path) as log:
+        return decoded(b"".join(log.lines(Query(system=True))))
+
+
+def decoded(lines: bytes) -> list[Line]:
+    return [json.loads(line) for line in lines.splitlines()]
 
 
 # On a terminal
@@ -341,7 +548,7 @@ def without_styles(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
-def test_a_terminal_gets_a_table_of_the_same_events_in_the_same_order(shop: Run, shop_log: Path) -> None:
+def test_a_terminal_gets_a_table_of_the_same_events_in_the_same_order(shop: Esctl, shop_log: Path) -> None:
     assert succeeded(shop("replay", "--reverse")).count("\n") == 7
     printed = without_styles(on_a_terminal(shop_log, "replay", "--reverse"))
     header, *rows = [line for line in printed.splitlines() if line.strip()]
@@ -352,7 +559,7 @@ def test_a_terminal_gets_a_table_of_the_same_events_in_the_same_order(shop: Run,
         assert {str(position), stream, type_} <= set(row.split())
 
 
-def test_a_table_fits_the_terminal(run: Run, log_path: Path) -> None:
+def test_a_table_fits_the_terminal(run: Esctl, log_path: Path) -> None:
     run("append", "a-very-long-stream-name-" + "x" * 200, "T" * 100, '"' + "y" * 5000 + '"')
     run("append", "short", "T", "wide=漢字漢字漢字" + "漢" * 100)
     for columns in (60, 80, 200):
@@ -373,7 +580,7 @@ BAD_DATA = [
 ACTS = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
-def test_nothing_in_an_event_acts_on_the_terminal(run: Run, log_path: Path) -> None:
+def test_nothing_in_an_event_acts_on_the_terminal(run: Esctl, log_path: Path) -> None:
     events = [{"stream": name, "type": name, "id": name} for name in BAD_NAMES]
     text = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
     text += "".join(f'{{"stream":"s-1","type":"T","data":{data}}}\n' for data in BAD_DATA)
@@ -395,7 +602,7 @@ def test_an_error_about_a_name_does_not_act_on_the_terminal(log_path: Path, name
     assert ACTS.findall(printed) == []
 
 
-def test_a_table_in_a_pipe_has_no_styles_unless_they_are_asked_for(shop: Run) -> None:
+def test_a_table_in_a_pipe_has_no_styles_unless_they_are_asked_for(shop: Esctl) -> None:
     assert "\x1b" not in succeeded(shop("replay", "-o", "table"))
     assert "\x1b[" in succeeded(shop("replay", "-o", "table", "--color", "always"))
     assert "\x1b[" in succeeded(shop("replay", "-o", "table", env={"FORCE_COLOR": "1", "TERM": "xterm"}))
@@ -418,7 +625,7 @@ def test_no_color_has_no_colours(shop_log: Path) -> None:
     assert not re.search(r"\x1b\[[0-9;]*(3[0-8]|4[0-8]|9[0-7]|10[0-7])[;m]", printed)
 
 
-def test_a_type_that_no_event_has_is_noted_with_what_comes_near(esctl: Run, log_path: Path) -> None:
+def test_a_type_that_no_event_has_is_noted_with_what_comes_near(esctl: Esctl, log_path: Path) -> None:
     assert esctl("append", "order-1", "OrderPlaced", "--log", str(log_path)).returncode == 0
     done = esctl("replay", "--type", "OrderPlace", "--log", str(log_path))
     told = "note: no event has the type OrderPlace; did you mean OrderPlaced?\n"
@@ -426,43 +633,191 @@ def test_a_type_that_no_event_has_is_noted_with_what_comes_near(esctl: Run, log_
     assert esctl("replay", "--type", "OrderPlace", "-q", "--log", str(log_path)).stderr == ""
 
 
-def test_debug_tells_the_sql_and_verbose_the_log(esctl: Run, log_path: Path) -> None:
+def test_debug_tells_the_sql_and_verbose_the_log(esctl: Esctl, log_path: Path) -> None:
     assert esctl("append", "order-1", "OrderPlaced", "--log", str(log_path)).returncode == 0
     told = esctl("replay", "order-1", "--debug", "-v", "--log", str(log_path)).stderr.splitlines()
     assert told[0] == f"log: {log_path}"
     assert any(line.startswith("sql: select cast(printf(") for line in told)
 
 
-# Parts of split events
+# Out of one log and into another
 
-SPLIT = """
-[[event.Cart.upcast]]
-from = 1
-split = [ { type = "OrderPlaced", set = { order = 1 } }, { type = "CartEmptied", remove = ["total"] } ]
-"""
-
-
-@pytest.fixture
-def split(esctl: Run, tmp_path: Path) -> Run:
-    """Runs esctl where a log has one event that is read as two, and one that is not."""
-    (tmp_path / "split.toml").write_text(SPLIT)
-    esctl("init", "--model", "split.toml")
-    esctl("append", "cart-1", "Cart", "total:=5", "--id", "a")
-    esctl("append", "cart-1", "Other", "--id", "b")
-    return esctl
+ODD = [
+    '{"stream":"quo\\"te-1","type":"back\\\\slash","id":"id \\"1\\"","data":{"n": 1.0, "big": 1E400},"meta":{"a" : 1}}',
+    '{"stream":"漢字-1","type":"😀","data":"\\u001b[31m \\ud83d\\ude00 é","schema":7}',
+    '{"stream":"order-1","type":"T","data":[12345678901234567890123, -0.0, null],"time":"1999-12-31T23:59:59.9Z"}',
+]
 
 
-def test_the_parts_of_a_split_event_are_told_apart_in_every_form(split: Run) -> None:
-    lines = [json.loads(line) for line in split("replay").stdout.splitlines()]
-    assert [(line["version"], line.get("part"), line["type"]) for line in lines] == [
-        (1, 1, "OrderPlaced"), (1, 2, "CartEmptied"), (2, None, "Other"),
-    ]  # fmt: skip
-    assert list(lines[0])[:5] == ["position", "stream", "version", "part", "id"]
-    assert split("replay", "--template", "{version}.{part}").stdout.split() == ["1.1", "1.2", "2."]
-    assert [json.loads(line) for line in split("replay", "--fields", "part").stdout.splitlines()] == [
-        {"part": 1}, {"part": 2}, {"part": None},
-    ]  # fmt: skip
-    ids = [json.loads(line)["id"] for line in split("replay", "-o", "cloudevents").stdout.splitlines()]
-    assert ids == ["a/1", "a/2", "b"]
-    table = split("replay", "-o", "table").stdout.splitlines()
-    assert [line.split()[4] for line in table[1:]] == ["1/1", "1/2", "2"]
+def test_a_replay_appended_to_a_new_log_has_the_same_events(esctl: Esctl, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.db", tmp_path / "new.db"
+    for path in (old, new):
+        assert esctl("init", "-l", str(path)).returncode == 0
+    assert esctl("mark", "start", "-l", str(old)).returncode == 0  # an event that a replay leaves out
+    text = "\n".join(ODD) + "\n" + (SAMPLE / "orders.ndjson").read_text()
+    assert esctl("append", "-l", str(old), input=text).returncode == 0
+    appended = esctl("append", "-l", str(new), input=esctl("replay", "-l", str(old)).stdout)
+    assert json.loads(appended.stdout)["appended"] == text.count("\n")
+
+    def content(path: Path) -> list[tuple[Any, ...]]:
+        """Stream, version, id, type, schema, time, and data and meta as text, byte for byte."""
+        with EventLog(path) as log:
+            return [(*e[1:7], e[8], e[9]) for e, _, _ in log.read(Query())]
+
+    assert content(new) == content(old)
+    assert len(content(new)) == text.count("\n")
+
+
+# Any filters
+
+CONDITIONS: dict[str, Callable[[Line], bool]] = {
+    "data ->> 'n' > 9": lambda e: e["data"].get("n", 0) > 9,
+    "type = 'Placed' or type = 'Quo\"ted'": lambda e: e["type"] in ("Placed", 'Quo"ted'),
+    "stream glob 'order-*'": lambda e: e["stream"].startswith("order-"),
+    "version % 2 = 0 -- even": lambda e: e["version"] % 2 == 0,
+    "meta ->> 'actor' is null": lambda e: e["meta"].get("actor") is None,
+    "data ->> 'vip'": lambda e: bool(e["data"].get("vip")),
+    "schema > 1 and position > 600": lambda e: e["schema"] > 1 and e["position"] > 600,
+    "date(time) = '2026-01-05'": lambda e: e["time"].startswith("2026-01-05"),
+    "recorded < time": lambda e: e["recorded"] < e["time"],
+    "0": lambda _: False,
+}
+
+
+class RowFilter(NamedTuple):
+    """Filters as a user gives them."""
+
+    stream: str | None
+    filters: dict[str, Any]
+
+
+@st.composite
+def questions(draw: DrawFn) -> RowFilter:
+    """Any combination of filters; a version is a point only where a stream is named."""
+    kind = draw(st.sampled_from(("all", "stream", "category")))
+    stream = draw(st.sampled_from((*STREAMS, "$esctl"))) if kind == "stream" else None
+    point = st.builds("#{}".format, st.integers(0, COUNT + 60)) | st.sampled_from(("early", "middle", "late"))
+    if stream:
+        point |= st.builds("v{}".format, st.integers(0, 200))
+    moment = st.builds(times, st.integers(1, 28), st.integers(0, 59))
+    filters = draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "since": point | moment,
+                "until": point | moment,
+                "as_of": point | st.integers(0, COUNT - 1).map(lambda n: f"recorded of {n}"),
+                "types": st.lists(st.sampled_from((*TYPES, "MarkSet", "Nothing")), max_size=3).map(tuple),
+                "where": st.sampled_from(list(CONDITIONS)),
+                "limit": st.integers(0, 20) | st.integers(900, 1400),
+                "last": st.integers(0, 20) | st.integers(900, 1400),
+                "reverse": st.booleans(),
+                "system": st.booleans(),
+            },
+        )
+    )
+    return RowFilter(stream, filters | ({"category": draw(st.sampled_from(CATEGORIES))} if kind == "category" else {}))
+
+
+def resolved(asked: RowFilter, everything: list[Line]) -> RowFilter:
+    """The same question with the moment at which some event was recorded filled in."""
+    as_of = asked.filters.get("as_of", "")
+    if not as_of.startswith("recorded of "):
+        return asked
+    return RowFilter(asked.stream, asked.filters | {"as_of": everything[int(as_of.split()[-1])]["recorded"]})
+
+
+def in_python(asked: RowFilter, everything: list[Line]) -> list[Line]:
+    """What the filters mean, over the whole replay."""
+    filters = asked.filters
+    marked = {e["data"]["name"]: e["data"]["position"] for e in everything if e["type"] == "MarkSet"}
+
+    def bound(name: str, clock: str, line: Line) -> tuple[Any, Any] | None:
+        """What is compared: the line's side and the point's; None where there is no such bound."""
+        text = filters.get(name)
+        if text is None:
+            return None
+        if text in marked:
+            return line["position"], marked[text]
+        sides = {"#": line["position"], "v": line["version"]}
+        return (sides[text[0]], int(text[1:])) if text[0] in sides else (line[clock], text)
+
+    def kept(line: Line) -> bool:
+        if asked.stream is not None:
+            named = line["stream"] == asked.stream
+        elif "category" in filters:
+            named = line["stream"] == filters["category"] or line["stream"].startswith(f"{filters['category']}-")
+        else:
+            named = filters.get("system", False) or not line["stream"].startswith("$")
+        since, until, as_of = (
+            bound(name, clock, line) for name, clock in (("since", "time"), ("until", "time"), ("as_of", "recorded"))
+        )
+        return (
+            named
+            and (not filters.get("types") or line["type"] in filters["types"])
+            and ("where" not in filters or CONDITIONS[filters["where"]](line))
+            and (since is None or since[0] >= since[1])
+            and (until is None or until[0] <= until[1])
+            and (as_of is None or as_of[0] <= as_of[1])
+        )
+
+    found = [line for line in everything if kept(line)]
+    if "last" in filters:
+        found = found[max(0, len(found) - filters["last"]) :]
+    if filters.get("reverse"):
+        found.reverse()
+    return found[: filters.get("limit")]
+
+
+@settings(max_examples=250)
+@given(asked=questions())
+def test_any_combination_of_filters_equals_the_same_filters_in_python(
+    path: Path, everything: list[Line], asked: RowFilter
+) -> None:
+    asked = resolved(asked, everything)
+    expected = in_python(asked, everything)
+    with EventLog(path) as log:
+        query = query_of(log, asked.stream, **asked.filters)
+        assert decoded(b"".join(log.lines(query))) == expected
+        assert [event[0] for event, _, _ in log.read(query)] == [line["position"] for line in expected]
+
+
+COMMAND_LINES: list[tuple[str, dict[str, Any]]] = [
+    ("", {}),
+    ("--category order --type Placed --type Paid --where data->>'n'>9", {"where": "data ->> 'n' > 9"}),
+    ("--since #200 --until late --last 30 --reverse --limit 20", {}),
+    ("--as-of #900 --where data->>'vip' --system", {"where": "data ->> 'vip'"}),
+    ("order-2 --since v5 --until v30 --reverse", {}),
+    ("--since 2026-01-05 --until 2026-01-05 --type Nothing", {}),
+]
+
+
+def asked_by(arguments: str, changed: dict[str, Any]) -> RowFilter:
+    """The question of a command line, without Typer."""
+    words = arguments.split()
+    stream = words.pop(0) if words and not words[0].startswith("-") else None
+    filters: dict[str, Any] = {}
+    while words:
+        name = words.pop(0).removeprefix("--").replace("-", "_")
+        if name in ("reverse", "system"):
+            filters[name] = True
+        elif name == "type":
+            filters["types"] = (*filters.get("types", ()), words.pop(0))
+        else:
+            filters[name] = int(words.pop(0)) if name in ("limit", "last") else words.pop(0)
+    return RowFilter(stream, filters | changed)
+
+
+@pytest.mark.parametrize(("arguments", "changed"), COMMAND_LINES)
+def test_the_command_line_means_what_its_filters_mean_and_json_holds_what_ndjson_does(
+    esctl: Esctl, path: Path, arguments: str, changed: dict[str, Any]
+) -> None:
+    ndjson, json_ = (
+        esctl("replay", *arguments.split(), "-o", format_, "-l", str(path)) for format_ in ("ndjson", "json")
+    )
+    asked = asked_by(arguments, changed)
+    with EventLog(path) as log:
+        expected = decoded(b"".join(log.lines(query_of(log, asked.stream, **asked.filters))))
+    assert (ndjson.returncode, ndjson.stderr, json_.returncode, json_.stderr) == (0, "", 0, "")
+    assert decoded(ndjson.stdout.encode()) == expected
+    assert json.loads(json_.stdout) == expected

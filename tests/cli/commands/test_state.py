@@ -6,18 +6,14 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from esctl import open_log
+from tests.conftest import ESCTL, Esctl
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-ESCTL = str(Path(sys.executable).with_name("esctl"))
 FIELDS = ("stream", "aggregate", "version", "position", "time", "state")
 MODEL = """
 [aggregate.order]
@@ -62,15 +58,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(esctl: Run, made: Path, log_path: Path, tmp_path: Path) -> Run:
+def run(run: Esctl, made: Path, log_path: Path, tmp_path: Path) -> Esctl:
     """Run esctl on such a log of this test's own."""
-
-    def on_log(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, env={"ESCTL_LOG": str(log_path), **(env or {})}, **options)
-
     shutil.copy(made, log_path)
     (tmp_path / "shop.py").write_text(REDUCER, encoding="utf-8")
-    return on_log
+    return run
 
 
 def told(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
@@ -88,7 +80,7 @@ PLACED = {"status": "Placed", "paid": 0, "total": 5}
 PAID = {"status": "Paid", "paid": 5, "total": 5}
 
 
-def test_a_state_is_one_object_with_these_fields_in_this_order(run: Run) -> None:
+def test_a_state_is_one_object_with_these_fields_in_this_order(run: Esctl) -> None:
     (only,) = told(run("state", "order-1"))
     assert tuple(only) == FIELDS
     assert only == {
@@ -101,7 +93,7 @@ def test_a_state_is_one_object_with_these_fields_in_this_order(run: Run) -> None
     }
 
 
-def test_without_an_aggregate_payloads_are_merged(run: Run) -> None:
+def test_without_an_aggregate_payloads_are_merged(run: Esctl) -> None:
     (only,) = told(run("state", "cart-1"))
     assert (only["aggregate"], only["state"]) == (None, {"b": {"c": 2, "d": 3}})
 
@@ -124,38 +116,38 @@ def test_without_an_aggregate_payloads_are_merged(run: Run) -> None:
         (["--until", "v2", "--as-of", "#2"], PLACED),
     ],
 )
-def test_a_state_can_be_had_at_every_kind_of_point(run: Run, point: list[str], expected: dict[str, Any]) -> None:
+def test_a_state_can_be_had_at_every_kind_of_point(run: Esctl, point: list[str], expected: dict[str, Any]) -> None:
     assert state(run("state", "order-1", *point)) == expected
 
 
-def test_before_the_first_event_there_is_the_initial_state_and_no_time(run: Run) -> None:
+def test_before_the_first_event_there_is_the_initial_state_and_no_time(run: Esctl) -> None:
     (only,) = told(run("state", "order-1", "--until", "v0"))
     assert (only["version"], only["position"], only["time"]) == (0, 0, None)
 
 
-def test_each_gives_the_state_after_every_event(run: Run) -> None:
+def test_each_gives_the_state_after_every_event(run: Esctl) -> None:
     rows = told(run("state", "order-1", "--each"))
     assert [(row["version"], row["position"], row["state"]) for row in rows] == [(1, 1, PLACED), (2, 3, PAID)]
     assert [row["version"] for row in told(run("state", "order-1", "--each", "--until", "v1"))] == [1]
 
 
-def test_a_stream_can_be_folded_as_another_aggregate(run: Run) -> None:
+def test_a_stream_can_be_folded_as_another_aggregate(run: Esctl) -> None:
     assert state(run("state", "order-1", "--aggregate", "other")) == {"n": 2}
 
 
-def test_all_streams_of_an_aggregate_are_folded_in_the_order_of_their_names(run: Run) -> None:
+def test_all_streams_of_an_aggregate_are_folded_in_the_order_of_their_names(run: Esctl) -> None:
     rows = told(run("state", "--all", "--aggregate", "order"))
     assert [(row["stream"], row["state"]["status"]) for row in rows] == [("order-1", "Paid"), ("order-2", "Placed")]
 
 
-def test_a_condition_chooses_among_all_streams(run: Run) -> None:
+def test_a_condition_chooses_among_all_streams(run: Esctl) -> None:
     rows = told(run("state", "--all", "--aggregate", "order", "--where", "state ->> 'status' = 'Paid'"))
     assert [row["stream"] for row in rows] == ["order-1"]
     rows = told(run("state", "--all", "--aggregate", "order", "--until", "#2", "--where", "version = 1"))
     assert [row["stream"] for row in rows] == ["order-1", "order-2"]
 
 
-def test_explain_tells_the_snapshot_that_served_and_how_many_events_were_folded(run: Run) -> None:
+def test_explain_tells_the_snapshot_that_served_and_how_many_events_were_folded(run: Esctl) -> None:
     (only,) = told(run("state", "order-1", "--explain"))
     assert (only["snapshot"], only["folded"]) == (None, 2)
     assert run("snapshot", "take", "order-1").returncode == 0
@@ -169,31 +161,31 @@ def test_explain_tells_the_snapshot_that_served_and_how_many_events_were_folded(
 # Formats
 
 
-def test_raw_is_the_state_alone(run: Run) -> None:
+def test_raw_is_the_state_alone(run: Esctl) -> None:
     assert run("state", "order-1", "-o", "raw").stdout == '{"status":"Paid","paid":5,"total":5}\n'
     assert len(run("state", "order-1", "--each", "-o", "raw").stdout.splitlines()) == 2
 
 
 @pytest.mark.parametrize("options", [[], ["--explain"], ["--fields", "stream,state.status"]])
-def test_a_single_state_is_one_object_in_json(run: Run, options: list[str]) -> None:
+def test_a_single_state_is_one_object_in_json(run: Esctl, options: list[str]) -> None:
     single = run("state", "order-1", *options, "-o", "json")
     assert [json.loads(single.stdout)] == told(run("state", "order-1", *options))
 
 
-def test_states_are_an_array_in_json_of_what_ndjson_prints(run: Run) -> None:
+def test_states_are_an_array_in_json_of_what_ndjson_prints(run: Esctl) -> None:
     every = ("state", "--all", "--aggregate", "order")
     assert json.loads(run(*every, "-o", "json").stdout) == told(run(*every))
     assert json.loads(run("state", "order-1", "--each", "-o", "json").stdout) == told(run("state", "order-1", "--each"))
 
 
 @pytest.mark.parametrize(("format_", "separator"), [("csv", ","), ("tsv", "\t")])
-def test_csv_has_a_header_and_the_state_in_a_cell(run: Run, format_: str, separator: str) -> None:
+def test_csv_has_a_header_and_the_state_in_a_cell(run: Esctl, format_: str, separator: str) -> None:
     lines = run("state", "cart-1", "-o", format_).stdout.splitlines()
     assert lines[0] == separator.join(FIELDS)
     assert lines[1].startswith(separator.join(("cart-1", "", "2", "5")))
 
 
-def test_a_single_state_on_a_terminal_is_a_line_a_field(run: Run) -> None:
+def test_a_single_state_on_a_terminal_is_a_line_a_field(run: Esctl) -> None:
     lines = run("state", "order-1", "-o", "table").stdout.splitlines()
     assert [line.split(maxsplit=1)[0] for line in lines] == [
         "stream", "aggregate", "version", "position", "time", "state.status", "state.paid", "state.total",
@@ -201,14 +193,14 @@ def test_a_single_state_on_a_terminal_is_a_line_a_field(run: Run) -> None:
 
 
 @pytest.mark.parametrize("number", ["1.10", "1e400", "12345678901234567890.123", "0.10000000000000000001", "9" * 5000])
-def test_a_table_shows_numbers_as_they_were_written(run: Run, number: str) -> None:
+def test_a_table_shows_numbers_as_they_were_written(run: Esctl, number: str) -> None:
     assert run("append", "cart-9", "T", f"n:={number}").returncode == 0
     done = run("state", "cart-9", "-o", "table", "--wide")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1].split() == ["state.n", number]
 
 
-def test_what_a_state_holds_does_not_act_on_a_terminal(run: Run) -> None:
+def test_what_a_state_holds_does_not_act_on_a_terminal(run: Esctl) -> None:
     data = json.dumps({"a\u001b[2J": "\u001b[31mred\u0007 [bold]x[/bold] \u202e"})
     assert run("append", "cart-8", "T", data).returncode == 0
     for form in ([], ["--each"]):
@@ -221,7 +213,7 @@ def test_what_a_state_holds_does_not_act_on_a_terminal(run: Run) -> None:
     ("format_", "empty"),
     [("ndjson", ""), ("json", "[]\n"), ("csv", ",".join(FIELDS) + "\n"), ("table", ""), ("raw", "")],
 )
-def test_no_states_are_empty_in_every_format(run: Run, format_: str, empty: str) -> None:
+def test_no_states_are_empty_in_every_format(run: Esctl, format_: str, empty: str) -> None:
     done = run("state", "--all", "--aggregate", "other", "-o", format_)
     assert (done.returncode, done.stdout, done.stderr) == (0, empty, "")
 
@@ -229,7 +221,7 @@ def test_no_states_are_empty_in_every_format(run: Run, format_: str, empty: str)
 # Python reducers
 
 
-def test_a_python_function_folds_what_sql_cannot(run: Run) -> None:
+def test_a_python_function_folds_what_sql_cannot(run: Esctl) -> None:
     (only,) = told(run("state", "order-1", "--reducer", "shop:count"))
     assert (only["version"], only["state"]) == (2, {"n": 2, "last": "Paid", "sum": 5})
     rows = told(run("state", "order-1", "--reducer", "shop:count", "--each"))
@@ -240,14 +232,14 @@ def test_a_python_function_folds_what_sql_cannot(run: Run) -> None:
 @pytest.mark.parametrize(
     ("name", "code"), [("nope", 2), (":", 2), ("shop:", 2), ("shop:no_function", 2), ("shop:none", 3), ("none:f", 3)]
 )
-def test_a_reducer_that_is_not_there_is_told(run: Run, name: str, code: int) -> None:
+def test_a_reducer_that_is_not_there_is_told(run: Esctl, name: str, code: int) -> None:
     done = run("state", "order-1", "--reducer", name)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(("error: --reducer", "error: there is no reducer"))
 
 
 @pytest.mark.parametrize("name", ["shop:broken", "shop:odd", "json:loads"])
-def test_a_reducer_that_fails_is_a_handler_that_failed_and_no_bug_of_esctl(run: Run, name: str) -> None:
+def test_a_reducer_that_fails_is_a_handler_that_failed_and_no_bug_of_esctl(run: Esctl, name: str) -> None:
     done = run("state", "order-1", "--reducer", name)
     assert (done.returncode, done.stdout) == (9, "")
     assert "bug" not in done.stderr
@@ -272,24 +264,24 @@ def test_a_reducer_that_fails_is_a_handler_that_failed_and_no_bug_of_esctl(run: 
         "order-1 --until",
     ],
 )
-def test_a_wrong_command_line_is_exit_2_and_prints_no_data(run: Run, words: str) -> None:
+def test_a_wrong_command_line_is_exit_2_and_prints_no_data(run: Esctl, words: str) -> None:
     done = run("state", *words.split())
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
 
 
 @pytest.mark.parametrize("words", ["order-9", "order-1 --aggregate nope", "--all --aggregate nope"])
-def test_what_is_not_there_is_exit_3(run: Run, words: str) -> None:
+def test_what_is_not_there_is_exit_3(run: Esctl, words: str) -> None:
     done = run("state", *words.split(), "--error-format", "json")
     assert (done.returncode, done.stdout) == (3, "")
     assert json.loads(done.stderr)["exit"] == 3
 
 
-def test_a_stream_that_was_meant_is_suggested(run: Run) -> None:
+def test_a_stream_that_was_meant_is_suggested(run: Esctl) -> None:
     assert "did you mean order-1" in run("state", "order-11").stderr
 
 
-def test_an_event_that_cannot_be_folded_is_named(run: Run) -> None:
+def test_an_event_that_cannot_be_folded_is_named(run: Esctl) -> None:
     assert run("append", "order-2", "Paid", "amount=much").returncode == 0
     done = run("state", "order-2", "--error-format", "json")
     assert (done.returncode, done.stdout) == (6, "")
@@ -297,7 +289,7 @@ def test_an_event_that_cannot_be_folded_is_named(run: Run) -> None:
     assert state(run("state", "order-2", "--until", "v1"))["status"] == "Placed"
 
 
-def test_verbose_tells_the_log_and_what_is_ignored_on_stderr_only(run: Run, tmp_path: Path, log_path: Path) -> None:
+def test_verbose_tells_the_log_and_what_is_ignored_on_stderr_only(run: Esctl, tmp_path: Path, log_path: Path) -> None:
     assert run("snapshot", "take", "order-1").returncode == 0
     (tmp_path / "model.toml").write_text(MODEL.replace('"Paid" }', '"Payed" }'), encoding="utf-8")
     with open_log(log_path, write=True) as log:
@@ -309,7 +301,7 @@ def test_verbose_tells_the_log_and_what_is_ignored_on_stderr_only(run: Run, tmp_
     )
 
 
-def test_a_pipe_that_closes_ends_it_in_silence(run: Run, log_path: Path) -> None:
+def test_a_pipe_that_closes_ends_it_in_silence(run: Esctl, log_path: Path) -> None:
     assert run("types").returncode == 0
     with open_log(log_path, write=True) as log:
         log.append_all({"stream": "cart-2", "type": "T", "data": {f"k{n}": "x" * 50}} for n in range(300))
@@ -324,7 +316,7 @@ def test_a_pipe_that_closes_ends_it_in_silence(run: Run, log_path: Path) -> None
     assert (process.returncode, said) == (-13, b"")
 
 
-def test_a_second_process_s_append_is_seen_by_the_next_state(run: Run, log_path: Path) -> None:
+def test_a_second_process_s_append_is_seen_by_the_next_state(run: Esctl, log_path: Path) -> None:
     with open_log(log_path, write=True) as other:
         other.append("order-2", "Paid", {"amount": 7})
         assert state(run("state", "order-2")) == {"status": "Paid", "paid": 7, "total": 7}
@@ -333,7 +325,7 @@ def test_a_second_process_s_append_is_seen_by_the_next_state(run: Run, log_path:
 # Fields
 
 
-def test_fields_of_a_state_can_be_picked(run: Run) -> None:
+def test_fields_of_a_state_can_be_picked(run: Esctl) -> None:
     run("append", "picked-1", "T", '{"a":{"b":1.50},"s":"text","n":null}')
     done = run("state", "picked-1", "--fields", "stream,version,state.a.b,state.s,state.n,state.no.such")
     assert done.stdout == (
@@ -344,7 +336,7 @@ def test_fields_of_a_state_can_be_picked(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", ["nope", "stream.x", "state.", "", "time.a"])
-def test_a_field_that_no_state_has_is_refused(run: Run, name: str) -> None:
+def test_a_field_that_no_state_has_is_refused(run: Esctl, name: str) -> None:
     run("append", "picked-1", "T")
     done = run("state", "picked-1", "--fields", name)
     assert (done.returncode, done.stdout) == (2, "")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,8 @@ import pytest
 from esctl import open_log
 from esctl.events.lines import Defaults, parser
 from esctl.log import EventLog
-from tests.conftest import writer_of
+from tests.conftest import Esctl, writer_of
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 EVENTS = [
     *(("order-2", 5, "{}"), ("order-1", 3, '{"n": 1}'), ("order-1", 9, '"é"'), ("Order-1", 1, "{}")),
     *(("order", 2, "{}"), ("[x]", 2, "{}"), ("漢字-1", 2, "{}"), ("order-2", 4, "[1, 2]")),
@@ -25,12 +22,8 @@ EVENTS = [
 
 
 @pytest.fixture
-def run(esctl: Run, log_path: Path) -> Run:
+def run(run: Esctl, log_path: Path) -> Esctl:
     """Run esctl on a log of the events above and a mark."""
-
-    def on_log(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, "-l", str(log_path), **options)
-
     lines = [
         f'{{"stream":"{stream}","type":"T","time":"2026-01-0{day}T00:00:00Z","data":{data}}}\n'
         for stream, day, data in EVENTS
@@ -40,16 +33,16 @@ def run(esctl: Run, log_path: Path) -> Run:
         writer_of(log).append([parse(line.encode()) for line in lines])
     with open_log(log_path, write=True) as marked:
         marked.mark("end")
-    return on_log
+    return run
 
 
-def listed(run: Run, *arguments: str) -> list[dict[str, Any]]:
+def listed(run: Esctl, *arguments: str) -> list[dict[str, Any]]:
     done = run("streams", *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_each_stream_has_its_counts_ends_and_bytes(run: Run) -> None:
+def test_each_stream_has_its_counts_ends_and_bytes(run: Esctl) -> None:
     replayed = [json.loads(line) for line in run("replay").stdout.splitlines()]
     streams = listed(run)
     assert [stream["stream"] for stream in streams] == sorted({stream for stream, _, _ in EVENTS})
@@ -79,16 +72,16 @@ def test_each_stream_has_its_counts_ends_and_bytes(run: Run) -> None:
         ("$*", []),
     ],
 )
-def test_a_pattern_is_a_glob(run: Run, pattern: str, names: list[str]) -> None:
+def test_a_pattern_is_a_glob(run: Esctl, pattern: str, names: list[str]) -> None:
     assert [stream["stream"] for stream in listed(run, pattern)] == names
 
 
-def test_the_log_s_own_streams_are_listed_only_if_asked_for(run: Run) -> None:
+def test_the_log_s_own_streams_are_listed_only_if_asked_for(run: Esctl) -> None:
     assert [stream["stream"] for stream in listed(run, "--system", "$*")] == ["$esctl"]
     assert len(listed(run, "--system")) == len(listed(run)) + 1
 
 
-def test_every_format_holds_the_same(run: Run) -> None:
+def test_every_format_holds_the_same(run: Esctl) -> None:
     streams = listed(run)
     assert json.loads(run("streams", "-o", "json").stdout) == streams
     for format_, delimiter in (("csv", ","), ("tsv", "\t")):
@@ -100,12 +93,12 @@ def test_every_format_holds_the_same(run: Run) -> None:
     assert [line.split()[:2] for line in table[1:]] == [[stream["stream"], str(stream["events"])] for stream in streams]
 
 
-def test_no_streams_are_no_failure(esctl: Run, log_path: Path) -> None:
+def test_no_streams_are_no_failure(esctl: Esctl, log_path: Path) -> None:
     for format_, printed in (("ndjson", ""), ("json", "[]\n"), ("table", "")):
         done = esctl("streams", "-o", format_, "-l", str(log_path))
         assert (done.returncode, done.stderr, done.stdout) == (0, "", printed)
 
 
-def test_an_empty_list_as_csv_has_its_header(esctl: Run, log_path: Path) -> None:
+def test_an_empty_list_as_csv_has_its_header(esctl: Esctl, log_path: Path) -> None:
     for command, first in (("streams", "stream,events"), ("types", "type,events"), ("marks", "name,position")):
         assert esctl(command, "-o", "csv", "-l", str(log_path)).stdout.startswith(first)

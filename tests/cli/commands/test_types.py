@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +11,14 @@ import pytest
 from esctl import open_log
 from esctl.events.lines import Defaults, parser
 from esctl.log import EventLog
-from tests.conftest import writer_of
+from tests.conftest import Esctl, writer_of
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 EVENTS = [("Placed", 1, 4), ("Paid", 1, 2), ("Placed", 10, 9), ("Placed", 2, 3), ("漢字", 1, 5), ("Placed", 2, 1)]
 
 
 @pytest.fixture
-def run(esctl: Run, log_path: Path) -> Run:
+def run(run: Esctl, log_path: Path) -> Esctl:
     """Run esctl on a log of the events above and a mark."""
-
-    def on_log(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, "-l", str(log_path), **options)
-
     lines = [
         f'{{"stream":"s-{day}","type":"{type_}","schema":{schema},"time":"2026-01-0{day}T00:00:00Z","data":"é"}}\n'
         for type_, schema, day in EVENTS
@@ -35,16 +28,16 @@ def run(esctl: Run, log_path: Path) -> Run:
         writer_of(log).append([parse(line.encode()) for line in lines])
     with open_log(log_path, write=True) as marked:
         marked.mark("end")
-    return on_log
+    return run
 
 
-def listed(run: Run, *arguments: str) -> list[dict[str, Any]]:
+def listed(run: Esctl, *arguments: str) -> list[dict[str, Any]]:
     done = run("types", *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_each_type_has_its_counts_ends_and_bytes(run: Run) -> None:
+def test_each_type_has_its_counts_ends_and_bytes(run: Esctl) -> None:
     def moment(day: int) -> str:
         return f"2026-01-0{day}T00:00:00.000000Z"
 
@@ -58,15 +51,15 @@ def test_each_type_has_its_counts_ends_and_bytes(run: Run) -> None:
     ]
 
 
-def test_schemas_are_the_versions_stored_in_order_each_once(run: Run) -> None:
+def test_schemas_are_the_versions_stored_in_order_each_once(run: Esctl) -> None:
     assert {line["type"]: line["schemas"] for line in listed(run)} == {"Paid": "1", "Placed": "1,2,10", "漢字": "1"}
 
 
-def test_the_log_s_own_types_are_listed_only_if_asked_for(run: Run) -> None:
+def test_the_log_s_own_types_are_listed_only_if_asked_for(run: Esctl) -> None:
     assert [line["type"] for line in listed(run, "--system")] == ["MarkSet", "Paid", "Placed", "漢字"]
 
 
-def test_every_format_holds_the_same(run: Run) -> None:
+def test_every_format_holds_the_same(run: Esctl) -> None:
     types = listed(run)
     assert json.loads(run("types", "-o", "json").stdout) == types
     header, *rows = run("types", "-o", "tsv").stdout.splitlines()
@@ -76,6 +69,6 @@ def test_every_format_holds_the_same(run: Run) -> None:
     assert [line.split()[:2] for line in table[1:]] == [[line["type"], str(line["events"])] for line in types]
 
 
-def test_no_types_are_no_failure(esctl: Run, log_path: Path) -> None:
+def test_no_types_are_no_failure(esctl: Esctl, log_path: Path) -> None:
     done = esctl("types", "-l", str(log_path))
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "")

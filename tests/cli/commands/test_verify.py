@@ -4,36 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from esctl import open_log
-from tests.conftest import write_empty_log
+from tests.conftest import ESCTL, Esctl, write_empty_log
+from tests.logs import alter
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-ESCTL = str(Path(sys.executable).with_name("esctl"))
 EVENTS = "".join(
     json.dumps({"stream": f"s-{i % 3}", "type": f"T{i % 2}", "id": f"e-{i}", "data": {"i": i}, "meta": {"m": i}}) + "\n"
     for i in range(1, 31)
 )
-
-
-@pytest.fixture
-def run(esctl: Run, log_path: Path) -> Run:
-    """Run esctl on this test's log."""
-
-    def on_log(*arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
-        return esctl(*arguments, input=input, env={"ESCTL_LOG": str(log_path)})
-
-    return on_log
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +39,6 @@ def log(thirty: Path, log_path: Path) -> Path:
     return log_path
 
 
-def alter(file: Path, sql: str) -> None:
-    """Change a database that nobody has open, against the log's rules."""
-    with closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute("pragma ignore_check_constraints = 1")
-        connection.executescript(sql)
-
-
 def report(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     made = json.loads(done.stdout)
     assert isinstance(made, dict)
@@ -68,7 +46,7 @@ def report(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("options", "mode"), [([], "full"), (["--full"], "full"), (["--quick"], "quick")])
-def test_a_whole_log_is_reported_so(run: Run, log: Path, options: list[str], mode: str) -> None:
+def test_a_whole_log_is_reported_so(run: Esctl, log: Path, options: list[str], mode: str) -> None:
     done = run("verify", *options)
     assert (done.returncode, done.stderr) == (0, "")
     head = run("head").stdout.strip()
@@ -76,7 +54,7 @@ def test_a_whole_log_is_reported_so(run: Run, log: Path, options: list[str], mod
     assert [path.name for path in log.parent.iterdir()] == [log.name]
 
 
-def test_an_empty_log_is_whole(run: Run) -> None:
+def test_an_empty_log_is_whole(run: Esctl) -> None:
     made = report(run("verify"))
     assert (made["ok"], made["events"], made["findings"]) == (True, 0, [])
 
@@ -110,7 +88,7 @@ def test_an_empty_log_is_whole(run: Run) -> None:
         "position = 99",
     ],
 )
-def test_an_altered_field_of_an_event_is_found(run: Run, log: Path, change: str) -> None:
+def test_an_altered_field_of_an_event_is_found(run: Esctl, log: Path, change: str) -> None:
     alter(log, f"update events set {change} where position = 7")
     done = run("verify")
     assert done.returncode == 6
@@ -146,7 +124,7 @@ def test_an_altered_field_of_an_event_is_found(run: Run, log: Path, change: str)
         "drop table types",
     ],
 )
-def test_an_altered_log_is_found(run: Run, log: Path, sql: str) -> None:
+def test_an_altered_log_is_found(run: Esctl, log: Path, sql: str) -> None:
     alter(log, sql)
     done = run("verify")
     assert done.returncode == 6
@@ -165,24 +143,24 @@ def test_an_altered_log_is_found(run: Run, log: Path, sql: str) -> None:
         "update head set recorded = '2000-01-01T00:00:00.000000Z'",
     ],
 )
-def test_quick_finds_gaps_wrong_versions_and_wrong_heads(run: Run, log: Path, sql: str) -> None:
+def test_quick_finds_gaps_wrong_versions_and_wrong_heads(run: Esctl, log: Path, sql: str) -> None:
     alter(log, sql)
     assert run("verify", "--quick").returncode == 6
 
 
-def test_quick_does_not_compute_hashes_and_full_does(run: Run, log: Path) -> None:
+def test_quick_does_not_compute_hashes_and_full_does(run: Esctl, log: Path) -> None:
     alter(log, "update events set data = '{\"i\":8}' where position = 7")
     assert run("verify", "--quick").returncode == 0
     assert run("verify", "--full").returncode == 6
 
 
-def test_one_altered_event_is_one_finding(run: Run, log: Path) -> None:
+def test_one_altered_event_is_one_finding(run: Esctl, log: Path) -> None:
     alter(log, "update events set data = '{\"i\":8}' where position = 7")
     (finding,) = report(run("verify"))["findings"]
     assert (finding["check"], finding["position"]) == ("chain", 7)
 
 
-def test_a_failure_says_where_and_what_to_do(run: Run, log: Path) -> None:
+def test_a_failure_says_where_and_what_to_do(run: Esctl, log: Path) -> None:
     alter(log, "update events set data = '{\"i\":8}' where position = 7")
     told = run("verify").stderr
     assert "1 finding" in told
@@ -192,7 +170,7 @@ def test_a_failure_says_where_and_what_to_do(run: Run, log: Path) -> None:
     assert (error["error"], error["exit"]) == ("verification", 6)
 
 
-def test_a_rewritten_chain_is_found_by_a_head_kept_elsewhere(esctl: Run, run: Run, log: Path) -> None:
+def test_a_rewritten_chain_is_found_by_a_head_kept_elsewhere(esctl: Esctl, run: Esctl, log: Path) -> None:
     head = run("head").stdout.strip()
     log.unlink()
     esctl("init", "--log", str(log))
@@ -204,7 +182,7 @@ def test_a_rewritten_chain_is_found_by_a_head_kept_elsewhere(esctl: Run, run: Ru
 
 
 @pytest.mark.parametrize("options", [[], ["--quick"]])
-def test_every_head_that_the_log_had_is_still_in_it(run: Run, options: list[str]) -> None:
+def test_every_head_that_the_log_had_is_still_in_it(run: Esctl, options: list[str]) -> None:
     heads = [run("head").stdout.strip()]
     for _ in range(2):
         run("append", "s", "T")
@@ -217,30 +195,30 @@ def test_every_head_that_the_log_had_is_still_in_it(run: Run, options: list[str]
         assert run("verify", *options, "--expect-head", other).returncode == 6, other
 
 
-def test_a_head_beyond_the_end_means_that_events_are_missing(run: Run) -> None:
+def test_a_head_beyond_the_end_means_that_events_are_missing(run: Esctl) -> None:
     assert run("append", "s", "T").returncode == 0
     assert run("verify", "--expect-head", f"31:{'0' * 64}").returncode == 6
 
 
 @pytest.mark.parametrize("head", ["30", "30:", "x:y", ":", "", "30:abc", f"-1:{'0' * 64}", f"30:{'g' * 64}"])
-def test_what_is_not_a_head_is_a_wrong_command_line(run: Run, head: str) -> None:
+def test_what_is_not_a_head_is_a_wrong_command_line(run: Esctl, head: str) -> None:
     done = run("verify", "--expect-head", head)
     assert (done.returncode, done.stdout) == (2, "")
     assert "fix: esctl head" in done.stderr
 
 
-def test_quick_and_full_exclude_each_other(run: Run) -> None:
+def test_quick_and_full_exclude_each_other(run: Esctl) -> None:
     assert run("verify", "--quick", "--full").returncode == 2
 
 
-def test_a_missing_log_and_a_file_that_is_not_a_log_are_no_findings(esctl: Run, tmp_path: Path) -> None:
+def test_a_missing_log_and_a_file_that_is_not_a_log_are_no_findings(esctl: Esctl, tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("no database\n" * 100, encoding="utf-8")
     assert esctl("verify", "--log", "missing.db").returncode == 3
     assert esctl("verify", "--log", "text.db").returncode == 7
 
 
 @pytest.mark.parametrize("damage", ["cut off", "zeros", "noise"])
-def test_a_damaged_file_fails_and_is_no_bug(run: Run, log: Path, damage: str) -> None:
+def test_a_damaged_file_fails_and_is_no_bug(run: Esctl, log: Path, damage: str) -> None:
     page = 8192
     content = bytearray(log.read_bytes())
     if damage == "cut off":
@@ -254,7 +232,7 @@ def test_a_damaged_file_fails_and_is_no_bug(run: Run, log: Path, damage: str) ->
         assert "bug" not in done.stderr
 
 
-def test_every_damaged_page_is_found(run: Run, log: Path) -> None:
+def test_every_damaged_page_is_found(run: Esctl, log: Path) -> None:
     page = 8192
     whole = log.read_bytes()
     for start in (0, *range(2 * page, len(whole), page)):  # the second page only says which pages name which
@@ -267,7 +245,7 @@ def test_every_damaged_page_is_found(run: Run, log: Path) -> None:
         assert "bug" not in done.stderr
 
 
-def test_a_log_that_others_write_to_is_whole(run: Run, log: Path) -> None:
+def test_a_log_that_others_write_to_is_whole(run: Esctl, log: Path) -> None:
     code = (
         "import subprocess,sys\n"
         "p=subprocess.Popen([sys.argv[1],'append','--batch','5','--log',sys.argv[2]],stdin=subprocess.PIPE)\n"

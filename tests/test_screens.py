@@ -2,7 +2,7 @@
 
 The golden text is in `tests/screens`; after a change that is meant to be seen, write it anew, and look at it:
 
-    python tests/cli/test_screens.py --update && git diff tests/screens
+    python tests/test_screens.py --update && git diff tests/screens
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import unicodedata
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -28,10 +27,10 @@ from esctl.events.lines import Defaults, parser
 from esctl.log import EventLog
 from esctl.points.marks import set_mark
 from tests import runner
-from tests.conftest import ESCTL, write_empty_log, writer_of
+from tests.conftest import ESCTL, SAMPLE, write_empty_log, writer_of
+from tests.output.conftest import cells
 
-SCREENS = Path(__file__).parents[1] / "screens"
-ORDERS = Path(__file__).parents[2] / "sample_data" / "orders.ndjson"
+SCREENS = Path(__file__).with_name("screens")
 WIDTHS = (80, 160)
 
 WIDE = [
@@ -75,9 +74,9 @@ class Logs(NamedTuple):
 
 def logs_in(folder: Path) -> Logs:
     """Make the logs of the screens."""
-    lines = ORDERS.read_text().splitlines()
+    lines = (SAMPLE / "orders.ndjson").read_text().splitlines()
     shop = made(folder / "shop.db", *lines)
-    run(shop, "model", "apply", str(ORDERS.with_name("shop.toml")))
+    run(shop, "model", "apply", str(SAMPLE / "shop.toml"))
     run(shop, "projection", "run")
     logs = Logs(
         made(folder / "orders.db", *lines), made(folder / "wide.db", *WIDE), made(folder / "marked.db", *lines), shop
@@ -95,7 +94,7 @@ def run(log: Path, *arguments: str, columns: int = 120) -> subprocess.CompletedP
 
 # Golden text
 
-FIRST = json.loads(ORDERS.read_text().splitlines()[1])
+FIRST = json.loads((SAMPLE / "orders.ndjson").read_text().splitlines()[1])
 COMMANDS: dict[str, list[str]] = {
     "replay": ["replay", "--limit", "12"],
     "replay-stream": ["replay", FIRST["stream"]],
@@ -163,11 +162,6 @@ def test_a_screen_looks_as_it_did(logs: Logs, name: str, columns: int) -> None:
 def test_every_screen_that_is_kept_is_looked_at() -> None:
     kept = {path.name for path in SCREENS.iterdir()}
     assert kept == {f"{name}-{columns}.txt" for name in COMMANDS for columns in WIDTHS}
-
-
-def cells(text: str) -> int:
-    """How many columns of a terminal a text takes, by Unicode's own table."""
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 TABLES = [

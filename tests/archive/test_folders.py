@@ -1,0 +1,78 @@
+"""Folders for segments: which may be one, how they are recorded, and files that stay what they are."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from esctl.archive import creation, folders, moving
+from esctl.errors import EsctlError, UsageError
+from esctl.log import EventLog
+from tests.fifty import files, hashed, names
+from tests.segments import EVENTS, make, replayed
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EsctlError, match="cannot use the folder"):
+        folders.folder_for(tmp_path / "file")
+
+
+def test_a_folder_beside_the_log_moves_with_it(twelve: EventLog, cold: Path, tmp_path: Path) -> None:
+    assert {segment.location for segment in make(twelve, cold)} == {"cold"}
+    twelve.close()
+    shutil.copytree(tmp_path, tmp_path.parent / f"{tmp_path.name}-moved")
+    with EventLog(tmp_path.parent / f"{tmp_path.name}-moved" / "log.db") as moved:
+        shutil.rmtree(cold)
+        assert replayed(moved) == list(range(1, EVENTS + 1))
+
+
+def test_a_folder_elsewhere_is_noted_whole(fifty: EventLog, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("elsewhere")
+    (made,) = creation.create(fifty, [(1, 20)], to=folder)
+    assert made.location == str(folder.resolve())
+
+
+@pytest.mark.parametrize("to", ["s3://bucket/prefix", "https://example.com/x"])
+def test_an_address_is_no_folder(fifty: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="is no folder"):
+        list(creation.create(fifty, [(1, 20)], to=Path(to)))
+    assert files(tmp_path) == files(Path(fifty.path).parent)
+    assert not any(name.endswith(":") for name in files(tmp_path))
+    assert names(fifty) == []
+
+
+@pytest.mark.parametrize("kind", ["other content", "folder", "link", "dangling link"])
+def test_what_has_a_segments_name_already_is_kept(fifty: EventLog, fifty_path: Path, tmp_path: Path, kind: str) -> None:
+    before, folder = hashed(fifty_path), tmp_path / "segments"
+    (made,) = creation.create(fifty, [(1, 20)], to=folder)
+    file = folder / made.file
+    kept = file.read_bytes()
+    moving.restore(fifty, made)
+    assert files(folder) == []
+    if kind == "other content":
+        file.write_bytes(kept[:-9] + b"X" + kept[-8:])
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        file.symlink_to(tmp_path / ("there" if kind == "link" else "nowhere"))
+        (tmp_path / "there").write_bytes(kept)
+    with pytest.raises(UsageError):
+        list(creation.create(fifty, [(1, 20)], to=folder))
+    assert names(fifty) == []
+    assert hashed(fifty_path) == before
+    assert file.is_symlink() or file.is_dir() or file.read_bytes() != kept
+
+
+def test_a_segment_that_is_there_already_is_taken(fifty: EventLog, fifty_path: Path, tmp_path: Path) -> None:
+    before, folder = hashed(fifty_path), tmp_path / "segments"
+    (made,) = creation.create(fifty, [(1, 20)], to=folder)
+    kept = (folder / made.file).read_bytes()
+    moving.restore(fifty, made)
+    (folder / made.file).write_bytes(kept)
+    assert [segment.sha256 for segment in creation.create(fifty, [(1, 20)], to=folder)] == [made.sha256]
+    assert files(folder) == [made.file]
+    assert hashed(fifty_path) == before

@@ -1,0 +1,125 @@
+"""Changes to the archive: a segment holds what it was made of or is refused, and nothing is left of one that is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from esctl.archive import content
+from esctl.errors import ConflictError
+from esctl.log import EventLog
+from esctl.states import snapshot_care
+from tests.segments import EVENTS, archive_of, make, place, replayed
+from tests.stores import connection_of
+
+
+def count(log: EventLog, table: str) -> int:
+    found: int = connection_of(log.store).execute(f"select count(*) from {table}").get
+    return found
+
+
+def test_frames_of_events_that_are_archived_already_are_refused(twelve: EventLog) -> None:
+    (segment,) = make(twelve, most=EVENTS)
+    frames = content.packed(archive_of(twelve), segment)
+    with pytest.raises(ConflictError, match="positions 1 to 12 changed"), twelve.transaction():
+        twelve.store.archiving().pend(frames)
+
+
+def test_frames_that_are_kept_for_a_segment_are_seen_by_nobody_until_it_is_there(twelve: EventLog) -> None:
+    (segment,) = make(twelve, most=EVENTS)
+    frames = content.packed(archive_of(twelve), segment)
+    archiving = twelve.store.archiving()
+    with twelve.transaction():
+        archiving.bring_back(segment, [f"id {n}" for n in range(1, EVENTS + 1)])
+    with twelve.transaction():
+        archiving.pend(frames)
+    assert [archiving.pending(packed.frame) for packed in frames] == [bytes(packed.packed) for packed in frames]
+    assert replayed(twelve) == replayed(twelve, hot_only=True) == list(range(1, EVENTS + 1))
+    with twelve.transaction():
+        archiving.drop_pending()
+    assert count(twelve, "frames") == 0
+
+
+def test_frames_of_segments_that_are_there_are_not_dropped(twelve: EventLog) -> None:
+    make(twelve)
+    before = count(twelve, "frames")
+    with twelve.transaction():
+        twelve.store.archiving().drop_pending()
+    assert count(twelve, "frames") == before > 0
+
+
+def test_a_segment_that_is_cut_takes_its_events_and_all_that_was_known_of_them(twelve: EventLog) -> None:
+    made = make(twelve)
+    with twelve.transaction():
+        twelve.store.archiving().cut(made[-1])
+    assert replayed(twelve) == list(range(1, 9))
+    assert [segment.name for segment in archive_of(twelve).segments] == ["1-4", "5-8"]
+    assert twelve.store.find("id 12") == 0
+    assert twelve.store.find("id 8") == 8
+
+
+def test_a_segment_that_is_brought_back_is_hot_and_no_more_in_the_archive(twelve: EventLog) -> None:
+    made = make(twelve)
+    with twelve.transaction():
+        twelve.store.archiving().bring_back(made[1], [f"id {n}" for n in range(5, 9)])
+    assert replayed(twelve, hot_only=True) == [5, 6, 7, 8]
+    assert replayed(twelve) == list(range(1, EVENTS + 1))
+    assert archive_of(twelve).ranges() == [(1, 4), (9, 12)]
+    assert [twelve.store.find(f"id {n}") for n in range(1, EVENTS + 1)] == list(range(1, EVENTS + 1))
+
+
+def test_a_segment_lies_where_it_says_and_keeps_its_frames(twelve: EventLog, cold: Path) -> None:
+    (segment,) = make(twelve, cold, most=EVENTS)
+    archive = archive_of(twelve)
+    frames, held = content.packed(archive, segment), place(twelve, segment).read_bytes()
+    with twelve.transaction():
+        twelve.store.archiving().place(segment._replace(location=None), frames)
+    moved = archive_of(twelve).segments[0]
+    assert moved.location is None
+    assert b"".join(content.parts(twelve, archive_of(twelve), moved, archive_of(twelve).frames(moved))) == held
+
+
+def test_a_file_that_is_left_is_listed_until_it_is_removed(twelve: EventLog) -> None:
+    archiving = twelve.store.archiving()
+    with twelve.transaction():
+        for path in ("a", "b", "a"):
+            archiving.leave(path)
+    assert sorted(archiving.leftovers()) == ["a", "b"]
+    with twelve.transaction():
+        archiving.removed("a")
+    assert archiving.leftovers() == ["b"]
+
+
+def test_an_erasure_takes_hot_payloads_and_counts_them(twelve: EventLog) -> None:
+    make(twelve, until=4)
+    archiving = twelve.store.archiving()
+    with twelve.transaction():
+        assert archiving.erase([2, 5, 6], [bytes([n]) * 32 for n in (2, 5, 6)], 99) == 2
+        archiving.note_erased([5], 100)
+    assert list(twelve.store.facts().erasures()) == [(2, b"\2" * 32, 99), (5, b"\5" * 32, 100), (6, b"\6" * 32, 99)]
+    erased = connection_of(twelve.store).execute("select position from events where data is null").fetchall()
+    assert erased == [(5,), (6,)]
+
+
+def test_snapshots_of_one_stream_are_dropped_alone(twelve: EventLog) -> None:
+    for stream in ("s-0", "s-1"):
+        snapshot_care.take(twelve, stream)
+    with twelve.transaction():
+        twelve.store.archiving().drop_snapshots("s-0")
+    assert [one.stream for one in twelve.store.snapshots().of()] == ["s-1"]
+
+
+def test_rows_that_are_left_though_a_segment_holds_them_are_found_and_go(twelve: EventLog) -> None:
+    connection, archiving = connection_of(twelve.store), twelve.store.archiving()
+    connection.execute("create temp table kept as select * from main.events")
+    make(twelve, until=8)
+    connection.execute("insert into main.events select * from kept where position in (2, 7)")
+    assert archiving.leftover_rows() == ([(1, 4), (5, 8)], 4)
+    with twelve.transaction():
+        archiving.delete_leftover_rows(1, 4)
+    assert archiving.leftover_rows() == ([(5, 8)], 4)
+    archiving.delete_leftover_rows_at_once(twelve.transaction)
+    assert archiving.leftover_rows() == ([], 4)
+    assert replayed(twelve) == list(range(1, EVENTS + 1))
+    assert count(twelve, "main.events") == 4

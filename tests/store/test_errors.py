@@ -1,0 +1,61 @@
+"""SQLite's errors become esctl's; an expression of a model that runs too long is stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from esctl import open_log
+from esctl.errors import HandlerError
+from esctl.events import system
+from esctl.events.query import Query
+from esctl.log import EventLog
+from esctl.states import folding
+from tests.conftest import writer_of
+from tests.expressions import places
+from tests.logs import hold
+
+ENDLESS = "(with recursive n(x) as (select 1 union all select x + 1 from n) select max(x) from n)"
+
+
+@pytest.fixture
+def endless(log_path: Path) -> Iterator[EventLog]:
+    """A log with two events, and patience for a tenth of a second."""
+    with open_log(log_path, write=True) as written:
+        written.append("s", "T", {})
+        written.append("s", "U", {})
+    with EventLog(log_path, write=True) as log:
+        log.store.limit(0.1)
+        yield log
+
+
+def touch(log: EventLog, place: str) -> None:
+    """Do what runs the expression of a place."""
+    if place.startswith("event"):
+        list(log.lines(Query()))
+    elif "accept" in place:
+        with log.transaction():
+            writer_of(log).append([("s", "T", "id", None, 1, "{}", "{}", None)])
+    else:
+        folding.state(log, Query(stream="s"))
+
+
+@pytest.mark.parametrize("place", places("1"))
+def test_an_expression_that_never_ends_is_stopped(endless: EventLog, place: str) -> None:
+    hold(endless, places(ENDLESS)[place])
+    begin = time.monotonic()
+    with pytest.raises(HandlerError, match=r"more than 0\.1 seconds") as stopped:
+        touch(endless, place)
+    assert stopped.value.exit_code == 9
+    assert time.monotonic() - begin < 5
+    read = endless.read(Query(raw_schema=True, system=True))
+    assert [event[4] for event, _, _ in read] == ["T", "U", system.MODEL_APPLIED]  # and the log is as it was
+
+
+def test_rows_of_a_read_are_stopped_as_lines_are(endless: EventLog) -> None:
+    hold(endless, places(ENDLESS)["event.T.upcast[1].compute.x"])
+    with pytest.raises(HandlerError):
+        list(endless.read(Query()))

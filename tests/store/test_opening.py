@@ -1,0 +1,259 @@
+"""A connection is to a log of this storage version, with its settings; what is no log is refused and left as it was."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from esctl.errors import EsctlError, NotFoundError, StorageVersionError, UnavailableError, UsageError, VerificationError
+from esctl.store import migrations, opening
+from esctl.store.format import STORAGE_VERSION
+from esctl.store.store import Store
+from tests.logs import alter
+from tests.store.paths import empty_file, text_file
+from tests.stores import appended, connection_of, events
+
+# The file
+
+
+def test_the_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        migrations.create(tmp_path / "log.db")
+        with closing(Store(tmp_path / "log.db", write=True)) as store:
+            appended(store, events(1))
+            modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == {"log.db": 0o600, "log.db-wal": 0o600, "log.db-shm": 0o600}
+
+
+def short_text_file(path: Path) -> None:
+    path.write_text("hello\n")
+
+
+def other_database(path: Path) -> None:
+    alter(path, "create table t (x)")
+
+
+def newer(path: Path) -> None:
+    migrations.create(path)
+    alter(path, f"pragma user_version = {STORAGE_VERSION + 1}")
+
+
+def older(path: Path) -> None:
+    migrations.create(path)
+    alter(path, "pragma user_version = 0")
+
+
+def folder(path: Path) -> None:
+    path.mkdir()
+
+
+def nothing(path: Path) -> None:
+    assert not path.exists()
+
+
+def dangling(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("write", [False, True])
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        (text_file, StorageVersionError, "is not a log"),
+        (short_text_file, StorageVersionError, "is not a log"),
+        (other_database, StorageVersionError, "is not a log"),
+        (empty_file, StorageVersionError, "is not a log"),
+        (newer, StorageVersionError, "is newer than this esctl"),
+        (older, StorageVersionError, "is older than this esctl"),
+        (folder, UsageError, "is a folder"),
+        (nothing, NotFoundError, "there is no log at"),
+        (dangling, NotFoundError, "there is no log at"),
+    ],
+)
+def test_what_is_not_a_log_is_refused(
+    tmp_path: Path, make: Callable[[Path], None], error: type[EsctlError], says: str, write: bool
+) -> None:
+    make(tmp_path / "log.db")
+    with pytest.raises(error, match=says) as caught:
+        Store(tmp_path / "log.db", write=write)
+    assert type(caught.value) is error
+    assert caught.value.why
+
+
+def cut_short(path: Path) -> None:
+    migrations.create(path)
+    os.truncate(path, 50)
+
+
+@pytest.mark.parametrize("write", [False, True])
+@pytest.mark.parametrize("make", [text_file, short_text_file, other_database, empty_file, cut_short, newer, older])
+def test_what_is_refused_is_left_as_it_was(tmp_path: Path, make: Callable[[Path], None], write: bool) -> None:
+    make(tmp_path / "log.db")
+    before = (tmp_path / "log.db").read_bytes()
+    with pytest.raises(EsctlError):
+        Store(tmp_path / "log.db", write=write)
+    assert [file.name for file in tmp_path.iterdir()] == ["log.db"]
+    assert (tmp_path / "log.db").read_bytes() == before
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("make", [cut_short, fifo])
+def test_what_cannot_be_read_is_refused_as_esctl_refuses(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "log.db")
+    with pytest.raises((StorageVersionError, VerificationError, UnavailableError)):
+        Store(tmp_path / "log.db")
+
+
+def test_a_log_may_have_any_name(tmp_path: Path) -> None:
+    path = tmp_path / "50% of ünï?code#1&mode=ro.db"
+    migrations.create(path)
+    with closing(Store(path, write=True)) as store:
+        appended(store, events(1))
+    with closing(Store(path)) as store:
+        assert store.head()[0] == 1
+
+
+# Settings
+
+
+@pytest.mark.parametrize("write", [False, True])
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("synchronous", 2), ("foreign_keys", 1), ("secure_delete", 1), ("trusted_schema", 0), ("cell_size_check", 1),
+     ("temp_store", 2), ("mmap_size", 0), ("journal_mode", "wal")],
+)  # fmt: skip
+def test_settings_hold_on_every_connection(log_path: Path, setting: str, value: object, write: bool) -> None:
+    with closing(Store(log_path, write=write)) as store:
+        assert connection_of(store).execute(f"pragma {setting}").get == value
+
+
+def test_a_writers_wal_is_cut_back(log_path: Path) -> None:
+    with closing(Store(log_path, write=True)) as store:
+        assert connection_of(store).execute("pragma journal_size_limit").get == opening.WAL_BYTES
+
+
+def test_without_wal_a_writer_truncates_and_syncs_more(log_path: Path) -> None:
+    alter(log_path, "pragma journal_mode = delete")
+    with closing(Store(log_path, write=True)) as store:
+        assert connection_of(store).execute("pragma journal_mode").get == "truncate"
+        assert connection_of(store).execute("pragma synchronous").get == 3
+        assert appended(store, events(2)) == [1, 2]
+
+
+def test_a_bulk_writer_writes_the_same_log(log_path: Path) -> None:
+    with closing(Store(log_path, write=True, bulk=True)) as store:
+        assert appended(store, events(30)) == list(range(1, 31))
+        assert list(store.check(full=True)) == []
+
+
+# An unprivileged user
+
+
+@pytest.fixture
+def shared(filled: Path) -> Iterator[Path]:
+    """A log that everybody may read, in a folder that everybody may enter; nobody but its owner may write."""
+    with tempfile.TemporaryDirectory() as folder_name:
+        path = Path(folder_name) / "log.db"
+        shutil.copy(filled, path)
+        path.chmod(0o644)
+        Path(folder_name).chmod(0o755)
+        yield path
+        Path(folder_name).chmod(0o700)
+
+
+BECOME_NOBODY = """
+import os, sys
+from pathlib import Path
+from esctl.errors import UnavailableError
+from esctl.events.query import Query
+from esctl.store.files import draft_of
+from esctl.store.store import Store
+
+path = Path(sys.argv[1])
+if os.geteuid() == 0:
+    try:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    except OSError:
+        sys.exit(77)
+"""
+
+
+def unprivileged(path: Path, code: str) -> str:
+    """Run code as a user that file permissions hold for; `path` is the log. What it prints."""
+    command = [sys.executable, "-c", BECOME_NOBODY + code, str(path)]
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    if done.returncode == 77:
+        pytest.skip("root cannot become another user here")
+    assert done.returncode == 0
+    return done.stdout
+
+
+READ = "print(len(list(Store(path).read(Query()))))"
+
+
+@pytest.mark.parametrize(("file", "folder"), [(0o444, 0o755), (0o444, 0o555), (0o644, 0o555)])
+def test_a_log_that_one_may_only_read_can_be_read(shared: Path, file: int, folder: int) -> None:
+    shared.chmod(file)
+    shared.parent.chmod(folder)
+    assert unprivileged(shared, READ) == "20\n"
+    assert [file.name for file in shared.parent.iterdir()] == ["log.db"]
+
+
+WRITE = """
+try:
+    store = Store(path, write=True)
+    with store.transaction():
+        store.append([("order-1", "OrderPlaced", "new", None, 1, "{}", "{}", None)])
+except UnavailableError as error:
+    print("unavailable", 'writable' in error.why)
+else:
+    print("written")
+"""
+
+
+@pytest.mark.parametrize(("file", "folder"), [(0o444, 0o755), (0o444, 0o777), (0o666, 0o555)])
+def test_a_log_that_one_may_not_write_is_unavailable_to_a_writer(shared: Path, file: int, folder: int) -> None:
+    before = shared.read_bytes()
+    shared.chmod(file)
+    shared.parent.chmod(folder)
+    assert unprivileged(shared, WRITE) == "unavailable True\n"
+    assert shared.read_bytes() == before
+
+
+def test_a_log_that_one_may_write_but_not_its_folder_can_be_read(shared: Path) -> None:
+    shared.chmod(0o666)
+    shared.parent.chmod(0o555)
+    assert unprivileged(shared, READ) == "20\n"
+
+
+def test_a_log_that_one_may_not_read_is_unavailable(shared: Path) -> None:
+    shared.chmod(0)
+    told = "\nexcept UnavailableError as error:\n    print('unavailable', 'permissions' in error.why)"
+    code = READ.join(["try:\n    ", told])
+    assert unprivileged(shared, code) == "unavailable True\n"
+
+
+def test_newest_events_are_not_missed_where_one_may_only_read(shared: Path) -> None:
+    """While a writer has the log open its newest events stand in the WAL; they are read, or reading is refused."""
+    with closing(Store(shared, write=True)) as store:
+        appended(store, events(1, prefix="new"))
+        for beside in ("-wal", "-shm"):
+            Path(f"{shared}{beside}").chmod(0o644)
+        code = READ.join(["try:\n    ", "\nexcept UnavailableError:\n    print('unavailable')"])
+        assert unprivileged(shared, code) in ("21\n", "unavailable\n")
