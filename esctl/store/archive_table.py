@@ -61,13 +61,13 @@ class _Table:
 
     def BestIndexObject(self, info: apsw.IndexInfo) -> bool:  # noqa: N802
         """Choose an access path: an id, a stream, or else positions; and use the bounds that belong to it."""
-        asked = {
+        usable = {
             n: (info.get_aConstraint_iColumn(n), _BOUNDS.get(info.get_aConstraint_op(n), ""))
             for n in range(info.nConstraint)
             if info.get_aConstraint_usable(n)
         }
-        by_id = next((n for n, what in asked.items() if what == (_ID, "=")), None)
-        by_stream = next((n for n, what in asked.items() if what == (_STREAM, "=")), None)
+        by_id = next((n for n, what in usable.items() if what == (_ID, "=")), None)
+        by_stream = next((n for n, what in usable.items() if what == (_STREAM, "=")), None)
         plan: list[str] = []
 
         def take(n: int, what: str) -> None:
@@ -79,7 +79,7 @@ class _Table:
         else:
             if by_stream is not None:
                 take(by_stream, "stream")
-            for n, (column, operator) in asked.items():
+            for n, (column, operator) in usable.items():
                 if operator and (column == _POSITION or (column == _VERSION and by_stream is not None)):
                     take(n, f"{'position' if column == _POSITION else 'version'} {operator}")
         orders = [(info.get_aOrderBy_iColumn(n), info.get_aOrderBy_desc(n)) for n in range(info.nOrderBy)]

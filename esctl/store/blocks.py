@@ -69,14 +69,14 @@ class Placed:
 
     def __init__(self, projections: Projections, version: Version) -> None:
         self._projections, self._version = projections, version
-        self._away: list[tuple[str, str]] = []
+        self._renamed: list[tuple[str, str]] = []
 
     def __enter__(self) -> None:
-        self._away = self._projections.into_place(self._version)
+        self._renamed = self._projections.into_place(self._version)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if kind is None:
-            self._projections.out_of_place(self._version, self._away)
+            self._projections.out_of_place(self._version, self._renamed)
 
 
 class Moment:

@@ -162,7 +162,7 @@ _VERSIONS_EVERYWHERE = f"""select stream_id, sum(n) as n, min(low) as low, max(h
 {_VERSIONS} union all
 select stream_id, versions_on + 1, first_version, first_version + versions_on from archived_streams)
 group by stream_id"""
-_SAID = "select position, json_array(time, data, meta) as said from archived"
+_ARCHIVED_CONTENT = "select position, json_array(time, data, meta) as said from archived"
 _ROWS = "select position, stream_id, type_id from {events}"
 
 
@@ -180,15 +180,15 @@ def findings(reading: Reading, *, full: bool) -> Iterator[Finding]:
             "versions": _VERSIONS_EVERYWHERE if archived else _VERSIONS,
             "rows": reading.everywhere(_ROWS),
             "events": reading.hot,
-            "archived": _SAID if archived else "select 0 as position, null as said",
+            "archived": _ARCHIVED_CONTENT if archived else "select 0 as position, null as said",
         }
         log_id, created, digest = connection.execute("select log_id, created, created_digest from head").get
         if chain.created_digest(str(log_id), str(created)) != digest:
             yield ("head", None, f"the head says that the log was made at {created}, and its digest says another time")
         if full:
             yield from _schema(connection)
-        left = reading.hot != HOT
-        for check, sql in _QUICK + (_FULL if full else ()) + (_LEFTOVER if left and full else ()):
+        has_leftovers = reading.hot != HOT
+        for check, sql in _QUICK + (_FULL if full else ()) + (_LEFTOVER if has_leftovers and full else ()):
             for position, problem in connection.execute(_filled(sql, parts)):
                 yield (check, position, problem)
     finally:

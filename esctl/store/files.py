@@ -26,12 +26,12 @@ def draft_of(target: Path, draft: Path | None = None) -> Iterator[Path]:
     `draft` is its name until then, so that it can be found after a kill. An existing file of that name is kept. Raises
     UsageError then, and UnavailableError if the folder cannot be written.
     """
-    made = draft is None  # the name is ours alone: it is removed even if a signal comes while it is created
+    is_ours = draft is None  # the name is ours alone: it is removed even if a signal comes while it is created
     draft = draft or target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.new")
     try:
         try:
             os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
-            made = True
+            is_ours = True
             if os.path.lexists(target):  # an early check; the link below decides
                 raise FileExistsError
             yield draft
@@ -39,7 +39,9 @@ def draft_of(target: Path, draft: Path | None = None) -> Iterator[Path]:
             os.link(draft, target, follow_symlinks=False)
             _sync(target.parent)
         finally:
-            for leftover in (draft, *(Path(f"{draft}{end}") for end in ("-wal", "-shm", "-journal"))) if made else ():
+            for leftover in (
+                (draft, *(Path(f"{draft}{end}") for end in ("-wal", "-shm", "-journal"))) if is_ours else ()
+            ):
                 leftover.unlink(missing_ok=True)
     except FileExistsError as error:
         raise UsageError(f"{target} is there already", why="name a file that does not exist") from error

@@ -17,16 +17,16 @@ def check_there(path: str) -> None:
     """Raise NotFoundError for a missing file, UsageError for a folder, UnavailableError if it cannot be checked."""
     try:
         folder = stat.S_ISDIR(os.stat(path).st_mode)
-        there = True
+        exists = True
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        folder = there = False
+        folder = exists = False
     except OSError as error:
         raise UnavailableError(
             f"cannot use {path}", why=f"{error.strerror or error}; name another log with --log"
         ) from error
     if folder:
         raise UsageError(f"{path} is a folder", why=f"a log is a file, such as {path.rstrip('/')}/esctl.db")
-    if not there:
+    if not exists:
         raise NotFoundError(
             f"there is no log at {path}",
             why="make one, or name another with --log",

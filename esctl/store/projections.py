@@ -125,7 +125,7 @@ class Projections:
             version.fingerprint, serialized, version.reducer, version.position, version.made
         )  # fmt: skip
         self._run(f"insert into projections ({_COLUMNS}) values ({', '.join('?' * len(values))})", values)
-        away = self._move_live_away(version) if version.state == BUILDING else []
+        renamed = self._rename_live(version) if version.state == BUILDING else []
         for table, statement in version.compiled.tables.items():
             if self._exists(table):
                 raise self._conflict(version, table)
@@ -134,7 +134,7 @@ class Projections:
             self._run(statement.format(name=quoted(f"{name}__{version.version}")))
         if version.state != LIVE:
             self._rename((table, version.actual(table)) for table in version.compiled.tables)
-            self._rename((there, table) for table, there in away)
+            self._rename((new, old) for old, new in renamed)
 
     def _free(self, version: Version) -> int:
         """A version number that is unused, and that gives no table or index a name that is taken."""
@@ -206,12 +206,12 @@ class Projections:
     def _others(self, version: Version, state: str) -> list[Version]:
         return [other for other in self.versions() if other.name == version.name and other.state == state]
 
-    def _move_live_away(self, version: Version) -> list[tuple[str, str]]:
+    def _rename_live(self, version: Version) -> list[tuple[str, str]]:
         """Rename the tables of the live version; their names before and after."""
         lives = self._others(version, LIVE)
-        moved = [(table, f"{table}__{live.version}") for live in lives for table in self._existing(live)]
-        self._rename(moved)
-        return moved
+        names = [(table, f"{table}__{live.version}") for live in lives for table in self._existing(live)]
+        self._rename(names)
+        return names
 
     def _rename(self, names: Iterable[tuple[str, str]]) -> None:
         for old, new in list(names):
@@ -261,14 +261,14 @@ class Projections:
 
     def into_place(self, version: Version) -> list[tuple[str, str]]:
         """Let a version trade names with the live one; the renamed tables of the live one."""
-        away = self._move_live_away(version)
+        renamed = self._rename_live(version)
         self._rename((version.actual(table), table) for table in version.compiled.tables)
-        return away
+        return renamed
 
-    def out_of_place(self, version: Version, away: list[tuple[str, str]]) -> None:
+    def out_of_place(self, version: Version, renamed: list[tuple[str, str]]) -> None:
         """Undo `into_place`."""
         self._rename((table, version.actual(table)) for table in version.compiled.tables)
-        self._rename((there, table) for table, there in away)
+        self._rename((new, old) for old, new in renamed)
 
     def _feed(self, version: Version, query: Query, *, record: bool) -> None:
         compiled = version.compiled

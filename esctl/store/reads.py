@@ -223,15 +223,15 @@ def _by_category(scan: Scan, query: Query) -> None:
 def _by_type(connection: apsw.Connection, scan: Scan, query: Query, upcasting: Upcasting) -> None:
     if not query.types:
         return
-    asked = query.types
+    types = query.types
     if scan.upcasts is not None:  # stored types may have old names, or be read as other types
-        old = (n for n, schemas in upcasting.items() for s in schemas.values() if any(p.type in asked for p in s))
-        asked = tuple(dict.fromkeys((*asked, *old)))
+        old = (n for n, schemas in upcasting.items() for s in schemas.values() if any(p.type in types for p in s))
+        types = tuple(dict.fromkeys((*types, *old)))
         scan.outer.append(f"type in ({', '.join(f':type{n}' for n in range(len(query.types)))})")
         scan.parameters.update({f"type{n}": name for n, name in enumerate(query.types)})
     numbers = [
         number
-        for name in asked
+        for name in types
         for (number,) in connection.execute("select type_id from types where name = ?", (name,))
     ]
     if numbers:
@@ -279,17 +279,17 @@ def _count(reading: Reading, scan: Scan, table: str, parameters: dict[str, objec
 def rows(reading: Reading, scan: Scan, columns: str) -> Iterator[Row]:
     """The columns of each event, in order."""
     connection, step = reading.connection, _step(reading.connection, scan)
-    left = scan.limit
+    remaining = scan.limit
     for window in Windows(reading, scan):
-        if left <= 0:
+        if remaining <= 0:
             return
         block: list[Row] = []
         with window as (table, bounds), scan.patience:
             sql = scan.sql(columns, reverse=scan.reverse, table=table)
-            cursor = connection.execute(sql, {**scan.parameters, **bounds, "most": left})
+            cursor = connection.execute(sql, {**scan.parameters, **bounds, "most": remaining})
             block = list(islice(cursor, step)) if step else cursor.fetchall()
         while block:
-            left -= len(block)
+            remaining -= len(block)
             yield from block
             with scan.patience:
                 block = list(islice(cursor, step))
@@ -301,24 +301,24 @@ def chunks(reading: Reading, scan: Scan, form: Form) -> Iterator[bytes]:
     quoting, erased = connection.execute("select quoting, exists(select 1 from erased) from head").get
     quoting = bool(quoting or (upcasts and upcasts.quoting))
     line = _line(form, quoting=quoting, parts=bool(upcasts and upcasts.split), erased=bool(erased))
-    step, left = _step(connection, scan), scan.limit
+    step, remaining = _step(connection, scan), scan.limit
     for window in Windows(reading, scan):
-        if left <= 0:
+        if remaining <= 0:
             return
         chunk = b""
         with window as (table, bounds), scan.patience:
             if table == ARCHIVED and scan.plain and form == "line" and reading.archive is not None:
                 own = not scan.conditions
-                chunk = reading.archive.lines(**bounds, own=own, limit=left, reverse=scan.reverse)
+                chunk = reading.archive.lines(**bounds, own=own, limit=remaining, reverse=scan.reverse)
                 cursor = iter(())
             else:
                 sql = scan.sql(line, reverse=scan.reverse, table=table)
-                cursor = connection.execute(sql, {**scan.parameters, **bounds, "most": left})
+                cursor = connection.execute(sql, {**scan.parameters, **bounds, "most": remaining})
                 chunk = b"".join(chain.from_iterable(islice(cursor, step))) if step else _at_once(cursor)
         while chunk:
             yield chunk
-            if left < NO_LIMIT:
-                left -= chunk.count(b"\n")
+            if remaining < NO_LIMIT:
+                remaining -= chunk.count(b"\n")
             with scan.patience:
                 chunk = b"".join(chain.from_iterable(islice(cursor, step)))
 
@@ -369,8 +369,8 @@ def _position(reading: Reading, scan: Scan, table: str, key: int) -> int | None:
     """The position of the event with a key."""
     raw = Scan(scan.key, key, key, Query())
     raw.conditions = scan.conditions[: 1 if scan.key == "version" else 0]
-    asked = {**scan.parameters, "low": key, "high": key, "most": 1}
-    found: int | None = reading.connection.execute(raw.sql("position", reverse=False, table=table), asked).get
+    parameters = {**scan.parameters, "low": key, "high": key, "most": 1}
+    found: int | None = reading.connection.execute(raw.sql("position", reverse=False, table=table), parameters).get
     return found
 
 

@@ -35,11 +35,11 @@ def have_views(reading: Reading, compiler: UpcastCompiler | None, upcasting: Upc
     """
     from esctl.store import reads  # noqa: PLC0415 - which imports this module when it needs it
 
-    made = compiler.compile(upcasting, system=True) if compiler else None
-    conditions = f" where {' and '.join(made.conditions)}" if made and made.conditions else ""
+    upcasts = compiler.compile(upcasting, system=True) if compiler else None
+    conditions = f" where {' and '.join(upcasts.conditions)}" if upcasts and upcasts.conditions else ""
     columns = ", ".join(CONDITION_COLUMNS)
     connection, tables = reading.connection, (reading.hot, ARCHIVED) if archived else (reading.hot,)
-    parts = [f"select {columns} from ({reads.source('', made, table=table)}{conditions})" for table in tables]
+    parts = [f"select {columns} from ({reads.source('', upcasts, table=table)}{conditions})" for table in tables]
     connection.execute("drop view if exists temp.log; drop view if exists temp.events").fetchall()
     connection.execute(f"create temp view log as {' union all '.join(parts)}").fetchall()
     if archived:
@@ -126,8 +126,8 @@ class UpcastCompiler:
             for shape in shapes_of(cases):
                 self.allow(shape.data, shape.hidden)
             self._cached = (*key, upcasting, UpcastSql(cases, system=system) if cases else None)
-        made: UpcastSql | None = self._cached[4]  # type: ignore[assignment]  # as it was put there
-        return made
+        compiled: UpcastSql | None = self._cached[4]  # type: ignore[assignment]  # as it was put there
+        return compiled
 
 
 def shapes_of(cases: Cases) -> Iterator[Shape]:
@@ -154,8 +154,8 @@ def _over_new(sql: str) -> str:
 def evaluated(connection: apsw.Connection, expression: str, event: Event) -> str:
     """The value of an expression over `new` for an event."""
     columns = ", ".join(f"? as {name}" for name in CONDITION_COLUMNS)
-    made: str = connection.execute(f"select {expression} from (select {columns}) as new", event).get
-    return made
+    value: str = connection.execute(f"select {expression} from (select {columns}) as new", event).get
+    return value
 
 
 def _case(key: str, cases: Cases, otherwise: str, of: Callable[[Shape], str]) -> str:
