@@ -59,7 +59,7 @@ def fresh() -> Iterator[EventLog]:
 
 def event(stream: str, type_: str = "T", data: object = None, *, time: str | None = None, schema: int = 0) -> NewEvent:
     payload = json.dumps({} if data is None else data)
-    return stream, type_, next(IDS), time, schema, payload, "{}", None
+    return NewEvent(stream, type_, next(IDS), time, schema, payload, "{}", None)
 
 
 def whole(path: Path) -> bool:
@@ -83,7 +83,9 @@ def run(log: EventLog, *names: str) -> runs.Run:
 def stored_schema(log: EventLog, type_: str, schema: int = 0) -> int:
     """Append an event; the schema version that is stored."""
     with log.transaction():
-        position = writer_of(log).append([("c-1", type_, next(new_ids()), None, schema, "{}", "{}", None)])[0][0]
+        position = writer_of(log).append([NewEvent("c-1", type_, next(new_ids()), None, schema, "{}", "{}", None)])[0][
+            0
+        ]
     return next(log.read(Query(since=position, raw_schema=True)))[0][5]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import apsw
 
 from esctl.archive import creation, listing
+from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.store.archive import Archive
@@ -18,7 +19,9 @@ EVENTS = 12
 
 def fill(path: Path, count: int = EVENTS) -> None:
     with EventLog(path, write=True) as log, log.transaction():
-        events = [(f"s-{n % 3}", "T", f"id {n}", None, 1, f'{{"n":{n}}}', "{}", None) for n in range(1, count + 1)]
+        events = [
+            NewEvent(f"s-{n % 3}", "T", f"id {n}", None, 1, f'{{"n":{n}}}', "{}", None) for n in range(1, count + 1)
+        ]
         writer_of(log).append(events)
 
 

@@ -44,7 +44,7 @@ def event(
     meta: str = "{}",
     expect: Expect | None = None,
 ) -> NewEvent:
-    return stream, type, id or f"id-{next(_numbers)}", time, schema, data, meta, expect
+    return NewEvent(stream, type, id or f"id-{next(_numbers)}", time, schema, data, meta, expect)
 
 
 def commit(store: Store, *events: NewEvent, run: RunExpectation | None = None, keep: bool = True) -> list[Receipt]:
@@ -79,7 +79,7 @@ def lines(store: Store, form: Form = "line", **filters: Any) -> list[bytes]:
 
 
 def events(count: int, stream: str = "order-1", prefix: str = "id", data: str = "{}") -> list[NewEvent]:
-    return [(stream, "OrderPlaced", f"{prefix}-{n}", None, 1, data, "{}", None) for n in range(count)]
+    return [NewEvent(stream, "OrderPlaced", f"{prefix}-{n}", None, 1, data, "{}", None) for n in range(count)]
 
 
 def appended(store: Store, batch: list[NewEvent]) -> list[int]:

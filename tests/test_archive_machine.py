@@ -61,7 +61,7 @@ class Archived(RuleBasedStateMachine):
         """New events, and one that is there already."""
         start = len(self.events)
         new: list[NewEvent] = [
-            (stream, "T", f"id {start + n}", None, 1, f'{{"n": {start + n}}}', "{}", None)
+            NewEvent(stream, "T", f"id {start + n}", None, 1, f'{{"n": {start + n}}}', "{}", None)
             for n, stream in enumerate(streams)
         ]
         known = [n for n, event in enumerate(self.events, 1) if event[2] is not None and event[0] in STREAMS]
@@ -69,7 +69,7 @@ class Archived(RuleBasedStateMachine):
             position = known[again % len(known)]
             stream, id_, data = self.events[position - 1]
             assert data is not None
-            new.append((stream, "T", id_, None, 1, data, "{}", "none"))
+            new.append(NewEvent(stream, "T", id_, None, 1, data, "{}", "none"))
         with self.log.transaction():
             receipts = writer_of(self.log).append(new)
         if known:

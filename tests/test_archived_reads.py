@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from esctl.append.expectations import AppendCondition
 from esctl.archive import creation, listing, moving
 from esctl.errors import EsctlError
-from esctl.events.event import NewEvent
+from esctl.events.event import NewEvent, Receipt
 from esctl.events.query import Query
 from esctl.evolution import conformance
 from esctl.log import EventLog
@@ -94,7 +94,7 @@ def _event(chance: Random, n: int, ids: list[str]) -> NewEvent:
     ids.append(f"id {n} é\"'")
     data = chance.choice(DATA[:4] if type_ in ("Both", "Placed") else DATA)
     schema = chance.choice([1, 2, 3]) if type_ == "Placed" else 1
-    return chance.choice(STREAMS), type_, ids[-1], chance.choice([*TIMES, None]), schema, data, meta, None
+    return NewEvent(chance.choice(STREAMS), type_, ids[-1], chance.choice([*TIMES, None]), schema, data, meta, None)
 
 
 def build(path: Path) -> None:
@@ -187,7 +187,7 @@ def _appended(log: EventLog, *events: NewEvent) -> object:
 
 
 def _conditioned(log: EventLog, condition: str, after: int) -> object:
-    new = [(log.head()[0] + 1, "order-9", 1, "new", False)]
+    new = [Receipt(log.head()[0] + 1, "order-9", 1, "new", False)]
     AppendCondition(condition, after).check(log, new, log.head()[0])
     return True
 
@@ -273,9 +273,9 @@ def _of_streams(head: int) -> dict[str, Callable[[EventLog], object]]:
                 log, Query(stream=stream), "json_array_length(state, '$.paid') > 1 or version > 4", saved=saved
             )
         for expect in ("any", "none", "exists", 0, 3, 7):
-            new: NewEvent = (stream, "Noted", "new", None, 1, "{}", "{}", expect)
+            new: NewEvent = NewEvent(stream, "Noted", "new", None, 1, "{}", "{}", expect)
             made[f"append to {stream} {expect}"] = lambda log, new=new: _appended(log, new)  # type: ignore[misc]
-        rule: NewEvent = (stream, "Never", "new", None, 1, "{}", "{}", None)
+        rule: NewEvent = NewEvent(stream, "Never", "new", None, 1, "{}", "{}", None)
         made[f"rule of {stream}"] = lambda log, rule=rule: _appended(log, rule)  # type: ignore[misc]
     return made
 
@@ -293,9 +293,9 @@ def _of_events(events: list[Any]) -> dict[str, Callable[[EventLog], object]]:
         made[f"show {id_}"] = lambda log, id_=id_: log.event(id_)  # type: ignore[misc]
         made[f"trace {position}"] = lambda log, event=event: trace.trace(log, event) if event[9] else None  # type: ignore[misc]
         if not stream.startswith("$"):
-            again: NewEvent = (stream, type_, id_, at, schema, data or "{}", meta or "{}", "none")
-            other: NewEvent = (*again[:5], '{"other":1}', *again[6:])
-            elsewhere: NewEvent = ("order-9", *again[1:])
+            again = NewEvent(stream, type_, id_, at, schema, data or "{}", meta or "{}", "none")
+            other = again._replace(data='{"other":1}')
+            elsewhere = again._replace(stream="order-9")
             for kind, new in (("again", again), ("other", other), ("elsewhere", elsewhere)):
                 made[f"append {position} {kind}"] = lambda log, new=new: _appended(log, new)  # type: ignore[misc]
     for after in (0, 11, 30, 50, 70):
@@ -521,13 +521,14 @@ import sys
 from pathlib import Path
 from esctl.append.writer import Writer
 from esctl.archive import creation, listing, moving
+from esctl.events.event import NewEvent
 from esctl.log import EventLog
 path = Path(sys.argv[1])
 with EventLog(path, write=True) as log:
     writer = Writer(log)
     for n in range(1, 401):
         with log.transaction():
-            writer.append([("s-%d" % (n % 3), "T", str(n), None, 1, "{}", "{}", None)])
+            writer.append([NewEvent("s-%d" % (n % 3), "T", str(n), None, 1, "{}", "{}", None)])
         if n % 40 == 0:
             list(creation.create(log, listing.hot(log, n), most=25, to=path.parent / "cold" if n % 80 else None))
         if n % 100 == 0:
@@ -553,7 +554,9 @@ def beside(path: Path, code: str) -> Iterator[subprocess.Popen[bytes]]:
 
 def test_who_reads_while_another_archives_misses_no_event_and_reads_none_twice(log_path: Path) -> None:
     with EventLog(log_path, write=True, bulk=True) as log:
-        put(log, *((f"s-{n % 7}", "T", str(n), None, 1, f'{{"n":{n}}}', "{}", None) for n in range(1, MANY + 1)))
+        put(
+            log, *(NewEvent(f"s-{n % 7}", "T", str(n), None, 1, f'{{"n":{n}}}', "{}", None) for n in range(1, MANY + 1))
+        )
         whole, stream = b"".join(log.lines(Query())), b"".join(log.lines(Query(stream="s-3")))
         backwards = b"".join(reversed(whole.splitlines(keepends=True)))
         state, events = folding.state(log, Query(stream="s-3")), list(log.read(Query()))
@@ -589,7 +592,7 @@ def test_who_reads_while_another_archives_misses_no_event_and_reads_none_twice(l
 
 def test_a_question_that_is_asked_while_another_archives_sees_every_event_once(log_path: Path) -> None:
     with EventLog(log_path, write=True, bulk=True) as log:
-        put(log, *(("s-1", "T", str(n), None, 1, "{}", "{}", None) for n in range(1, MANY + 1)))
+        put(log, *(NewEvent("s-1", "T", str(n), None, 1, "{}", "{}", None) for n in range(1, MANY + 1)))
     with beside(log_path, CHANGING):
         end = time.monotonic() + 2
         while time.monotonic() < end:

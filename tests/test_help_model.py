@@ -14,6 +14,7 @@ from esctl.cli.parse import MalformedError, options_of, read, shared_options
 from esctl.cli.table import COMMANDS as KNOWN
 from esctl.errors import MisfitError, RefusedError
 from esctl.events.decoded import decoded
+from esctl.events.event import NewEvent
 from esctl.events.lines import Defaults, parser
 from esctl.events.query import Query
 from esctl.evolution.plan import apply, sound
@@ -213,7 +214,7 @@ def test_the_upcasts_of_the_page_are_read_as_it_says(log: EventLog) -> None:
     give(log, "Heartbeat", "{}")
     give(log, "Login", "{}")
     with log.transaction():
-        writer_of(log).append([("s", "Login", "test", None, 1, "{}", '{"actor":"test"}', None)])
+        writer_of(log).append([NewEvent("s", "Login", "test", None, 1, "{}", '{"actor":"test"}', None)])
     have(log, text)
     events = [decoded(event) for event, _, _ in log.read(Query())]
     assert [(e.version, e.type, e.schema, e.data) for e in events] == [

@@ -212,7 +212,9 @@ COUNT = 60
 def _searched() -> list[NewEvent]:
     ids, chance = new_ids(), Random(1)
     return [
-        (chance.choice(STREAMS), chance.choice(TYPES), next(ids), chance.choice(TIMES), 1, f'{{"n":{n}}}', "{}", None)
+        NewEvent(
+            chance.choice(STREAMS), chance.choice(TYPES), next(ids), chance.choice(TIMES), 1, f'{{"n":{n}}}', "{}", None
+        )
         for n in range(COUNT)
     ]
 
@@ -351,6 +353,6 @@ def test_filters_that_nothing_meets_find_nothing_and_are_no_error(searched: Even
 def test_an_undone_append_does_not_make_a_stream(log_path: Path) -> None:
     with EventLog(log_path, write=True) as log:
         with log.transaction(keep=False):
-            writer_of(log).append([("order-1", "Placed", "id-1", None, 1, "{}", "{}", None)])
+            writer_of(log).append([NewEvent("order-1", "Placed", "id-1", None, 1, "{}", "{}", None)])
         with pytest.raises(NotFoundError):
             log.read(Query(stream="order-1"))

@@ -128,7 +128,9 @@ def batches(draw: DrawFn, least: int = 1) -> list[list[NewEvent]]:
         if draw(st.integers(0, 3)) == 0:
             made.append([])
         time = f"2026-01-01T00:00:{n * 7 % 60:02}.000000Z"
-        made[-1].append((stream, type_, f"id-{n}", time, schema if type_ != "B" else 1, json.dumps(data), "{}", None))
+        made[-1].append(
+            NewEvent(stream, type_, f"id-{n}", time, schema if type_ != "B" else 1, json.dumps(data), "{}", None)
+        )
     return [batch for batch in made if batch]
 
 
@@ -360,6 +362,6 @@ def test_where_the_law_is_tried_no_handler_fails(empty: Path) -> None:
     with opened(empty) as log:
         text = said(["upserts"], "").replace("many integer", "many integer check (many < 1)")
         hold(log, text)
-        put(log, [("s-1", "A", "id", None, 1, '{"k":"x"}', "{}", None)])
+        put(log, [NewEvent("s-1", "A", "id", None, 1, '{"k":"x"}', "{}", None)])
         with pytest.raises(HandlerError):
             run(log).end()

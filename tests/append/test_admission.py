@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from esctl.errors import RefusedError
+from esctl.events.event import NewEvent
 from esctl.log import EventLog
 from tests.conftest import writer_of
 from tests.logs import hold, stored_schema
@@ -29,7 +30,10 @@ def test_an_event_that_its_upcasts_cannot_be_done_on_is_refused(log: EventLog) -
     before = log.head()
     with pytest.raises(RefusedError, match="n cannot be converted to integer"), log.transaction():
         writer_of(log).append(
-            [("s", "T", "a", None, 1, '{"n":"5"}', "{}", None), ("s", "T", "b", None, 1, '{"n":"x"}', "{}", None)]
+            [
+                NewEvent("s", "T", "a", None, 1, '{"n":"5"}', "{}", None),
+                NewEvent("s", "T", "b", None, 1, '{"n":"x"}', "{}", None),
+            ]
         )
     assert log.head() == before
 

@@ -20,7 +20,7 @@ COUNT = '[aggregate.c]\nstreams = "c-*"\ninitial = { n = 0 }\n[aggregate.c.on.Ad
 
 
 def event(stream: str, type_: str = "Added", data: str = '{"n":1}') -> NewEvent:
-    return stream, type_, next(IDS), None, 0, data, "{}", None
+    return NewEvent(stream, type_, next(IDS), None, 0, data, "{}", None)
 
 
 def decided(log: EventLog, script: str, stream: str = "c-1", *, retries: int = 5) -> list[Receipt]:

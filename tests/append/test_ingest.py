@@ -342,7 +342,7 @@ def test_the_same_again_is_advised_only_where_nothing_would_be_stored_twice(
     assert error is not None
     if batch in (1, 2):
         assert (error.fix, error.again) == ("", None)
-        assert error.why.endswith("; 2 events before it are stored: go on behind them")
+        assert error.why.endswith("; 2 events before it are stored: continue after them")
     else:
         assert (error.fix, error.again) == ("", again)
 

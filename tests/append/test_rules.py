@@ -44,7 +44,7 @@ def log(log_path: Path) -> Iterator[EventLog]:
 
 
 def event(stream: str, type_: str, amount: object, *, schema: int = 0) -> NewEvent:
-    return stream, type_, next(IDS), None, schema, json.dumps({"amount": amount}), "{}", None
+    return NewEvent(stream, type_, next(IDS), None, schema, json.dumps({"amount": amount}), "{}", None)
 
 
 def paid(amount: object, stream: str = "account-1") -> NewEvent:
@@ -161,7 +161,7 @@ def test_a_rule_that_runs_away_is_stopped(log: EventLog) -> None:
     log.store.limit(0.2)
     before = log.head()
     with pytest.raises(HandlerError, match=r"0\.2 seconds"), log.transaction():
-        writer_of(log).append([("a-1", "T", "e-1", None, 0, json.dumps([numbers]), "{}", None)])
+        writer_of(log).append([NewEvent("a-1", "T", "e-1", None, 0, json.dumps([numbers]), "{}", None)])
     assert log.head() == before
 
 
@@ -262,7 +262,7 @@ def _apply(log: EventLog, draft: Draft) -> None:
     log.apply(record(applied))
 
 
-@pytest.mark.parametrize("limit", ["MOST_STATE_BYTES", "EVENTS_PER_FEED"])
+@pytest.mark.parametrize("limit", ["MAX_STATE_BYTES", "EVENTS_PER_FEED"])
 def test_many_streams_are_judged_by_their_own_states(
     log: EventLog, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
@@ -287,10 +287,10 @@ from = 1
 split = [ { type = "Paid", schema = 1 }, { type = "Taken", schema = 1, set = { amount = "$.fee" } } ]
 """
     hold(log, ACCOUNT + split)
-    whole = ("account-1", "Moved", "m-1", None, 1, '{"amount":5,"fee":3}', "{}", None)
+    whole = NewEvent("account-1", "Moved", "m-1", None, 1, '{"amount":5,"fee":3}', "{}", None)
     put(log, whole)
     assert balance(log) == 2
-    error = refused(log, ("account-1", "Moved", "m-2", None, 1, '{"amount":1,"fee":4}', "{}", None))
+    error = refused(log, NewEvent("account-1", "Moved", "m-2", None, 1, '{"amount":1,"fee":4}', "{}", None))
     assert (error.details["type"], error.details["state"]) == ("Taken", '{"balance":3}')
 
 
@@ -298,9 +298,9 @@ def test_an_event_under_an_old_name_is_judged_as_what_it_is_read_as(log: EventLo
     renamed = '[[event.Withdrawn.upcast]]\nfrom = 1\ntype = "Taken"\nschema = 1\nrename = { sum = "amount" }\n'
     hold(log, ACCOUNT + renamed)
     put(log, paid(10))
-    old = ("account-1", "Withdrawn", "w-1", None, 1, '{"sum":11}', "{}", None)
+    old = NewEvent("account-1", "Withdrawn", "w-1", None, 1, '{"sum":11}', "{}", None)
     assert refused(log, old).details["rule"] == "new.data ->> 'amount' <= state ->> 'balance'"
-    put(log, ("account-1", "Withdrawn", "w-2", None, 1, '{"sum":10}', "{}", None))
+    put(log, NewEvent("account-1", "Withdrawn", "w-2", None, 1, '{"sum":10}', "{}", None))
     assert balance(log) == 0
 
 

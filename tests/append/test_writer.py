@@ -28,14 +28,14 @@ initial = { paid = false }
 accept.Paid = "state ->> 'paid' = 0"
 on.Paid = [{ set = { paid = true } }]
 """
-PAID: NewEvent = ("order-1", "Paid", "p", None, 0, "{}", "{}", None)
-AGAIN: NewEvent = ("order-1", "Paid", "q", None, 0, "{}", "{}", None)
+PAID: NewEvent = NewEvent("order-1", "Paid", "p", None, 0, "{}", "{}", None)
+AGAIN: NewEvent = NewEvent("order-1", "Paid", "q", None, 0, "{}", "{}", None)
 
 
 def test_what_no_schema_is_given_for_is_stamped_with_the_models_newest(log: EventLog) -> None:
     hold(log, NEWER)
     with log.transaction():
-        Writer(log).append([("s", "Placed", "a", None, 0, "{}", "{}", None)])
+        Writer(log).append([NewEvent("s", "Placed", "a", None, 0, "{}", "{}", None)])
     assert [event[5] for event, _, _ in log.read(Query(raw_schema=True))] == [2]
 
 
@@ -44,9 +44,9 @@ def test_a_model_that_was_rolled_back_stamps_nothing(log: EventLog) -> None:
     model, _ = checked(NEWER, {})
     with log.transaction(keep=False):
         log.apply(record(drafted(log, Draft(NEWER, {}, model))))
-        writer.append([("s", "Placed", "a", None, 0, "{}", "{}", None)])
+        writer.append([NewEvent("s", "Placed", "a", None, 0, "{}", "{}", None)])
     with log.transaction():
-        writer.append([("s", "Placed", "a", None, 0, "{}", "{}", None)])
+        writer.append([NewEvent("s", "Placed", "a", None, 0, "{}", "{}", None)])
     assert [event[5] for event, _, _ in log.read(Query(raw_schema=True))] == [1]
 
 

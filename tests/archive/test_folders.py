@@ -38,7 +38,7 @@ def test_a_folder_elsewhere_is_noted_whole(fifty: EventLog, tmp_path_factory: py
 @pytest.mark.parametrize("to", ["s3://bucket/prefix", "https://example.com/x"])
 def test_an_address_is_no_folder(fifty: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="is no folder"):
+    with pytest.raises(UsageError, match="is not a folder"):
         list(creation.create(fifty, [(1, 20)], to=Path(to)))
     assert files(tmp_path) == files(Path(fifty.path).parent)
     assert not any(name.endswith(":") for name in files(tmp_path))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from esctl.cli.declare import LOCK_SECONDS, MODEL_SECONDS, Shared
+from esctl.cli.declare import LOCK_SECONDS, Shared
 from esctl.errors import NotFoundError, UsageError
 from esctl.output import console
 
@@ -24,7 +24,7 @@ def usual() -> Iterator[None]:
             patch.delenv(name, raising=False)
         yield
         patch.delenv("ESCTL_FORMAT", raising=False)
-        Shared().settle()
+        Shared().apply()
 
 
 # Formats
@@ -69,11 +69,13 @@ def test_auto_is_decided_by_what_stdout_is(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(
     ("option", "lock", "model"),
-    [(None, LOCK_SECONDS, MODEL_SECONDS), (0.0, 0.0, MODEL_SECONDS), (0.5, 0.5, 0.5), (86400.0, 86400.0, 86400.0)],
+    [(None, LOCK_SECONDS, None), (0.0, 0.0, None), (0.5, 0.5, 0.5), (86400.0, 86400.0, 86400.0)],
 )
-def test_a_timeout_bounds_the_wait_for_a_lock_and_a_models_sql(option: float | None, lock: float, model: float) -> None:
+def test_a_timeout_bounds_the_wait_for_a_lock_and_a_models_sql(
+    option: float | None, lock: float, model: float | None
+) -> None:
     shared = Shared(timeout=option)
-    assert (shared.timeout, shared.patience) == (lock, model)
+    assert (shared.timeout, shared.sql_timeout) == (lock, model)
 
 
 @pytest.mark.parametrize("wrong", [-1.0, 86401.0, float("nan"), float("inf")])
@@ -102,10 +104,10 @@ def test_a_log_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_settling_makes_this_process_print_as_the_options_say() -> None:
-    Shared(quiet=True, color="never", utc=True, wide=True, safe_csv=True).settle()
+    Shared(quiet=True, color="never", utc=True, wide=True, safe_csv=True).apply()
     names = ("quiet", "color", "utc", "wide", "safe_csv")
     assert [getattr(console.Settings, name) for name in names] == [True, "never", True, True, True]
-    Shared().settle()
+    Shared().apply()
     assert [getattr(console.Settings, name) for name in names] == [False, "auto", False, False, False]
 
 
@@ -131,15 +133,15 @@ def typed(text: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_yes_agrees_to_a_plan_that_is_told(told: Told) -> None:
-    Shared(yes=True).agree("three events go")
+    Shared(yes=True).confirm("three events go")
     assert told() == "three events go\n"
 
 
 def test_a_plan_is_told_in_silence_only_where_it_is_agreed_to(told: Told) -> None:
-    Shared(yes=True, quiet=True).agree("three events go")
+    Shared(yes=True, quiet=True).confirm("three events go")
     assert told() == ""
     with pytest.raises(UsageError):
-        Shared(quiet=True).agree("three events go")
+        Shared(quiet=True).confirm("three events go")
     assert told() == "three events go\n"
 
 
@@ -149,8 +151,8 @@ def test_without_a_terminal_a_yes_has_to_be_on_the_command_line(
 ) -> None:
     monkeypatch.setattr("sys.stdin", stdin)
     with pytest.raises(UsageError) as refused:
-        Shared().agree("three events go")
-    assert (refused.value.what, refused.value.again) == ("this needs a yes", "--yes")
+        Shared().confirm("three events go")
+    assert (refused.value.what, refused.value.again) == ("this needs confirmation", "--yes")
     assert told() == "three events go\n"
 
 
@@ -159,17 +161,17 @@ def test_on_a_terminal_one_is_asked_and_a_yes_agrees(
     answer: bytes, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with typed(answer, monkeypatch):
-        Shared().agree("three events go")
-    assert told().startswith("three events go\nGo on? [y/N]:")
+        Shared().confirm("three events go")
+    assert told().startswith("three events go\nContinue? [y/N]:")
 
 
 @pytest.mark.parametrize("answer", [b"n\n", b"\n"])
 def test_another_answer_does_nothing(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     with typed(answer, monkeypatch), pytest.raises(UsageError) as refused:
-        Shared().agree("three events go")
+        Shared().confirm("three events go")
     assert (refused.value.what, refused.value.again) == ("nothing was done", None)
 
 
 def test_the_end_of_input_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     with typed(b"\x04", monkeypatch), pytest.raises(KeyboardInterrupt):
-        Shared().agree("three events go")
+        Shared().confirm("three events go")

@@ -46,7 +46,7 @@ def by_typer(verb: str, words: list[str]) -> dict[str, Any] | None:
     """What Typer reads; None: it refuses, or prints help."""
     try:
         values = typer_app.values(command(verb), words)
-    except (typer_app.HelpAsked, typer.TyperException):
+    except (typer_app.HelpRequested, typer.TyperException):
         return None
     return {name: plain(value) for name, value in values.items()}
 

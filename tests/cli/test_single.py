@@ -11,21 +11,21 @@ from hypothesis import strategies as st
 
 from esctl.cli import single
 from esctl.cli.items import items
-from esctl.cli.single import Said
+from esctl.cli.single import EventOptions
 from esctl.errors import EsctlError
 from esctl.events.event import NewEvent
 from tests.conftest import Esctl
 
 DEEP = "[" * 1000 + "]" * 1000
-NOTHING = Said(None, None, 0, {}, None)
+NOTHING = EventOptions(None, None, 0, {}, None)
 
 
-def plain(words: list[str], said: Said = NOTHING) -> NewEvent | None:
+def plain(words: list[str], said: EventOptions = NOTHING) -> NewEvent | None:
     stream, type_, *rest = words
     return single._plain(stream, type_, rest, said)
 
 
-def both(words: list[str], said: Said) -> NewEvent | None:
+def both(words: list[str], said: EventOptions) -> NewEvent | None:
     """The event by the short way, after it was compared with the long one; None: it takes the long one."""
     try:
         short = plain(words, said)
@@ -86,7 +86,7 @@ NOT_PLAIN: dict[str, list[str]] = {
 
 @pytest.mark.parametrize("data", PLAIN.values(), ids=PLAIN)
 def test_a_plain_payload_needs_no_other_parser_and_is_the_same(data: list[str]) -> None:
-    assert both(["s", "T", *data], Said("x", None, 0, items(["a=b", "c:=1.0"], "--meta"), "none")) is not None
+    assert both(["s", "T", *data], EventOptions("x", None, 0, items(["a=b", "c:=1.0"], "--meta"), "none")) is not None
 
 
 @pytest.mark.parametrize("data", NOT_PLAIN.values(), ids=NOT_PLAIN)
@@ -100,14 +100,14 @@ def test_a_payload_out_of_the_ordinary_is_left_to_the_parser_of_lines(data: list
      ("s", "T", "\x1b"), ("s" * 513, "T", "x"), ("\udcff", "T", "x")],
 )  # fmt: skip
 def test_a_name_that_is_refused_is_left_to_the_parser_of_lines(stream: str, type_: str, event_id: str) -> None:
-    said = Said(event_id, None, 0, {}, None)
+    said = EventOptions(event_id, None, 0, {}, None)
     assert plain([stream, type_], said) is None
     with pytest.raises(EsctlError):
         single.event([stream, type_], said)
 
 
 def test_a_time_and_a_limit_of_size_are_left_to_the_parser_of_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert plain(["s", "T"], Said(None, "2026-01-31T09:30:00Z", 0, {}, None)) is None
+    assert plain(["s", "T"], EventOptions(None, "2026-01-31T09:30:00Z", 0, {}, None)) is None
     monkeypatch.setenv("ESCTL_MAX_EVENT", "5")
     assert plain(["s", "T"]) is None
 
@@ -130,7 +130,7 @@ DATA = st.lists(
 def test_whatever_the_short_way_takes_the_long_way_makes_the_same_of(
     data: list[str], event_id: str | None, schema: int, expect: int | str | None
 ) -> None:
-    both(["order-1", "Placed", *data], Said(event_id, None, schema, {}, expect))
+    both(["order-1", "Placed", *data], EventOptions(event_id, None, schema, {}, expect))
 
 
 @pytest.mark.parametrize("data", [["@data.json"], ["-"], ['{"from":"file"}'], ["from=file"]], ids=" ".join)

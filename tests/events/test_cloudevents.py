@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from esctl.errors import RefusedError
 from esctl.events.cloudevents import lines
-from esctl.events.event import NewEvent, SealedEvent
+from esctl.events.event import Event, NewEvent, SealedEvent
 from esctl.events.lines import Defaults, parser
 from esctl.events.query import Query
 from esctl.log import EventLog
@@ -25,7 +25,7 @@ TIMES = ("2026-01-02T13:06:26.452505Z", "2026-01-03T00:00:00.000000Z")
 
 
 def sealed(data: str = "{}", meta: str = "{}", stream: str = "order-1", position: int = 7) -> SealedEvent:
-    return (position, stream, 3, "an-id", "Placed", 2, *TIMES, data, meta), b"", b""
+    return SealedEvent(Event(position, stream, 3, "an-id", "Placed", 2, *TIMES, data, meta), b"", b"")
 
 
 def out(event: SealedEvent) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tests.logs import day
 
 
 def stored(data: str, meta: str = "{}") -> Event:
-    return 7, "order-1", 2, "id-7", "Placed", 1, day(31), day(31), data, meta
+    return Event(7, "order-1", 2, "id-7", "Placed", 1, day(31), day(31), data, meta)
 
 
 def test_every_field_has_its_name() -> None:
@@ -45,11 +45,11 @@ def test_a_payload_may_be_nested_as_deeply_as_a_log_holds_it() -> None:
 
 
 def test_an_erased_payload_is_told_from_one_that_is_null() -> None:
-    event = decoded((*stored("null")[:8], None, None))  # type: ignore[arg-type]  # as it is read once it was erased
+    event = decoded(stored("null")._replace(data=None, meta=None))  # type: ignore[arg-type]  # as it is read once it was erased
     assert (event.data, event.meta, event.erased) == (None, {}, True)
 
 
 def test_the_parts_of_a_split_event_are_told_apart() -> None:
-    part = Part(stored("{}"))
+    part = Part._make(stored("{}"))
     part.part = 2
     assert decoded(part).part == 2

@@ -26,7 +26,7 @@ value: SearchStrategy[Value] = st.recursive(
 
 def event(data: str = "{}", meta: str = "{}", stream: str = "order-1") -> Event:
     moments = ("2026-01-01T00:00:00.000000Z", "2026-01-02T00:00:00.000000Z")
-    return (7, stream, 3, "an-id", "Placed", 2, *moments, data, meta)
+    return Event(7, stream, 3, "an-id", "Placed", 2, *moments, data, meta)
 
 
 def test_every_column_has_its_value_as_json() -> None:

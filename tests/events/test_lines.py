@@ -379,7 +379,9 @@ def test_a_whole_line_becomes_an_event() -> None:
         '{"stream":"order-1","type":"Placed","id":"e-1","time":"2026-01-28T09:30:00.000000Z","schema":2,'
         '"data":{"a":1},"meta":{"b":2},"expect":3}'
     )
-    assert parse(line) == ("order-1", "Placed", "e-1", "2026-01-28T09:30:00.000000Z", 2, '{"a":1}', '{"b":2}', 3)
+    assert parse(line) == NewEvent(
+        "order-1", "Placed", "e-1", "2026-01-28T09:30:00.000000Z", 2, '{"a":1}', '{"b":2}', 3
+    )
 
 
 def test_what_is_absent_gets_its_default() -> None:
@@ -411,7 +413,7 @@ def test_what_a_line_says_goes_before_the_defaults() -> None:
 @pytest.mark.parametrize("defaults", [NAMED, EXTRA], ids=["plain", "extra"])
 def test_what_the_log_itself_gives_is_ignored(key: str, value: str, defaults: Defaults) -> None:
     event = parse(f'{{"{key}":{value},"id":"e"}}', defaults)
-    assert event == ("s", "T", "e", None, 0, "{}", "{}", None)
+    assert event == NewEvent("s", "T", "e", None, 0, "{}", "{}", None)
 
 
 def test_the_last_of_a_key_counts() -> None:
@@ -543,7 +545,7 @@ def test_unknown_keys_go_to_meta_where_they_may(line: str, meta: list[tuple[str,
 
 def test_unknown_keys_leave_the_envelope_as_it_is() -> None:
     line = '{"x":1,"stream":"a","type":"B","id":"e","time":"2026-01-28T00:00:00Z","schema":3,"data":{"c":2},"expect":0}'
-    assert parse(line, Defaults(extra=True)) == (
+    assert parse(line, Defaults(extra=True)) == NewEvent(
         "a", "B", "e", "2026-01-28T00:00:00.000000Z", 3, '{"c":2}', '{"x":1}', 0
     )  # fmt: skip
 

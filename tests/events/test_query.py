@@ -43,21 +43,21 @@ def test_a_query_keeps_what_it_is_given(filters: dict[str, Any]) -> None:
 
 def test_a_query_of_nothing_asks_for_the_whole_log() -> None:
     query = Query()
-    said = {name: getattr(query, name) for name in Query.__slots__}
+    said = {name: getattr(query, name) for name in Query._fields}
     whole = {"since": 1, "until": MAX_POSITION, "types": ()}
     plain = dict.fromkeys(("reverse", "system", "raw_schema", "hot_only"), False)
     assert said == {**dict.fromkeys(said), **whole, **plain}
 
 
 def test_a_query_knows_no_other_filter() -> None:
-    with pytest.raises(AttributeError):
-        Query().offset = 1
+    with pytest.raises(TypeError, match="has the fields"):
+        Query(offset=1)  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize("name", Query.__slots__)
+@pytest.mark.parametrize("name", Query._fields)
 def test_a_query_does_not_change(name: str) -> None:
     query = Query(stream="s")
-    with pytest.raises(AttributeError, match="does not change"):
+    with pytest.raises(AttributeError):
         setattr(query, name, 1)
 
 

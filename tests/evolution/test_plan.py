@@ -10,6 +10,7 @@ import pytest
 
 from esctl import open_log
 from esctl.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
+from esctl.events.event import NewEvent
 from esctl.evolution import plan
 from esctl.evolution.plan import Change, Plan
 from esctl.log import EventLog
@@ -192,7 +193,9 @@ def test_events_of_an_old_name_that_a_step_of_the_new_name_cannot_be_done_on_are
 
 def test_every_event_that_does_not_fit_is_counted(log: EventLog, folder: Path) -> None:
     with log.transaction():
-        writer_of(log).append([("order-9", "Paid", f"x{n}", None, 1, '{"amount":"x"}', "{}", None) for n in range(250)])
+        writer_of(log).append(
+            [NewEvent("order-9", "Paid", f"x{n}", None, 1, '{"amount":"x"}', "{}", None) for n in range(250)]
+        )
     assert planned(log, folder, CONVERTED).unreadable == 251
 
 
@@ -282,7 +285,7 @@ def test_the_json_schema_of_an_earlier_schema_version_still_holds_for_events_tha
 ) -> None:
     applied(log, folder, NUMBERS)
     applied(log, folder, RENAMED)
-    event = ("order-7", "Paid", "x", None, 1, '{"amount":"text"}', "{}", None)
+    event = NewEvent("order-7", "Paid", "x", None, 1, '{"amount":"text"}', "{}", None)
     with pytest.raises(RefusedError, match="JSON Schema of schema 1"), log.transaction():
         writer_of(log).append([event])
 
@@ -340,8 +343,8 @@ def test_a_json_schema_outside_of_the_model_s_folder_is_not_read(folder: Path, n
         pytest.param(b"nope", "is not JSON", id="not JSON"),
         pytest.param(b"", "is not JSON", id="empty"),
         pytest.param(b"\xff", "not valid UTF-8", id="not UTF-8"),
-        pytest.param(b"[1]", "no JSON Schema", id="an array"),
-        pytest.param(b'{"type": "objekt"}', "no JSON Schema", id="an unknown type"),
+        pytest.param(b"[1]", "not a JSON Schema", id="an array"),
+        pytest.param(b'{"type": "objekt"}', "not a JSON Schema", id="an unknown type"),
         pytest.param(b'{"$ref": "file:///etc/hostname"}', "lies outside the schema", id="a reference to a file"),
         pytest.param(b'{"$ref": "https://example.com/s.json"}', "lies outside the schema", id="a reference elsewhere"),
         pytest.param(b"[" * 100_000, "", id="too deep"),
@@ -362,7 +365,7 @@ def test_a_json_schema_is_kept_in_the_log_and_its_file_not_read_again(log: Event
     plan.apply(log, draft, 0)
     (folder / "s.json").unlink()
     with EventLog(log.path, write=True) as again, pytest.raises(RefusedError), again.transaction():
-        writer_of(again).append([("order-1", "Paid", "x", None, 0, "{}", "{}", None)])
+        writer_of(again).append([NewEvent("order-1", "Paid", "x", None, 0, "{}", "{}", None)])
 
 
 def test_a_file_that_changed_changes_the_model(log: EventLog, folder: Path) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from esctl import open_log
 from esctl.errors import MisfitError, NotFoundError, UnavailableError, UsageError
 from esctl.events import system
-from esctl.events.event import SealedEvent
+from esctl.events.event import NewEvent, SealedEvent
 from esctl.events.query import Query
 from esctl.evolution import rewriting
 from esctl.log import EventLog
@@ -209,7 +209,7 @@ def test_the_model_goes_along_and_holds_in_the_new_log(tmp_path: Path) -> None:
         assert new.definitions.applied.text == old.definitions.applied.text
         assert new.definitions.applied.fingerprint == old.definitions.applied.fingerprint
         with new.transaction():
-            writer_of(new).append([("o-9", "Placed", "new", None, 0, "{}", "{}", None)])
+            writer_of(new).append([NewEvent("o-9", "Placed", "new", None, 0, "{}", "{}", None)])
     assert stored(target)[-1][5] == 3
 
 
@@ -250,7 +250,7 @@ def test_numbers_keep_the_text_that_they_were_written_with(tmp_path: Path) -> No
     path = made(tmp_path, [])
     text = '{"amount":1.10,"big":123456789012345678901234567890,"e":1e400}'
     with EventLog(path, write=True) as log, log.transaction():
-        writer_of(log).append([("o-1", "Placed", "a", None, 2, text, "{}", None)])
+        writer_of(log).append([NewEvent("o-1", "Placed", "a", None, 2, text, "{}", None)])
     target, _ = rewritten(path)
     (event,) = stored(target)
     for number in ("1.10", "123456789012345678901234567890", "1e400"):
@@ -351,7 +351,7 @@ def test_events_that_come_meanwhile_are_left_to_the_old_log(tmp_path: Path) -> N
         for event in events:
             if event[0][0] == 2:
                 with EventLog(path, write=True) as other, other.transaction():
-                    writer_of(other).append([("o-1", "Other", "late", None, 1, "{}", "{}", None)])
+                    writer_of(other).append([NewEvent("o-1", "Other", "late", None, 1, "{}", "{}", None)])
             yield event
 
     with EventLog(path) as log:

@@ -65,7 +65,9 @@ class Flip(NamedTuple):
 
 def event(n: int) -> NewEvent:
     data = f'{{"n":{n},"note":"{"note " * (n % 9)}{n * 7919 % 10007}"}}'
-    return f"s-{n % 4}", f"T{n % 3}", f"id-{n * 104729 % 1000003}", None, 1, data, f'{{"actor":"a{n % 5}"}}', None
+    return NewEvent(
+        f"s-{n % 4}", f"T{n % 3}", f"id-{n * 104729 % 1000003}", None, 1, data, f'{{"actor":"a{n % 5}"}}', None
+    )
 
 
 def build(path: Path) -> None:
@@ -84,7 +86,9 @@ def build(path: Path) -> None:
         marks.set_mark(log, "early", 9)
         put(31, 71)
         with log.transaction():  # overflow pages
-            Writer(log).append([("long", "Long", "long", None, 1, '{"text":"' + "0123456789" * 900 + '"}', "{}", None)])
+            Writer(log).append(
+                [NewEvent("long", "Long", "long", None, 1, '{"text":"' + "0123456789" * 900 + '"}', "{}", None)]
+            )
         for low, high, to in ((1, 20, None), (21, 40, path.parent / "segments"), (41, 55, None)):
             list(creation.create(log, listing.hot(log, high), to=to))
             assert listing.archived(log)[-1].first == low

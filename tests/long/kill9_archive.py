@@ -61,7 +61,7 @@ def event(n: int) -> NewEvent:
     """Every third event holds a secret."""
     secret = f',"secret":"{SECRET}-{n:06}"' if n % 3 == 0 else ""
     data = f'{{"n":{n},"note":"{"x" * (n % 50)}"{secret}}}'
-    return f"s-{n % STREAMS}", "Told" if n % 3 == 0 else "Noted", f"e-{n}", None, 1, data, "{}", None
+    return NewEvent(f"s-{n % STREAMS}", "Told" if n % 3 == 0 else "Noted", f"e-{n}", None, 1, data, "{}", None)
 
 
 def build(path: Path, events: int) -> None:
@@ -483,7 +483,7 @@ def killed_after(arguments: list[str], path: Path, delay: float) -> bool:
         process.kill()
         assert process.stderr is not None
         told = process.stderr.read()
-    if process.returncode > 0 and "somebody reads the log" not in told and "changed" not in told:
+    if process.returncode > 0 and "another process is reading the log" not in told and "changed" not in told:
         raise AssertionError(f"esctl {' '.join(arguments)} exits {process.returncode}: {told}")
     return process.returncode < 0
 

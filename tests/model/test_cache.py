@@ -103,7 +103,7 @@ def test_a_strangers_model_is_judged_whatever_was_kept(ruled: Path, folder: Path
         harmless, hostile = "new.data ->> 'amount' > 0", "(select 1 from head)"
         connection.execute("update events set data = replace(data, ?, ?)", (harmless, hostile))
     for _ in range(2):
-        with pytest.raises(VerificationError, match="is not one that this esctl takes"):
+        with pytest.raises(VerificationError, match="is not valid for this esctl"):
             said(ruled, str(folder))
 
 
@@ -154,7 +154,7 @@ def test_without_a_folder_that_can_be_written_everything_works(ruled: Path, tmp_
 
 
 def test_the_folder_does_not_grow_for_ever(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "MOST_FILES", 3)
+    monkeypatch.setattr(cache, "MAX_FILES", 3)
     for number in range(9):
         assert Cache(str(folder), "engine").get(str(number), lambda number=number: number) == number  # type: ignore[misc]
     assert len(list(folder.iterdir())) == 4
@@ -166,7 +166,7 @@ def test_another_engine_judges_for_itself(folder: Path) -> None:
 
 
 def test_what_else_lies_in_the_folder_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "MOST_FILES", 1)
+    monkeypatch.setattr(cache, "MAX_FILES", 1)
     folder.mkdir(parents=True)
     for name in ("a.txt", "b.txt", "c.txt"):
         (folder / name).write_text("the user's")

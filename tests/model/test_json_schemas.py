@@ -43,7 +43,7 @@ def hold(log: EventLog, text: str, folder: Path | None = None) -> None:
 
 
 def placed(data: object, schema: int = 0, id_: str | None = None) -> NewEvent:
-    return "order-1", "Placed", id_ or next(IDS), None, schema, json.dumps(data), "{}", None
+    return NewEvent("order-1", "Placed", id_ or next(IDS), None, schema, json.dumps(data), "{}", None)
 
 
 def test_a_payload_that_its_schema_accepts_is_stored(log: EventLog) -> None:
@@ -78,7 +78,7 @@ def test_the_place_of_what_is_wrong_is_a_path(log: EventLog) -> None:
 
 def test_types_without_a_schema_hold_anything(log: EventLog) -> None:
     hold(log, FIRST)
-    put(log, ("order-1", "Other", "e-1", None, 0, "[]", "{}", None))
+    put(log, NewEvent("order-1", "Other", "e-1", None, 0, "[]", "{}", None))
 
 
 def test_a_duplicate_is_not_checked_again(log: EventLog) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from esctl.errors import MisfitError
+from esctl.events.event import Event
 from esctl.model.checks import checked
 from esctl.model.declared import Copy, Literal, Source, Step
 from esctl.model.operations import payload_after, state_after
@@ -23,6 +24,7 @@ from esctl.sql.judge import FAIL
 from esctl.store.store import Store
 from esctl.store.upcasts import fail
 from tests.conftest import write_empty_log
+from tests.logs import day
 
 POSITION = 7
 
@@ -51,7 +53,7 @@ class StoreOf:
 
 def upcast(store: Store, steps: list[Step], data: str) -> str:
     """A payload after steps of an upcast."""
-    event = (POSITION, "s", 1, "id", "T", 1, "2026-01-01T00:00:00.000000Z", "2026-01-01T00:00:00.000000Z", data, "{}")
+    event = Event(POSITION, "s", 1, "id", "T", 1, day(1), day(1), data, "{}")
     return store.evaluated(payload_after([("T", 1, step) for step in steps]), event)
 
 

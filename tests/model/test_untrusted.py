@@ -25,7 +25,7 @@ def test_what_this_esctl_compiles_is_not_wrong(columns: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("table", ["events", "head", "EVENTS", "sqlite_master", "esctl_x", "json_each"])
 def test_a_table_of_the_logs_own_is_no_projections(table: str) -> None:
-    assert wrong(compiled(table)) == f"the table {table} is the log's own"
+    assert wrong(compiled(table)) == f"the table {table} belongs to the log itself"
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_table_of_the_logs_own_is_no_projections(table: str) -> None:
     ],
 )
 def test_a_column_is_one_of_an_event_or_a_field_of_its_payload(name: str, expression: str) -> None:
-    assert wrong(compiled("counts", {name: expression})) == f"{expression} is no column of an event"
+    assert wrong(compiled("counts", {name: expression})) == f"{expression} is not a column of an event"
 
 
 @pytest.mark.parametrize(("data", "hidden"), [("(select data from events)", None), (None, "random() > 0")])

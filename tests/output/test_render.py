@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from esctl.events.event import FIELDS, SealedEvent
+from esctl.events.event import FIELDS, Event, Head, Receipt, SealedEvent
 from esctl.output import console, render
 from tests.output.conftest import acts, printed
 from tests.strategies import RECORDS, WORDS
@@ -74,14 +74,14 @@ def test_a_record_is_with_the_reader_before_the_next_is_made(format_: str, monke
 
 
 def test_a_receipt_names_what_became_of_an_event() -> None:
-    made = render.receipt((7, "order-1", 2, "e", True))
+    made = render.receipt(Receipt(7, "order-1", 2, "e", True))
     assert list(made.items()) == [
         ("position", 7), ("stream", "order-1"), ("version", 2), ("id", "e"), ("duplicate", True)
     ]  # fmt: skip
 
 
 def test_a_head_is_its_position_and_its_hash() -> None:
-    assert printed(render.head, (12, bytes(31) + b"\xab", "then")) == b"12:" + b"00" * 31 + b"ab\n"
+    assert printed(render.head, Head(12, bytes(31) + b"\xab", "then")) == b"12:" + b"00" * 31 + b"ab\n"
 
 
 REPORT: dict[str, object] = {
@@ -120,7 +120,7 @@ def test_a_verification_that_found_nothing_has_no_table() -> None:
 def sealed(*names: str, data: str = "{}") -> list[SealedEvent]:
     moment = "2026-01-31T09:30:00.123456Z"
     return [
-        ((n, name, 1, f"e{n}", name, 1, moment, moment, data, "{}"), bytes([n]) * 16, bytes([n]) * 32)
+        SealedEvent(Event(n, name, 1, f"e{n}", name, 1, moment, moment, data, "{}"), bytes([n]) * 16, bytes([n]) * 32)
         for n, name in enumerate(names, 1)
     ]
 

@@ -14,7 +14,7 @@ from esctl.events.query import MAX_POSITION, Query
 from esctl.log import EventLog
 from esctl.points.points import query_of
 
-UNBOUND = {name: getattr(Query(), name) for name in Query.__slots__}
+UNBOUND = {name: getattr(Query(), name) for name in Query._fields}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ TIME, DAY = "2026-01-31T09:30:00Z", ("2026-01-31T00:00:00.000000Z", "2026-01-31T
 )  # fmt: skip
 def test_points_become_bounds(log: EventLog, points: dict[str, str], bounds: dict[str, Any]) -> None:
     query = query_of(log, "s", **points)
-    assert {name: getattr(query, name) for name in Query.__slots__} == UNBOUND | {"stream": "s"} | bounds
+    assert {name: getattr(query, name) for name in Query._fields} == UNBOUND | {"stream": "s"} | bounds
 
 
 def test_a_day_is_its_first_moment_as_a_lower_bound_and_its_last_as_an_upper_one(

@@ -37,7 +37,7 @@ insert into orders values (new.data ->> 'k') on conflict do nothing; insert into
 
 
 def event(n: int = 0, k: str = "x", *, type_: str = "T", schema: int = 0, **data: Any) -> NewEvent:
-    return "s-1", type_, next(IDS), None, schema, json.dumps({"n": n, "k": k, **data}), "{}", None
+    return NewEvent("s-1", type_, next(IDS), None, schema, json.dumps({"n": n, "k": k, **data}), "{}", None)
 
 
 def fill(log: EventLog, keys: str) -> None:

@@ -39,7 +39,7 @@ Gone = "delete from bag where rowid = (select min(rowid) from bag where k = new.
 
 def event(k: str, n: object = 1, *, type_: str = "T", day: int = 1) -> NewEvent:
     time = f"2026-01-{day:02}T00:00:00.000000Z"
-    return "s-1", type_, next(IDS), time, 0, json.dumps({"k": k, "n": n}), "{}", None
+    return NewEvent("s-1", type_, next(IDS), time, 0, json.dumps({"k": k, "n": n}), "{}", None)
 
 
 def drawn(text: str) -> Draft:

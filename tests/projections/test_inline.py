@@ -45,7 +45,7 @@ inline = true
 
 def named(name: str, stream: str = "", *, type_: str = "Named", id_: str | None = None) -> NewEvent:
     data = json.dumps({"name": name})
-    return stream or f"user-{name}", type_, id_ or next(IDS), None, 0, data, "{}", None
+    return NewEvent(stream or f"user-{name}", type_, id_ or next(IDS), None, 0, data, "{}", None)
 
 
 def rows(log: EventLog, table: str = "names") -> list[tuple[Any, ...]]:
@@ -98,7 +98,7 @@ def test_an_append_that_another_reason_refuses_leaves_no_row(log: EventLog) -> N
     hold(log, NAMES)
     put(log, named("Ann"))
     with pytest.raises(ConflictError):
-        put(log, named("Cy"), (*named("Bo", "user-Ann")[:7], 7))
+        put(log, named("Cy"), named("Bo", "user-Ann")._replace(expect=7))
     assert names(log) == ["Ann"]
 
 

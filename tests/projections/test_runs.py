@@ -6,6 +6,7 @@ import apsw
 import pytest
 
 from esctl.errors import HandlerError, NotFoundError
+from esctl.events.event import NewEvent
 from esctl.log import EventLog
 from esctl.projections import admin, runs
 from esctl.upkeep import erasure
@@ -96,7 +97,7 @@ def test_a_handler_sees_events_as_upcasts_read_them(log: EventLog) -> None:
         LIST + "[[event.Old.upcast]]\nfrom = 1\ntype = 'T'\nschema = 1\nrename = { m = 'n' }\n"
         "[[event.Gone.upcast]]\nfrom = 1\ndrop = true\n",
     )
-    put(log, ("s-1", "Old", "a", None, 1, '{"m":7}', "{}", None), event(8, type_="Gone", schema=1), event(9))
+    put(log, NewEvent("s-1", "Old", "a", None, 1, '{"m":7}', "{}", None), event(8, type_="Gone", schema=1), event(9))
     run(log)
     assert rows(log, "list") == [(2, 7), (4, 9)]
 

@@ -10,6 +10,7 @@ import pytest
 
 from esctl import open_log
 from esctl.errors import RefusedError
+from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.model.checks import checked
@@ -159,7 +160,7 @@ def test_what_a_model_may_do_is_taken_and_runs_wherever_it_stands(log_path: Path
             list(log.lines(Query()))
             folding.state(log, Query(stream="s"))
             with suppress(RefusedError), log.transaction(keep=False):
-                writer_of(log).append([("s", "T", "id", None, 1, "{}", "{}", None)])
+                writer_of(log).append([NewEvent("s", "T", "id", None, 1, "{}", "{}", None)])
 
 
 @pytest.mark.parametrize("sql", ["state ->> 'a'", "json(state)", "state is not null"])

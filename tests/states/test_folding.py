@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esctl.errors import EsctlError, MisfitError, NotFoundError, UsageError
+from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.points.points import query_of
@@ -180,7 +181,7 @@ def test_without_an_aggregate_a_state_is_all_payloads_merged(payloads: list[Any]
 
 def test_the_text_of_numbers_survives_the_merge(log: EventLog) -> None:
     text = '{"a":1.10,"b":12345678901234567890123,"c":1E400,"d":-0.0}'
-    put(log, ("s-1", "T", "e-1", None, 1, text, "{}", None))
+    put(log, NewEvent("s-1", "T", "e-1", None, 1, text, "{}", None))
     assert at(log, "s-1").state == text
 
 
@@ -219,7 +220,7 @@ def test_the_states_of_all_are_those_of_each_stream(
         '[[event.Placed.upcast]]\nfrom = 1\nsplit = [{ type = "Placed", schema = 2 }, { type = "Paid", schema = 1 }]'
     )
     with fresh() as log, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folding, "MOST_STREAMS", most)
+        patch.setattr(folding, "MAX_STREAMS", most)
         hold(log, ORDER + f"[event.Placed]\nschema = 2\n{split}\n")
         happened(log, events)
         found = {s.stream: s[:6] for s in folding.states(log, "order", Query(**point))}

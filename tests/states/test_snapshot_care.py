@@ -27,7 +27,7 @@ UPCAST = "[event.T]\nschema = 2\n[[event.T.upcast]]\nfrom = 1\nset = { n = 100 }
 
 
 def event(stream: str, type_: str = "T", n: int = 1) -> NewEvent:
-    return stream, type_, next(IDS), None, 0, json.dumps({"n": n}), "{}", None
+    return NewEvent(stream, type_, next(IDS), None, 0, json.dumps({"n": n}), "{}", None)
 
 
 def kept(log: EventLog) -> list[tuple[str, int]]:
@@ -94,7 +94,7 @@ def test_a_model_that_is_applied_while_a_snapshot_is_taken_does_not_make_it_a_wr
             return super().transaction(**options)
 
     hold(log, COUNT)
-    put(log, ("c-1", "T", "e-1", None, 1, '{"n":1}', "{}", None))
+    put(log, NewEvent("c-1", "T", "e-1", None, 1, '{"n":1}', "{}", None))
     with Overtaken(log_path, write=True) as overtaken:
         snapshot_care.take(overtaken, "c-1")
     assert json.loads(folding.state(log, Query(stream="c-1")).state) == {"n": 100}
@@ -110,7 +110,7 @@ def test_a_model_that_is_applied_while_many_are_taken_does_not_make_them_wrong_a
             return super().transaction(**options)
 
     hold(log, COUNT)
-    put(log, ("c-1", "T", "e-1", None, 1, '{"n":1}', "{}", None))
+    put(log, NewEvent("c-1", "T", "e-1", None, 1, '{"n":1}', "{}", None))
     with Overtaken(log_path, write=True) as overtaken:
         list(snapshot_care.take_many(overtaken, None, due=False))
     assert json.loads(folding.state(log, Query(stream="c-1")).state) == {"n": 100}

@@ -273,8 +273,8 @@ def test_when_it_was_taken_changes_no_answer(counted: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "reason", "n"),
     [
-        pytest.param(OTHER, "the aggregate folds in another way now", 12, id="another fold"),
-        pytest.param(COUNT + UPCAST, "the upcasts are others now", 6, id="other upcasts"),
+        pytest.param(OTHER, "the aggregate's definition has changed", 12, id="another fold"),
+        pytest.param(COUNT + UPCAST, "the upcasts have changed", 6, id="other upcasts"),
     ],
 )
 def test_a_snapshot_of_another_model_is_ignored_with_the_reason(counted: Path, model: str, reason: str, n: int) -> None:

@@ -31,7 +31,7 @@ def filled(log_path: Path) -> Path:
 def batch() -> list[NewEvent]:
     """Enough for three windows; payloads of mixed sizes, names that need quoting among them."""
     return [
-        (
+        NewEvent(
             'cart-"1"' if n % ANOTHER == 0 else "order-1",
             f"Type{n % 5}",
             f"id-{n}",

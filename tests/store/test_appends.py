@@ -521,10 +521,12 @@ def test_a_commit_that_fails_leaves_nothing_and_no_stale_versions(filled: Path) 
         appended(store, events(1, prefix="before"))
         connection_of(store).set_commit_hook(lambda: True)
         with pytest.raises(EsctlError):
-            appended(store, [*events(2, prefix="lost"), ("new-1", "NewType", "lost-2", None, 1, "{}", "{}", None)])
+            appended(
+                store, [*events(2, prefix="lost"), NewEvent("new-1", "NewType", "lost-2", None, 1, "{}", "{}", None)]
+            )
         connection_of(store).set_commit_hook(None)
         assert appended(store, events(1, prefix="after")) == [22]
-        assert appended(store, [("new-1", "NewType", "after-2", None, 1, "{}", "{}", None)]) == [1]
+        assert appended(store, [NewEvent("new-1", "NewType", "after-2", None, 1, "{}", "{}", None)]) == [1]
         assert list(store.check(full=True)) == []
 
 
@@ -542,5 +544,7 @@ def test_a_full_disk_is_unavailable_and_leaves_nothing_and_no_stale_versions(fil
 def test_more_streams_than_are_remembered_have_right_versions(log_path: Path) -> None:
     with closing(Store(log_path, write=True, bulk=True)) as store:
         many = appends.MAX_CACHED_STREAMS + 10
-        assert set(appended(store, [(f"s-{n}", "T", f"id-{n}", None, 1, "{}", "{}", None) for n in range(many)])) == {1}
+        assert set(
+            appended(store, [NewEvent(f"s-{n}", "T", f"id-{n}", None, 1, "{}", "{}", None) for n in range(many)])
+        ) == {1}
         assert appended(store, [*events(2, "s-1", "one"), *events(1, f"s-{many - 1}", "two")]) == [2, 3, 2]

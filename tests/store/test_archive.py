@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from esctl.archive import creation, moving
+from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.log import EventLog
 from tests.logs import put
@@ -18,7 +19,7 @@ def test_who_has_read_a_segment_reads_salts_and_hashes_right_once_it_was_moved(
     log_path: Path, start: str | None, end: str | None
 ) -> None:
     with EventLog(log_path, write=True, bulk=True) as log, EventLog(log_path) as reader:
-        put(log, *(("s", "T", str(n), None, 1, "{}", "{}", None) for n in range(9)))
+        put(log, *(NewEvent("s", "T", str(n), None, 1, "{}", "{}", None) for n in range(9)))
         before = list(log.read(Query()))
         (segment,) = creation.create(log, [(1, 9)], to=folder_of(log, start))
         assert b"".join(reader.lines(Query())).count(b"\n") == 9  # now it has the frame unpacked

@@ -11,6 +11,7 @@ import pytest
 from esctl import open_log
 from esctl.errors import HandlerError
 from esctl.events import system
+from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.states import folding
@@ -38,7 +39,7 @@ def touch(log: EventLog, place: str) -> None:
         list(log.lines(Query()))
     elif "accept" in place:
         with log.transaction():
-            writer_of(log).append([("s", "T", "id", None, 1, "{}", "{}", None)])
+            writer_of(log).append([NewEvent("s", "T", "id", None, 1, "{}", "{}", None)])
     else:
         folding.state(log, Query(stream="s"))
 

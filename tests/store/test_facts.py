@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esctl.archive import creation
+from esctl.events.event import NewEvent
 from esctl.log import EventLog
 from esctl.store.store import Store
 from tests.logs import fresh
@@ -46,7 +47,7 @@ Stored = tuple[str, str, str, int, str]
 def filled(log: EventLog, events: list[Stored], archived: int) -> None:
     commit(
         log.store,
-        *((stream, type_, f"{n}", time, schema, data, "{}", None)
+        *(NewEvent(stream, type_, f"{n}", time, schema, data, "{}", None)
           for n, (stream, type_, time, schema, data) in enumerate(events)),
     )  # fmt: skip
     if archived:

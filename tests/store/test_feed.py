@@ -11,6 +11,7 @@ import apsw
 import pytest
 
 from esctl.errors import MisfitError
+from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.store import reads
 from esctl.store.feed import TriggerFeed
@@ -30,7 +31,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
     with closing(Store(path, write=True)) as store:
         with store.transaction():
             store.append(
-                [(f"s-{n % 2}", f"T{n % 3}", f"{n}", None, 1, json.dumps("x" * 100), "{}", None) for n in range(EVENTS)]
+                [
+                    NewEvent(f"s-{n % 2}", f"T{n % 3}", f"{n}", None, 1, json.dumps("x" * 100), "{}", None)
+                    for n in range(EVENTS)
+                ]
             )
         yield store
 

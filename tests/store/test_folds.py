@@ -39,7 +39,7 @@ def compiled(text: str, name: str = "c") -> Program:
 
 def event(n: int, stream: str = "c-1", data: str | None = None) -> NewEvent:
     time = f"2026-01-{1 + n % 28:02}T00:00:00.000000Z"
-    return stream, f"T{n % 3}", f"{stream} {n}", time, 1, data or f'{{"n":{n}}}', "{}", None
+    return NewEvent(stream, f"T{n % 3}", f"{stream} {n}", time, 1, data or f'{{"n":{n}}}', "{}", None)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import apsw
 import pytest
 
 from esctl.errors import EsctlError, RefusedError
+from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
@@ -32,7 +33,7 @@ table = "create table x(a, b)"
 
 def put(log: EventLog, *types: str) -> None:
     with log.transaction():
-        writer_of(log).append([("s-1", type_, next(IDS), None, 0, '{"n":1}', "{}", None) for type_ in types])
+        writer_of(log).append([NewEvent("s-1", type_, next(IDS), None, 0, '{"n":1}', "{}", None) for type_ in types])
 
 
 def hold(log: EventLog, text: str, *, judged: bool = True) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from esctl.errors import EsctlError, NotFoundError, StorageVersionError, UnavailableError, UsageError
 from esctl.events.chain import genesis
+from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.store import migrations
@@ -208,7 +209,7 @@ def test_a_migrated_log_can_be_used_and_is_whole(unfinished: Path) -> None:
     with EventLog(unfinished, write=True) as log:
         assert uuid.UUID(log.log_id)
         with log.transaction():
-            writer_of(log).append([("order-1", "OrderPlaced", "id-1", None, 1, "{}", "{}", None)])
+            writer_of(log).append([NewEvent("order-1", "OrderPlaced", "id-1", None, 1, "{}", "{}", None)])
         assert verify(log, full=True).ok
 
 
@@ -232,7 +233,7 @@ def test_a_copy_that_is_there_is_kept_and_the_log_left_as_it_was(unfinished: Pat
 
 def test_migrating_a_log_that_is_up_to_date_keeps_its_events(log_path: Path) -> None:
     with EventLog(log_path, write=True) as log, log.transaction():
-        writer_of(log).append([("order-1", "OrderPlaced", "id-1", None, 1, "{}", "{}", None)])
+        writer_of(log).append([NewEvent("order-1", "OrderPlaced", "id-1", None, 1, "{}", "{}", None)])
     with EventLog(log_path) as log:
         before = list(log.read(Query())), log.head()
     copy = migrations.migrate(log_path)

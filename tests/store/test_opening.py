@@ -179,6 +179,7 @@ BECOME_NOBODY = """
 import os, sys
 from pathlib import Path
 from esctl.errors import UnavailableError
+from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.store.files import draft_of
 from esctl.store.store import Store
@@ -219,7 +220,7 @@ WRITE = """
 try:
     store = Store(path, write=True)
     with store.transaction():
-        store.append([("order-1", "OrderPlaced", "new", None, 1, "{}", "{}", None)])
+        store.append([NewEvent("order-1", "OrderPlaced", "new", None, 1, "{}", "{}", None)])
 except UnavailableError as error:
     print("unavailable", 'writable' in error.why)
 else:

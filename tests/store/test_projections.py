@@ -13,6 +13,7 @@ import apsw
 import pytest
 
 from esctl.errors import ConflictError
+from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.projections import admin, differences, reading, runs
@@ -24,7 +25,9 @@ from tests.logs import IDS, hold, run
 
 def put(log: EventLog, many: int, type_: str = "A") -> None:
     with log.transaction():
-        writer_of(log).append([("s-1", type_, next(IDS), None, 0, f'{{"n":{n}}}', "{}", None) for n in range(many)])
+        writer_of(log).append(
+            [NewEvent("s-1", type_, next(IDS), None, 0, f'{{"n":{n}}}', "{}", None) for n in range(many)]
+        )
 
 
 def rebuild(log: EventLog, name: str = "x") -> None:

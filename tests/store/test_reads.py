@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import pytest
 
+from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.store import reads
 from esctl.store.store import Store
@@ -314,7 +315,9 @@ def test_payloads_of_mixed_sizes_come_in_order_and_whole(log_path: Path) -> None
     payloads = [f'"{"é" * (size // 2)}"' for size in sizes]
     with closing(Store(log_path, write=True)) as store:
         with store.transaction():
-            store.append([("a-1", "T", f"id-{n}", None, 1, data, "{}", None) for n, data in enumerate(payloads)])
+            store.append(
+                [NewEvent("a-1", "T", f"id-{n}", None, 1, data, "{}", None) for n, data in enumerate(payloads)]
+            )
         for reverse in (False, True):
             wanted = payloads[:: -1 if reverse else 1]
             assert [event[8] for event, _, _ in store.read(Query(reverse=reverse))] == wanted
@@ -325,7 +328,7 @@ def test_chunks_of_large_payloads_stay_small_though_small_ones_came_since(log_pa
     large = f'"{"x" * 1_000_000}"'
     with closing(Store(log_path, write=True)) as store:
         with store.transaction():
-            store.append([("a-1", "T", f"id-{n}", None, 1, large, "{}", None) for n in range(20)])
+            store.append([NewEvent("a-1", "T", f"id-{n}", None, 1, large, "{}", None) for n in range(20)])
         with store.transaction():
-            store.append([("a-1", "T", "small", None, 1, "{}", "{}", None)])
+            store.append([NewEvent("a-1", "T", "small", None, 1, "{}", "{}", None)])
         assert max(len(chunk) for chunk in store.lines(Query())) <= reads.STEP_BYTES + 2 * len(large)

@@ -28,7 +28,7 @@ _NUMBERS = iter(range(10**9))
 
 
 def event(stream: str) -> NewEvent:
-    return stream, "T", f"e-{next(_NUMBERS)}", None, 1, "{}", "{}", None
+    return NewEvent(stream, "T", f"e-{next(_NUMBERS)}", None, 1, "{}", "{}", None)
 
 
 def snapshot(stream: str = "a-1", version: int = 1, **changes: Any) -> Snapshot:

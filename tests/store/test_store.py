@@ -152,13 +152,14 @@ def test_a_writer_leaves_nothing_behind(filled: Path) -> None:
 
 def test_what_a_killed_writer_committed_is_read(log_path: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from esctl.store.store import Store\n"
+        "import os, signal, sys; from pathlib import Path\n"
+        "from esctl.events.event import NewEvent; from esctl.store.store import Store\n"
         "store = Store(Path(sys.argv[1]), write=True)\n"
         "for n in range(3):\n"
         "    with store.transaction():\n"
-        "        store.append([('order-1', 'OrderPlaced', f'id-{n}', None, 1, '{}', '{}', None)])\n"
+        "        store.append([NewEvent('order-1', 'OrderPlaced', f'id-{n}', None, 1, '{}', '{}', None)])\n"
         "with store.transaction():\n"
-        "    store.append([('order-1', 'OrderPlaced', 'never', None, 1, '{}', '{}', None)])\n"
+        "    store.append([NewEvent('order-1', 'OrderPlaced', 'never', None, 1, '{}', '{}', None)])\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(log_path)], check=False)

@@ -31,7 +31,7 @@ Stored = tuple[str, str, int, dict[str, Any]]
 def new(n: int, stored: Stored) -> NewEvent:
     stream, type_, schema, data = stored
     day = f"2026-01-{1 + n % 28:02}T00:00:00.000000Z"
-    return (stream, type_, f"id {n}", day, schema, json.dumps(data, separators=(",", ":")), "{}", None)
+    return NewEvent(stream, type_, f"id {n}", day, schema, json.dumps(data, separators=(",", ":")), "{}", None)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from esctl.archive import creation, listing, moving
+from esctl.events.event import NewEvent
 from esctl.log import EventLog
 from esctl.store import windows
 from esctl.store.store import Store
@@ -90,7 +91,7 @@ def test_a_segment_that_is_moved_between_the_look_and_the_reach_is_looked_for_ag
     ask: Callable[[EventLog], object], log_path: Path
 ) -> None:
     with EventLog(log_path, write=True, bulk=True) as log:
-        put(log, *(("s-1", "T", str(n), None, 1, "{}", "{}", None) for n in range(1, 5)))
+        put(log, *(NewEvent("s-1", "T", str(n), None, 1, "{}", "{}", None) for n in range(1, 5)))
         expected = ask(log)
         spans = listing.hot(log, 4)
         assert len(list(creation.create(log, spans, most=4, level=1, to=log_path.parent / "cold"))) == 1

@@ -193,7 +193,8 @@ def test_a_log_that_esctl_wrote_is_ok_whatever_is_in_it(batches: list[list[tuple
         with EventLog(path, write=True) as log:
             for batch_number, batch in enumerate(batches):
                 events: list[NewEvent] = [
-                    (*event[:2], f"{batch_number}.{n}", *event[3:], None) for n, event in enumerate(batch)
+                    NewEvent._make((*event[:2], f"{batch_number}.{n}", *event[3:], None))
+                    for n, event in enumerate(batch)
                 ]
                 with log.transaction():
                     writer_of(log).append(events)
@@ -205,12 +206,14 @@ WRITER = """
 import sys
 from pathlib import Path
 from esctl.append.writer import Writer
+from esctl.events.event import NewEvent
 from esctl.log import EventLog
 with EventLog(Path(sys.argv[1]), write=True, timeout=60) as log:
     writer = Writer(log)
     for n in range(1_000_000):
         with log.transaction():
-            writer.append([(f"new-{k}", "Happened", f"new-{n}-{k}", None, 1, "{}", "{}", None) for k in range(3)])
+            ids = [f"new-{n}-{k}" for k in range(3)]
+            writer.append([NewEvent(id_[-1], "Happened", id_, None, 1, "{}", "{}", None) for id_ in ids])
         if not n:
             print("writing", flush=True)
 """
@@ -369,7 +372,7 @@ def test_names_that_are_exchanged_show(copy: Path, table: str) -> None:
 def test_the_border_between_salt_and_payload_cannot_move_unseen(log_path: Path, data: str, moved: int) -> None:
     """The digest covers both without a mark between them: what holds them apart is the length of the salt."""
     with EventLog(log_path, write=True) as log, log.transaction():
-        writer_of(log).append([("order-1", "Counted", "id-1", None, 1, data, "{}", None)])
+        writer_of(log).append([NewEvent("order-1", "Counted", "id-1", None, 1, data, "{}", None)])
     change(
         log_path,
         f"update events set salt = cast(salt || substr(data, 1, {moved}) as blob), data = substr(data, {moved + 1})",
@@ -500,7 +503,9 @@ def test_a_finding_names_the_event_that_was_altered_and_no_other(copy: Path) -> 
 
 def test_a_log_that_is_wrong_everywhere_is_not_listed_whole(log_path: Path) -> None:
     with EventLog(log_path, write=True) as log, log.transaction():
-        writer_of(log).append([("a-1", "T", f"id-{n}", None, 1, "{}", "{}", None) for n in range(MAX_FINDINGS + 50)])
+        writer_of(log).append(
+            [NewEvent("a-1", "T", f"id-{n}", None, 1, "{}", "{}", None) for n in range(MAX_FINDINGS + 50)]
+        )
     change(log_path, "update events set data = '[]'")
     assert len(report(log_path).findings) == MAX_FINDINGS
 

@@ -82,7 +82,7 @@ def test_a_condition_that_stays_true_is_found_between_two_snapshots(run: Esctl, 
     done = run("bisect", "account-1", "--when", "state ->> 'balance' < -50")
     assert (found(done)["version"], done.stderr) == (
         7,
-        "bisect: snapshots looked at: 1, events folded: 7; taken to stay true once it is (--no-snapshot is certain)\n",
+        "bisect: snapshots checked: 1, events folded: 7; assumes that the condition stays true (see --no-snapshot)\n",
     )
 
 

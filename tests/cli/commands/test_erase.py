@@ -84,7 +84,7 @@ def test_it_says_how_many_are_gone(run: Esctl) -> None:
 def test_without_a_yes_the_plan_is_told_and_nothing_is_done(run: Esctl) -> None:
     done = run("erase", "3", "--reason", "asked")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("the payloads of 1 Given go for good\n")
+    assert done.stderr.startswith("this erases the payloads of 1 Given for good\n")
     assert re.search(r"^fix: esctl .* --yes$", done.stderr, re.MULTILINE)
     assert gone(run) == []
 
@@ -92,7 +92,7 @@ def test_without_a_yes_the_plan_is_told_and_nothing_is_done(run: Esctl) -> None:
 def test_a_dry_run_names_positions_and_does_nothing(run: Esctl) -> None:
     done = run("erase", "--stream", "c-1", "--reason", "asked", "--dry-run")
     assert json.loads(done.stdout) == {"erased": 3, "streams": 1, "left": 1, "positions": "1 3 5"}
-    assert "left as they are" in done.stderr
+    assert "not erased" in done.stderr
     done = run("erase", "1", "2", "3", "6", "--reason", "asked", "--dry-run")
     assert json.loads(done.stdout)["positions"] == "1-3 6"
     assert gone(run) == []
@@ -101,7 +101,7 @@ def test_a_dry_run_names_positions_and_does_nothing(run: Esctl) -> None:
 def test_what_a_model_does_not_mark_is_left_and_told(run: Esctl) -> None:
     done = run("erase", "--subject", "of=C-1", "--reason", "asked", "--yes")
     assert json.loads(done.stdout) == {"erased": 2, "streams": 2, "left": 1}
-    assert "left as they are, since the model does not mark them erasable: 1 Kept (--force reaches them)" in done.stderr
+    assert "not erased, because the model does not mark them erasable: 1 Kept (--force erases them)" in done.stderr
     assert gone(run) == [1, 4]
     assert erased(run, "--subject", "of=C-1", "--force") == {"erased": 1, "streams": 1, "left": 0}
     assert gone(run) == [1, 4, 7]
@@ -171,7 +171,7 @@ def test_a_subject_that_nobody_has_is_said_to_be_found_nowhere(run: Esctl) -> No
 
 def test_an_event_named_twice_counts_once(run: Esctl) -> None:
     done = run("erase", "3", "id-3", "--reason", "asked", "--yes")
-    assert done.stderr == "the payloads of 1 Given go for good\n"
+    assert done.stderr == "this erases the payloads of 1 Given for good\n"
     assert json.loads(done.stdout)["erased"] == 1
 
 

@@ -166,7 +166,7 @@ def test_a_projection_is_asked_as_it_is_with_a_note_where_it_is_behind(modelled:
     asked = "select type, n from kinds order by type desc limit 1"
     done = modelled("query", asked)
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "note: kinds is 3 events behind   (esctl projection run kinds)\n"
+    assert done.stderr == "note: kinds is 3 events behind: esctl projection run kinds\n"
     assert modelled("query", asked, "-q").stderr == ""
     assert modelled("projection", "run").returncode == 0
     assert succeeded(modelled("query", asked)) == '{"type":"T3","n":3.5}\n'

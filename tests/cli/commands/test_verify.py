@@ -97,7 +97,7 @@ def test_an_altered_field_of_an_event_is_found(run: Esctl, log: Path, change: st
     assert made["findings"]
     assert {tuple(finding) for finding in made["findings"]} == {("check", "position", "problem")}
     assert any(finding["position"] in (7, 8, 99) for finding in made["findings"])
-    assert done.stderr.startswith("error: the log is not whole: ")
+    assert done.stderr.startswith("error: the log is damaged or altered: ")
 
 
 @pytest.mark.parametrize(

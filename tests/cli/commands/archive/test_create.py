@@ -30,14 +30,14 @@ def test_a_segment_is_told_when_it_is_made_as_it_is_listed(run: Esctl, tmp_path:
 def test_without_a_yes_the_plan_is_told_and_nothing_is_done(run: Esctl) -> None:
     done = run("archive", "create", "--keep-last", "20", "--segment-events", "15")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("40 events up to position 40 go into 3 segments\n")
+    assert done.stderr.startswith("this archives 40 events, up to position 40, in 3 segments\n")
     assert re.search(r"^fix: esctl .* --yes$", done.stderr, re.MULTILINE)
     assert listed(run) == []
 
 
 def test_one_segment_is_one(run: Esctl) -> None:
     done = run("archive", "create", "--keep-last", "20")
-    assert done.stderr.startswith("40 events up to position 40 go into 1 segment\n")
+    assert done.stderr.startswith("this archives 40 events, up to position 40, in 1 segment\n")
 
 
 def test_a_dry_run_prints_the_plan_and_does_nothing(run: Esctl, tmp_path: Path) -> None:

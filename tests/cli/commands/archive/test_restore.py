@@ -14,7 +14,7 @@ def test_restore_brings_several_back(run: Esctl) -> None:
     created(run, "--segment-events", "10")
     done = run("archive", "restore", "1-10", "21-30", "--yes")
     assert [json.loads(line)["segment"] for line in done.stdout.splitlines()] == ["1-10", "21-30"]
-    assert done.stderr == "20 events of 2 segments go back into the table of hot events\n"
+    assert done.stderr == "this moves 20 events of 2 segments back into the table of hot events\n"
     assert [record["segment"] for record in listed(run)] == ["11-20", "31-40"]
     assert succeeded(run("replay", "--hash")) == before
     assert json.loads(succeeded(run("verify")))["ok"] is True
@@ -36,7 +36,7 @@ def test_a_segment_named_twice_is_restored_once(run: Esctl) -> None:
     done = run("archive", "restore", "1-40", "1-40", "--yes")
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 1
-    assert "40 events of 1 segment go" in done.stderr
+    assert "this moves 40 events of 1 segment back" in done.stderr
 
 
 def test_restore_of_one_that_is_not_there_does_nothing_to_others(run: Esctl) -> None:

@@ -38,7 +38,7 @@ def test_a_dry_run_prints_the_plan_and_applies_nothing(run: Esctl, model: Model)
 def test_a_model_that_makes_events_unreadable_needs_a_yes(run: Esctl, model: Model) -> None:
     done = run("model", "apply", model(CONVERTED))
     assert (done.returncode, done.stdout) == (2, "")
-    assert "1 stored events cannot be read any more" in done.stderr
+    assert "this makes 1 stored event unreadable" in done.stderr
     assert re.search(r"\nfix: esctl .* --yes\n\Z", done.stderr)
     assert run("model", "history").stdout == ""
     assert run("model", "apply", "model.toml", "--yes").returncode == 0
@@ -55,13 +55,13 @@ def test_a_model_with_rules_that_makes_events_unreadable_can_be_planned_and_appl
 def test_a_model_that_drops_a_projection_needs_a_yes(run: Esctl, model: Model) -> None:
     assert run("model", "apply", model(PROJECTION)).returncode == 0
     done = run("model", "apply", model(""))
-    assert (done.returncode, "the projection p is dropped" in done.stderr) == (2, True)
+    assert (done.returncode, "this drops the projection p" in done.stderr) == (2, True)
     assert run("model", "apply", "model.toml", "--yes").returncode == 0
 
 
 def test_events_that_do_not_pass_what_will_hold_are_warned_of_and_need_no_yes(run: Esctl, model: Model) -> None:
     done = run("model", "apply", model('[event.Paid.json_schema]\nrequired = ["amount", "by"]\n'))
-    assert (done.returncode, done.stderr) == (0, "warning: 1 stored events do not pass the json schema of Paid\n")
+    assert (done.returncode, done.stderr) == (0, "warning: 1 stored event does not fit the json schema of Paid\n")
 
 
 def test_the_model_s_events_are_the_log_s_own_and_left_out_by_readers(run: Esctl, model: Model) -> None:

@@ -14,7 +14,7 @@ from tests.conftest import Esctl, records
 def test_a_sound_model_has_no_problems_and_needs_no_log(esctl: Esctl, model: Model) -> None:
     done = esctl("model", "check", model(MODEL))
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "model.toml is sound: events 0, aggregates 1, projections 0\n"
+    assert done.stderr == "model.toml is valid: events 0, aggregates 1, projections 0\n"
     assert ended(esctl("model", "check", "model.toml", "-q")) == (0, "")
 
 

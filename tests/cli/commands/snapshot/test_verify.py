@@ -16,7 +16,7 @@ def test_sound_snapshots_verify(run: Esctl) -> None:
     assert run("snapshot", "take", "--all").returncode == 0
     done = run("snapshot", "verify")
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "4 snapshots verified, 0 stale ones left out\n"
+    assert done.stderr == "4 snapshots verified, 0 stale ones skipped\n"
     assert run("snapshot", "verify", "-q").stderr == ""
     assert run("snapshot", "verify", "order-1").stderr.startswith("1 snapshot verified")
 

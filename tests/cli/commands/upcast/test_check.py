@@ -31,7 +31,7 @@ def test_a_failure_is_named_with_position_and_reason_and_is_exit_6(run: Esctl, l
         {"position": 4, "type": "Paid", "schema": 1, "reason": "amount cannot be converted to number"}
     ]
     error = json.loads(done.stderr.splitlines()[-1])
-    assert (error["error"], error["what"]) == ("verification", "1 stored events do not fit the model")
+    assert (error["error"], error["what"]) == ("verification", "1 stored event does not fit the model")
 
 
 @pytest.mark.parametrize("format_", ["csv", "tsv", "table"])
