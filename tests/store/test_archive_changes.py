@@ -119,7 +119,18 @@ def test_rows_that_are_left_though_a_segment_holds_them_are_found_and_go(twelve:
     with twelve.transaction():
         archiving.delete_leftover_rows(1, 4)
     assert archiving.leftover_rows() == ([(5, 8)], 4)
+    with twelve.transaction():
+        archiving.delete_leftover_rows(1, EVENTS)  # what is hot stays
+    assert archiving.leftover_rows() == ([], 4)
+    assert replayed(twelve, hot_only=True) == [9, 10, 11, 12]
+
+
+def test_rows_that_are_left_go_at_once_and_what_is_hot_stays(twelve: EventLog) -> None:
+    connection, archiving = connection_of(twelve.store), twelve.store.archiving()
+    connection.execute("create temp table kept as select * from main.events")
+    make(twelve, until=8)
+    connection.execute("insert into main.events select * from kept where position in (2, 7)")
     archiving.delete_leftover_rows_at_once(twelve.transaction)
     assert archiving.leftover_rows() == ([], 4)
-    assert replayed(twelve) == list(range(1, EVENTS + 1))
     assert count(twelve, "main.events") == 4
+    assert replayed(twelve) == list(range(1, EVENTS + 1))
