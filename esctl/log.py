@@ -41,8 +41,7 @@ class EventLog:
     ) -> None:
         """Open the log at `path`; see `Store`. `cache` is a folder for compiled models."""
         self.path = os.fspath(path)
-        self.store = Store(self.path, write=write, bulk=bulk, timeout=timeout)
-        self.cache = cache
+        self.store = Store(self.path, write=write, bulk=bulk, timeout=timeout, cache=cache)
         self.undone = 0  # the number of transactions rolled back
         self._definitions: Definitions | None = None
         self._applied = False  # whether a model was applied in the open transaction
@@ -75,12 +74,7 @@ class EventLog:
         if self._definitions is None or self._definitions.position != position:
             from esctl.model.applied import load  # noqa: PLC0415 - only a model needs it
 
-            cache = None
-            if self.cache:
-                from esctl.model.cache import Cache  # noqa: PLC0415
-
-                cache = Cache(self.cache, self.store.engine)
-            self._definitions = load(position, self.store.model_event(), cache)
+            self._definitions = load(position, self.store.model_event(), self.store.cache())
         return self._definitions
 
     def models(self) -> Iterator[Applied]:

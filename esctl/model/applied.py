@@ -151,7 +151,7 @@ def load(position: int, events: Iterable[Event], cache: Cache | None = None) -> 
     for event in events:
         if cache is None:
             return Definitions(_applied(event))
-        found = cache.get(f"{event.data}\0{event.meta}", partial(_prepared, event))
+        found = cache.get("model", f"{event.data}\0{event.meta}", partial(_prepared, event))
         assert found.applied is not None
         found.applied = found.applied._replace(position=event.position, time=event.time)  # which the text does not say
         return found

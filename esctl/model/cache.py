@@ -25,7 +25,7 @@ else:
     except ImportError:
         from pickle import dumps, loads
 
-MAX_FILES = 100
+MAX_FILES = 400
 GROUP_OR_OTHERS_WRITE = 0o022
 PREFIX = "esctl-model-"  # of the cache's file names: the folder may contain other files, which are never removed
 
@@ -38,9 +38,9 @@ class Cache:
         self._folder = folder
         self._engine = f"{__version__} {sys.version} {engine} {_sources()}"
 
-    def get(self, text: str, compiled: Callable[[], T]) -> T:
-        """The cached result for a text, or else that of `compiled()`, which is then cached."""
-        name = chain.sha256(f"{self._engine}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    def get(self, kind: str, text: str, compiled: Callable[[], T]) -> T:
+        """The cached result of this kind for a text, or else that of `compiled()`, which is then cached."""
+        name = chain.sha256(f"{self._engine}\0{kind}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
         path = os.path.join(self._folder, PREFIX + name)
         try:
             compiled_model: T = loads(_read_own(path))  # noqa: S301 - this user's own, as a .pyc is
@@ -72,10 +72,10 @@ def _sources() -> list[tuple[str, int, int]]:
 
     An installation may lack the sources; then only the version counts.
     """
-    package = os.path.dirname(__file__)
+    package = os.path.dirname(os.path.dirname(__file__))
     sources = []
-    for folder in (package, os.path.join(package, "..", "sql"), os.path.join(package, "..", "events")):
-        with os.scandir(folder) as entries:
+    for room in ("events", "sql", "model", "store"):
+        with os.scandir(os.path.join(package, room)) as entries:
             sources += [(e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in entries if e.name.endswith(".py")]
     return sorted(sources)
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 
 import apsw
 
 from esctl.errors import ConflictError, MisfitError, VerificationError
 from esctl.events.query import Query, Shape
 from esctl.model.compiled import ANY, BUILDING, DROPPED, LIVE, PREVIOUS, SCRATCH, Compiled, HandlerFailed, Version
-from esctl.model.untrusted import wrong
 from esctl.sql.quoting import quoted, text
 from esctl.store.blocks import Moment, Placed
 from esctl.store.errors import OverrunError, Patience, translating
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from esctl.events.query import Upcasting
+    from esctl.model.cache import Cache
     from esctl.store.reads import Scan
     from esctl.store.upcasts import UpcastCompiler
 
@@ -58,10 +59,11 @@ class Projections:
         scan: Callable[[Query, Upcasting], Scan],
         patience: Patience,
         upcast_compiler: Callable[[], UpcastCompiler],
+        cache: Callable[[], Cache | None],
     ) -> None:
         self._connection, self._execute = reading.connection, reading.connection.execute
         self._reading, self.path, self._guard = reading, reading.path, guard
-        self._scan, self._upcast_compiler = scan, upcast_compiler
+        self._scan, self._upcast_compiler, self._cache = scan, upcast_compiler, cache
         self._triggers = TriggerFeed(reading, guard, patience)
         self._decoded_forms: dict[str, Compiled] = {}
         self._temporary: set[str] = set()
@@ -93,17 +95,24 @@ class Projections:
     def _decoded(self, serialized: str) -> Compiled:
         """Decode a compiled projection, with SQLite's parser: a cold run would have to load another."""
         if serialized not in self._decoded_forms:
-            compiled = self._read(serialized)
-            if why := wrong(compiled):
-                raise VerificationError(
-                    f"{self.path} is damaged",
-                    why=f"what it keeps of a projection was not written by esctl: {why}; restore a backup",
-                )
-            self._decoded_forms[serialized] = compiled
+            cache = self._cache()
+            judged = partial(self._judged, serialized)
+            self._decoded_forms[serialized] = cache.get("projection", serialized, judged) if cache else judged()
         return self._decoded_forms[serialized]
 
-    def _read(self, serialized: str) -> Compiled:
+    def _judged(self, serialized: str) -> Compiled:
+        """Decode a compiled projection and check that it does no more than what esctl compiles."""
+        from esctl.model.untrusted import wrong  # noqa: PLC0415 - a cached one was judged
 
+        compiled = self._read(serialized)
+        if why := wrong(compiled):
+            raise VerificationError(
+                f"{self.path} is damaged",
+                why=f"what it keeps of a projection was not written by esctl: {why}; restore a backup",
+            )
+        return compiled
+
+    def _read(self, serialized: str) -> Compiled:
         def pairs(key: str) -> dict[str, str]:
             return dict(self._execute("select key, value from json_each(?, '$.' || ?)", (serialized, key)).fetchall())  # type: ignore[arg-type]  # of two columns
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from esctl.events.event import Form, Receipt
     from esctl.events.query import Noted, Upcasting
+    from esctl.model.cache import Cache
     from esctl.model.program import Program
     from esctl.store.appends import Expectations
     from esctl.store.archive import Archive
@@ -57,9 +58,16 @@ class Store:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, write: bool = False, bulk: bool = False, timeout: float = 5.0
+        self,
+        path: str | os.PathLike[str],
+        *,
+        write: bool = False,
+        bulk: bool = False,
+        timeout: float = 5.0,
+        cache: str = "",
     ) -> None:
-        """Open the log at `path`; `bulk` tunes for many events, `timeout` (seconds) bounds the wait for a lock.
+        """Open the log at `path`; `bulk` tunes for many events, `timeout` (seconds) bounds the wait for a lock, `cache`
+        is the folder of compiled models (empty: there is none).
 
         Raises NotFoundError, StorageVersionError or UnavailableError.
         """
@@ -67,6 +75,8 @@ class Store:
         self.timeout = timeout
         self.patience = Patience(MODEL_SECONDS)
         self._write = write
+        self._cache_folder = cache
+        self._cache: Cache | None = None
         self._change = -1
         self._folds = 0
         self._compiler: UpcastCompiler | None = None
@@ -122,6 +132,14 @@ class Store:
         """The version of the SQLite library."""
         return apsw.sqlite_lib_version()
 
+    def cache(self) -> Cache | None:
+        """The user's cache of compiled models, if this log was opened with one."""
+        if self._cache is None and self._cache_folder:
+            from esctl.model.cache import Cache  # noqa: PLC0415 - only a model needs it
+
+            self._cache = Cache(self._cache_folder, self.engine)
+        return self._cache
+
     def model(self) -> int:
         """The position of the event with the model; 0 if there is none."""
         with Translated(self.path):
@@ -158,7 +176,7 @@ class Store:
 
             with Translated(self.path):
                 self._projections = Projections(
-                    self._reading, self._guarding(), self._scan, self.patience, self._upcast_compiler
+                    self._reading, self._guarding(), self._scan, self.patience, self._upcast_compiler, self.cache
                 )
         return self._projections
 

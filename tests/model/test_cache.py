@@ -156,13 +156,23 @@ def test_without_a_folder_that_can_be_written_everything_works(ruled: Path, tmp_
 def test_the_folder_does_not_grow_for_ever(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MAX_FILES", 3)
     for number in range(9):
-        assert Cache(str(folder), "engine").get(str(number), lambda number=number: number) == number  # type: ignore[misc]
+        assert Cache(str(folder), "engine").get("model", str(number), lambda number=number: number) == number  # type: ignore[misc]
     assert len(list(folder.iterdir())) == 4
-    assert Cache(str(folder), "engine").get("8", lambda: -1) == 8
+    assert Cache(str(folder), "engine").get("model", "8", lambda: -1) == 8
 
 
 def test_another_engine_judges_for_itself(folder: Path) -> None:
-    assert [Cache(str(folder), engine).get("text", lambda engine=engine: engine) for engine in "aba"] == ["a", "b", "a"]  # type: ignore[misc]
+    def kept(engine: str) -> str:
+        return Cache(str(folder), engine).get("model", "text", lambda: engine)
+
+    assert [kept("a"), kept("b"), kept("a")] == ["a", "b", "a"]
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_a_text_of_another_kind_is_another_entry(folder: Path) -> None:
+    kinds = Cache(str(folder), "engine")
+    assert kinds.get("model", "text", lambda: "a model") == "a model"
+    assert kinds.get("projection", "text", lambda: "a projection") == "a projection"
 
 
 def test_what_else_lies_in_the_folder_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,15 +181,15 @@ def test_what_else_lies_in_the_folder_stays(folder: Path, monkeypatch: pytest.Mo
     for name in ("a.txt", "b.txt", "c.txt"):
         (folder / name).write_text("the user's")
     for number in range(5):
-        Cache(str(folder), "engine").get(str(number), lambda: None)
+        Cache(str(folder), "engine").get("model", str(number), lambda: None)
     assert sorted(file.name for file in folder.iterdir() if not file.name.startswith(cache.PREFIX)) == [
         "a.txt", "b.txt", "c.txt"
     ]  # fmt: skip
 
 
 def test_another_version_of_the_sources_is_not_trusted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Cache(str(folder), "engine").get("text", lambda: "old") == "old"
+    assert Cache(str(folder), "engine").get("model", "text", lambda: "old") == "old"
     monkeypatch.setattr(cache, "__version__", "0.0.1")
-    assert Cache(str(folder), "engine").get("text", lambda: "new") == "new"
+    assert Cache(str(folder), "engine").get("model", "text", lambda: "new") == "new"
     monkeypatch.setattr(cache, "_sources", list)
-    assert Cache(str(folder), "engine").get("text", lambda: "newest") == "newest"
+    assert Cache(str(folder), "engine").get("model", "text", lambda: "newest") == "newest"

@@ -11,11 +11,12 @@ from typing import Any
 import apsw
 import pytest
 
-from esctl.errors import EsctlError, RefusedError
+from esctl.errors import EsctlError, RefusedError, VerificationError
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, apply
 from esctl.log import EventLog
+from esctl.model import untrusted
 from esctl.model.checks import checked
 from esctl.projections import admin, reading
 from esctl.projections.reading import RowFilter
@@ -437,3 +438,27 @@ def test_a_projection_cannot_be_built_as_of_a_point_from_what_was_put_there(stra
             pass
         found = reading.rows(log, held, RowFilter(), built=True).rows
     assert [row[0] for row in found] == [2, 3, 4, 5]
+
+
+def versions(path: Path, cache: Path) -> list[tuple[str, dict[str, str]]]:
+    """The projections that a log keeps, as they are read with a cache."""
+    with EventLog(path, cache=str(cache)) as log:
+        return [(version.name, version.compiled.on) for version in log.store.projections().versions()]
+
+
+def test_what_was_edited_is_judged_although_the_original_is_cached(strange: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    assert [name for name, _ in versions(strange, cache)] == ["x"]
+    edit(strange, lambda said: said["columns"].update(data="(select data from events)"))
+    for _ in range(2):
+        with pytest.raises(VerificationError, match="is not a column of an event"):
+            versions(strange, cache)
+
+
+def test_a_compiled_projection_is_judged_once(strange: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path / "cache"
+    plain = versions(strange, cache)
+    monkeypatch.setattr(untrusted, "wrong", lambda _: "judged again")
+    assert versions(strange, cache) == plain
+    with pytest.raises(VerificationError, match="judged again"):
+        versions(strange, tmp_path / "another cache")
