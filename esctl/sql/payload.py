@@ -23,13 +23,14 @@ def is_field_of_payload(expression: str) -> bool:
 def columns_of(sql: str, *, failing: bool = True) -> list[str]:
     """The columns of `new` that SQL names; with `failing`, also the position, which FAIL reports."""
     lower = sql.lower()
-    plain = [name for name in CONDITION_COLUMNS if f"new.{name}" in lower]
-    simple = sum(lower.count(f"new.{name}") for name in plain)
-    if lower.count("new") == simple + lower.count(" as new)"):  # nearly always; `re` would slow a cold start
-        return [name for name in CONDITION_COLUMNS if name in plain or (failing and name == "position")]
-    import re  # noqa: PLC0415
+    pieces = lower.split("new")
+    words = any(piece[-1:].isalnum() or piece[-1:] == "_" for piece in pieces[:-1])  # such as renew
+    if not words and all(piece.startswith(_USUAL) for piece in pieces[1:]):  # without `re`, which slows a cold start
+        used = {name for name in CONDITION_COLUMNS if f"new.{name}" in lower}
+    else:
+        import re  # noqa: PLC0415
 
-    used = {name.lower() for name in re.findall(_USED, sql, re.IGNORECASE | re.DOTALL)}
+        used = {name.lower() for name in re.findall(_USED, sql, re.IGNORECASE | re.DOTALL)}
     used |= {"position"} if failing else set()
     return [name for name in CONDITION_COLUMNS if name in used]
 
@@ -38,3 +39,4 @@ FIELD_PATH = r"'(?:\w+|\$(?:\.\w+)+)'"  # ASCII
 
 
 _USED = rf"\bnew[\"`\]]?{GAP}\.{GAP}[\"`\[]?(\w+)"
+_USUAL = (")", *(f".{name}" for name in CONDITION_COLUMNS))  # what follows `new`: as new), new.data
