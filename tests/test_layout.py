@@ -34,7 +34,7 @@ FLOORS: list[tuple[set[str], str]] = [
 ]
 # What only the modules named may import at all.
 HOMES = {
-    "typer": {"esctl.cli.signatures", "esctl.cli.typer_app", "esctl.cli.declare"},
+    "typer": {"esctl.cli.signatures", "esctl.cli.options", "esctl.cli.typer_app", "esctl.cli.declare"},
     "click": set[str](),
     "rich": {"esctl.output.tables", "esctl.output.progress"},
     "sqlite_utils": {"esctl.store.migrations"},

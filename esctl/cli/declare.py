@@ -107,8 +107,7 @@ class Shared:
 
     def apply(self) -> None:
         """Apply the options for output to this process."""
-        for name in ("color", "utc", "wide", "quiet", "safe_csv"):
-            setattr(console.Settings, name, getattr(self, name))
+        console.settings = console.Settings(self.color, self.utc, self.wide, self.quiet, self.safe_csv)
 
     def opened(self, *, write: bool = False, bulk: bool = False) -> EventLog:
         """Open the log that the command is about; `bulk` tunes for many events."""

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperArgument, TyperOption
 from typer.main import get_params_convertors_ctx_param_name_from_function
 
+from esctl.cli import options
 from esctl.cli.declare import Shared
 
 Param = TyperArgument | TyperOption
@@ -31,7 +32,8 @@ def module_of(verb: str) -> Any:
 def params(function: Callable[..., Any]) -> list[Param]:
     """A function's parameters as Typer objects, without the shared options."""
     names = {"typer": typer, "Annotated": Annotated, "Literal": typing.Literal, "Shared": Shared, "Any": Any}
-    hints = get_type_hints(function, {**names, **inspect.getmodule(function).__dict__}, include_extras=True)
+    names |= vars(options) | vars(inspect.getmodule(function))
+    hints = get_type_hints(function, names, include_extras=True)
     signature = inspect.signature(function)
     parameters = [
         parameter.replace(annotation=_as_list(hints[parameter.name]))

@@ -8,20 +8,24 @@ from collections.abc import Iterable, Sequence
 
 from esctl.errors import EsctlError, UnavailableError
 from esctl.events.json import encoded
+from esctl.events.record import Record
 from esctl.output.terminal import clean
 
 FORMATS = ("auto", "table", "ndjson", "json", "csv", "tsv", "raw", "cloudevents")
 
 
-class Settings:
-    """How this process prints; set from the shared options. `lost`: stdout cannot be written any more."""
+class Settings(Record):
+    """How a process prints."""
 
-    color = "auto"
-    utc = False
-    wide = False
-    quiet = False
-    safe_csv = False
-    lost = False
+    color: str = "auto"
+    utc: bool = False
+    wide: bool = False
+    quiet: bool = False
+    safe_csv: bool = False
+
+
+settings = Settings()  # of this process; a command sets them once, from its options
+stdout_lost = False  # whether stdout takes no more
 
 
 def resolve(format_: str) -> str:
@@ -110,7 +114,7 @@ def report(error: EsctlError, format_: str = "text", *, fix: str | None = None) 
 def unknown_types(types: Iterable[str], known: Sequence[str]) -> None:
     """Print a note for a type that no event has, if a similar one exists; such events may still come."""
     for name in types:
-        if name not in known and not Settings.quiet:
+        if name not in known and not settings.quiet:
             import difflib
 
             if near := difflib.get_close_matches(name, known, 3, 0.75):
@@ -124,7 +128,8 @@ def skipped(error: EsctlError) -> None:
 
 def silence() -> None:
     """Redirect stdout to /dev/null: it cannot be written, and its buffer must not raise again at exit."""
-    Settings.lost = True
+    global stdout_lost  # noqa: PLW0603 - there is one stdout
+    stdout_lost = True
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)

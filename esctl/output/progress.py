@@ -19,7 +19,7 @@ BAR_AFTER_SECONDS = 0.5
 
 def watched(items: Iterable[T], label: str, total: int | None, weight: Callable[[T], int]) -> Iterator[T]:
     """Pass items through; on a terminal, after BAR_AFTER_SECONDS, with a bar on stderr: number, rate, time left."""
-    if console.Settings.quiet or not sys.stderr.isatty():
+    if console.settings.quiet or not sys.stderr.isatty():
         yield from items
         return
     start, done, bar = time.monotonic(), 0, None

@@ -8,7 +8,8 @@ from itertools import chain
 
 from esctl.events.event import FIELDS, part_of, whole_number
 from esctl.events.json import encoded, text_of
-from esctl.output.console import Settings, text, write
+from esctl.output import console
+from esctl.output.console import text, write
 from esctl.output.terminal import clean
 
 TYPE_CHECKING = False
@@ -24,7 +25,7 @@ TABLE_FIELDS = ("position", "time", "stream", "version", "type", "data")
 def _look() -> Look:
     from esctl.output.tables import Look
 
-    return Look(Settings.color, Settings.utc, Settings.wide)
+    return Look(console.settings.color, console.settings.utc, console.settings.wide)
 
 
 def lines(chunks: Iterable[bytes], format_: str) -> None:
@@ -106,7 +107,7 @@ def _separated(header: Sequence[str], values: Iterable[Sequence[object]], format
         for row in chain((header,), values):
             # Most rows have only text and numbers: one test per row takes a sixth of the time of a test per cell.
             cells = row if _JSON_TYPES.isdisjoint(map(type, row)) else [_cell(value) for value in row]
-            writer.writerow([_escaped(cell) for cell in cells] if Settings.safe_csv else cells)
+            writer.writerow([_escaped(cell) for cell in cells] if console.settings.safe_csv else cells)
             yield f"{buffer.getvalue()[:-2]}\n".encode()  # with CRLF as terminator the writer quotes a CR in a cell
             buffer.seek(0)
             buffer.truncate()
@@ -144,7 +145,7 @@ def receipt(values: Receipt) -> dict[str, object]:
 
 def acknowledge(record: Mapping[str, object], format_: str) -> None:
     """Print the receipt of a command, one object. With --quiet, print nothing."""
-    if Settings.quiet:
+    if console.settings.quiet:
         return
     if format_ in ("csv", "tsv"):
         rows(list(record), [list(record.values())], format_)
@@ -161,7 +162,7 @@ def acknowledge_each(
 
     `names` are the columns of an empty list; a narrow table leaves out columns of `spare`.
     """
-    if Settings.quiet:
+    if console.settings.quiet:
         for _ in items:
             pass
     elif format_ in ("table", "json", "csv", "tsv"):
@@ -274,7 +275,7 @@ def _fields(state: str) -> Iterator[tuple[str, str]]:
 
 def verification(report: Mapping[str, object], format_: str) -> None:
     """Print the report of `verify`: one record; on a terminal, one line and a table of findings."""
-    if format_ != "table" or Settings.quiet:
+    if format_ != "table" or console.settings.quiet:
         acknowledge(report, format_)
         return
     findings = report["findings"]

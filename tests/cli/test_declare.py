@@ -14,6 +14,7 @@ import pytest
 from esctl.cli.declare import LOCK_SECONDS, Shared
 from esctl.errors import NotFoundError, UsageError
 from esctl.output import console
+from esctl.output.console import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -105,10 +106,9 @@ def test_a_log_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def test_settling_makes_this_process_print_as_the_options_say() -> None:
     Shared(quiet=True, color="never", utc=True, wide=True, safe_csv=True).apply()
-    names = ("quiet", "color", "utc", "wide", "safe_csv")
-    assert [getattr(console.Settings, name) for name in names] == [True, "never", True, True, True]
+    assert console.settings == Settings(quiet=True, color="never", utc=True, wide=True, safe_csv=True)
     Shared().apply()
-    assert [getattr(console.Settings, name) for name in names] == [False, "auto", False, False, False]
+    assert console.settings == Settings()
 
 
 # Questions

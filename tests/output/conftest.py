@@ -42,8 +42,7 @@ def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setattr(console.Settings, "color", "auto")
-    monkeypatch.setattr(console.Settings, "utc", True)
+    monkeypatch.setattr(console, "settings", console.Settings(utc=True))
 
 
 def cells(text: str) -> int:

@@ -58,7 +58,7 @@ def test_what_is_over_soon_has_no_bar() -> None:
 
 @pytest.mark.usefixtures("at_once")
 def test_quiet_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console.Settings, "quiet", True)
+    monkeypatch.setattr(console, "settings", console.Settings(quiet=True))
     with terminal() as shown:
         assert list(progress.watched(range(3), "verify", 3, lambda _: 1)) == [0, 1, 2]
     assert shown == [""]

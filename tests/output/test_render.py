@@ -171,7 +171,7 @@ def test_what_a_spreadsheet_would_run_is_defused_where_it_is_asked_for(
     cell: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert printed(render.rows, ["a"], [(cell,), ("b",), (-1,)], "tsv").decode() == f"a\n{cell}\nb\n-1\n"
-    monkeypatch.setattr(console.Settings, "safe_csv", True)
+    monkeypatch.setattr(console, "settings", console.Settings(safe_csv=True))
     assert printed(render.rows, ["a"], [(cell,), ("b",), (-1,)], "tsv").decode() == f"a\n'{cell}\nb\n-1\n"
 
 
@@ -225,7 +225,7 @@ def test_a_table_is_coloured_where_it_is_wanted(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(console.Settings, "color", choice)
+    monkeypatch.setattr(console, "settings", console.Settings(color=choice))
     assert (b"\x1b[" in printed(render.rows, ["a"], [("b",)], "table")) is coloured
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from esctl.append.writer import Writer
 from esctl.cli import single
@@ -13,12 +13,13 @@ from esctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Annotated, Literal
+    from typing import Annotated
 
     import typer
 
     from esctl.append.expectations import AppendCondition
     from esctl.cli.declare import Shared
+    from esctl.cli.options import After, BatchLines, EventOrFile, IfNoneMatch, InputForm, MetaFields
     from esctl.events.event import Receipt
 
 EXAMPLES = """Examples:
@@ -32,21 +33,13 @@ EXAMPLES = """Examples:
 def command(
     shared: Shared,
     *,
-    arguments: Annotated[
-        Sequence[str],
-        typer.Argument(
-            metavar="[FILE | STREAM TYPE [DATA | @FILE | - | key=text key:=json …]]",
-            help="With no argument: lines from stdin.",
-        ),
-    ] = (),
+    arguments: EventOrFile = (),
     id_: Annotated[str | None, typer.Option("--id", metavar="ID", help="The event's id. [a new UUIDv7]")] = None,
     time: Annotated[str | None, typer.Option(metavar="TIME", help="When the event happened. [now]")] = None,
     schema: Annotated[
         int | None, typer.Option(metavar="N", help="Schema version of the type. [the model's newest, or 1]")
     ] = None,
-    meta: Annotated[
-        Sequence[str], typer.Option(metavar="K=V", help="A field of meta, or K:=JSON; may be repeated.")
-    ] = (),
+    meta: MetaFields = (),
     expect: Annotated[str | None, typer.Option(metavar="E", help="any, none, exists, or the stream's version.")] = None,
     stream: Annotated[str | None, typer.Option(metavar="S", help="Stream of lines that have none.")] = None,
     type_: Annotated[str | None, typer.Option("--type", metavar="T", help="Type of lines that have none.")] = None,
@@ -54,23 +47,11 @@ def command(
         bool, typer.Option("--payload", help="Each whole line is a payload (needs --stream and --type).")
     ] = False,
     extra: Annotated[str | None, typer.Option(metavar="meta", help="meta: move unknown keys into meta.")] = None,
-    input_: Annotated[
-        Literal["auto", "ndjson", "cloudevents"],
-        typer.Option("--input", help="auto: a line with specversion is read as a CloudEvent."),
-    ] = "auto",
-    if_none_match: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SQL", help="Append only if no event after --after matches this condition (as in replay --where)."
-        ),
-    ] = None,
-    after: Annotated[
-        str | None, typer.Option(metavar="N", help="A position, or a head that replay --emit-head printed. [0]")
-    ] = None,
+    input_: InputForm = "auto",
+    if_none_match: IfNoneMatch = None,
+    after: After = None,
     atomic: Annotated[bool, typer.Option("--atomic", help="One transaction for the whole input.")] = False,
-    batch: Annotated[
-        int | None, typer.Option(min=1, max=1_000_000, metavar="N", help="Lines per transaction. [10000]")
-    ] = None,
+    batch: BatchLines = None,
     each: Annotated[bool, typer.Option("--each", help="One transaction per line.")] = False,
     receipts: Annotated[
         bool, typer.Option("--receipts", help="Print a receipt for each event once it is durable.")

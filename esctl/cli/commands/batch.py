@@ -41,7 +41,7 @@ def command(shared: Shared) -> int:
         except UsageError as refused:
             console.report(refused, shared.error_format)
             code, error = refused.exit_code, refused
-        if console.Settings.lost:
+        if console.stdout_lost:
             return code  # nothing more can be acknowledged
         render.records([{"exit": code} | _error_fields(error)], "ndjson")
     return 0

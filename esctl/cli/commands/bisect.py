@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
+    from esctl.cli.options import AggregateName, AsOf, Until
 
 EXAMPLES = """Examples:
   esctl bisect order-1012 --when "state ->> 'paid' > 0"   the first payment
@@ -27,13 +28,9 @@ def command(
     *,
     stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream.")],
     when: Annotated[str, typer.Option("--when", metavar="SQL", help="A condition on the state.")],
-    until: Annotated[str | None, typer.Option(metavar="POINT", help="Up to and including this point.")] = None,
-    as_of: Annotated[
-        str | None, typer.Option(metavar="POINT", help="The log as it stood then (by recorded time).")
-    ] = None,
-    aggregate: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Fold with this aggregate. [the stream's own]")
-    ] = None,
+    until: Until = None,
+    as_of: AsOf = None,
+    aggregate: AggregateName = None,
     no_snapshot: Annotated[bool, typer.Option("--no-snapshot", help="Fold every event from the first.")] = False,
 ) -> None:
     """Find the first event after which a condition on the state holds.

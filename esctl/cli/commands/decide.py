@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
+    from esctl.cli.options import AggregateName
 
 EXAMPLES = """Examples:
   esctl decide order-1047 --exec ./decide_cancel.sh   state on stdin, events on stdout
@@ -30,9 +31,7 @@ def command(
         str, typer.Option("--exec", metavar="CMD", help="The program and its arguments; run without a shell.")
     ],
     shell: Annotated[bool, typer.Option("--shell", help="Run CMD with sh -c.")] = False,
-    aggregate: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Fold with this aggregate. [the stream's own]")
-    ] = None,
+    aggregate: AggregateName = None,
     retries: Annotated[
         int,
         typer.Option(min=0, max=1000, metavar="N", help="How often to run it again when another writer was faster."),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
+    from esctl.cli.options import AggregateName
 
 EXAMPLES = """Examples:
   esctl diff order-1012 --from v1          from version 1 to now; exit 10 if anything changed
@@ -30,9 +31,7 @@ def command(
     stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream.")],
     from_: Annotated[str, typer.Option("--from", metavar="POINT", help="The earlier state.")],
     to: Annotated[str | None, typer.Option("--to", metavar="POINT", help="The later state. [now]")] = None,
-    aggregate: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Fold with this aggregate. [the stream's own]")
-    ] = None,
+    aggregate: AggregateName = None,
 ) -> int:
     """Print what changed in a stream's state between two points.
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
+    from esctl.cli.options import DryRun
 
 EXAMPLES = """Examples:
   esctl erase 411 --reason "request of 2026-03-01" --force --yes   by position or id
@@ -41,7 +42,7 @@ def command(
     force: Annotated[
         bool, typer.Option("--force", help="Also erase types that the model does not mark erasable.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Remove payloads for good; the log can still be verified.
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
+    from esctl.cli.options import DryRun
 
 EXAMPLES = """Examples:
   esctl migrate --check                    exit 7 if the log needs it
@@ -25,7 +26,7 @@ def command(
     shared: Shared,
     *,
     check: Annotated[bool, typer.Option("--check", help="Only print what is pending; exit 7 if anything is.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Migrate an older log to the storage version of this esctl.
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
+    from esctl.cli.options import AsOf, System, Until
     from esctl.events.event import Form, SealedEvent
 
     T = TypeVar("T")
@@ -40,10 +41,8 @@ def command(
     type_: Annotated[Sequence[str], typer.Option("--type", metavar="T", help="Only this type; may be repeated.")] = (),
     where: Annotated[str | None, typer.Option(metavar="SQL", help="A condition over an event's fields.")] = None,
     since: Annotated[str | None, typer.Option(metavar="POINT", help="From this point on.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="POINT", help="Up to and including this point.")] = None,
-    as_of: Annotated[
-        str | None, typer.Option(metavar="POINT", help="The log as it stood then (by recorded time).")
-    ] = None,
+    until: Until = None,
+    as_of: AsOf = None,
     limit: Annotated[int | None, typer.Option(min=0, max=MAX_POSITION, metavar="N", help="The first N events.")] = None,
     last: Annotated[
         int | None, typer.Option(min=0, max=MAX_POSITION, metavar="N", help="The newest N events, in order.")
@@ -59,7 +58,7 @@ def command(
         bool, typer.Option("--hash", help="With salt and hash, to recompute the chain; implies --raw-schema.")
     ] = False,
     hot_only: Annotated[bool, typer.Option("--hot-only", help="Without archived events.")] = False,
-    system: Annotated[bool, typer.Option("--system", help="Include the log's own streams ($esctl).")] = False,
+    system: System = False,
     fail_empty: Annotated[bool, typer.Option("--fail-empty", help="Exit 10 if nothing matches.")] = False,
     emit_head: Annotated[
         bool, typer.Option("--emit-head", help="Print the head on stderr; all events up to it were read.")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
+    from esctl.cli.options import ExpectHead
 
 EXAMPLES = """Examples:
   esctl restore backup.db --log proved.db --expect-head "$(cat head.txt)"
@@ -27,9 +28,7 @@ def command(
     shared: Shared,
     *,
     file: Annotated[str, typer.Argument(metavar="FILE", help="The backup.")],
-    expect_head: Annotated[
-        str | None, typer.Option(metavar="POSITION:HASH", help="A head that `esctl head` printed earlier.")
-    ] = None,
+    expect_head: ExpectHead = None,
 ) -> None:
     """Make a log from a backup, after verifying the backup.
 

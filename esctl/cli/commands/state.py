@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
+    from esctl.cli.options import AggregateName, AsOf, Until
 
 EXAMPLES = """Examples:
   esctl state order-1012                   its state now
@@ -40,13 +41,9 @@ def command(
     where: Annotated[
         str | None, typer.Option(metavar="SQL", help="With --all: a condition on stream, version and state.")
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="POINT", help="Up to and including this point.")] = None,
-    as_of: Annotated[
-        str | None, typer.Option(metavar="POINT", help="The log as it stood then (by recorded time).")
-    ] = None,
-    aggregate: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Fold with this aggregate. [the stream's own]")
-    ] = None,
+    until: Until = None,
+    as_of: AsOf = None,
+    aggregate: AggregateName = None,
     reducer: Annotated[
         str | None, typer.Option(metavar="M:F", help="Fold with a Python function (state, event) -> state.")
     ] = None,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
+    from esctl.cli.options import System
 
 EXAMPLES = """Examples:
   esctl streams                            events, first, last, bytes of payload
@@ -24,7 +25,7 @@ def command(
     shared: Shared,
     *,
     pattern: Annotated[str | None, typer.Argument(metavar="[PATTERN]", help="A GLOB pattern: * ? [abc].")] = None,
-    system: Annotated[bool, typer.Option("--system", help="Include the log's own streams ($esctl).")] = False,
+    system: System = False,
 ) -> None:
     """List the streams: number of events, first, last, bytes."""
     with shared.opened() as log:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
+    from esctl.cli.options import ExpectHead
 
 EXAMPLES = """Examples:
   esctl verify                             every event, hash, name and index
@@ -27,9 +28,7 @@ def command(
     full: Annotated[
         bool, typer.Option("--full", help="Also every event: hash, id, names, times, JSON. [default]")
     ] = False,
-    expect_head: Annotated[
-        str | None, typer.Option(metavar="POSITION:HASH", help="A head that `esctl head` printed earlier.")
-    ] = None,
+    expect_head: ExpectHead = None,
 ) -> None:
     """Check that the log is complete and unaltered; exit 6 if not."""
     if quick and full:

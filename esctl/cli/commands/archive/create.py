@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
+    from esctl.cli.options import DryRun
 
 EXAMPLES = """Examples:
   esctl archive create --older-than 90d --yes   for cron; exit 0 if there is nothing to archive
@@ -46,7 +47,7 @@ def command(
     to: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write segments as files to this folder. [the log's own file]")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Archive the oldest events; readers see no difference.
 

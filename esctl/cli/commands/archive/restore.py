@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
+    from esctl.cli.options import DryRun
 
 EXAMPLES = """Examples:
   esctl archive restore 1-100 --yes        a segment, as archive list names it"""
@@ -27,7 +28,7 @@ def command(
     names: Annotated[
         Sequence[str], typer.Argument(metavar="SEGMENT …", help="Segments, as `archive list` names them.")
     ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Move segments back into the table of hot events."""
     with shared.opened(write=not dry_run, bulk=True) as log:

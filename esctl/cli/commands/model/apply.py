@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
+    from esctl.cli.options import DryRun
 
 EXAMPLES = """Examples:
   esctl model apply shop.toml              in force from then on
@@ -26,7 +27,7 @@ def command(
     shared: Shared,
     *,
     file: Annotated[str, typer.Argument(metavar="FILE", help="The model file (TOML).")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Apply a model to the log; it is in force from then on.
 

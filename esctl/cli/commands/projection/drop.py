@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
+    from esctl.cli.options import DryRun
 
 EXAMPLES = """Examples:
   esctl projection drop daily_revenue --dry-run
@@ -23,7 +24,7 @@ def command(
     shared: Shared,
     *,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The projection.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Drop a projection's tables; `projection run` builds them again."""
     with shared.opened(write=not dry_run) as log:

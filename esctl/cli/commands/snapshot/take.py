@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
+    from esctl.cli.options import AggregateName
 
 EXAMPLES = """Examples:
   esctl snapshot take order-1012           its state as it is now
@@ -29,9 +30,7 @@ def command(
     streams: Annotated[Sequence[str], typer.Argument(metavar="[STREAM …]", help="The streams.")] = (),
     all_: Annotated[bool, typer.Option("--all", help="Every stream of every aggregate, or of --aggregate.")] = False,
     due: Annotated[bool, typer.Option("--due", help="Those that the model's snapshot policies ask for.")] = False,
-    aggregate: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Fold with this aggregate. [the stream's own]")
-    ] = None,
+    aggregate: AggregateName = None,
 ) -> None:
     """Save the states of streams as they are now."""
     if bool(streams) + all_ + due != 1:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
+    from esctl.cli.options import DryRun
 
 EXAMPLES = """Examples:
   esctl upcast rewrite --to new.db --dry-run
@@ -26,7 +27,7 @@ def command(
     shared: Shared,
     *,
     to: Annotated[str, typer.Option("--to", metavar="FILE", help="The new log; it must not exist.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Write a new log in which every event has its newest schema.
 
