@@ -63,7 +63,7 @@ def test_the_deciders_can_be_run(made: Path) -> None:
 def test_the_tour_runs_from_there(made: Path, tmp_path: Path) -> None:
     done = subprocess.run(["sh", str(made / "tour.sh")], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "That is the tour." in done.stdout
+    assert "This is the end of the tour." in done.stdout
 
 
 def test_a_folder_with_other_files_will_do(tmp_path: Path) -> None:
