@@ -54,9 +54,8 @@ class Found(Record):
 def bisect(log: EventLog, query: Query, when: str, aggregate: str | None = None, *, saved: bool = True) -> Found:
     """The first event of a stream after which a condition on the state holds.
 
-    If the stream has snapshots, a binary search over them finds two neighbours, and the events between are folded. The
-    search assumes that the condition, once true, stays true. Without snapshots, or if the search finds nothing, all
-    events are folded, one by one. Raises DifferenceError if the condition holds after no event.
+    A binary search over the stream's snapshots finds two neighbours, and the events between are folded: it assumes that
+    the condition, once true, stays true. Otherwise all events are folded. Raises DifferenceError if it never holds.
     """
     check_condition(when, STATE_COLUMNS, option="--when")
     folding = begin(log, query, aggregate, saved=False)

@@ -97,10 +97,8 @@ class Appender:
             self._recorded = max(now(), self.head.recorded)
 
     def _take_lock(self, waiting: Callable[[], None]) -> None:
-        """BEGIN IMMEDIATE, repeated until the time is up.
-
-        Short attempts let Python handle signals. SQLite also gives up at once, whatever its time-out, if waiting could
-        not help the connection itself (WAL recovery).
+        """BEGIN IMMEDIATE, repeated until the time is up. Short attempts let Python handle signals; and SQLite gives up
+        at once, whatever its time-out, if waiting could not help the connection itself (WAL recovery).
         """
         deadline = time.monotonic() + self.timeout
         self._connection.set_busy_timeout(min(ATTEMPT_MS, int(self.timeout * 1000)))

@@ -124,9 +124,8 @@ class Projections:
         return Compiled(pairs("tables"), pairs("indexes"), pairs("on"), pairs("columns"), upcasting)
 
     def add(self, version: Version, serialized: str) -> None:
-        """Within a transaction: save a new version, which gets its number, and create its tables.
-
-        `serialized` is its compiled form as JSON. Raises ConflictError if a table's name is taken.
+        """Within a transaction: save a new version, which gets its number, and create its tables. `serialized` is its
+        compiled form as JSON. Raises ConflictError if a table's name is taken.
         """
         version.version = self._free(version)
         values = (

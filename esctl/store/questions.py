@@ -119,9 +119,8 @@ class _Question:
 
 
 def _selected(connection: apsw.Connection, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-    """Columns and rows of one SELECT; the caller restricts what it may read.
-
-    Raises ValueError unless it is exactly one statement with columns and without parameters.
+    """Columns and rows of one SELECT; the caller restricts what it may read. Raises ValueError unless it is exactly one
+    statement with columns and without parameters.
     """
     import re  # noqa: PLC0415 - only a question needs it
 

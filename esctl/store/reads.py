@@ -357,9 +357,8 @@ def failing(reading: Reading, scan: Scan) -> int | None:
                 read(table, bounds)
             except (apsw.Error, EsctlError):
                 for key in range(bounds["low"], bounds["high"] + 1):
-                    alone = {"low": key, "high": key}
                     try:
-                        read(table, alone)
+                        read(table, {"low": key, "high": key})
                     except (apsw.Error, EsctlError):
                         return _position(reading, scan, table, key)
     return None

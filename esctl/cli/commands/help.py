@@ -52,8 +52,7 @@ def page(subject: str) -> str:
             return file.read()
     if subject in GROUPS:  # after the topics: `model` is both
         return overview.group(subject)
-    known = [*overview.topics(), *COMMANDS, *GROUPS]
-    near = difflib.get_close_matches(subject, known, 2, 0.5)
+    near = difflib.get_close_matches(subject, [*overview.topics(), *COMMANDS, *GROUPS], 2, 0.5)
     raise UsageError(
         f"there is no command or topic {subject!r}",
         why=f"did you mean {' or '.join(near)}?" if near else f"the topics are {', '.join(overview.topics())}",
