@@ -17,6 +17,7 @@ from esctl.output import console
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from sys import UnraisableHookArgs
     from types import FrameType
 
 ALIASES = {"-V": "version", "--version": "version", "-h": "help", "--help": "help"}
@@ -29,6 +30,7 @@ def main() -> None:
     from _signal import SIGTERM, signal  # type: ignore[import-not-found]  # noqa: PLC0415 - `signal` is slow: it makes enums
 
     signal(SIGTERM, _stop)
+    sys.unraisablehook = _unraisable
     code = run(sys.argv[1:])
     _flush()
     os._exit(code)  # stdout is flushed, the log is closed; skip the interpreter's slow shutdown
@@ -157,6 +159,15 @@ def _require_stdout() -> None:
 
 def _stop(signum: int, _: FrameType | None) -> None:
     raise Stopped(signum)
+
+
+def _unraisable(ignored: UnraisableHookArgs) -> None:
+    """Python ignores an exception within a destructor or a callback of an import; a signal must end the process there,
+    too. An open transaction is rolled back by the next process.
+    """
+    if isinstance(ignored.exc_value, Stopped | KeyboardInterrupt):
+        _die_of(ignored.exc_value)
+    sys.__unraisablehook__(ignored)
 
 
 def _die_of(ended: BaseException) -> None:

@@ -508,6 +508,32 @@ def test_a_signal_ends_a_reader_in_silence(big: Path, signum: signal.Signals) ->
     assert out.count("\n") < 19_999
 
 
+IGNORED = """
+import os, sys
+from esctl.cli import main
+
+class Ignored:
+    def __del__(self):
+        os.kill(os.getpid(), int(sys.argv[1]))
+        for _ in range(1000):  # the signal is handled between two steps
+            pass
+
+def run(argv):
+    Ignored()
+    print("went on", flush=True)
+    return 0
+
+main.run = run
+main.main()
+"""
+
+
+@SIGNALS
+def test_a_signal_that_comes_where_python_ignores_exceptions_ends_the_process(signum: int) -> None:
+    done = subprocess.run([sys.executable, "-c", IGNORED, str(int(signum))], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signum, b"", b"")
+
+
 def test_ctrl_c_stops_a_shell_loop(run: Esctl, log_path: Path) -> None:
     script = 'for i in 1 2 3; do "$0" append --receipts; echo "went on after $i"; done; echo done'
     bash = "/bin/bash" if Path("/bin/bash").exists() else "/usr/bin/bash"
