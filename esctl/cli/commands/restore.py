@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from esctl.cli import locate
-from esctl.errors import VerificationError, word
+from esctl.errors import NotFoundError, VerificationError, word
 from esctl.log import EventLog
 from esctl.output import render
 from esctl.upkeep import copies, verify
@@ -34,6 +34,8 @@ def command(
 
     The log is a new file: --log, else esctl.db in this folder.
     """
+    if not Path(file).exists():  # otherwise the error for a missing log would offer to create an empty one here
+        raise NotFoundError(f"there is no backup {file}", why="name a file that `esctl backup` wrote")
     target = Path(locate.place(shared.log))
     with EventLog(file, timeout=shared.timeout) as backup:
         report = verify.verify(backup, full=True, expect_head=expect_head)

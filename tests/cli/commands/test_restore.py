@@ -35,3 +35,10 @@ def test_a_damaged_backup_is_not_restored(on_200: Esctl, tmp_path: Path) -> None
     done = on_200("restore", "backup.db", "--log", "new.db")
     assert (done.returncode, done.stdout) == (6, "")
     assert not (tmp_path / "new.db").exists()
+
+
+def test_a_missing_backup_is_named_and_no_empty_log_is_offered_for_it(on_200: Esctl, tmp_path: Path) -> None:
+    done = on_200("restore", "missing.db", "--log", "new.db", "--error-format", "json")
+    error = json.loads(done.stderr)
+    assert (done.returncode, error["what"], error["fix"]) == (3, "there is no backup missing.db", "")
+    assert not (tmp_path / "new.db").exists()
