@@ -298,3 +298,30 @@ def test_who_needs_no_tests_is_there() -> None:
 
 def test_no_file_of_tests_is_without_a_word_on_what_it_holds() -> None:
     assert [path for path in TESTS.rglob("*.py") if ast.get_docstring(ast.parse(path.read_text("utf-8"))) is None] == []
+
+
+# Values with named fields: a place in one of them says nothing to who reads it.
+NAMED = {"event", "receipt", "head", "sealed", "original"}
+
+
+def by_number(module: ast.Module) -> list[str]:
+    """Where a named value is read by the number of a field."""
+    return [
+        ast.unparse(node)
+        for node in ast.walk(module)
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.slice, ast.Constant)
+        and isinstance(node.slice.value, int)
+        and re.split(r"\W", ast.unparse(node.value).removesuffix("()"))[-1] in NAMED
+    ]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_events_receipts_and_heads_are_read_by_name(module: str) -> None:
+    assert by_number(MODULES[module]) == []
+
+
+def test_reading_by_number_is_seen() -> None:
+    assert by_number(ast.parse("event[4]; log.head()[0]; receipts[0]; self.head[1]; event[:8]")) == [
+        "event[4]", "log.head()[0]", "self.head[1]"
+    ]  # fmt: skip
