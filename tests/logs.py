@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from esctl import open_log
 from esctl.errors import RefusedError
 from esctl.events.event import NewEvent, Receipt, new_ids
 from esctl.events.query import Query
@@ -19,7 +20,7 @@ from esctl.log import EventLog
 from esctl.model.checks import checked
 from esctl.projections import runs
 from esctl.upkeep.verify import verify
-from tests.conftest import write_empty_log, writer_of
+from tests.conftest import SAMPLE, write_empty_log, writer_of
 
 IDS = new_ids()
 
@@ -96,3 +97,11 @@ def refused(log: EventLog, *events: NewEvent) -> RefusedError:
         put(log, *events)
     assert log.head() == before
     return caught.value
+
+
+def sample_shop(path: Path) -> None:
+    """Make the sample's log with its model; no projection has run."""
+    with open_log(path, write=True, create=True) as log:
+        lines = (SAMPLE / "orders.ndjson").read_text(encoding="utf-8").splitlines()
+        log.append_all(json.loads(line) for line in lines)
+        log.apply_model(SAMPLE / "shop.toml")

@@ -14,6 +14,7 @@ from esctl.api import Log
 from esctl.cli.table import COMMANDS
 from esctl.errors import ConflictError, EsctlError, NotFoundError, RefusedError
 from tests.conftest import SAMPLE, Esctl
+from tests.logs import sample_shop
 
 ORDER = "order-1012"
 # What only one face has: what is made for people and pipes, for whole files, or for a program that is run.
@@ -31,10 +32,8 @@ SHELL_ONLY = {
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample's log with its model; projections have not run since the newest events."""
     path = tmp_path_factory.mktemp("faces") / "esctl.db"
-    with open_log(path, write=True, create=True) as log:
-        lines = (SAMPLE / "orders.ndjson").read_text(encoding="utf-8").splitlines()
-        log.append_all(json.loads(line) for line in lines)
-        log.apply_model(SAMPLE / "shop.toml")
+    sample_shop(path)
+    with open_log(path, write=True) as log:
         log.project()
         order = {"order_id": "3001", "customer_id": "999", "total_amount": 7.5}
         log.append("order-3001", "OrderPlaced", order, id="newest", meta={"actor": "web"})

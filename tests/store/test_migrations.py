@@ -27,6 +27,7 @@ from esctl.store.store import Store
 from esctl.upkeep.verify import verify
 from tests.conftest import writer_of
 from tests.store.paths import a_dangling_link, a_file, a_folder, empty_file, names, text_file
+from tests.store.unprivileged import unprivileged
 
 
 def ask(path: Path, *queries: str) -> list[Any]:
@@ -93,7 +94,7 @@ def test_creating_never_overwrites(tmp_path: Path, make: Callable[[Path], None])
     path = tmp_path / "log.db"
     make(path)
     before = identity(path), path.read_bytes() if path.is_file() else b""
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         migrations.create(path)
     assert names(tmp_path) == ["log.db"]
     assert (identity(path), path.read_bytes() if path.is_file() else b"") == before
@@ -105,20 +106,11 @@ def test_creating_where_there_is_no_folder_is_unavailable(tmp_path: Path) -> Non
     assert names(tmp_path) == []
 
 
-BECOME_NOBODY = """
-import os, sys
-from pathlib import Path
+IMPORTS = """
 from esctl.errors import UnavailableError
 from esctl.store import migrations
-
-path = Path(sys.argv[1])
-if os.geteuid() == 0:
-    try:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-    except OSError:
-        sys.exit(77)
+"""
+CREATE = """
 try:
     migrations.create(path)
 except UnavailableError as error:
@@ -130,12 +122,10 @@ def test_creating_in_a_folder_that_one_may_not_write_is_unavailable() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o555)
-        command = [sys.executable, "-c", BECOME_NOBODY, str(folder / "log.db")]
-        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
-        folder.chmod(0o700)
-        if done.returncode == 77:
-            pytest.skip("root cannot become another user here")
-        assert (done.returncode, done.stdout) == (0, "unavailable: Permission denied\n")
+        try:
+            assert unprivileged(folder / "log.db", IMPORTS, CREATE) == "unavailable: Permission denied\n"
+        finally:
+            folder.chmod(0o700)
         assert names(folder) == []
 
 
@@ -225,7 +215,7 @@ def test_migrating_keeps_a_copy_of_what_was(unfinished: Path) -> None:
 def test_a_copy_that_is_there_is_kept_and_the_log_left_as_it_was(unfinished: Path) -> None:
     unfinished.with_name("log.db.v0.bak").write_text("kept")
     before = unfinished.read_bytes()
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         migrations.migrate(unfinished)
     assert unfinished.with_name("log.db.v0.bak").read_text() == "kept"
     assert unfinished.read_bytes() == before

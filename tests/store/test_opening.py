@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,6 +17,7 @@ from esctl.store.format import STORAGE_VERSION
 from esctl.store.store import Store
 from tests.logs import alter
 from tests.store.paths import empty_file, text_file
+from tests.store.unprivileged import unprivileged
 from tests.stores import appended, connection_of, events
 
 # The file
@@ -175,34 +174,13 @@ def shared(filled: Path) -> Iterator[Path]:
         Path(folder_name).chmod(0o700)
 
 
-BECOME_NOBODY = """
-import os, sys
-from pathlib import Path
+IMPORTS = """
 from esctl.errors import UnavailableError
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.store.files import draft_of
 from esctl.store.store import Store
-
-path = Path(sys.argv[1])
-if os.geteuid() == 0:
-    try:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-    except OSError:
-        sys.exit(77)
 """
-
-
-def unprivileged(path: Path, code: str) -> str:
-    """Run code as a user that file permissions hold for; `path` is the log. What it prints."""
-    command = [sys.executable, "-c", BECOME_NOBODY + code, str(path)]
-    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
-    if done.returncode == 77:
-        pytest.skip("root cannot become another user here")
-    assert done.returncode == 0
-    return done.stdout
 
 
 READ = "print(len(list(Store(path).read(Query()))))"
@@ -212,7 +190,7 @@ READ = "print(len(list(Store(path).read(Query()))))"
 def test_a_log_that_one_may_only_read_can_be_read(shared: Path, file: int, folder: int) -> None:
     shared.chmod(file)
     shared.parent.chmod(folder)
-    assert unprivileged(shared, READ) == "20\n"
+    assert unprivileged(shared, IMPORTS, READ) == "20\n"
     assert [file.name for file in shared.parent.iterdir()] == ["log.db"]
 
 
@@ -233,21 +211,21 @@ def test_a_log_that_one_may_not_write_is_unavailable_to_a_writer(shared: Path, f
     before = shared.read_bytes()
     shared.chmod(file)
     shared.parent.chmod(folder)
-    assert unprivileged(shared, WRITE) == "unavailable True\n"
+    assert unprivileged(shared, IMPORTS, WRITE) == "unavailable True\n"
     assert shared.read_bytes() == before
 
 
 def test_a_log_that_one_may_write_but_not_its_folder_can_be_read(shared: Path) -> None:
     shared.chmod(0o666)
     shared.parent.chmod(0o555)
-    assert unprivileged(shared, READ) == "20\n"
+    assert unprivileged(shared, IMPORTS, READ) == "20\n"
 
 
 def test_a_log_that_one_may_not_read_is_unavailable(shared: Path) -> None:
     shared.chmod(0)
     told = "\nexcept UnavailableError as error:\n    print('unavailable', 'permissions' in error.why)"
     code = READ.join(["try:\n    ", told])
-    assert unprivileged(shared, code) == "unavailable True\n"
+    assert unprivileged(shared, IMPORTS, code) == "unavailable True\n"
 
 
 def test_newest_events_are_not_missed_where_one_may_only_read(shared: Path) -> None:
@@ -257,4 +235,4 @@ def test_newest_events_are_not_missed_where_one_may_only_read(shared: Path) -> N
         for beside in ("-wal", "-shm"):
             Path(f"{shared}{beside}").chmod(0o644)
         code = READ.join(["try:\n    ", "\nexcept UnavailableError:\n    print('unavailable')"])
-        assert unprivileged(shared, code) in ("21\n", "unavailable\n")
+        assert unprivileged(shared, IMPORTS, code) in ("21\n", "unavailable\n")

@@ -15,7 +15,7 @@ import pytest
 
 from esctl import open_log
 from esctl.cli import main
-from tests.conftest import SAMPLE
+from tests.logs import sample_shop
 
 COLUMNS = {
     "customer_orders": ["customer_id", "orders", "open", "spent", "last_order"],
@@ -54,10 +54,7 @@ Run = Callable[..., Done]
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shop's log with its model; nothing of it has been projected. It is copied, never used."""
     path = tmp_path_factory.mktemp("shop") / "shop.db"
-    with open_log(path, write=True, create=True) as log:
-        lines = (SAMPLE / "orders.ndjson").read_text(encoding="utf-8").splitlines()
-        log.append_all(json.loads(line) for line in lines)
-        log.apply_model(SAMPLE / "shop.toml")
+    sample_shop(path)
     return path
 
 
