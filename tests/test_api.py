@@ -416,7 +416,7 @@ def test_a_backup_is_the_same_log_and_overwrites_nothing(shop: Log, tmp_path: Pa
     with open_log(tmp_path / "copy.db") as copy:
         assert (copy.log_id, copy.head()) == (shop.log_id, shop.head())
         assert [*copy.replay(system=True)] == [*shop.replay(system=True)]
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="exists already"):
         shop.backup(tmp_path / "copy.db")
 
 

@@ -58,7 +58,7 @@ class Archived(RuleBasedStateMachine):
 
     @rule(streams=st.lists(st.sampled_from(STREAMS), min_size=1, max_size=8), again=st.integers(0, 99))
     def append(self, streams: list[str], again: int) -> None:
-        """New events, and one that is there already."""
+        """New events, and one that exists already."""
         start = len(self.events)
         new: list[NewEvent] = [
             NewEvent(stream, "T", f"id {start + n}", None, 1, f'{{"n": {start + n}}}', "{}", None)

@@ -42,7 +42,7 @@ def _check_free(place: Path) -> None:
     for name in (*FILES, LOG):
         if os.path.lexists(place / name):
             raise UsageError(
-                f"{place / name} is there already",
+                f"{place / name} exists already",
                 why="esctl demo does not overwrite files",
                 fix="esctl demo another-folder",
             )

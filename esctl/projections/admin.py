@@ -47,7 +47,7 @@ def roll_back(log: EventLog, name: str) -> int:
         if previous is None:
             raise NotFoundError(
                 f"there is no previous version of {name}",
-                why="one is kept when a rebuild takes its place",
+                why="a rebuild keeps the version that it replaces",
                 fix=f"esctl projection rebuild {word(name)}",
             )
         if BUILDING in versions:

@@ -63,7 +63,7 @@ def checked(log: EventLog, name: str) -> Iterator[int | Cell]:
     if version.fingerprint != projections.mark(projection, log.definitions.upcasting):
         raise UsageError(
             f"{name} is not what the model says by now",
-            why="it waits to be built anew",
+            why="it has to be rebuilt",
             fix=f"esctl projection run {word(name)}",
         )
     position, before = log.store.projections().copy_rows(version)

@@ -59,7 +59,7 @@ def _refusal(store: Store, version: Version, failed: HandlerFailed, receipts: Se
     old = "" if receipts else "; a run notes where it stops, and appends go on"
     error = RefusedError(
         f"{failed.type or type_} in {stream} is refused: {failed.reason}",
-        why=f"projection.{version.name}.{handler}, which is kept inside the append, cannot take it{old}",
+        why=f"projection.{version.name}.{handler} fails on it; this projection is updated inside the append{old}",
         fix="esctl projection status" if receipts else f"esctl projection run {word(version.name)}",
         stream=stream,
         type=failed.type or type_,

@@ -64,7 +64,7 @@ def feed_some(log: EventLog, version: Version, positions: range, until_time: str
             log.store.projections().feed(version, Query(since=some[0], until=some[-1], until_time=until_time))
         except HandlerFailed as failed:
             raise HandlerError(
-                f"the projection {version.name} cannot be built up to there",
+                f"the projection {version.name} cannot be built up to that point",
                 why=f"a handler fails between positions {some[0]} and {some[-1]}: {failed.reason};"
                 " a run names the event",
                 fix=f"esctl projection run {word(version.name)}",
@@ -122,7 +122,7 @@ def rows(log: EventLog, projection: Projection, selection: RowFilter, *, built: 
         raise UsageError(f"--where {str(selection.where)[:80]!r} fails on a row: {failed.reason}") from failed
     for name, total in sums.items():
         if total is None:
-            raise UsageError(f"--total: {name} is no column of numbers", why="it has texts")
+            raise UsageError(f"--total: {name} is not a column of numbers", why="it has texts")
     return RowSelection(table, columns, selected, sums, bars)
 
 

@@ -224,7 +224,7 @@ def _stopped(log: EventLog, number: int, failed: HandlerFailed) -> HandlerError:
         projections.save(version)
     return HandlerError(
         f"the projection {version.name} is stopped at position {position}, {type_} in {stream}",
-        why=f"{version.handler}: {version.error}; mend the handler or what it stumbles over, and the next run goes on",
+        why=f"{version.handler}: {version.error}; correct the handler or its data; the next run continues there",
         fix=f"esctl show {position:d}",
         projection=version.name,
         position=position,

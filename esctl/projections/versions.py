@@ -132,7 +132,7 @@ def needs_reducer(name: str, reducer: str | None = None) -> HandlerError:
     """The error for a projection without handlers in the model; `reducer` is the function of its version."""
     return HandlerError(
         f"the projection {name} has no handlers in the model",
-        why="it is kept by a Python function, which has to be named: --reducer MODULE:FUNCTION",
+        why="a Python function updates it; name it: --reducer MODULE:FUNCTION",
         fix=f"esctl projection run --reducer {word(reducer.partition(' ')[0])} {word(name)}"
         if reducer
         else "esctl projection run --help",

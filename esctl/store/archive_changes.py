@@ -256,6 +256,6 @@ class Archiving:
 def _changed(first: int, last: int) -> ConflictError:
     return ConflictError(
         f"positions {first} to {last} changed while they were archived",
-        why="somebody else archived them or erased payloads",
+        why="another process archived them or erased payloads",
         again="",
     )

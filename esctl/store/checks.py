@@ -50,7 +50,7 @@ _QUICK: tuple[tuple[str, str], ...] = (
     ),
     (
         "archive",
-        """select null, printf('%d ids are noted of %d archived events', n, events)
+        """select null, printf('%d ids are recorded for %d archived events', n, events)
            from (select count(*) as n from archived_ids),
                 (select ifnull(sum(last - first + 1), 0) as events from segments) where n <> events""",
     ),
@@ -68,7 +68,7 @@ _QUICK: tuple[tuple[str, str], ...] = (
     ),
     (
         "versions",
-        """select null, printf('stream %s is archived up to version %d, noted is %d', s.name, ifnull(reached, 0),
+        """select null, printf('stream %s is archived up to version %d, recorded is %d', s.name, ifnull(reached, 0),
                                archived)
            from streams s left join (
              select stream_id, max(first_version + versions_on) as reached from archived_streams group by stream_id
@@ -83,7 +83,7 @@ _QUICK: tuple[tuple[str, str], ...] = (
     ),
     (
         "references",
-        """select position, 'the event names a stream or a type that is not there' from {events}
+        """select position, 'the event names a stream or a type that does not exist' from {events}
            where stream_id not in (select stream_id from streams) or type_id not in (select type_id from types)""",
     ),
     (
@@ -96,17 +96,17 @@ _QUICK: tuple[tuple[str, str], ...] = (
     ),
     (
         "model",
-        """select model, 'the model that the head holds is not the one of its event' from head
+        """select model, 'the model in the head is not that of its event' from head
            where definitions is not (select said from ({archived}) where position = model)""",
     ),
     (
         "erased",
-        """select position, 'the payload is gone, and nothing says why' from {events}
+        """select position, 'the payload is missing, and no erasure is recorded' from {events}
            where (data is null or meta is null or salt is null) and position not in (select position from erased)""",
     ),
     (
         "erased",
-        """select position, 'the payload is noted as erased, and is there' from {events} join erased using (position)
+        """select position, 'the payload is recorded as erased, but exists' from {events} join erased using (position)
            where data is not null or meta is not null or salt is not null""",
     ),
     (
@@ -124,7 +124,7 @@ _FULL: tuple[tuple[str, str], ...] = (
     ),
     (
         "head",
-        r"""select null, 'the head says that no name holds a quote or a backslash, and one does' from head
+        r"""select null, 'the head says that no name contains a quote or a backslash, but one does' from head
            where not quoting and (
              exists(select 1 from streams where name glob '*["\]*')
              or exists(select 1 from types where name glob '*["\]*')
@@ -138,7 +138,7 @@ _FULL: tuple[tuple[str, str], ...] = (
     ),
     (
         "recorded",
-        """select position, 'it was recorded before the event that stands before it' from (
+        """select position, 'its recorded time is earlier than that of the event before it' from (
              select position, recorded, lag(recorded, 1, '') over (order by position) as before from {events})
            where recorded < before""",
     ),
@@ -150,7 +150,7 @@ _COMPARED = ["stream_id", "version", "id", "type_id", "schema", "time", "recorde
 _LEFTOVER = (
     (
         "archive",
-        f"""select e.position, 'what is left of the event in the hot table is not what the archive holds'
+        f"""select e.position, 'the remaining row in the table of hot events differs from the archived event'
             from segments g join main.events e on e.position between g.first and g.last
             join archived a on a.position = e.position
             where ({", ".join(f"e.{name}" for name in _COMPARED)}) is not ({", ".join(f"a.{n}" for n in _COMPARED)})""",
@@ -184,7 +184,11 @@ def findings(reading: Reading, *, full: bool) -> Iterator[Finding]:
         }
         log_id, created, digest = connection.execute("select log_id, created, created_digest from head").get
         if chain.created_digest(str(log_id), str(created)) != digest:
-            yield ("head", None, f"the head says that the log was made at {created}, and its digest says another time")
+            yield (
+                "head",
+                None,
+                f"the head says that the log was created at {created}, and its digest says another time",
+            )
         if full:
             yield from _schema(connection)
         has_leftovers = reading.hot != HOT
@@ -203,7 +207,7 @@ def _schema(connection: apsw.Connection) -> Iterator[Finding]:
     found = {name: rest for name, *rest in connection.execute(sql)}
     for name, *rest in migrations.schema():
         if found.get(name) != rest:
-            yield ("schema", None, f"the {rest[0]} {name} is not what it is in every log")
+            yield ("schema", None, f"the {rest[0]} {name} differs from that of every other log")
 
 
 def _filled(sql: str, parts: dict[str, str]) -> str:

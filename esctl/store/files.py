@@ -44,7 +44,7 @@ def draft_of(target: Path, draft: Path | None = None) -> Iterator[Path]:
             ):
                 leftover.unlink(missing_ok=True)
     except FileExistsError as error:
-        raise UsageError(f"{target} is there already", why="name a file that does not exist") from error
+        raise UsageError(f"{target} exists already", why="name a file that does not exist") from error
     except OSError as error:
         raise UnavailableError(f"cannot write {target}", why=error.strerror or str(error)) from error
 
@@ -68,7 +68,7 @@ def remove(path: Path) -> None:
     except OSError as error:
         raise UnavailableError(
             f"cannot remove {path}",
-            why=f"{error.strerror or error}; bring its folder back, or make it anew if it is gone for good",
+            why=f"{error.strerror or error}; restore its folder, or create it again if it is lost",
         ) from error
 
 
@@ -105,7 +105,7 @@ def _unreadable(segment: Segment, path: Path, why: str) -> SegmentError:
     """The error for an unreadable segment, which says what can still be read."""
     return SegmentError(
         f"the segment {segment.name} cannot be read from {path}",
-        why=f"{why}; all but positions {segment.first} to {segment.last} can still be read; bring the file back",
+        why=f"{why}; all but positions {segment.first} to {segment.last} can still be read; restore the file",
         fix="esctl replay --hot-only",
         segment=segment.name,
         path=str(path),

@@ -108,7 +108,7 @@ class Projections:
         if why := wrong(compiled):
             raise VerificationError(
                 f"{self.path} is damaged",
-                why=f"what it keeps of a projection was not written by esctl: {why}; restore a backup",
+                why=f"a projection in it was not compiled by esctl: {why}; restore a backup",
             )
         return compiled
 
@@ -162,7 +162,7 @@ class Projections:
         owners = (v.name for v in self.versions() if table.lower() in {v.actual(t).lower() for t in v.compiled.tables})
         owner = next((owner for owner in owners if owner != version.name), None)
         return ConflictError(
-            f"the projection {version.name} cannot have the table {table}: one of that name is there",
+            f"the projection {version.name} cannot have the table {table}: a table of that name exists",
             why=f"the projection {owner} still has it; apply a model without {owner} first"
             if owner
             else "somebody made it by hand, and esctl leaves it as it is; rename either",
@@ -225,8 +225,8 @@ class Projections:
         for old, new in list(names):
             if self._exists(new):
                 raise ConflictError(
-                    f"a projection's table cannot be called {new}: something of that name is there",
-                    why="esctl calls older versions of tables so, and leaves yours as it is; rename it",
+                    f"a projection's table cannot be called {new}: the name is taken",
+                    why="esctl needs this name for another version of the table; rename yours",
                     table=new,
                 )
             self._run(f"alter table main.{quoted(old)} rename to {quoted(new)}")

@@ -77,7 +77,7 @@ def test_a_file_that_is_there_is_not_overwritten_and_nothing_is_made(name: str, 
     (tmp_path / name).symlink_to("nowhere")
     with pytest.raises(UsageError) as refused:
         sample_shop.make(str(tmp_path))
-    assert refused.value.what == f"{tmp_path / name} is there already"
+    assert refused.value.what == f"{tmp_path / name} exists already"
     assert refused.value.fix
     assert [path.name for path in tmp_path.iterdir()] == [name]
 

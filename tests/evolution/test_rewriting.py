@@ -293,7 +293,7 @@ def test_a_target_that_is_there_is_kept(tmp_path: Path) -> None:
     path = made(tmp_path, EVENTS)
     target = tmp_path / "new.db"
     target.write_text("mine", encoding="utf-8")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         rewritten(path)
     assert target.read_text(encoding="utf-8") == "mine"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["model.toml", "new.db", "old.db"]

@@ -188,7 +188,7 @@ def test_where_a_handler_fails_before_the_point_that_is_told(log: EventLog) -> N
     hold(log, SUMS.replace("n numeric not null", "n numeric check (n < 9)"))
     put(log, event("x", 1), event("y", 10), event("z", 2))
     assert [row[:2] for row in built(log.path, "sums", until=2)] == [("x", 1)]
-    with pytest.raises(HandlerError, match="the projection sums cannot be built up to there") as raised:
+    with pytest.raises(HandlerError, match="the projection sums cannot be built up to that point") as raised:
         built(log.path, "sums", until=4)
     assert "fails between positions 1 and 4: CHECK constraint failed: n < 9;" in raised.value.why
     assert raised.value.fix == "esctl projection run sums"

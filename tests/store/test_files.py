@@ -115,7 +115,7 @@ def test_whatever_has_the_name_is_kept_and_the_block_does_not_run(tmp_path: Path
 
     make(tmp_path / "new")
     before = state(tmp_path)
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         attempt()
     assert state(tmp_path) == before
 
@@ -131,7 +131,7 @@ def test_whatever_takes_the_name_while_the_block_runs_is_kept(tmp_path: Path, ma
         return taken
 
     overtaken: list[tuple[str, int, int, int]] = []
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         raced()
     assert state(tmp_path) == overtaken
 

@@ -200,7 +200,7 @@ def test_a_backup_holds_what_was_committed_and_not_what_is_under_way(filled: Pat
 
 def test_a_backup_does_not_overwrite(filled: Path, tmp_path: Path) -> None:
     (tmp_path / "copy.db").write_text("kept")
-    with closing(Store(filled)) as store, pytest.raises(UsageError, match="is there already"):
+    with closing(Store(filled)) as store, pytest.raises(UsageError, match="exists already"):
         backed_up(store, tmp_path / "copy.db")
     assert (tmp_path / "copy.db").read_text() == "kept"
 

@@ -110,7 +110,7 @@ def test_a_restored_log_is_the_backup_and_says_where_it_comes_from(log: EventLog
 
 def test_a_copy_never_takes_a_name_that_is_taken(log: EventLog, tmp_path: Path) -> None:
     (tmp_path / "there").write_text("mine")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         copies.fork(log, tmp_path / "there", 3)
     assert (tmp_path / "there").read_text() == "mine"
     assert [path.name for path in tmp_path.glob(".*")] == []

@@ -117,7 +117,7 @@ def test_a_backup_overwrites_nothing(run: Esctl, esctl: Esctl, log_path: Path, t
     before = target.read_bytes() if target.is_file() else None
     done = run("backup", str(target))
     assert (done.returncode, done.stdout) == (2, "")
-    assert "is there already" in done.stderr
+    assert "exists already" in done.stderr
     assert "name a file that does not exist" in done.stderr
     assert before == (target.read_bytes() if target.is_file() else None)
     assert {path.name for path in tmp_path.iterdir()} == {log_path.name, target.name}

@@ -82,7 +82,7 @@ def test_init_overwrites_nothing(esctl: Esctl, tmp_path: Path, kind: str) -> Non
     before = path.read_bytes() if path.is_file() else None
     done = esctl("init")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "esctl.db is there already" in done.stderr
+    assert "esctl.db exists already" in done.stderr
     assert before == (path.read_bytes() if path.is_file() else None)
     assert [path.name for path in tmp_path.iterdir()] == ["esctl.db"]
 

@@ -35,7 +35,7 @@ def command(
     parts take additional positions.
     """
     if os.path.lexists(to):
-        raise UsageError(f"{to} is there already", why="name a file that does not exist")
+        raise UsageError(f"{to} exists already", why="name a file that does not exist")
     with shared.opened() as log:
         planned = rewriting.plan(log)
         if dry_run:

@@ -62,7 +62,7 @@ def test_a_target_that_cannot_be_made_is_told_and_nothing_is_changed(
 
 def test_a_target_that_is_there_is_told_before_anything_is_asked(run: Esctl, tmp_path: Path) -> None:
     (tmp_path / "there.db").write_text("mine", encoding="utf-8")
-    assert "there.db is there already" in run("upcast", "rewrite", "--to", "there.db", "--dry-run").stderr
+    assert "there.db exists already" in run("upcast", "rewrite", "--to", "there.db", "--dry-run").stderr
 
 
 def test_an_event_that_does_not_fit_stops_it_and_leaves_nothing(run: Esctl, log_path: Path, tmp_path: Path) -> None:
