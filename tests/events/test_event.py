@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from esctl.errors import ConflictError, EsctlError, RefusedError
 from esctl.events.event import (
     Expect,
+    Receipt,
     check_expected,
     check_name,
     check_schema,
     check_stream,
+    index_at,
     max_event_bytes,
     new_ids,
     now,
@@ -292,3 +294,8 @@ def test_a_wrong_largest_event_is_a_wrong_configuration(text: str, monkeypatch: 
     with pytest.raises(EsctlError, match=r"^ESCTL_MAX_EVENT is ") as wrong:
         max_event_bytes()
     assert wrong.value.exit_code == 2
+
+
+def test_a_receipt_at_a_position_is_that_of_the_new_event_there() -> None:
+    receipts = [Receipt(3, "s", 1, "a", True), Receipt(7, "s", 2, "b", False), Receipt(7, "s", 2, "b", True)]
+    assert [index_at(receipts, position) for position in (3, 7, 8)] == [None, 1, None]

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from esctl.model.globs import matches, overlap
 
-PATTERNS = st.text("ab-*?", max_size=6) | st.text("ab*?[]^-", max_size=6)
+BEGINNINGS = st.text("ab-", max_size=3)
+PATTERNS = st.text("ab-*?", max_size=6) | st.text("ab*?[]^-", max_size=6) | BEGINNINGS | BEGINNINGS.map("{}*".format)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,18 @@ def test_patterns_that_both_match_a_name_overlap(first: str, second: str, name: 
     connection = apsw.Connection(":memory:")
     if connection.execute("select ?1 glob ?2 and ?1 glob ?3", (name, first, second)).get:
         assert overlap(first, second)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "expected"),
+    [
+        ("order-*", "order-1", True), ("order-*", "order-", True), ("order-*", "order", False),
+        ("order-*", "payment-1", False), ("order-1", "order-1", True), ("order-1", "order-12", False),
+        ("*", "", True), ("", "", True), ("", "a", False), ("a*b", "axb", True), ("a*b", "ax", False),
+    ],
+)  # fmt: skip
+def test_what_a_pattern_matches(pattern: str, name: str, expected: bool) -> None:
+    assert matches(pattern, name) is expected
 
 
 @given(PATTERNS | st.text("ab[]^-*?é", max_size=8), st.text("ab-]^é\n", max_size=5))
