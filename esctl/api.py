@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import msgspec
 
+from esctl.append import pins
 from esctl.append.expectations import AppendCondition
 from esctl.append.writer import Writer
 from esctl.errors import EsctlError, RefusedError, UsageError
@@ -53,11 +54,19 @@ class Receipt(msgspec.Struct, frozen=True):
     duplicate: bool
 
 
-def open_log(path: str | os.PathLike[str], *, write: bool = False, create: bool = False, timeout: float = 5.0) -> Log:
+def open_log(
+    path: str | os.PathLike[str],
+    *,
+    write: bool = False,
+    create: bool = False,
+    timeout: float = 5.0,
+    schemas: Mapping[str, int] | None = None,
+) -> Log:
     """Open the log at `path` for reading, with `write` also for appending; `create` makes a missing log.
 
-    `timeout` bounds the wait for another writer, in seconds. Raises NotFoundError, StorageVersionError or
-    UnavailableError.
+    `timeout` bounds the wait for another writer, in seconds. `schemas` pins types to the schema version that events
+    without one get, in place of the model's newest; ESCTL_SCHEMA does so for other types. Raises NotFoundError,
+    StorageVersionError or UnavailableError.
     """
     place = Path(path)
     if create and not place.exists():
@@ -68,7 +77,13 @@ def open_log(path: str | os.PathLike[str], *, write: bool = False, create: bool 
         except UsageError:
             if not place.exists():  # else another process has just created it, which is as good
                 raise
-    return Log(EventLog(place, write=write, bulk=write, timeout=timeout))
+    chosen = pins.from_environment() if write else {}
+    for type_, schema in (schemas or {}).items():
+        pins.checked(type_, schema)
+        chosen[type_] = schema
+    log = EventLog(place, write=write, bulk=write, timeout=timeout)
+    log.pins = chosen
+    return Log(log)
 
 
 class State(msgspec.Struct, frozen=True):

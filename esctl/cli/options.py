@@ -51,6 +51,14 @@ InputForm = Annotated[
     Literal["auto", "ndjson", "cloudevents"],
     typer.Option("--input", help="auto: a line with specversion is read as a CloudEvent."),
 ]
+SchemaPins = Annotated[
+    Sequence[str],
+    typer.Option(
+        "--schema",
+        metavar="N | TYPE=N",
+        help="Schema version of events without one; TYPE=N may be repeated. [env: ESCTL_SCHEMA; else the newest]",
+    ),
+]
 MetaFields = Annotated[
     Sequence[str], typer.Option("--meta", metavar="K=V", help="A field of meta, or K:=JSON; may be repeated.")
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from esctl.append import pins
 from esctl.append.decide import decide
 from esctl.errors import UsageError
 from esctl.events.event import check_stream
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
-    from esctl.cli.options import AggregateName
+    from esctl.cli.options import AggregateName, SchemaPins
 
 EXAMPLES = """Examples:
   esctl decide order-1047 --exec ./decide_cancel.sh   state on stdin, events on stdout
@@ -36,6 +37,7 @@ def command(
         int,
         typer.Option(min=0, max=1000, metavar="N", help="How often to run it again when another writer was faster."),
     ] = 5,
+    schema: SchemaPins = (),
 ) -> None:
     """Let a program decide which events to append to a stream.
 
@@ -44,8 +46,14 @@ def command(
     refuses, with its stderr as the reason; any other exit code is a failure.
     """
     check_stream(stream)
+    every, pinned = pins.given(schema)
+    if every:
+        raise UsageError(
+            f"--schema is {every}", why="expected here: TYPE=N, such as OrderPlaced=2", fix="esctl decide --help"
+        )
     arguments = ["sh", "-c", exec_] if shell else _words(exec_)
     with shared.opened(write=True) as log:
+        log.pins = pinned
         receipts = decide(log, stream, arguments, aggregate=aggregate, retries=retries, named=exec_)
     render.acknowledge_each(map(render.receipt, receipts), shared.rendering, render.RECEIPT)
 
