@@ -7,7 +7,7 @@ import gc
 import os
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from msgspec import Raw
@@ -18,6 +18,7 @@ from esctl.append.writer import Writer
 from esctl.cli.declare import Shared
 from esctl.cli.single import require_stdin
 from esctl.errors import NotFoundError, RefusedError, Stopped
+from esctl.events.event import Receipt
 from esctl.events.lines import Defaults
 from esctl.output import console, progress, render
 
@@ -62,7 +63,7 @@ def run(writer: Writer, descriptor: int, defaults: Defaults, options: Options, s
     without_rules: dict[str, object] = {"rules": False} if not writer.asks_rules else {}
     tally = ingest.Tally()
     runs = ingest.ingest(writer, descriptor, defaults, options, tally, console.skipped)
-    runs = progress.watched(runs, "appending", None, len)
+    runs = _with_notes(progress.watched(runs, "appending", None, len), writer)
     try:
         if options.receipts:
             printed = (render.receipt(receipt) | without_rules for receipts in runs for receipt in receipts)
@@ -79,3 +80,10 @@ def run(writer: Writer, descriptor: int, defaults: Defaults, options: Options, s
     if tally.invalid:
         lines = "1 line was" if tally.invalid == 1 else f"{tally.invalid} lines were"
         raise RefusedError(f"{lines} skipped", why="the reasons are above; all other lines are stored")
+
+
+def _with_notes(runs: Iterator[list[Receipt]], writer: Writer) -> Iterator[list[Receipt]]:
+    """The receipts; the notes on each transaction are printed after it."""
+    for receipts in runs:
+        console.notes(writer.log.notes)
+        yield receipts

@@ -103,15 +103,17 @@ def doubts(model: Model, stored: Iterable[str] | None) -> Iterator[Doubt]:
     is one letter apart from another one that the model names, or if it has nothing but a rule.
     """
     named = places(model)
-    for type_, at in named.items():
-        if len(at) > 1 or type_ in (stored or ()):
+    meant: set[str] = set()  # of two names that are alike, the rule's is misspelt
+    for type_, at in sorted(named.items(), key=lambda item: ".accept." not in item[1][0]):
+        if len(at) > 1 or type_ in (stored or ()) or type_ in meant:
             continue
         others = {*named, *(stored or ())} - {type_}
-        misspelt = any(one_letter_apart(type_, other) for other in others)
+        misspelt = next((other for other in others if one_letter_apart(type_, other)), "")
+        meant.add(misspelt)
         if stored is None and not misspelt and ".accept." not in at[0]:
             continue
         log = "" if stored is None else ", and the log has no such event"
-        alike = suggestion(type_, others, 0.85)
-        yield Doubt(at[0], f"nothing else names {type_}{log}" + (f"; {alike}" if alike else ""), misspelt)
+        alike = f"did you mean {misspelt}?" if misspelt else suggestion(type_, others, 0.85)
+        yield Doubt(at[0], f"nothing else names {type_}{log}" + (f"; {alike}" if alike else ""), bool(misspelt))
     if model.strict and not model.aggregates:
         yield Doubt("model.strict", "no aggregate matches any stream, so every append will be refused")

@@ -121,6 +121,14 @@ def unknown_types(types: Iterable[str], known: Sequence[str]) -> None:
                 say(f"note: no event has the type {name}; did you mean {' or '.join(near)}?")
 
 
+def notes(waiting: list[str]) -> None:
+    """Print notes and forget them."""
+    while waiting:
+        note = waiting.pop(0)
+        if not settings.quiet:
+            say(f"note: {note}")
+
+
 def skipped(error: EsctlError) -> None:
     """Report a line of the input that was skipped, and why."""
     say(f"skipped: {error.what}{where(error)}" + (f" ({error.why})" if error.why else ""))

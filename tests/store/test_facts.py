@@ -132,3 +132,13 @@ def test_stored_schema_versions_are_counted_by_type(events: list[Stored], archiv
 )
 def test_two_texts_differ_path_by_path(store: Store, before: str, after: str, paths: list[tuple[object, ...]]) -> None:
     assert store.facts().differences(before, after) == paths
+
+
+@given(st.lists(st.text("ab+-.$é", min_size=1, max_size=5).filter(lambda name: name[0] != "$"), max_size=8))
+def test_categories_are_the_names_up_to_their_first_dash(names: list[str]) -> None:
+    with fresh() as log:
+        with log.transaction():
+            log.store.append([NewEvent(n, "T", f"e{i}", None, 1, "{}", "{}", None) for i, n in enumerate(names)])
+        found = log.store.facts().categories(100)
+        assert sorted(found) == sorted({name.partition("-")[0] for name in names})
+        assert log.store.facts().categories(1) == found[:1]

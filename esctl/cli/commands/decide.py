@@ -8,7 +8,7 @@ from esctl.append import pins
 from esctl.append.decide import decide
 from esctl.errors import UsageError
 from esctl.events.event import check_stream
-from esctl.output import render
+from esctl.output import console, render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def command(
     with shared.opened(write=True) as log:
         log.pins = pinned
         receipts = decide(log, stream, arguments, aggregate=aggregate, retries=retries, named=exec_)
+        console.notes(log.notes)
     render.acknowledge_each(map(render.receipt, receipts), shared.rendering, render.RECEIPT)
 
 
