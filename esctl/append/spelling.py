@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from esctl.events import system
-from esctl.model.declared import EMPTY
 from esctl.model.world import categories, one_letter_apart, places
 
 TYPE_CHECKING = False
@@ -18,12 +17,12 @@ MAX_NAMES = 1000  # known names that a new one is compared with; a log of more h
 
 def doubts(log: EventLog, new_categories: Sequence[str], new_types: Sequence[str]) -> Iterator[str]:
     """A sentence for each new category of streams, and each new type, that is one letter away from a known one."""
-    facts, model = log.store.facts(), log.definitions.model if log.store.model() else EMPTY
+    facts, model = log.store.facts(), log.definitions.model if log.store.model() else None
     if new_categories:
-        known = [*facts.categories(MAX_NAMES + 1), *categories(model)]
+        known = [*facts.categories(MAX_NAMES + 1), *(categories(model) if model else ())]
         yield from _doubts("category of streams", new_categories, known)
     if new_types:
-        yield from _doubts("type", new_types, [*facts.names("type"), *places(model)])
+        yield from _doubts("type", new_types, [*facts.names("type"), *(places(model) if model else ())])
 
 
 def _doubts(what: str, new: Sequence[str], known: Sequence[str]) -> Iterator[str]:

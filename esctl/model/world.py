@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 from esctl.events import system
 from esctl.events.record import Record
-from esctl.model.declared import ANY, Model
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from esctl.model.declared import Model
 
 _WILD = "*?["
 MIN_LENGTH = 4  # of the longer of two names: shorter ones are one letter apart by chance
@@ -29,6 +30,8 @@ class Doubt(Record):
 
 def places(model: Model) -> dict[str, list[str]]:
     """The types that a model names, each with the places (dotted keys) of the declarations that name it."""
+    from esctl.model.declared import ANY  # noqa: PLC0415 - an append to a log without a model needs no declarations
+
     found: dict[str, list[str]] = {}
 
     def add(type_: str, place: str) -> None:
