@@ -97,7 +97,7 @@ def _found(
         return
     seen: set[int] = set()
     doubtful = ((position, reason, kind) for position, kind, reason in suspects(log, definitions, step))
-    unfit = ((*found, FOLD) for found in (unfoldable(log, definitions) if step == 1 else ()))
+    unfit = ((*found, FOLD) for found in (unfoldable(log) if step == 1 else ()))
     for position, reason, kind in chain(_failing(log, definitions, step, watch), doubtful, unfit):
         if position not in seen:
             seen.add(position)
