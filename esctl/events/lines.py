@@ -158,15 +158,9 @@ def payload_of(text: bytes, what: str) -> Raw:
     if len(text) > (limit := max_event_bytes()):
         raise too_large(limit)
     try:
-        try:
-            raw = _decode_raw(text)
-            _decoded(text, what)
-        except RecursionError:
-            with deeper(text):
-                raw = _decode_raw(text)
-                _decoded(text, what)
+        check_unique(text, what)
         check_depth(text.decode())
-        return raw.copy()
+        return Raw(text.strip(b" \t\r\n"))
     except ValueError as error:
         raise _refusal(text, error, what) from error
 
@@ -186,6 +180,15 @@ def _decoded(text: bytes, what: str = "the line") -> object:
     if once != text and (b"\\" in text or once.count(b":") != text.count(b":")):
         check_keys(text, what)
     return value
+
+
+def check_unique(text: bytes, what: str) -> None:
+    """Refuse JSON in which an object has a key twice. Raises ValueError for what is not JSON."""
+    try:
+        _decoded(text, what)
+    except RecursionError:
+        with deeper(text):
+            _decoded(text, what)
 
 
 def _payload(line: bytes) -> _Line:

@@ -274,14 +274,16 @@ def _fields(state: str) -> Iterator[tuple[str, str]]:
 
 
 def verification(report: Mapping[str, object], format_: str) -> None:
-    """Print the report of `verify`: one record; on a terminal, one line and a table of findings."""
+    """Print the report of `verify`: one record; on a terminal, one line, and tables of findings and of notes."""
     if format_ != "table" or console.settings.quiet:
         acknowledge(report, format_)
         return
-    findings = report["findings"]
-    assert isinstance(findings, list)
-    acknowledge({key: value for key, value in report.items() if key != "findings"}, format_)
-    listed(findings, format_)
+    tables = ("findings", "notes")
+    acknowledge({key: value for key, value in report.items() if key not in tables}, format_)
+    for table in tables:
+        found = report[table]
+        assert isinstance(found, list)
+        listed(found, format_)
 
 
 def event_tree(branches: Iterable[tuple[int, Event]], position: int) -> None:
