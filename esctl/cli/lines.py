@@ -75,7 +75,8 @@ def run(writer: Writer, descriptor: int, defaults: Defaults, options: Options, s
         raise
     finally:
         if not options.receipts:
-            render.acknowledge({**tally.record(), **without_rules}, shared.rendering)
+            conflicts = {"conflicts": tally.conflicts} if options.skip_conflicts else {}
+            render.acknowledge({**tally.record(), **conflicts, **without_rules}, shared.rendering)
     if tally.invalid:
         lines = "1 line was" if tally.invalid == 1 else f"{tally.invalid} lines were"
         raise RefusedError(f"{lines} skipped", why="the reasons are above; all other lines are stored")

@@ -51,6 +51,10 @@ InputForm = Annotated[
     Literal["auto", "ndjson", "cloudevents"],
     typer.Option("--input", help="auto: a line with specversion is read as a CloudEvent."),
 ]
+OnConflict = Annotated[
+    Literal["stop", "skip"],
+    typer.Option("--on-conflict", help="skip: keep the first event of an id, report others that have it, and go on."),
+]
 MetaFields = Annotated[
     Sequence[str], typer.Option("--meta", metavar="K=V", help="A field of meta, or K:=JSON; may be repeated.")
 ]

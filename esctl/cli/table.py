@@ -59,6 +59,7 @@ COMMANDS: dict[str, tuple[str, tuple[Row, ...], tuple[Row, ...]]] = {'init': ('C
              ('each', ('--each',), 'flag', (), False, False, ''),
              ('receipts', ('--receipts',), 'flag', (), False, False, ''),
              ('skip_invalid', ('--skip-invalid',), 'flag', (), False, False, ''),
+             ('on_conflict', ('--on-conflict',), 'choice', ('stop', 'skip'), False, False, ''),
              ('no_rules', ('--no-rules',), 'flag', (), False, False, ''),
              ('dry_run', ('--dry-run',), 'flag', (), False, False, '')),
             (('arguments',

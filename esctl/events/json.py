@@ -62,6 +62,24 @@ def text_of(value: object) -> str:
     return msgspec.json.encode(value, enc_hook=repr).decode()
 
 
+def same(one: str, other: str) -> bool:
+    """Whether two JSON texts have the same value: blanks, order of keys, escapes and spellings of a number aside."""
+    if one == other:
+        return True
+    import json  # noqa: PLC0415 - only an id that comes again with another text needs these
+    from decimal import Decimal, DecimalException  # noqa: PLC0415
+
+    def number(text: str) -> tuple[object]:  # a tuple equals no other JSON value; true equals 1
+        try:
+            return (Decimal(text),)
+        except DecimalException:  # its exponent has too many digits
+            return (text,)
+
+    with Deeper():
+        one_value, other_value = (json.loads(text, parse_int=number, parse_float=number) for text in (one, other))
+        return bool(one_value == other_value)
+
+
 def one_line(json_text: str) -> str:
     """The same JSON on one line. In JSON, CR and LF occur only between tokens, where a blank means the same."""
     return json_text.replace("\n", " ").replace("\r", " ").strip(" \t")

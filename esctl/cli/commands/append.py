@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from esctl.append.expectations import AppendCondition
     from esctl.cli.declare import Shared
-    from esctl.cli.options import After, BatchLines, EventOrFile, IfNoneMatch, InputForm, MetaFields
+    from esctl.cli.options import After, BatchLines, EventOrFile, IfNoneMatch, InputForm, MetaFields, OnConflict
     from esctl.events.event import Receipt
 
 EXAMPLES = """Examples:
@@ -59,6 +59,7 @@ def command(
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Report bad lines and continue (exit 5 at the end).")
     ] = False,
+    on_conflict: OnConflict = "stop",
     no_rules: Annotated[bool, typer.Option("--no-rules", help="Do not check the rules of the log's model.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, store nothing.")] = False,
 ) -> None:
@@ -66,7 +67,7 @@ def command(
     is_single = len(arguments) > 1
     transactions = {"--atomic": atomic, "--batch": batch, "--each": each}
     for_lines = transactions | {"--stream": stream, "--type": type_, "--payload": payload, "--extra": extra}
-    for_lines |= {"--receipts": receipts, "--skip-invalid": skip_invalid}
+    for_lines |= {"--receipts": receipts, "--skip-invalid": skip_invalid, "--on-conflict": on_conflict == "skip"}
     _refuse_misplaced(is_single, {"--id": id_, "--time": time}, for_lines)
     if schema is not None:
         check_schema(schema)
@@ -84,7 +85,7 @@ def command(
 
     defaults = lines.defaults(stream, type_, schema, fields, payload=payload, extra=extra, form=input_)
     size = None if atomic or condition else 1 if each else batch or lines.BATCH_LINES
-    line_options = lines.Options(size, skip_invalid, dry_run, receipts, expected, condition)
+    line_options = lines.Options(size, skip_invalid, on_conflict == "skip", dry_run, receipts, expected, condition)
     with shared.opened(write=True, bulk=True) as log:
         lines.run(
             Writer(log, rules=not no_rules), lines.source(arguments, quiet=shared.quiet), defaults, line_options, shared
