@@ -119,6 +119,7 @@ COMMANDS: dict[str, tuple[str, tuple[Row, ...], tuple[Row, ...]]] = {'init': ('C
              ('until', ('--until',), 'text', (), False, False, 'POINT'),
              ('as_of', ('--as-of',), 'text', (), False, False, 'POINT'),
              ('aggregate', ('--aggregate',), 'text', (), False, False, 'NAME'),
+             ('monotonic', ('--monotonic',), 'flag', (), False, False, ''),
              ('no_snapshot', ('--no-snapshot',), 'flag', (), False, False, '')),
             (('stream', (), 'text', (), False, True, 'STREAM'),)),
  'show': ('Print one event with all its fields.',
