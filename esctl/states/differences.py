@@ -108,8 +108,8 @@ def _each(log: EventLog, folding: Folding, query: Query, when: str) -> Iterator[
             try:
                 yield from fold.each(query.replace(since_version=version, until_version=version), when)
             except MisfitError as misfit:
-                event = log.store.event_at(stream, version)
-                raise misfit.at(event[0]) if event else misfit  # noqa: B904 - it is the same misfit
+                position, _ = log.store.event_at(stream, version) or (0, b"")
+                raise misfit.at(position)  # noqa: B904 - it is the same misfit
         raise
 
 
