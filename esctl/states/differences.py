@@ -9,6 +9,7 @@ from esctl.events.query import Query
 from esctl.events.record import Record
 from esctl.log import EventLog
 from esctl.sql.conditions import STATE_COLUMNS, check_condition
+from esctl.sql.paths import readable
 from esctl.states import snapshots
 from esctl.states.folding import Folding, begin, bounds, ending, state
 from esctl.store.snapshots import Snapshot
@@ -28,6 +29,11 @@ class Change(Record):
     position: int | None
     type: str | None
 
+    @property
+    def change(self) -> str:
+        """Whether the path was added, is gone, or has changed: a missing value is not null."""
+        return "added" if self.before is None else "gone" if self.after is None else "changed"
+
 
 def diff(log: EventLog, since: Query, until: Query, aggregate: str | None = None) -> list[Change]:
     """The differences, by path, between the states at the ends of two queries over one stream."""
@@ -40,8 +46,7 @@ def diff(log: EventLog, since: Query, until: Query, aggregate: str | None = None
     origins = folding.fold.turned(folding.query, {path: later for path, _, later in differences})
     folding.fold.close()
     return [
-        Change(path.removeprefix("$."), earlier, later, *origins.get(path, (None, None)))
-        for path, earlier, later in differences
+        Change(readable(path), earlier, later, *origins.get(path, (None, None))) for path, earlier, later in differences
     ]
 
 
