@@ -72,6 +72,10 @@ def _parsed(stream: str, type_: str, rest: Sequence[str], options: EventOptions)
     defaults = Defaults(stream, type_, options.schema, {key: Raw(text.encode()) for key, text in options.meta.items()})
     fields: dict[str, object] = {"id": options.id, "time": options.time, "expect": options.expect}
     fields = {key: value for key, value in fields.items() if value is not None}
+    if options.time is not None:
+        from esctl.events.words import typed  # noqa: PLC0415
+
+        fields["time"] = typed(options.time)
     try:
         if rest:
             fields["data"] = Raw(_data(rest))

@@ -16,7 +16,8 @@ from esctl.sql.clock import names_dates, reads_clock
 from esctl.sql.judge import Denied, Judge, is_taken
 from esctl.sql.payload import FIELD_PATH, columns_of
 from esctl.sql.quoting import quoted
-from esctl.sql.tokens import tokens, unclosed
+from esctl.sql.tokens import tokens, unclosed, words_of
+from esctl.sql.utc import UTC
 
 ENGINE = 1  # part of every fingerprint: raise it when the same definition gives other rows
 _VERSION_SUFFIX = re.compile(r"__\d+$")  # of the tables of versions that are not live
@@ -76,7 +77,7 @@ class ProjectionJudge(Judge):
 
     def table(self, name: str, sql: str) -> str:
         """Run a statement that has to create this table, for the checks that follow; return what is wrong with it."""
-        if reason := self._unfit(sql) or _name_problem(name):
+        if reason := self._unfit(sql) or _name_problem(name) or _unreadable(sql):
             return reason
         if self.columns(name):
             return f"another projection has the table {name}"
@@ -91,7 +92,7 @@ class ProjectionJudge(Judge):
 
     def index(self, sql: str, tables: Collection[str]) -> str:
         """Run a statement that has to index one of these tables; return what is wrong with it."""
-        return self._unfit(sql) or self._create(sql, set(tables), "")
+        return self._unfit(sql) or _unreadable(sql) or self._create(sql, set(tables), "")
 
     def _unfit(self, sql: str) -> str:
         """What is wrong with any SQL of a projection, judged by its tokens."""
@@ -227,6 +228,12 @@ _FORBIDDEN = {
     "raise": Denied("it may not call raise()"),
     "deferred": Denied("it may not defer: foreign keys are checked at once"),
 }
+
+
+def _unreadable(sql: str) -> str:
+    """Why other programs could not use a table with this definition: they have no function of esctl's."""
+    calls = any(word.lower() == UTC and after == "(" for word, after in pairwise(words_of(sql)))
+    return f"it may not call {UTC}(), which only esctl has: call it in a handler" if calls else ""
 
 
 def _why_not_one_table(name: str, sql: str) -> str:

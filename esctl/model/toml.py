@@ -28,6 +28,7 @@ from esctl.model.declared import (
     Step,
     Upcast,
 )
+from esctl.model.moments import in_moments
 
 MAX_BITS = 3322  # about 1,000 digits
 _PATH = re.compile(r"\$(?:\.[^.\[\]]+(?:\[(?:#-)?\d{1,9}\])*)*")
@@ -40,7 +41,7 @@ def parse(text: str, read: Callable[[str], str]) -> tuple[Model, list[Problem]]:
     """
     problems: list[Problem] = []
     try:
-        return _decoded(tomllib.loads(text, parse_float=_Number), problems, read), problems
+        return in_moments(_decoded(tomllib.loads(text, parse_float=_Number), problems, read)), problems
     except RecursionError:
         return EMPTY, [Problem("", "it is nested too deeply")]
     except ValueError as error:  # a number of too many digits is a plain ValueError

@@ -7,7 +7,7 @@ from esctl.log import EventLog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from esctl.events.times import Point
+    from esctl.events.point import Point
 
 
 def query_of(
@@ -42,7 +42,7 @@ def before(log: EventLog, text: str) -> int:
 
 
 def _point(log: EventLog, text: str, *, upper: bool) -> Point:
-    from esctl.events.times import parse_point  # noqa: PLC0415 - re and datetime; a query without points needs neither
+    from esctl.events.point import parse_point  # noqa: PLC0415 - re and datetime; a query without points needs neither
     from esctl.points.marks import position_named  # noqa: PLC0415
 
     return parse_point(text, upper=upper, mark=lambda name: position_named(log, name))

@@ -113,7 +113,7 @@ class Fold:
     def each(self, query: Query, where: str | None = None) -> Iterator[tuple[int, int, str, str]]:
         """The same; version, position, time and state (JSON text) after each event that meets a condition on these."""
         after = f"select ? as stream, version, position, time, json(state) as state, n from {self._after}"
-        condition = f"where ({where}\n)" if where else ""
+        condition = _where(where)
         select = f"select version, position, time, state from ({after}) {condition} order by n"
         for _ in self._feed_stream(query, "each"):
             found = self._answers(select, (query.stream,), where)
@@ -240,7 +240,7 @@ class Fold:
             f"select name as stream, version, position, time, json(state) as state"
             f" from {self._fold} join streams using (stream_id)"
         )
-        condition = f"where ({where}\n)" if where else ""
+        condition = _where(where)
         found = self._answers(f"select * from ({states}) {condition} order by stream", (), where)
         yield from found
 
@@ -294,3 +294,12 @@ class Fold:
             ),
             "each": f"{update} {record} {own_state};",
         }[kind]
+
+
+def _where(condition: str | None) -> str:
+    """The clause for a user's condition."""
+    if not condition:
+        return ""
+    from esctl.sql.moments import in_condition  # noqa: PLC0415 - few folds have a condition
+
+    return f"where ({in_condition(condition)}\n)"
