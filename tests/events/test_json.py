@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from esctl.errors import RefusedError
-from esctl.events.json import MAX_DEPTH, check_depth, encoded, nesting, one_line
+from esctl.events.json import MAX_DEPTH, Deeper, check_depth, encoded, nesting, one_line
 from tests.strategies import RECORDS
 
 # Records
@@ -120,3 +122,17 @@ def test_a_wide_text_of_many_brackets_is_not_deep() -> None:
 def test_a_text_too_short_to_be_deep_and_valid_is_not_walked() -> None:
     assert check_depth("[" * 2 * MAX_DEPTH) is None  # type: ignore[func-returns-value]
     assert nesting("[" * 2 * MAX_DEPTH) == 2 * MAX_DEPTH
+
+
+def test_threads_that_read_deep_json_do_not_lower_the_limit_for_each_other() -> None:
+    before, deep = sys.getrecursionlimit(), "[" * 900 + "]" * 900
+
+    def read() -> None:
+        for _ in range(50):
+            with Deeper():
+                json.loads(deep)
+
+    with ThreadPoolExecutor(8) as threads:
+        for done in [threads.submit(read) for _ in range(8)]:
+            done.result()
+    assert sys.getrecursionlimit() == before
