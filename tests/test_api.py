@@ -84,12 +84,38 @@ def test_a_writer_waits_no_longer_than_its_timeout(log: Log, log_path: Path) -> 
     assert log.append("s", "T").position == 1
 
 
-def test_a_closed_log_stays_closed_and_leaves_one_file(log_path: Path) -> None:
+CALLS: dict[str, Callable[[Log], object]] = {
+    "append": lambda log: log.append("s", "T"),
+    "append_all": lambda log: log.append_all([]),
+    "apply_model": lambda log: log.apply_model("m.toml"),
+    "backup": lambda log: log.backup("b.db"),
+    "head": lambda log: log.head(),
+    "info": lambda log: log.info(),
+    "mark": lambda log: log.mark("m"),
+    "marks": lambda log: log.marks(),
+    "project": lambda log: log.project(),
+    "replay": lambda log: log.replay(),
+    "rows": lambda log: log.rows("p"),
+    "show": lambda log: log.show(1),
+    "state": lambda log: log.state("s"),
+    "verify": lambda log: log.verify(),
+    "version": lambda log: log.version("s"),
+}
+
+
+def test_a_closed_log_says_so_in_every_method_and_leaves_one_file(log_path: Path) -> None:
     with open_log(log_path, write=True) as log:
         log.append("s", "T")
+        log.append("s", "T")
+        events = log.replay()
+        next(events)
     log.close()
-    with pytest.raises(EsctlError):
-        log.head()
+    calls: list[Callable[[Log], object]] = [*CALLS.values(), lambda _: next(events)]
+    for call in calls:
+        with pytest.raises(UsageError, match="the log is closed") as refused:
+            call(log)
+        assert str(log_path) in refused.value.why
+    assert log.log_id
     assert list(log_path.parent.iterdir()) == [log_path]
 
 
@@ -173,7 +199,8 @@ CIRCLE.append(CIRCLE)
         {"data": CIRCLE},
         {"data": {1, 2}},
         {"data": b"bytes"},
-        {"data": datetime(2026, 1, 31, tzinfo=UTC)},
+        {"data": datetime(2026, 1, 31)},  # noqa: DTZ001 - which has no zone
+        {"time": datetime(2026, 1, 31)},  # noqa: DTZ001
         {"meta": {"a": float("nan")}},
         {"expect": "some"},
         {"expect": -1},
@@ -467,10 +494,7 @@ def test_a_state_is_what_the_events_add_up_to_at_a_point(modelled: Log) -> None:
 
 def test_every_method_is_tested_here() -> None:
     methods = {name for name in vars(Log) if not name.startswith("_")}
-    assert methods == {
-        "append", "append_all", "apply_model", "backup", "close", "head", "info", "log_id", "mark", "marks",
-        "project", "replay", "rows", "show", "state", "verify", "version",
-    }  # fmt: skip
+    assert methods == {*CALLS, "close", "log_id"}
 
 
 def test_rows_of_a_projection_are_as_they_were_brought_up_to_date_or_as_of_a_point(tmp_path: Path) -> None:

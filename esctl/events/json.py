@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from _thread import allocate_lock  # importing threading takes longer
 from collections.abc import Mapping
 
 from esctl.errors import RefusedError
@@ -17,15 +18,26 @@ class Json(str):
 
 
 class Deeper:
-    """Raises Python's recursion limit within a block, so that JSON nested up to MAX_DEPTH can be decoded."""
+    """Raises Python's recursion limit within a block, so that JSON nested up to MAX_DEPTH can be decoded.
+
+    The limit is the process's: it falls again when the last thread leaves such a block.
+    """
 
     _LEVELS = 3000
+    _lock = allocate_lock()
+    _blocks = 0
 
     def __enter__(self) -> None:
-        sys.setrecursionlimit(sys.getrecursionlimit() + self._LEVELS)
+        with Deeper._lock:
+            Deeper._blocks += 1
+            if Deeper._blocks == 1:
+                sys.setrecursionlimit(sys.getrecursionlimit() + self._LEVELS)
 
     def __exit__(self, *_: object) -> None:
-        sys.setrecursionlimit(sys.getrecursionlimit() - self._LEVELS)
+        with Deeper._lock:
+            Deeper._blocks -= 1
+            if not Deeper._blocks:
+                sys.setrecursionlimit(sys.getrecursionlimit() - self._LEVELS)
 
 
 _ESCAPES = {code: f"\\u{code:04x}" for code in range(0x20)}

@@ -265,12 +265,13 @@ def _fields(state: str) -> Iterator[tuple[str, str]]:
     """The fields of a JSON object: strings decoded, other values as JSON text, so that numbers do not change."""
     import msgspec
 
+    from esctl.events.fields import members
+
     if not state.startswith("{"):
         yield "", state
         return
-    for name, raw in msgspec.json.decode(state.encode(), type=dict[str, msgspec.Raw]).items():
-        text_ = bytes(raw).decode()
-        yield name, msgspec.json.decode(raw, type=str) if text_.startswith('"') else text_
+    for name, text_ in members(state).items():
+        yield name, msgspec.json.decode(text_, type=str) if text_.startswith('"') else text_
 
 
 def verification(report: Mapping[str, object], format_: str) -> None:

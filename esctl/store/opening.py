@@ -9,7 +9,7 @@ import apsw
 from esctl.errors import StorageVersionError, UnavailableError, word
 from esctl.events import chain
 from esctl.store.errors import Patience, Translated
-from esctl.store.format import APPLICATION_ID, STORAGE_VERSION, check_there, uri_of
+from esctl.store.format import APPLICATION_ID, STORAGE_VERSION, Memory, check_there, uri_of
 
 SETTINGS = """
 pragma synchronous = full;
@@ -28,8 +28,10 @@ OPCODES_A_BREATH = 1_000_000
 
 def connect(path: str, *, write: bool) -> apsw.Connection:
     """Connect to the file at `path`. Raises NotFoundError, UsageError or UnavailableError."""
-    check_there(path)
     uri = uri_of(path)
+    if isinstance(path, Memory):
+        return apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI)
+    check_there(path)
     writable = os.access(path, os.W_OK) and os.access(os.path.dirname(path) or ".", os.W_OK)
     if write and not writable:  # checked before SQLite creates files beside it
         raise UnavailableError(f"{path} is read-only", why="make the file and its folder writable")
@@ -74,7 +76,7 @@ def set_up(
             fix=f"esctl migrate --log {word(path)}",
         )
     if write:
-        if connection.execute("pragma journal_mode").get != "wal":  # a network file system
+        if connection.execute("pragma journal_mode").get not in ("wal", "memory"):  # a network file system
             run(connection, "pragma journal_mode = truncate; pragma synchronous = extra")
         run(connection, f"pragma journal_size_limit = {WAL_BYTES}")
     else:

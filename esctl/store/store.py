@@ -18,7 +18,7 @@ from esctl.store import reads
 from esctl.store.appends import HEAD, Appender, Transaction
 from esctl.store.blocks import Conditioned, Located
 from esctl.store.errors import Patience, Translated
-from esctl.store.format import ARCHIVED, HOT, uri_of
+from esctl.store.format import ARCHIVED, HOT, Memory, uri_of
 from esctl.store.opening import connect, run, set_up
 from esctl.store.windows import Reading
 
@@ -401,6 +401,10 @@ class Store:
             try:
                 with copy.backup("main", self._connection, "main") as backup:
                     backup.step(-1)  # all under one read lock: otherwise every write restarts the copy
+                if isinstance(self.path, Memory):  # a log in memory has no journal of a file's kind
+                    from esctl.store import migrations  # noqa: PLC0415 - sqlite-utils, only to make a log
+
+                    run(copy, f"pragma journal_mode = {migrations.journal_of(empty)}")
             finally:
                 copy.close()
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from esctl.errors import RefusedError
-from esctl.events.json import MAX_DEPTH, check_depth, encoded, nesting, one_line, same
+from esctl.events.json import MAX_DEPTH, Deeper, check_depth, encoded, nesting, one_line, same
 from tests.strategies import RECORDS
 
 # Records
@@ -154,3 +156,17 @@ def test_spellings_of_one_value_are_the_same(one: str, other: str) -> None:
 )
 def test_other_values_are_not_the_same(one: str, other: str) -> None:
     assert not same(one, other)
+
+
+def test_threads_that_read_deep_json_do_not_lower_the_limit_for_each_other() -> None:
+    before, deep = sys.getrecursionlimit(), "[" * 900 + "]" * 900
+
+    def read() -> None:
+        for _ in range(50):
+            with Deeper():
+                json.loads(deep)
+
+    with ThreadPoolExecutor(8) as threads:
+        for done in [threads.submit(read) for _ in range(8)]:
+            done.result()
+    assert sys.getrecursionlimit() == before

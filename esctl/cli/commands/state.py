@@ -101,13 +101,14 @@ def _field(record: dict[str, object], name: str) -> object:
         )
     import msgspec  # noqa: PLC0415 - only --fields needs it
 
+    from esctl.events.fields import members  # noqa: PLC0415
+
     value = record[column]
     for key in path:
-        text = str(value)
-        fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw]) if text.startswith("{") else {}
-        if key not in fields:
+        found = members(str(value))
+        if key not in found:
             return None
-        value = Json(bytes(fields[key]).decode())
+        value = Json(found[key])
     if isinstance(value, Json) and value.startswith('"'):
         return msgspec.json.decode(value.encode(), type=str)
     return value
