@@ -7,6 +7,7 @@ from functools import cache
 
 import apsw
 
+from esctl.sql import decimals
 from esctl.sql.clock import reads_clock
 from esctl.sql.tokens import why_not_one_expression
 
@@ -68,6 +69,7 @@ class Judge:
     def __init__(self, *, failing: bool = False) -> None:
         """With `failing`, expressions may call FAIL, as compiled operations do."""
         self._connection = apsw.Connection(":memory:")
+        decimals.define(self._connection)
         if failing:
             self._connection.create_scalar_function(FAIL, lambda *_: None, 2)
         self._connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
