@@ -383,7 +383,12 @@ def _converted(here: str, field: str, kind: str) -> str:
 
 
 MERGE = Program(
-    "", "{}", "jsonb_patch(state, new.data)", None, ("position", "type", "data"), fingerprint(ENGINE, "merge")
+    "",
+    "{}",
+    "iif(new.data is null, state, jsonb_patch(state, new.data))",
+    None,
+    ("position", "type", "data"),
+    fingerprint(ENGINE, "merge"),
 )
 """The fold of a stream that no aggregate covers: all payloads merged (JSON merge patch, RFC 7396)."""
 
@@ -391,10 +396,35 @@ MERGE = Program(
 def program(aggregate: Aggregate) -> Program:
     """Compile an aggregate. Its rules are not part of the fold's fingerprint, since they do not change states."""
     state = _by_type({type_: state_after(steps) for type_, steps in aggregate.on.items()}, "state")
+    erased = {type_: state_after(map(_without_payload, steps)) for type_, steps in aggregate.on.items()}
+    unchanged = set(erased.values()) <= {"state"}
+    state = f"iif(new.data is null, {'state' if unchanged else _by_type(erased, 'state')}, {state})"
     accepts = _by_type({type_: f"({rule.sql}\n)" for type_, rule in aggregate.accept.items()}, "1")
     columns = tuple(columns_of(f"{state} {accepts} new.type"))
     fold = fingerprint(ENGINE, aggregate.initial, aggregate.on)
     return Program(aggregate.name, aggregate.initial, state, accepts if aggregate.accept else None, columns, fold)
+
+
+def _without_payload(step: Step) -> Step:
+    """What a step does for an erased event: what needs no payload. Everything in a payload counts as absent."""
+
+    def reads(sql: str) -> bool:
+        return not {"data", "meta"}.isdisjoint(columns_of(sql, failing=False))
+
+    if step.when is not None and reads(step.when):
+        return Step(step.place)
+
+    def literal(fields: tuple[tuple[str, Source], ...]) -> tuple[tuple[str, Source], ...]:
+        return tuple((field, source) for field, source in fields if isinstance(source, Literal))
+
+    return step._replace(
+        set=literal(step.set),
+        add=literal(step.add),
+        subtract=literal(step.subtract),
+        append=literal(step.append),
+        merge=None,
+        compute=tuple((field, sql) for field, sql in step.compute if not reads(sql)),
+    )
 
 
 def _by_type(expressions: dict[str, str], otherwise: str) -> str:

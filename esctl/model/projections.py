@@ -10,7 +10,7 @@ import apsw
 
 from esctl.errors import RefusedError
 from esctl.events.query import Shape, Upcasting
-from esctl.model.compiled import Compiled
+from esctl.model.compiled import Compiled, types_of
 from esctl.model.declared import ANY, Projection, fingerprint
 from esctl.sql.clock import names_dates, reads_clock
 from esctl.sql.judge import Denied, Judge, is_taken
@@ -300,7 +300,7 @@ def seen(projection: Projection, upcasting: Upcasting) -> Upcasting:
     """The upcasts that affect a projection's handlers: of the types that they name, or that become one of these."""
     if ANY in projection.on or not projection.on:  # a Python function gets every event
         return upcasting
-    named = set(projection.on)
+    named = set(types_of(projection.on))
     return {
         type_: schemas
         for type_, schemas in upcasting.items()

@@ -18,9 +18,10 @@ from hypothesis.strategies import SearchStrategy
 from esctl.errors import MisfitError
 from esctl.events.event import Event
 from esctl.model.checks import checked
-from esctl.model.declared import Copy, Literal, Source, Step
-from esctl.model.operations import payload_after, state_after
+from esctl.model.declared import Aggregate, Copy, Literal, Source, Step
+from esctl.model.operations import MERGE, payload_after, program, state_after
 from esctl.model.paths import Parts, parts, source_parts, spelled
+from esctl.model.program import Program
 from esctl.sql import decimals
 from esctl.sql.judge import FAIL
 from esctl.store.store import Store
@@ -833,6 +834,83 @@ def test_any_steps_of_an_upcast_are_what_a_reference_does(store: Store, drawn: l
 def test_any_steps_of_a_fold_are_what_a_reference_does(drawn: list[dict[str, Any]], state: str, data: str) -> None:
     steps = [Step("p", **one) for one in drawn]
     equal(steps, state, data, lambda: fold([over(s, "state") for s in steps], state, data), own=False)
+
+
+# An erased event: its payload is absent, everything else happened
+
+
+def folded(text: str, state: str, data: str | None) -> str:
+    """A state of the aggregate `a` of a model after an event of type T; None: its payload was erased."""
+    model, problems = checked(text, {})
+    assert not problems
+    return after_event(program(model.aggregates["a"]), state, data)
+
+
+def after_event(program: Program, state: str, data: str | None) -> str:
+    connection = apsw.Connection(":memory:")
+    try:
+        decimals.define(connection)
+        connection.create_scalar_function(FAIL, fail, 2)  # type: ignore[arg-type]  # it takes any two values
+        connection.execute(FOLDING.format(program.state)).fetchall()
+        connection.execute("insert into fold values (jsonb(?))", (state,))
+        meta = None if data is None else "{}"
+        row = (POSITION, "T", data, meta)
+        connection.execute("insert into feed (position, type, data, meta) values (?, ?, ?, ?)", row)
+        made: str = connection.execute("select json(state) from fold").get
+        return made
+    finally:
+        connection.close()
+
+
+ERASED = [
+    ("set = { status = 'Open', owner = '$.owner' }", '{"status":"New"}', '{"status":"Open"}'),
+    ("set = { 'n.a' = 1, 'n.b' = '$.b' }", "{}", '{"n":{"a":1}}'),
+    ("add = { n = 1, sum = '$.n' }\nsubtract = { left = 1, rest = '$.n' }", "{}", '{"n":1,"left":-1}'),
+    ("append = { all = 'x', some = '$.n' }", "{}", '{"all":["x"]}'),
+    ("merge = '$'", '{"a":1}', '{"a":1}'),
+    ("merge = '$.n'", '{"a":1}', '{"a":1}'),
+    ("remove = ['a']", '{"a":1,"b":2}', '{"b":2}'),
+    ("compute = { twice = \"state ->> 'a' * 2\", type = 'new.type' }", '{"a":2}', '{"a":2,"twice":4,"type":"T"}'),
+    ("compute = { a = \"new.data ->> 'a'\", b = 'NEW . \"meta\"' }", '{"a":2}', '{"a":2}'),
+    ("when = \"state ->> 'a' = 2\"\nset = { b = 1 }", '{"a":2}', '{"a":2,"b":1}'),
+    ("when = \"new.data ->> 'a' is null\"\nset = { b = 1 }", '{"a":2}', '{"a":2}'),
+    ("when = \"ifnull(new.meta ->> 'by', '') <> 'x'\"\nset = { b = 1 }", '{"a":2}', '{"a":2}'),
+    ("[[aggregate.a.on.T]]\nwhen = 'new.data is null'\nset = { b = 1 }\n[[aggregate.a.on.T]]\nset = { c = 1 }", "{}",
+     '{"c":1}'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "state", "after"), ERASED)
+def test_for_an_erased_event_everything_is_done_that_needs_no_payload(body: str, state: str, after: str) -> None:
+    steps = body if "[[" in body else f"[aggregate.a.on.T]\n{body}"
+    assert folded(f"[aggregate.a]\nstreams = '*'\n{steps}", state, None) == after
+
+
+def test_an_erased_event_of_a_type_that_is_not_named_is_folded_as_any() -> None:
+    text = "[aggregate.a]\nstreams = '*'\n[aggregate.a.on.U]\nset = { u = 1 }\n[aggregate.a.on.'*']\nadd = { n = 1 }"
+    assert folded(text, "{}", None) == '{"n":1}'
+
+
+def test_an_erased_event_adds_nothing_to_what_is_merged() -> None:
+    assert after_event(MERGE, '{"a":1}', None) == '{"a":1}'
+
+
+@settings(max_examples=60)
+@given(drawn=st.lists(a_fold_step, min_size=1, max_size=3), state=an_object)
+def test_any_steps_for_an_erased_event_are_what_a_reference_does_without_a_payload(
+    drawn: list[dict[str, Any]], state: str
+) -> None:
+    steps = tuple(Step("p", **one) for one in drawn)
+    made = Aggregate("a", "*", "{}", None, (), {"T": tuple(over(step, "state") for step in steps)}, {})
+    expected = loaded(state)
+    try:
+        for step in steps:
+            expected = reference(step, expected, ABSENT, own=False)
+    except MisfitOfReferenceError:
+        with pytest.raises(MisfitError):
+            after_event(program(made), state, None)
+        return
+    assert written(loaded(after_event(program(made), state, None))) == written(expected)
 
 
 any_key = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4) | st.sampled_from(
