@@ -10,14 +10,14 @@ import apsw
 
 from esctl.errors import RefusedError
 from esctl.events.query import Shape, Upcasting
-from esctl.model.compiled import Compiled
+from esctl.model.compiled import Compiled, types_of
 from esctl.model.declared import ANY, Projection, fingerprint
 from esctl.sql.clock import names_dates, reads_clock
+from esctl.sql.functions import NAMES
 from esctl.sql.judge import Denied, Judge, is_taken
 from esctl.sql.payload import FIELD_PATH, columns_of
 from esctl.sql.quoting import quoted
 from esctl.sql.tokens import tokens, unclosed, words_of
-from esctl.sql.utc import UTC
 
 ENGINE = 1  # part of every fingerprint: raise it when the same definition gives other rows
 _VERSION_SUFFIX = re.compile(r"__\d+$")  # of the tables of versions that are not live
@@ -232,8 +232,8 @@ _FORBIDDEN = {
 
 def _unreadable(sql: str) -> str:
     """Why other programs could not use a table with this definition: they have no function of esctl's."""
-    calls = any(word.lower() == UTC and after == "(" for word, after in pairwise(words_of(sql)))
-    return f"it may not call {UTC}(), which only esctl has: call it in a handler" if calls else ""
+    called = [word for word, after in pairwise(words_of(sql)) if after == "(" and word.lower() in NAMES]
+    return f"it may not call {called[0]}(), which only esctl has: call it in a handler" if called else ""
 
 
 def _why_not_one_table(name: str, sql: str) -> str:
@@ -307,7 +307,7 @@ def seen(projection: Projection, upcasting: Upcasting) -> Upcasting:
     """The upcasts that affect a projection's handlers: of the types that they name, or that become one of these."""
     if ANY in projection.on or not projection.on:  # a Python function gets every event
         return upcasting
-    named = set(projection.on)
+    named = set(types_of(projection.on))
     return {
         type_: schemas
         for type_, schemas in upcasting.items()

@@ -7,7 +7,7 @@ from functools import cache
 
 import apsw
 
-from esctl.sql import utc
+from esctl.sql import functions
 from esctl.sql.clock import reads_clock
 from esctl.sql.tokens import why_not_one_expression
 
@@ -69,7 +69,7 @@ class Judge:
     def __init__(self, *, failing: bool = False) -> None:
         """With `failing`, expressions may call FAIL, as compiled operations do."""
         self._connection = apsw.Connection(":memory:")
-        utc.register(self._connection)
+        functions.define(self._connection)
         if failing:
             self._connection.create_scalar_function(FAIL, lambda *_: None, 2)
         self._connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)

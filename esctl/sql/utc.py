@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import apsw
-
-UTC = "utc"
 _A_DATE = len("2026-01-31")
 
 
@@ -19,8 +14,3 @@ def utc(value: object) -> str | None:
     if not isinstance(value, str):
         return None
     return times.utc(f"{value}T00:00Z" if len(value) == _A_DATE else value)
-
-
-def register(connection: apsw.Connection) -> None:
-    """Give a connection the function."""
-    connection.create_scalar_function(UTC, utc, 1, deterministic=True)  # type: ignore[arg-type]  # it takes any value

@@ -277,7 +277,7 @@ class Fold:
         unsure = f"iif(({program.accepts}\n) is null, 'null', '')"
         seen = f"new.position || char(10) || new.type || char(10) || {unsure} || char(10) || json(state)"
         update = (
-            f"update {self._fold} set state = iif(new.data is null, state, {program.state}),"
+            f"update {self._fold} set state = {program.state},"
             " version = new.version, position = new.position,"
             " time = new.time, latest = max(latest, new.time), folded = folded + 1 where stream_id = new.stream_id;"
         )

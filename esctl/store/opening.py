@@ -8,6 +8,7 @@ import apsw
 
 from esctl.errors import StorageVersionError, UnavailableError, word
 from esctl.events import chain
+from esctl.sql import functions
 from esctl.store.errors import Patience, Translated
 from esctl.store.format import APPLICATION_ID, STORAGE_VERSION, Memory, check_there, uri_of
 
@@ -56,7 +57,7 @@ def set_up(
     # Otherwise SQLite plans by bound values, and prepares a statement again for each new value.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.set_busy_timeout(int(timeout * 1000))
-    connection.create_scalar_function("utc", _utc, 1, deterministic=True)  # type: ignore[arg-type]  # it takes any value
+    functions.define(connection)
     run(connection, SETTINGS)
     application, version = (connection.execute(f"pragma {name}").get for name in ("application_id", "user_version"))
     if application != APPLICATION_ID:
@@ -93,10 +94,3 @@ def set_up(
 def run(connection: apsw.Connection, statements: str) -> None:
     """Run statements and discard their rows."""
     connection.execute(statements).fetchall()  # apsw runs the next statement only after the rows are fetched
-
-
-def _utc(value: object) -> str | None:
-    """The SQL function that `esctl.sql.utc` describes, which a cold start does without."""
-    from esctl.sql.utc import utc  # noqa: PLC0415
-
-    return utc(value)

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esctl.events.times import utc_text
+from esctl.sql.functions import define
 from esctl.sql.moments import OF_NEW, in_condition, with_moments
-from esctl.sql.utc import register
 
 NOON, EXACT = "'2026-07-28T12:00:00Z'", "'2026-07-28T12:00:00.000000Z'"
 
@@ -166,7 +166,7 @@ def spellings(draw: st.DrawFn, moment: datetime) -> str:
 def truth(sql: str, time: datetime) -> bool:
     """Whether a condition holds for an event of this time."""
     with closing(apsw.Connection(":memory:")) as connection:
-        register(connection)
+        define(connection)
         rewritten = in_condition(sql)
         return bool(connection.execute(f"select {rewritten} from (select ? as time)", (utc_text(time),)).get)
 

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esctl.events.times import utc_text
-from esctl.sql.utc import register
+from esctl.sql.functions import define
 
 
 @pytest.fixture(scope="module")
 def connection() -> Iterator[apsw.Connection]:
     """A database with the function."""
     with closing(apsw.Connection(":memory:")) as connection:
-        register(connection)
+        define(connection)
         yield connection
 
 
