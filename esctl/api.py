@@ -26,6 +26,7 @@ from uuid import UUID
 
 import msgspec
 
+from esctl.append import pins
 from esctl.append.expectations import AppendCondition
 from esctl.append.writer import Writer
 from esctl.errors import ArgumentError, EsctlError, UsageError
@@ -73,18 +74,25 @@ def open_log(
     create: bool = False,
     timeout: float = 5.0,
     parse_float: Callable[[str], Any] | None = None,
+    schemas: Mapping[str, int] | None = None,
 ) -> Log:
     """Open the log at `path` for reading, with `write` also for appending; `create` makes a missing log.
 
     ":memory:" is a new log in memory, open for appending; it ends when it is closed. `timeout` bounds the wait for
     another writer, in seconds. `parse_float` makes the numbers of data, meta and states that are not whole out of their
-    text: with `parse_float=Decimal` they are exact. Raises NotFoundError, StorageVersionError or UnavailableError.
+    text: with `parse_float=Decimal` they are exact. `schemas` pins types to the schema version that events without one
+    get, in place of the model's newest; ESCTL_SCHEMA does so for other types. Raises NotFoundError,
+    StorageVersionError or UnavailableError.
     """
+    chosen = pins.from_environment() if write or os.fspath(path) == MEMORY else {}
+    for type_, schema in (schemas or {}).items():
+        pins.checked(type_, schema)
+        chosen[type_] = schema
     if os.fspath(path) == MEMORY:
         from esctl.store import memory  # noqa: PLC0415 - sqlite-utils, only to make a log
 
         with memory.new() as name:
-            return Log(EventLog(name, write=True, bulk=True, timeout=timeout), parse_float)
+            return Log(EventLog(name, write=True, bulk=True, timeout=timeout), parse_float, chosen)
     place = Path(path)
     if create and not place.exists():
         from esctl.store import migrations  # noqa: PLC0415 - sqlite-utils, only to make a log
@@ -94,7 +102,7 @@ def open_log(
         except UsageError:
             if not place.exists():  # else another process has just created it, which is as good
                 raise
-    return Log(EventLog(place, write=write, bulk=write, timeout=timeout), parse_float)
+    return Log(EventLog(place, write=write, bulk=write, timeout=timeout), parse_float, chosen)
 
 
 class State(msgspec.Struct, frozen=True):
@@ -154,10 +162,13 @@ class Log:
     may be taken by several threads; each goes to one of them.
     """
 
-    def __init__(self, log: EventLog, parse_float: Callable[[str], Any] | None = None) -> None:
+    def __init__(
+        self, log: EventLog, parse_float: Callable[[str], Any] | None = None, schemas: Mapping[str, int] | None = None
+    ) -> None:
         self._turns = _Turns(log.path)
         self._read = json.JSONDecoder(parse_float=parse_float).decode
         self._log = log
+        log.pins = schemas or {}
         self._timeout = log.store.timeout
         self._writer = Writer(log)
         self._parse = parser(Defaults(input="ndjson"))

@@ -38,6 +38,19 @@ def log(log_path: Path) -> Iterator[Log]:
 # Opening
 
 
+def test_a_log_is_opened_with_pinned_schemas(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ESCTL_SCHEMA", "T=2,U=4")
+    with open_log(log_path, write=True, schemas={"T": 3}) as log:
+        log.append("s", "T")
+        log.append_all([{"stream": "s", "type": "U"}, {"stream": "s", "type": "T", "schema": 1}])
+        assert [event.schema for event in log.replay()] == [3, 4, 1]
+
+
+def test_a_pin_that_is_no_schema_version_is_refused_when_the_log_is_opened(log_path: Path) -> None:
+    with pytest.raises(RefusedError):
+        open_log(log_path, write=True, schemas={"T": 0})
+
+
 def test_a_log_that_is_not_there_is_made_only_if_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     for write in (False, True):
@@ -261,7 +274,7 @@ def test_an_id_with_other_content_is_a_conflict(log: Log) -> None:
 def test_the_event_that_has_an_id_already_is_shown_only_where_it_stays(log: Log) -> None:
     log.append("s", "T", {"n": 1}, id="a")
     events = [{"stream": "s", "type": "T", "data": {"n": n}, "id": "b"} for n in (1, 2)]
-    with pytest.raises(ConflictError, match="the id b is taken") as raised:
+    with pytest.raises(ConflictError, match="the id b occurs twice with different content") as raised:
         log.append_all(events)
     assert raised.value.fix == ""
     with pytest.raises(ConflictError, match="the id a is taken") as raised:

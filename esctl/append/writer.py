@@ -24,6 +24,7 @@ class Writer:
         self._stamped: Definitions | None = None  # the model whose default schema versions the store has
         self._judged: Definitions | None = None  # the model of `_rules`
         self._rules: Rules | None = None
+        self._pinned: Definitions | None = None  # the model that the log's pins were checked against
         self._undone = 0  # the log's number of rolled back transactions when rules were last checked
 
     def append(
@@ -35,6 +36,8 @@ class Writer:
         A duplicate is not checked again: it was accepted the first time.
         """
         log, store = self.log, self.log.store
+        if log.pins:
+            events = self._with_pins(events)
         if not store.model():
             if self._stamped is not None:  # the transaction that applied the model was rolled back
                 store.stamp({})
@@ -55,6 +58,15 @@ class Writer:
 
             inline.keep(store, receipts, before)
         return receipts
+
+    def _with_pins(self, events: Sequence[NewEvent]) -> Sequence[NewEvent]:
+        """The events with the schema versions that the log's pins give. Raises RefusedError for an impossible pin."""
+        from esctl.append import pins  # noqa: PLC0415 - most writers have no pins
+
+        if self.log.store.model() and self._pinned is not self.log.definitions:
+            pins.check(self.log.definitions, self.log.pins)
+            self._pinned = self.log.definitions
+        return pins.pinned(events, self.log.pins)
 
     def _rules_of(self, definitions: Definitions) -> Rules:
         """The model's rules; their cache is cleared if a transaction was rolled back since the last call."""

@@ -27,7 +27,7 @@ __all__ = ["BATCH_LINES", "Options", "defaults", "run", "source"]
 def defaults(
     stream: str | None,
     type_: str | None,
-    schema: int | None,
+    schema: int,
     meta: dict[str, str],
     *,
     payload: bool,
@@ -36,7 +36,7 @@ def defaults(
 ) -> Defaults:
     """The fields that lines get if they lack them."""
     fields = {key: Raw(text.encode()) for key, text in meta.items()}
-    return Defaults(stream, type_, schema or 0, fields, payload, extra == "meta", form)
+    return Defaults(stream, type_, schema, fields, payload, extra == "meta", form)
 
 
 def source(arguments: Sequence[str], *, quiet: bool) -> int:

@@ -55,6 +55,14 @@ OnConflict = Annotated[
     Literal["stop", "skip"],
     typer.Option("--on-conflict", help="skip: keep the first event of an id, report others that have it, and go on."),
 ]
+SchemaPins = Annotated[
+    Sequence[str],
+    typer.Option(
+        "--schema",
+        metavar="N | TYPE=N",
+        help="Schema version of events without one; TYPE=N may be repeated. [env: ESCTL_SCHEMA; else the newest]",
+    ),
+]
 MetaFields = Annotated[
     Sequence[str], typer.Option("--meta", metavar="K=V", help="A field of meta, or K:=JSON; may be repeated.")
 ]

@@ -24,7 +24,7 @@ def test_conditions_may_call_them(call: str) -> None:
 
 @pytest.mark.parametrize("call", CALLS)
 def test_expressions_of_a_model_may_call_them(call: str) -> None:
-    assert call in Judge().expression(call, state=False)
+    assert Judge().expression(call, state=False) == ""
 
 
 @pytest.mark.parametrize("call", CALLS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from esctl.append import pins
 from esctl.append.decide import RETRIES, Decision, decide
 from esctl.errors import UsageError
 from esctl.events.event import check_name, check_stream
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
-    from esctl.cli.options import AggregateName
+    from esctl.cli.options import AggregateName, SchemaPins
 
 EXAMPLES = """Examples:
   esctl decide order-1047 --exec ./decide_cancel.sh   state on stdin, events on stdout
@@ -46,6 +47,7 @@ def command(
         str | None,
         typer.Option("--id", metavar="ID", help="The command's id: repeated with it, it decides once."),
     ] = None,
+    schema: SchemaPins = (),
 ) -> None:
     """Let a program decide which events to append to a stream.
 
@@ -64,8 +66,14 @@ def command(
     check_stream(stream)
     if id_ is not None:
         check_name("id", id_)
+    every, pinned = pins.given(schema)
+    if every:
+        raise UsageError(
+            f"--schema is {every}", why="expected here: TYPE=N, such as OrderPlaced=2", fix="esctl decide --help"
+        )
     arguments = ["sh", "-c", exec_] if shell else _words(exec_)
     with shared.opened(write=True) as log:
+        log.pins = pinned
         receipts = decide(log, Decision(stream, arguments, aggregate, exec_, id_ or ""), retries=retries)
     render.acknowledge_each(map(render.receipt, receipts), shared.rendering, render.RECEIPT)
 

@@ -493,6 +493,28 @@ def test_a_single_event_that_its_stream_s_state_does_not_accept_is_refused(ruled
     assert events(ruled) == []
 
 
+@pytest.mark.parametrize("bulk", [False, True])
+@pytest.mark.parametrize(
+    ("options", "variable", "schema"),
+    [
+        (["--schema", "Placed=1"], "", 1),
+        (["--schema", "Placed=1", "--schema", "Old=1"], "", 1),
+        ([], "Placed=1,Old=1", 1),
+        (["--schema", "Placed=1"], "Placed=9", 1),
+        (["--schema", "1"], "Placed=9", 1),
+        (["--schema", "Old=1"], "", 3),
+    ],
+)
+def test_a_writer_pins_the_schema_of_a_type(
+    ruled: Esctl, options: list[str], variable: str, schema: int, *, bulk: bool
+) -> None:
+    line = '{"stream":"s","type":"Placed","data":{"total":1}}'
+    arguments = [] if bulk else ["s", "Placed", "total:=1"]
+    env = {"ESCTL_SCHEMA": variable}
+    succeeded(ruled("append", *arguments, *options, input=line if bulk else "", env=env))
+    assert json.loads(succeeded(ruled("replay", "--raw-schema")))["schema"] == schema
+
+
 def test_a_single_event_that_its_json_schema_does_not_accept_is_refused(ruled: Esctl) -> None:
     done = ruled("append", "order-3", "Placed", "total=x", "--error-format", "json")
     assert (done.returncode, done.stdout) == (5, "")

@@ -27,6 +27,13 @@ Paid = { rule = "state ->> 'status' = 'Placed'", message = "only a placed order 
 """
 
 
+PINNED = """
+[[event.Old.upcast]]
+from = 1
+rename = { a = "b" }
+"""
+
+
 @pytest.fixture
 def run(run: Esctl, log_path: Path, tmp_path: Path) -> Esctl:
     """Run esctl on a log with an order that was placed."""
@@ -223,3 +230,21 @@ def test_a_wrong_command_line_is_told_and_nothing_is_run(run: Esctl, words: list
     done = run("decide", *words, "--error-format", "json")
     assert (done.returncode, done.stdout) == (code, "")
     assert json.loads(done.stderr.splitlines()[-1])["exit"] == code
+
+
+@pytest.mark.parametrize(("options", "variable"), [(["--schema", "Old=1"], ""), ([], "Old=1")])
+def test_a_program_of_an_old_shape_is_pinned_to_its_schema(
+    run: Esctl, log_path: Path, tmp_path: Path, options: list[str], variable: str
+) -> None:
+    (tmp_path / "pinned.toml").write_text(PINNED, encoding="utf-8")
+    with open_log(log_path, write=True) as log:
+        log.apply_model(tmp_path / "pinned.toml")
+    program = """echo '{"type":"Old","data":{"a":1}}'"""
+    done = run("decide", "order-2", "--shell", "--exec", program, *options, env={"ESCTL_SCHEMA": variable})
+    assert done.returncode == 0
+    assert json.loads(run("replay", "order-2").stdout)["data"] == {"b": 1}
+
+
+def test_a_schema_for_all_types_is_not_for_decide(run: Esctl) -> None:
+    done = run("decide", "order-2", "--exec", "true", "--schema", "1")
+    assert (done.returncode, "TYPE=N" in done.stderr) == (2, True)
