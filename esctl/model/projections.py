@@ -12,6 +12,7 @@ from esctl.errors import RefusedError
 from esctl.events.query import Shape, Upcasting
 from esctl.model.compiled import Compiled, types_of
 from esctl.model.declared import ANY, Projection, fingerprint
+from esctl.sql import decimals
 from esctl.sql.clock import names_dates, reads_clock
 from esctl.sql.functions import NAMES
 from esctl.sql.judge import Denied, Judge, is_taken
@@ -141,7 +142,7 @@ class ProjectionJudge(Judge):
                 apsw.SQLITE_UPDATE: first in _SCHEMA,
                 apsw.SQLITE_READ: first in _SCHEMA or first in tables,
                 apsw.SQLITE_SELECT: True,
-                apsw.SQLITE_FUNCTION: (second or "").lower() in self._deterministic,
+                apsw.SQLITE_FUNCTION: (second or "").lower() in self._deterministic - {*decimals.NAMES},
             }.get(action, False)
             if action == apsw.SQLITE_CREATE_INDEX and (first or "").startswith("sqlite_autoindex_"):
                 own = True

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SUM = "esctl_sum"
 """An SQL function of (sign, JSON number, JSON number) for the JSON number that is their sum or difference."""
 
+NAMES = ("decimal_add", "decimal_sub", "decimal_mul", "decimal_cmp", "decimal_sum", SUM)
 MAX_DIGITS = 10_000  # of a result
 LEAST, MOST = -(2**63), 2**63 - 1  # integers of SQLite
 _PLAIN_LENGTH = 40  # a longer number is written with an exponent if that is shorter
