@@ -125,22 +125,27 @@ class _Turns:
 
     def __init__(self, path: str) -> None:
         self.lock = threading.RLock()
-        self._path, self._ended = path, False
+        self.ended = False
+        self._path = path
 
     def __enter__(self) -> None:
         self.lock.acquire()
-        if self._ended:
+        if self.ended:
             self.lock.release()
-            ended = "a log in memory ends with it" if self._path == MEMORY else f"open {self._path} again with open_log"
-            raise UsageError("the log is closed", why=ended)
+            raise self.refusal()
 
     def __exit__(self, *_: object) -> None:
         self.lock.release()
 
+    def refusal(self) -> UsageError:
+        """The error for a turn after the last one."""
+        again = "a log in memory ends with it" if self._path == MEMORY else f"open {self._path} again with open_log"
+        return UsageError("the log is closed", why=again)
+
     def end(self, close: Callable[[], None]) -> None:
         """Close the log after the last turn."""
         with self.lock:
-            self._ended = True
+            self.ended = True
             close()
 
 
@@ -193,7 +198,7 @@ class Log:
         id: str | UUID | None = None,
         time: str | datetime | None = None,
         schema: int | None = None,
-        meta: Mapping[str, Any] | None = None,
+        meta: Mapping[str, Any] | Json | None = None,
         expect: Expect | None = None,
         if_none_match: str | None = None,
         after: int = 0,
@@ -210,7 +215,7 @@ class Log:
             "id": id,
             "time": time,
             "schema": schema,
-            "meta": None if meta is None else dict(meta),
+            "meta": meta if meta is None or isinstance(meta, Json) else dict(meta),
             "expect": expect,
         }
         condition = None
@@ -262,7 +267,7 @@ class Log:
         reverse: bool = False,
         system: bool = False,
         raw_schema: bool = False,
-    ) -> Iterator[Event]:
+    ) -> Events:
         """The events in position order, read lazily; the filters are those of `esctl replay`."""
         if isinstance(types, str | bytes):
             raise ArgumentError(f"types takes several types, not the text {types!r}", why=f"write types=[{types!r}]")
@@ -275,7 +280,7 @@ class Log:
         }
         filters |= {"reverse": reverse, "system": system, "raw_schema": raw_schema}
         query = self._query(stream, since, until, as_of, **filters)
-        return _Events(self._turns, self._log.read(query), self._read)
+        return Events(self._turns, self._log.read(query), self._read)
 
     def _query(
         self,
@@ -398,17 +403,22 @@ class Log:
         self._turns.end(self._log.close)
 
 
-class _Events(Iterator[Event]):
+class Events(Iterator[Event]):
     """The events of one replay, decoded as they are asked for."""
 
     def __init__(self, turns: _Turns, source: Iterator[SealedEvent], read: Callable[[str], Any]) -> None:
-        self._turns, self._source, self._read = turns, source, read
+        self._turns, self._lock, self._source, self._read = turns, turns.lock, source, read
 
     def __next__(self) -> Event:
-        with self._turns:
+        with self._lock:  # as a turn, but in half the time
+            if self._turns.ended:
+                raise self._turns.refusal()
             sealed = next(self._source)
         return decoded(sealed.event, self._read)
 
-    def __del__(self) -> None:
-        with self._turns.lock:  # an unfinished statement ends here
-            del self._source
+    def close(self) -> None:
+        """End the replay, and a statement of it that is not finished."""
+        with self._lock:
+            self._source = iter(())
+
+    __del__ = close

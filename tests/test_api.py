@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -392,6 +393,13 @@ def test_replay_reads_as_it_is_asked_for_and_ends_where_the_log_ended(shop: Log)
     assert next(events).position == 1
     shop.append("order-1", "Late")
     assert [event.type for event in events][-1] == "Closed"
+
+
+def test_a_replay_can_be_closed_before_its_end(shop: Log) -> None:
+    with closing(shop.replay()) as events:
+        assert next(events).position == 1
+    assert [*events] == []
+    assert len([*shop.replay()]) == 5
 
 
 def test_numbers_that_python_cannot_hold_are_no_obstacle(log: Log, log_path: Path) -> None:

@@ -88,6 +88,12 @@ def test_each_is_a_log_of_its_own_that_ends_when_it_is_closed(log: Log) -> None:
     assert refused.value.why == "a log in memory ends with it"
 
 
+def test_the_path_may_be_a_path(log: Log) -> None:
+    with open_log(Path(":memory:")) as other:
+        assert other.append("s", "T").position == 1
+        assert other.log_id != log.log_id
+
+
 def test_its_times_are_times(log: Log) -> None:
     now = datetime.now(UTC)
     assert abs(datetime.fromisoformat(log.show(1).recorded) - now) < timedelta(minutes=1)

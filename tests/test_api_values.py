@@ -65,6 +65,13 @@ def test_a_json_text_is_one_value_and_adds_no_key_to_its_event(log: Log) -> None
     assert log.head().startswith("0:")
 
 
+def test_meta_may_be_a_json_text_of_an_object(log: Log) -> None:
+    log.append("s", "T", meta=Json('{"rate": 1.50}'))
+    assert (log.show(1).meta_json, log.show(1).meta) == ('{"rate": 1.50}', {"rate": Decimal("1.50")})
+    with pytest.raises(RefusedError, match="meta is not a JSON object"):
+        log.append("s", "T", meta=Json("[1]"))
+
+
 def test_moments_days_and_ids_in_a_payload_are_texts(log: Log) -> None:
     an_id = uuid4()
     data = {"at": NOON, "on": date(2026, 1, 2), "ids": [an_id], "part": Json('{"x": 1.0}')}

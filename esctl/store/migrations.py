@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlite_utils import Database, Migrations  # noqa: TID253 - this is its home
 
-from esctl.errors import StorageVersionError, UnavailableError
+from esctl.errors import StorageVersionError, UnavailableError, UsageError
 from esctl.events.chain import created_digest, genesis
 from esctl.events.event import now
 from esctl.store.files import draft_of
@@ -159,8 +159,10 @@ def m004_projections(db: Database) -> None:
 def create(path: Path) -> str:
     """Create an empty log and return its id. The file appears complete at once, and nothing is overwritten.
 
-    Raises UsageError if the name is taken, UnavailableError if the folder cannot be written.
+    Raises UsageError if the name is taken or means a log in memory, UnavailableError if the folder cannot be written.
     """
+    if path.name == MEMORY:
+        raise UsageError(f"no file can be a log named {MEMORY}", why="it names a log in memory, which only Python has")
     with draft_of(path) as draft:
         try:
             log_id = shape(draft)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -158,11 +159,21 @@ def test_other_values_are_not_the_same(one: str, other: str) -> None:
     assert not same(one, other)
 
 
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """A Python that changes between threads as often as it can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty")
 def test_threads_that_read_deep_json_do_not_lower_the_limit_for_each_other() -> None:
     before, deep = sys.getrecursionlimit(), "[" * 900 + "]" * 900
 
     def read() -> None:
-        for _ in range(50):
+        for _ in range(500):
             with Deeper():
                 json.loads(deep)
 
