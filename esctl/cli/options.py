@@ -16,6 +16,10 @@ AggregateName = Annotated[
 AsOf = Annotated[
     str | None, typer.Option("--as-of", metavar="POINT", help="The log as it stood then (by recorded time).")
 ]
+By = Annotated[
+    Literal["recorded", "time"] | None,
+    typer.Option("--by", help="A time is when events were recorded, or happened (time). [recorded]"),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")]
 ExpectHead = Annotated[
     str | None,

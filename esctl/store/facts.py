@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import apsw
 
+from esctl.events.record import Record
 from esctl.store.errors import translating
 from esctl.store.format import STORAGE_VERSION
 from esctl.store.reads import VERSION
@@ -108,7 +109,22 @@ order by path"""
 _BUCKETS = """
 select min(:buckets - 1, cast((julianday(time) - :low) / :width as integer)) as bucket, {group} as name, count(*)
 from ({events}) e join {kind}s g on g.{kind}_id = e.{kind}_id group by bucket, name"""
+_HAPPENED = """
+select ifnull(max(position) filter (where time <= ?1), 0), count(*) filter (where time <= ?1),
+       count(*) filter (where recorded <= ?1), min(position) filter (where time > ?1) from ({events})"""
+_TIMED = "select position, time, recorded from {events} where stream_id > 0"
 _BUCKETED = "select time, stream_id, type_id from {events} where stream_id > 0"
+
+
+class Happened(Record):
+    """What happened by a moment: the last such position (0: none), how many events, how many were recorded by then, and
+    the position of the first event that happened later.
+    """
+
+    last: int
+    events: int
+    recorded: int
+    later: int | None
 
 
 @translating
@@ -183,6 +199,15 @@ class Facts:
             return self._reading.connection.execute(sql, bounds).fetchall()  # type: ignore[return-value]  # as they are selected
 
         yield from self._reading.steady(ask)
+
+    def happened(self, moment: str) -> Happened:
+        """What happened by a moment (UTC text); without the log's own events."""
+
+        def ask(_: bool) -> Happened:
+            sql = _HAPPENED.format(events=self._reading.everywhere(_TIMED))
+            return Happened(*self._reading.connection.execute(sql, (moment,)).get)
+
+        return self._reading.steady(ask)
 
     def matching(self, pattern: str) -> Iterator[tuple[str, int]]:
         """Streams whose names match a GLOB, and their versions, by name."""
