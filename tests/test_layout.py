@@ -42,7 +42,7 @@ HOMES = {
     "sqlite3": {"esctl.store.migrations"},
     "apsw": {"esctl.store.*", "esctl.model.projections", "esctl.sql.*"},
     "tomllib": {"esctl.model.toml"},
-    "zstandard": {"esctl.store.segments"},
+    "zstandard": {"esctl.store.segments", "esctl.append.unpacking"},
     "jsonschema_rs": {"esctl.model.json_schemas"},
 }
 # The tests of esctl/<room>/<module>.py are tests/<room>/test_<module>.py. Modules that have none, and why; a package's

@@ -9,6 +9,14 @@ from esctl.errors import ConflictError, EsctlError
 from esctl.events.event import NewEvent, Receipt
 
 
+def explain(error: EsctlError) -> None:
+    """Say in the error for a conflict between two lines which line was the first."""
+    if first := error.details.get("first_line"):
+        file = error.details.get("first_file")
+        place = f"line {first} of {file}" if file else f"line {first}"
+        error.why, error.again = f"{place} has it, too; {error.why}", "--on-conflict skip"
+
+
 class Conflicts:
     """The conflicts of ids in one transaction.
 
@@ -34,10 +42,7 @@ class Conflicts:
         if isinstance(index, int):
             error.details = {"line": numbers[index], **error.details}
         if isinstance(earlier, int):
-            first = self._line_of(earlier, str(error.details["id"]), numbers, events)
-            error.details["first_line"] = first
-            error.why = f"line {first} has it, too; {error.why}"
-            error.again = "--on-conflict skip"
+            error.details["first_line"] = self._line_of(earlier, str(error.details["id"]), numbers, events)
 
     def _line_of(self, position: int, id_: str, numbers: Sequence[int], events: Sequence[NewEvent]) -> int:
         """The line of an event that the transaction stored, in an earlier batch or in this one."""

@@ -39,7 +39,7 @@ BatchLines = Annotated[
 EventOrFile = Annotated[
     Sequence[str],
     typer.Argument(
-        metavar="[FILE | STREAM TYPE [DATA | @FILE | - | key=text key:=json …]]",
+        metavar="[FILE… | STREAM TYPE [DATA | @FILE | - | key=text key:=json …]]",
         help="With no argument: lines from stdin.",
     ),
 ]

@@ -23,6 +23,7 @@ from esctl.events.event import (
     max_event_bytes,
     new_ids,
 )
+from esctl.events.formats import CUT_OFF
 from esctl.events.json import MAX_DEPTH, Deeper, check_depth, nesting, one_line
 from esctl.events.keys import check_keys
 from esctl.events.times import canonical, is_canonical
@@ -304,7 +305,7 @@ def _refusal(line: bytes, error: ValueError, what: str = "the line") -> RefusedE
     if "truncated" in reason:
         reason = "it ends in the middle of a value"
     byte = int(place[1]) + (0 if any(word in reason for word in _ONE_BYTE_LATE) else 1) if place else len(line)
-    return RefusedError(f"{what} is not JSON", why=reason, byte=byte)
+    return RefusedError(f"{what} is not JSON", why=reason, byte=byte, code=CUT_OFF if "truncated" in text else "")
 
 
 def _unknown_key(key: str) -> RefusedError:

@@ -12,13 +12,12 @@ from esctl.errors import RefusedError
 from esctl.events.query import Shape, Upcasting
 from esctl.model.compiled import Compiled, types_of
 from esctl.model.declared import ANY, Projection, fingerprint
-from esctl.sql import decimals
 from esctl.sql.clock import names_dates, reads_clock
 from esctl.sql.functions import NAMES
 from esctl.sql.judge import Denied, Judge, is_taken
 from esctl.sql.payload import FIELD_PATH, columns_of
 from esctl.sql.quoting import quoted
-from esctl.sql.tokens import tokens, unclosed, words_of
+from esctl.sql.tokens import tokens, unclosed
 
 ENGINE = 1  # part of every fingerprint: raise it when the same definition gives other rows
 _VERSION_SUFFIX = re.compile(r"__\d+$")  # of the tables of versions that are not live
@@ -78,7 +77,7 @@ class ProjectionJudge(Judge):
 
     def table(self, name: str, sql: str) -> str:
         """Run a statement that has to create this table, for the checks that follow; return what is wrong with it."""
-        if reason := self._unfit(sql) or _name_problem(name) or _unreadable(sql):
+        if reason := self._unfit(sql) or _name_problem(name):
             return reason
         if self.columns(name):
             return f"another projection has the table {name}"
@@ -93,7 +92,7 @@ class ProjectionJudge(Judge):
 
     def index(self, sql: str, tables: Collection[str]) -> str:
         """Run a statement that has to index one of these tables; return what is wrong with it."""
-        return self._unfit(sql) or _unreadable(sql) or self._create(sql, set(tables), "")
+        return self._unfit(sql) or self._create(sql, set(tables), "")
 
     def _unfit(self, sql: str) -> str:
         """What is wrong with any SQL of a projection, judged by its tokens."""
@@ -142,7 +141,7 @@ class ProjectionJudge(Judge):
                 apsw.SQLITE_UPDATE: first in _SCHEMA,
                 apsw.SQLITE_READ: first in _SCHEMA or first in tables,
                 apsw.SQLITE_SELECT: True,
-                apsw.SQLITE_FUNCTION: (second or "").lower() in self._deterministic - {*decimals.NAMES},
+                apsw.SQLITE_FUNCTION: (second or "").lower() in self._deterministic - {*NAMES},
             }.get(action, False)
             if action == apsw.SQLITE_CREATE_INDEX and (first or "").startswith("sqlite_autoindex_"):
                 own = True
@@ -229,12 +228,6 @@ _FORBIDDEN = {
     "raise": Denied("it may not call raise()"),
     "deferred": Denied("it may not defer: foreign keys are checked at once"),
 }
-
-
-def _unreadable(sql: str) -> str:
-    """Why other programs could not use a table with this definition: they have no function of esctl's."""
-    called = [word for word, after in pairwise(words_of(sql)) if after == "(" and word.lower() in NAMES]
-    return f"it may not call {called[0]}(), which only esctl has: call it in a handler" if called else ""
 
 
 def _why_not_one_table(name: str, sql: str) -> str:

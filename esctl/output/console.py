@@ -89,8 +89,11 @@ def repaint(content: str) -> None:
 
 
 def where(error: EsctlError) -> str:
-    """The place in the input where an error is: `, line 3, byte 14`."""
-    return "".join(f", {place} {error.details[place]}" for place in ("line", "byte") if place in error.details)
+    """The place in the input where an error is: `, line 3 of a.ndjson, byte 14`."""
+    details = error.details
+    file = f" of {details['file']}" if "file" in details and "line" in details else ""
+    places = {"line": file, "item": "", "byte": ""}
+    return "".join(f", {place} {details[place]}{more}" for place, more in places.items() if place in details)
 
 
 def report(error: EsctlError, format_: str = "text", *, fix: str | None = None) -> None:

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import apsw
 
-NAMES = ("utc", "decimal_add", "decimal_sub", "decimal_mul", "decimal_cmp", "decimal_sum", decimals.SUM)
+NAMES = ("utc", *decimals.NAMES)
 
 
 def define(connection: apsw.Connection) -> None:

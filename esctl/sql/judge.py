@@ -119,7 +119,7 @@ class Judge:
             self._denied = _denied(action, first, second)
             if action == apsw.SQLITE_FUNCTION:
                 reason = ": only functions whose result depends on their arguments alone"
-                if second in decimals.NAMES:
+                if second in functions.NAMES:
                     reason = " here: other programs that read the table do not have it; call it in a handler"
                 self._denied = Denied(self._denied + reason)
         return apsw.SQLITE_OK if allowed else apsw.SQLITE_DENY

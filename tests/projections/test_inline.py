@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from esctl.append.ingest import Options, Tally, ingest
+from esctl.append.inputs import Inputs
 from esctl.errors import ConflictError, EsctlError, RefusedError
 from esctl.events.event import NewEvent
 from esctl.events.lines import Defaults
@@ -234,7 +235,12 @@ def skipping(log: EventLog, lines: list[dict[str, Any]], **options: Any) -> tupl
         file.seek(0)
         os.lseek(file.fileno(), 0, os.SEEK_SET)
         for _ in ingest(
-            writer_of(log), file.fileno(), Defaults(), Options(skip_invalid=True, **options), tally, skipped.append
+            writer_of(log),
+            Inputs([file.fileno()]),
+            Defaults(),
+            Options(skip_invalid=True, **options),
+            tally,
+            skipped.append,
         ):
             pass
     return tally, skipped
