@@ -192,7 +192,7 @@ class Log:
         if_none_match: str | None = None,
         after: int = 0,
     ) -> Receipt:
-        """Append one event durably; `data` is any JSON value, by default an empty object; see `esctl.api` for more.
+        """Append one event durably; `data` is any value that JSON can hold, by default an empty object.
 
         `expect` is any, none, exists or the stream's current version. `if_none_match` is an SQL condition that no event
         after the position `after` may match. Raises ConflictError or RefusedError; then nothing is stored.
@@ -204,7 +204,7 @@ class Log:
             "id": id,
             "time": time,
             "schema": schema,
-            "meta": meta if meta is None or isinstance(meta, Json) else dict(meta),
+            "meta": dict(meta) if isinstance(meta, Mapping) else meta,
             "expect": expect,
         }
         condition = None
@@ -223,7 +223,7 @@ class Log:
         return self._append(events, None)
 
     def _append(self, events: Iterable[Mapping[str, Any]], condition: AppendCondition | None) -> list[Receipt]:
-        return self._store([encoded(dict(event)) for event in events], condition)
+        return self._store([_line(event) for event in events], condition)
 
     @_in_turn
     def _store(self, lines: list[bytes], condition: AppendCondition | None) -> list[Receipt]:
@@ -411,3 +411,11 @@ class Events(Iterator[Event]):
             self._source = iter(())
 
     __del__ = close
+
+
+def _line(event: Mapping[str, Any]) -> bytes:
+    if not isinstance(event, Mapping):
+        raise ArgumentError(
+            f"an event is a mapping, not {type(event).__name__}", why='such as {"stream": …, "type": …}'
+        )
+    return encoded(dict(event))
