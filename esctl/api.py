@@ -18,6 +18,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -329,7 +330,7 @@ class Log:
         row_filter = RowFilter(table, where, order_by, limit)
         declared = versions.declared(self._log, projection)
         if until is None and as_of is None:
-            with freshness.opened(self._second) as now:
+            with self._current() as now:
                 freshness.freshen(now, projection)
                 found = reading.rows(now, declared, row_filter, built=False)
         else:
@@ -338,6 +339,10 @@ class Log:
                     pass
                 found = reading.rows(past, declared, row_filter, built=True)
         return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+
+    def _current(self) -> AbstractContextManager[EventLog]:
+        """A connection in which a projection can catch up. In memory a second one would wait for unfinished replays."""
+        return nullcontext(self._log) if self._log.path == MEMORY else freshness.opened(self._second)
 
     def _second(self, write: bool) -> EventLog:
         """Another connection to the same log."""
