@@ -18,6 +18,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -203,7 +204,7 @@ class Log:
         if_none_match: str | None = None,
         after: int = 0,
     ) -> Receipt:
-        """Append one event durably; `data` is any JSON value, by default an empty object; see `esctl.api` for more.
+        """Append one event durably; `data` is any value that JSON can hold, by default an empty object.
 
         `expect` is any, none, exists or the stream's current version. `if_none_match` is an SQL condition that no event
         after the position `after` may match. Raises ConflictError or RefusedError; then nothing is stored.
@@ -215,7 +216,7 @@ class Log:
             "id": id,
             "time": time,
             "schema": schema,
-            "meta": meta if meta is None or isinstance(meta, Json) else dict(meta),
+            "meta": dict(meta) if isinstance(meta, Mapping) else meta,
             "expect": expect,
         }
         condition = None
@@ -234,7 +235,7 @@ class Log:
         return self._append(events, None)
 
     def _append(self, events: Iterable[Mapping[str, Any]], condition: AppendCondition | None) -> list[Receipt]:
-        return self._store([encoded(dict(event)) for event in events], condition)
+        return self._store([_line(event) for event in events], condition)
 
     @_in_turn
     def _store(self, lines: list[bytes], condition: AppendCondition | None) -> list[Receipt]:
@@ -340,7 +341,7 @@ class Log:
         row_filter = RowFilter(table, where, order_by, limit)
         declared = versions.declared(self._log, projection)
         if until is None and as_of is None:
-            with freshness.opened(self._second) as now:
+            with self._current() as now:
                 freshness.freshen(now, projection)
                 found = reading.rows(now, declared, row_filter, built=False)
         else:
@@ -349,6 +350,10 @@ class Log:
                     pass
                 found = reading.rows(past, declared, row_filter, built=True)
         return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+
+    def _current(self) -> AbstractContextManager[EventLog]:
+        """A connection in which a projection can catch up. In memory a second one would wait for unfinished replays."""
+        return nullcontext(self._log) if self._log.path == MEMORY else freshness.opened(self._second)
 
     def _second(self, write: bool) -> EventLog:
         """Another connection to the same log."""
@@ -422,3 +427,11 @@ class Events(Iterator[Event]):
             self._source = iter(())
 
     __del__ = close
+
+
+def _line(event: Mapping[str, Any]) -> bytes:
+    if not isinstance(event, Mapping):
+        raise ArgumentError(
+            f"an event is a mapping, not {type(event).__name__}", why='such as {"stream": …, "type": …}'
+        )
+    return encoded(dict(event))

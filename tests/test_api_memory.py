@@ -71,6 +71,17 @@ def test_many_events_and_appends_while_they_are_read_are_fine(log: Log) -> None:
     assert log.verify().ok
 
 
+def test_rows_are_up_to_date_while_a_replay_of_large_events_is_unfinished(log: Log) -> None:
+    large = "x" * 200_000  # such events are read a few at a time, from a statement that stays open
+    log.append_all({"stream": "large-1", "type": "Large", "data": large} for _ in range(40))
+    events = log.replay(types=["Large"])
+    next(events)
+    log.append("order-2", "Paid", {"amount": 7})
+    assert log.rows("totals", where="stream = 'order-2'") == [{"stream": "order-2", "total": 7}]
+    assert log.rows("totals", until="#1") == [{"stream": "order-1", "total": 1.5}]
+    assert len([*events]) == 39
+
+
 def test_it_is_backed_up_into_a_file(log: Log) -> None:
     log.backup("copy.db")
     with open_log("copy.db", write=True) as copy:

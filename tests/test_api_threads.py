@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -91,7 +90,6 @@ def test_a_replay_that_is_dropped_half_read_disturbs_no_other_thread(log: Log) -
     def work(number: int) -> None:
         for n in range(10):
             next(log.replay(reverse=bool(n % 2)))
-            gc.collect()
             log.append(f"s-{number}", "T", {"n": 1})
 
     at_once(work)

@@ -70,6 +70,8 @@ def test_meta_may_be_a_json_text_of_an_object(log: Log) -> None:
     assert (log.show(1).meta_json, log.show(1).meta) == ('{"rate": 1.50}', {"rate": Decimal("1.50")})
     with pytest.raises(RefusedError, match="meta is not a JSON object"):
         log.append("s", "T", meta=Json("[1]"))
+    with pytest.raises(RefusedError, match="meta is not a JSON object"):
+        log.append("s", "T", meta="text")  # type: ignore[arg-type]
 
 
 def test_moments_days_and_ids_in_a_payload_are_texts(log: Log) -> None:
@@ -159,6 +161,8 @@ def test_a_mark_may_be_given_a_moment_or_a_position(log: Log) -> None:
         lambda log: log.mark("m", 1.0),
         lambda log: log.append_all({"stream": "s", "type": "T"}),
         lambda log: log.append_all("s"),
+        lambda log: log.append_all(["s", "T"]),
+        lambda log: log.append_all([{"stream": "s", "type": "T"}, Json('{"stream":"s","type":"T"}')]),
         lambda log: log.append("s", "T", Json(b"{}")),  # type: ignore[arg-type]  # which is the point
     ],
 )
