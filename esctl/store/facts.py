@@ -113,6 +113,15 @@ _HAPPENED = """
 select ifnull(max(position) filter (where time <= ?1), 0), count(*) filter (where time <= ?1),
        count(*) filter (where recorded <= ?1), min(position) filter (where time > ?1) from ({events})"""
 _TIMED = "select position, time, recorded from {events} where stream_id > 0"
+_LEFT_OUT = """
+with es as materialized ({events}), lasts as materialized (
+  select stream_id, max(version) as last from es where time <= ?2 group by stream_id
+)
+select count(*), count(distinct stream_id) from es join lasts using (stream_id) where time > ?2 and version < last"""
+_VERSIONS = (
+    "select stream_id, version, time from {{events}} where stream_id in"
+    " (select stream_id from streams where name {} ?1) and position <= ?3 and version <= ?4"
+)
 _BUCKETED = "select time, stream_id, type_id from {events} where stream_id > 0"
 
 
@@ -206,6 +215,19 @@ class Facts:
         def ask(_: bool) -> Happened:
             sql = _HAPPENED.format(events=self._reading.everywhere(_TIMED))
             return Happened(*self._reading.connection.execute(sql, (moment,)).get)
+
+        return self._reading.steady(ask)
+
+    def left_out(self, name: str, moment: str, position: int, version: int, *, glob: bool = False) -> tuple[int, int]:
+        """How many versions of a stream, or of those whose names match a GLOB, happened after a moment, though later
+        ones happened by then; and of how many streams. Only up to a position and a version.
+        """
+
+        def ask(_: bool) -> tuple[int, int]:
+            events = self._reading.everywhere(_VERSIONS.format("glob" if glob else "="))
+            sql = _LEFT_OUT.format(events=events)
+            versions, streams = self._reading.connection.execute(sql, (name, moment, position, version)).get
+            return versions, streams
 
         return self._reading.steady(ask)
 

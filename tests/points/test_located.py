@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esctl.archive import creation
@@ -54,6 +54,7 @@ def test_an_event_out_of_order_is_named() -> None:
         assert refused.value.fix == "esctl replay --since '#2' --until '#3' --fields position,time,stream,type"
 
 
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 9), max_size=8), st.integers(1, 9))
 def test_by_time_is_exactly_what_happened_by_then_or_refused(days: list[int], n: int) -> None:
     with fresh() as log:

@@ -8,7 +8,7 @@ from esctl.events.json import Json
 from esctl.events.query import Query
 from esctl.output import console, render
 from esctl.points.points import query_of
-from esctl.states import differences
+from esctl.states import differences, left_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ def command(
         )
     with shared.opened() as log:
         query = query_of(log, stream, until=until, as_of=as_of)
+        if (note := left_out.note(log, query)) and not shared.quiet:
+            console.say(f"note: {note}")
         found = differences.bisect(log, query, when, aggregate, monotonic=monotonic)
         if not shared.quiet:
             how = f"snapshots checked: {found.looked}, events folded: {found.folded}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from esctl.errors import DifferenceError
 from esctl.events.json import Json
-from esctl.output import render
+from esctl.output import console, render
 from esctl.points.points import query_of
-from esctl.states import differences
+from esctl.states import differences, left_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ def command(
     """
     with shared.opened() as log:
         since, until = query_of(log, stream, until=from_), query_of(log, stream, until=to)
+        for note in dict.fromkeys(left_out.note(log, query) for query in (since, until)):
+            if note and not shared.quiet:
+                console.say(f"note: {note}")
         changes = differences.diff(log, since, until, aggregate)
     records = (
         dict(zip(COLUMNS, (c.path, c.change, _json(c.before), _json(c.after), c.position, c.type), strict=True))

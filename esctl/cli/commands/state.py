@@ -10,7 +10,7 @@ from esctl.events.json import Json
 from esctl.log import EventLog
 from esctl.output import console, progress, render
 from esctl.points.points import query_of
-from esctl.states import folding
+from esctl.states import folding, left_out
 from esctl.states.folding import StateAt
 
 TYPE_CHECKING = False
@@ -69,6 +69,8 @@ def command(
         raise UsageError(what, fix="esctl state --help")
     with shared.opened() as log:
         query = query_of(log, stream, until=until, as_of=as_of)
+        if (note := left_out.note(log, query, aggregate)) and not shared.quiet:
+            console.say(f"note: {note}")
         found: Iterator[StateAt]
         if all_:
             found = folding.states(log, aggregate or "", query, where)
