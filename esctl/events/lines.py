@@ -116,26 +116,30 @@ def _decoder(defaults: Defaults) -> Callable[[bytes], _Line]:
     """The function that decodes a line of the format that the defaults name."""
     if defaults.payload:
         return _payload
+
+    def cloudevent(line: bytes) -> _Line:
+        _decoded(line)
+        return _cloudevent(line, defaults.stream)
+
     if defaults.input == "cloudevents":
-        return _cloudevent
+        return cloudevent
     ndjson = _with_extra if defaults.extra else _decode_line
     may_be_cloudevent = defaults.input == "auto"
 
     def either(line: bytes) -> _Line:
         value = _decoded(line)
         if may_be_cloudevent and isinstance(value, dict) and "specversion" in value:
-            return _cloudevent(line)
+            return _cloudevent(line, defaults.stream)
         return ndjson(line)
 
     return either
 
 
-def _cloudevent(line: bytes) -> _Line:
-    _decoded(line)
+def _cloudevent(line: bytes, stream: str | None) -> _Line:
     fields = _decode_object(line)
     if "specversion" not in fields:
         raise RefusedError("the line is not a CloudEvent", why="it has no specversion")
-    return _decode_line(msgspec.json.encode(cloudevents.to_line(fields)))
+    return _decode_line(msgspec.json.encode(cloudevents.to_line(fields, stream)))
 
 
 def too_large(limit: int) -> RefusedError:
