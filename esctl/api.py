@@ -426,8 +426,6 @@ class Events(Iterator[Event]):
         with self._lock:
             self._source = iter(())
 
-    __del__ = close
-
 
 def _line(event: Mapping[str, Any]) -> bytes:
     if not isinstance(event, Mapping):
