@@ -43,6 +43,10 @@ EventOrFile = Annotated[
         help="With no argument: lines from stdin.",
     ),
 ]
+HappenedAt = Annotated[
+    str | None,
+    typer.Option("--time", metavar="TIME", help="When the event happened: a time with a zone, now, 2h ago. [now]"),
+]
 IfNoneMatch = Annotated[
     str | None,
     typer.Option(

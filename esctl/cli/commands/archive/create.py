@@ -35,7 +35,7 @@ def command(
     shared: Shared,
     *,
     before: Annotated[
-        str | None, typer.Option(metavar="POINT", help="Events before this point; a time means the recorded time.")
+        str | None, typer.Option(metavar="POINT", help="Events before this point; a time: recorded before.")
     ] = None,
     older_than: Annotated[str | None, typer.Option(metavar="AGE", help="Events recorded longer ago: 90d, 12h.")] = None,
     keep_last: Annotated[int | None, typer.Option(min=0, metavar="N", help="All but the newest N events.")] = None,
