@@ -35,7 +35,9 @@ def command(
     *,
     arguments: EventOrFile = (),
     id_: Annotated[str | None, typer.Option("--id", metavar="ID", help="The event's id. [a new UUIDv7]")] = None,
-    time: Annotated[str | None, typer.Option(metavar="TIME", help="When the event happened: a time with a zone, now, 2h ago. [now]")] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="TIME", help="When the event happened: a time with a zone, now, 2h ago. [now]")
+    ] = None,
     schema: Annotated[
         int | None, typer.Option(metavar="N", help="Schema version of the type. [the model's newest, or 1]")
     ] = None,
