@@ -21,13 +21,33 @@ OF_NEW = frozenset({"new"})
 _COMPARISONS = frozenset({"=", "==", "<", "<=", ">", ">=", "<>", "!=", "is"})
 _TIGHT = frozenset({"||", "->", "->>", "+", "-", "*", "/", "%", "&", "|", "<<", ">>", ".", "~"})
 _OPERATORS = _COMPARISONS | _TIGHT
+_BEFORE_BRACKETS = frozenset(
+    {
+        "all",
+        "and",
+        "between",
+        "by",
+        "distinct",
+        "else",
+        "having",
+        "not",
+        "on",
+        "or",
+        "select",
+        "set",
+        "then",
+        "when",
+        "where",
+    }
+)
 _OF_ITS_ARGUMENTS = frozenset({"min", "max", "coalesce", "ifnull"})  # a time if an argument is one
 _TIME = "time"
 _PADDING = 5  # empty tokens, so that a look ahead needs no check
 DEPTH = 8  # operands in brackets; deeper ones are not looked at
 REACH = 1000  # tokens in which an AND or WHEN is looked for
-Operand = str | int | list["Operand"] | None
-"""A time; the index of a literal; a row; or something else."""
+DATETIME = "datetime"  # SQLite's function gives another form of UTC: 2026-07-28 12:00:00
+Operand = str | int | tuple[int, int] | list["Operand"] | None
+"""A time; the index of a literal; where a call of datetime begins and ends; a row; or something else."""
 
 
 def with_moments(sql: str, qualifiers: Collection[str] | None = None) -> str:
@@ -36,7 +56,8 @@ def with_moments(sql: str, qualifiers: Collection[str] | None = None) -> str:
     `qualifiers` are the names that may stand before the column's (`new.time`), "" for none; None: any.
     """
     lower = sql.lower()
-    if "-" not in sql or not any(name in lower for name in (*COLUMNS, UTC)):  # most SQL; `re` would slow a cold start
+    # Most SQL needs no look; `re` would slow a cold start.
+    if ("-" not in sql and DATETIME not in lower) or not any(name in lower for name in (*COLUMNS, UTC)):
         return sql
     return _Rewriting(sql, qualifiers).result()
 
@@ -58,7 +79,7 @@ class _Rewriting:
                 self._spans.append(match.span())
         self._words += [""] * _PADDING
         self._closing = _pairs(self._words)
-        self._moments: dict[int, str] = {}
+        self._edits: dict[tuple[int, int], str] = {}  # new texts by the places in the SQL
         self._names = set(COLUMNS)
 
     def result(self) -> str:
@@ -67,9 +88,8 @@ class _Rewriting:
             for index in range(len(self._spans)):
                 self._look(index)
         parts, end = [], 0
-        for index in sorted(self._moments):
-            first, last = self._spans[index]
-            parts += [self._sql[end:first], f"'{self._moments[index]}'"]
+        for (first, last), text in sorted(self._edits.items()):
+            parts += [self._sql[end:first], text]
             end = last
         return "".join([*parts, self._sql[end:]])
 
@@ -78,8 +98,9 @@ class _Rewriting:
         if self._words[index] == "case":
             self._case(index)
             return
-        if index and self._words[index - 1] in _TIGHT:
-            return
+        before = self._words[index - 1] if index else ""
+        if before in _TIGHT or (self._words[index] == "(" and before.isidentifier() and before not in _BEFORE_BRACKETS):
+            return  # part of a larger operand, or the arguments of a function
         left, at = self._operand(index)
         if left is None:
             return
@@ -127,13 +148,16 @@ class _Rewriting:
         for one, other in ((left, right), (right, left)):
             if one == _TIME and isinstance(other, int):
                 self._note(other)
+            elif one == _TIME and isinstance(other, tuple):
+                first, last = self._spans[other[0]][0], self._spans[other[1]][1]
+                self._edits |= {(first, first): f"{UTC}(", (last, last): ")"}
 
     def _note(self, index: int) -> None:
         from esctl.events.times import utc  # noqa: PLC0415
 
         word = self._words[index]
         if word[-1] == word[0] and (moment := utc(word[1:-1])):
-            self._moments[index] = moment
+            self._edits[self._spans[index]] = f"'{moment}'"
 
     def _operand(self, index: int, depth: int = 0) -> tuple[Operand, int]:
         """The operand that begins here, and where it ends; something else if an operator binds it to more."""
@@ -169,6 +193,8 @@ class _Rewriting:
     def _called(self, name: str, opening: int, depth: int) -> tuple[Operand, int]:
         """The result of a function."""
         at = self._closing.get(opening, opening) + 1
+        if name == DATETIME and opening in self._closing:
+            return (opening - 1, at - 1), at
         is_time = name == UTC
         if name in _OF_ITS_ARGUMENTS and depth < DEPTH:
             arguments = [self._whole(start, end, depth + 1) for start, end in self._items(opening)]
