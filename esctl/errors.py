@@ -44,6 +44,12 @@ class UsageError(EsctlError):
     kind = "usage"
 
 
+class ArgumentError(UsageError, TypeError):
+    """An argument of the Python API has a type that the method does not take."""
+
+    kind = "argument"
+
+
 class NotFoundError(EsctlError):
     """A log, stream or event does not exist."""
 

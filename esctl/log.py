@@ -42,6 +42,7 @@ class EventLog:
         """Open the log at `path`; see `Store`. `cache` is a folder for compiled models."""
         self.path = os.fspath(path)
         self.store = Store(self.path, write=write, bulk=bulk, timeout=timeout, cache=cache)
+        self.pins: Mapping[str, int] = {}  # the schema version of this writer's events without one, by type
         self.undone = 0  # the number of transactions rolled back
         self._definitions: Definitions | None = None
         self._applied = False  # whether a model was applied in the open transaction

@@ -20,6 +20,7 @@ from tests import fixes
 EXIT_CODES = {
     "EsctlError": (1, "failure"),
     "UsageError": (2, "usage"),
+    "ArgumentError": (2, "argument"),
     "NotFoundError": (3, "not-found"),
     "ConflictError": (4, "conflict"),
     "RefusedError": (5, "refused"),

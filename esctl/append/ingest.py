@@ -11,6 +11,7 @@ from typing import Self
 
 import msgspec
 
+from esctl.append.conflicts import Conflicts, explain
 from esctl.append.expectations import AppendCondition, RunExpectation
 from esctl.append.inputs import Inputs
 from esctl.append.writer import Writer
@@ -25,12 +26,13 @@ GATHER_SECONDS = 0.1  # a batch waits this long for more lines, so that with the
 
 
 class Options(msgspec.Struct, frozen=True):
-    """How a run appends: lines per transaction (None: all), whether to skip bad lines and lines of the log's own
-    streams, whether to return receipts.
+    """How a run appends: lines per transaction (None: all), whether to skip bad lines, lines whose id another event has
+    and lines of the log's own streams, whether to return receipts.
     """
 
     batch: int | None = BATCH_LINES
     skip_invalid: bool = False
+    skip_conflicts: bool = False
     skip_system: bool = False
     dry_run: bool = False
     receipts: bool = False
@@ -42,7 +44,7 @@ class Tally:
     """Counts what a run has stored so far; updated after every commit, so that it is right even after an error."""
 
     def __init__(self) -> None:
-        self.appended = self.duplicates = self.invalid = self.system = 0
+        self.appended = self.duplicates = self.invalid = self.conflicts = self.system = 0
         self.first: int | None = None
         self.last: int | None = None
 
@@ -55,10 +57,16 @@ class Tally:
             positions = [receipt.position for receipt in receipts]
             self._span(min(positions), max(positions))
 
+    def skip(self, conflicts: Conflicts) -> None:
+        """Count the conflicts of a transaction apart from its duplicates, as which `add` counts them."""
+        self.conflicts += len(conflicts.skipped)
+        self.duplicates -= len(conflicts.skipped)
+
     def merge(self, other: Tally) -> None:
         """Add the counts of another tally."""
         self.appended += other.appended
         self.duplicates += other.duplicates
+        self.conflicts += other.conflicts
         if other.first is not None and other.last is not None:
             self._span(other.first, other.last)
 
@@ -197,17 +205,22 @@ def ingest(
     defaults: Defaults,
     options: Options,
     tally: Tally,
-    skipped: Callable[[RefusedError], None],
+    skipped: Callable[[EsctlError], None],
 ) -> Iterator[list[Receipt]]:
     """Append every line of the inputs; yield the receipts of each transaction once it is durable.
 
-    Errors have `line` (and `file`, `byte`) in `details`. With `skip_invalid`, the error of a bad line goes to `skipped`
-    instead. `tally` counts what was committed. A signal raises Stopped; uncommitted events are rolled back.
+    Errors have `line` (and `file`, `byte`) in `details`. With `skip_invalid` or `skip_conflicts`, the error of a line
+    that is passed over goes to `skipped` instead. `tally` counts what was committed. A signal raises Stopped;
+    uncommitted events are rolled back.
     """
     run = RunExpectation(options.expect) if options.expect not in (None, "any") else None
 
-    def report(error: RefusedError) -> None:
+    def locate(error: EsctlError) -> None:
         inputs.locate(error)
+        explain(error)
+
+    def report(error: EsctlError) -> None:
+        locate(error)
         skipped(error)
 
     with Interrupts() as interrupts:
@@ -215,7 +228,7 @@ def ingest(
         batches = _batches(lines, defaults, inputs, options, tally, report)
         try:
             if options.batch is None or options.dry_run:
-                receipts = _all_or_none(writer, batches, run, options, tally, interrupts)
+                receipts = _all_or_none(writer, batches, run, options, tally, report, interrupts)
                 interrupts.listen()
                 yield receipts
                 return
@@ -226,7 +239,7 @@ def ingest(
                     yield receipts
                     interrupts.hold()
         except EsctlError as error:
-            inputs.locate(error)
+            locate(error)
             if tally.appended and error.again is not None:
                 error.again = None  # a second run would store events without an id again
                 stored = f"{tally.appended} events before it are stored: continue after them"
@@ -241,7 +254,7 @@ def _portions(
     run: RunExpectation | None,
     options: Options,
     tally: Tally,
-    skipped: Callable[[RefusedError], None],
+    skipped: Callable[[EsctlError], None],
     interrupts: Interrupts,
 ) -> Iterator[list[Receipt]]:
     """Append a batch. With `skip_invalid`, split it into smaller transactions to skip events that the model refuses."""
@@ -250,7 +263,8 @@ def _portions(
         before = run.copy() if run is not None else {}
         try:
             with writer.log.transaction(waiting=interrupts.check):
-                receipts = _append(writer, numbers[start : start + size], events[start : start + size], run)
+                conflicts = Conflicts(writer.log.head().position, skip=options.skip_conflicts)
+                receipts = _append(writer, numbers[start : start + size], events[start : start + size], run, conflicts)
         except RefusedError as error:
             if not options.skip_invalid or "line" not in error.details:
                 raise
@@ -263,6 +277,9 @@ def _portions(
             skipped(error)
             start += 1
         else:
+            tally.skip(conflicts)
+            for conflict in conflicts.skipped:
+                skipped(conflict)
             yield receipts
             start, size = start + size, min(size * 8, len(events))
 
@@ -273,6 +290,7 @@ def _all_or_none(
     run: RunExpectation | None,
     options: Options,
     tally: Tally,
+    skipped: Callable[[EsctlError], None],
     interrupts: Interrupts,
 ) -> list[Receipt]:
     """Append the whole input in one transaction, rolled back in a dry run; return receipts only if options say so."""
@@ -280,26 +298,32 @@ def _all_or_none(
     counted, log = Tally(), writer.log
     with log.transaction(keep=not options.dry_run, waiting=interrupts.check):
         before = log.head().position
+        conflicts = Conflicts(before, skip=options.skip_conflicts)
         for numbers, events in batches:
-            batch_receipts = _append(writer, numbers, events, run)
+            batch_receipts = _append(writer, numbers, events, run, conflicts)
             counted.add(batch_receipts)
             if options.condition:
                 options.condition.check(log, batch_receipts, before)
             if options.receipts:
                 receipts += batch_receipts
+    counted.skip(conflicts)
+    for conflict in conflicts.skipped:
+        skipped(conflict)
     tally.merge(counted)
     return receipts
 
 
-def _append(writer: Writer, numbers: list[int], events: list[NewEvent], run: RunExpectation | None) -> list[Receipt]:
+def _append(
+    writer: Writer, numbers: list[int], events: list[NewEvent], run: RunExpectation | None, conflicts: Conflicts
+) -> list[Receipt]:
     """Append a batch; in an error, replace the event's index by its input line."""
     try:
-        return writer.append(events, run)
+        receipts = writer.append(events, run, conflicts.keep)
     except EsctlError as error:
-        index = error.details.pop("index", None)
-        if isinstance(index, int):
-            error.details = {"line": numbers[index], **error.details}
+        conflicts.place(error, numbers, events)
         raise
+    conflicts.stored(numbers, events, receipts)
+    return receipts
 
 
 def _batches(
@@ -308,7 +332,7 @@ def _batches(
     inputs: Inputs,
     options: Options,
     tally: Tally,
-    skipped: Callable[[RefusedError], None],
+    skipped: Callable[[EsctlError], None],
 ) -> Iterator[tuple[list[int], list[NewEvent]]]:
     """Batches of line numbers and parsed events; blank lines are counted, but yield no event."""
     parse, limit = parser(defaults), max_event_bytes()

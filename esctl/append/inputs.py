@@ -95,13 +95,14 @@ class Inputs:
         return self.origins[bisect_right([origin.first for origin in self.origins], line) - 1]
 
     def locate(self, error: EsctlError) -> None:
-        """In an error's details, count its line within the file, and name the file."""
-        line = error.details.get("line")
-        if isinstance(line, int):
-            origin = self.origin(line)
-            error.details["line"] = line - origin.first + 1
-            if origin.name:
-                error.details["file"] = origin.name
+        """In an error's details, count its lines within their files, and name the files."""
+        for line_key, file_key in (("line", "file"), ("first_line", "first_file")):
+            line = error.details.get(line_key)
+            if isinstance(line, int):
+                origin = self.origin(line)
+                error.details[line_key] = line - origin.first + 1
+                if origin.name:
+                    error.details[file_key] = origin.name
 
     def advise(self, error: EsctlError, line: bytes | None, following: Sequence[bytes | None]) -> None:
         """In the error for a line, say how events are made of an input of another format."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from esctl.events.event import NewEvent, Receipt
     from esctl.log import EventLog
     from esctl.model.applied import Definitions
+    from esctl.store.appends import Kept
 
 
 class Writer:
@@ -23,25 +24,30 @@ class Writer:
         self._stamped: Definitions | None = None  # the model whose default schema versions the store has
         self._judged: Definitions | None = None  # the model of `_rules`
         self._rules: Rules | None = None
+        self._pinned: Definitions | None = None  # the model that the log's pins were checked against
         self._undone = 0  # the log's number of rolled back transactions when rules were last checked
 
-    def append(self, events: Sequence[NewEvent], run: RunExpectation | None = None) -> list[Receipt]:
+    def append(
+        self, events: Sequence[NewEvent], run: RunExpectation | None = None, kept: Kept | None = None
+    ) -> list[Receipt]:
         """Append within the open transaction of the log; see `Store.append`.
 
         Raises RefusedError for an event that the log's model does not accept, by its JSON Schema or its stream's state.
         A duplicate is not checked again: it was accepted the first time.
         """
         log, store = self.log, self.log.store
+        if log.pins:
+            events = self._with_pins(events)
         if not store.model():
             if self._stamped is not None:  # the transaction that applied the model was rolled back
                 store.stamp({})
                 self._stamped = None
-            return store.append(events, run)
+            return store.append(events, run, kept=kept)
         definitions, before = log.definitions, log.head().position
         if self._stamped is not definitions:
             store.stamp(definitions.newest)
             self._stamped = definitions
-        receipts = store.append(events, run)
+        receipts = store.append(events, run, kept=kept)
         from esctl.append import admission  # noqa: PLC0415 - only a model needs it
 
         admission.check(store, definitions, events, receipts, before)
@@ -52,6 +58,15 @@ class Writer:
 
             inline.keep(store, receipts, before)
         return receipts
+
+    def _with_pins(self, events: Sequence[NewEvent]) -> Sequence[NewEvent]:
+        """The events with the schema versions that the log's pins give. Raises RefusedError for an impossible pin."""
+        from esctl.append import pins  # noqa: PLC0415 - most writers have no pins
+
+        if self.log.store.model() and self._pinned is not self.log.definitions:
+            pins.check(self.log.definitions, self.log.pins)
+            self._pinned = self.log.definitions
+        return pins.pinned(events, self.log.pins)
 
     def _rules_of(self, definitions: Definitions) -> Rules:
         """The model's rules; their cache is cleared if a transaction was rolled back since the last call."""

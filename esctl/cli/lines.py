@@ -25,7 +25,7 @@ __all__ = ["BATCH_LINES", "Options", "defaults", "inputs", "run"]
 def defaults(
     stream: str | None,
     type_: str | None,
-    schema: int | None,
+    schema: int,
     meta: dict[str, str],
     *,
     payload: bool,
@@ -34,7 +34,7 @@ def defaults(
 ) -> Defaults:
     """The fields that lines get if they lack them."""
     fields = {key: Raw(text.encode()) for key, text in meta.items()}
-    return Defaults(stream, type_, schema or 0, fields, payload, extra == "meta", form)
+    return Defaults(stream, type_, schema, fields, payload, extra == "meta", form)
 
 
 def inputs(arguments: Sequence[str], *, quiet: bool) -> Inputs:
@@ -67,7 +67,8 @@ def run(writer: Writer, inputs: Inputs, defaults: Defaults, options: Options, sh
         raise
     finally:
         if not options.receipts:
-            render.acknowledge({**tally.record(), **without_rules}, shared.rendering)
+            conflicts = {"conflicts": tally.conflicts} if options.skip_conflicts else {}
+            render.acknowledge({**tally.record(), **conflicts, **without_rules}, shared.rendering)
     if tally.system and not shared.quiet:
         events = "1 event" if tally.system == 1 else f"{tally.system} events"
         console.say(f"passed over {events} in streams that begin with $: the log has its own")

@@ -16,6 +16,10 @@ AggregateName = Annotated[
 AsOf = Annotated[
     str | None, typer.Option("--as-of", metavar="POINT", help="The log as it stood then (by recorded time).")
 ]
+By = Annotated[
+    Literal["recorded", "time"] | None,
+    typer.Option("--by", help="A time is when events were recorded, or happened (time). [recorded]"),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")]
 ExpectHead = Annotated[
     str | None,
@@ -39,6 +43,10 @@ EventOrFile = Annotated[
         help="With no argument: lines from stdin.",
     ),
 ]
+HappenedAt = Annotated[
+    str | None,
+    typer.Option("--time", metavar="TIME", help="When the event happened: a time with a zone, now, 2h ago. [now]"),
+]
 IfNoneMatch = Annotated[
     str | None,
     typer.Option(
@@ -50,6 +58,18 @@ IfNoneMatch = Annotated[
 InputForm = Annotated[
     Literal["auto", "ndjson", "cloudevents"],
     typer.Option("--input", help="auto: a line with specversion is read as a CloudEvent."),
+]
+OnConflict = Annotated[
+    Literal["stop", "skip"],
+    typer.Option("--on-conflict", help="skip: keep the first event of an id, report others that have it, and go on."),
+]
+SchemaPins = Annotated[
+    Sequence[str],
+    typer.Option(
+        "--schema",
+        metavar="N | TYPE=N",
+        help="Schema version of events without one; TYPE=N may be repeated. [env: ESCTL_SCHEMA; else the newest]",
+    ),
 ]
 MetaFields = Annotated[
     Sequence[str], typer.Option("--meta", metavar="K=V", help="A field of meta, or K:=JSON; may be repeated.")

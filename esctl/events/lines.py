@@ -25,6 +25,7 @@ from esctl.events.event import (
 )
 from esctl.events.formats import CUT_OFF
 from esctl.events.json import MAX_DEPTH, Deeper, check_depth, nesting, one_line
+from esctl.events.keys import check_keys
 from esctl.events.times import canonical, is_canonical
 
 BOM = b"\xef\xbb\xbf"
@@ -84,6 +85,8 @@ class Defaults(msgspec.Struct, frozen=True):
 _decode_line = msgspec.json.Decoder(_Line).decode
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_raw = msgspec.json.Decoder(Raw).decode
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 
 
 def parser(defaults: Defaults) -> Callable[[bytes], NewEvent]:
@@ -115,17 +118,18 @@ def _decoder(defaults: Defaults) -> Callable[[bytes], _Line]:
         return _payload
 
     def cloudevent(line: bytes) -> _Line:
+        _decoded(line)
         return _cloudevent(line, defaults.stream)
 
     if defaults.input == "cloudevents":
         return cloudevent
     ndjson = _with_extra if defaults.extra else _decode_line
-    if defaults.input == "ndjson":
-        return ndjson
+    may_be_cloudevent = defaults.input == "auto"
 
     def either(line: bytes) -> _Line:
-        if b'"specversion"' in line and "specversion" in _decode_object(line):
-            return cloudevent(line)
+        value = _decoded(line)
+        if may_be_cloudevent and isinstance(value, dict) and "specversion" in value:
+            return _cloudevent(line, defaults.stream)
         return ndjson(line)
 
     return either
@@ -159,18 +163,41 @@ def payload_of(text: bytes, what: str) -> Raw:
     if len(text) > (limit := max_event_bytes()):
         raise too_large(limit)
     try:
-        try:
-            raw = _decode_raw(text)
-        except RecursionError:
-            with deeper(text):
-                raw = _decode_raw(text)
+        check_unique(text, what)
         check_depth(text.decode())
-        return raw.copy()
+        return Raw(text.strip(b" \t\r\n"))
     except ValueError as error:
         raise _refusal(text, error, what) from error
 
 
+def _decoded(text: bytes, what: str = "the line") -> object:
+    """Decode JSON, at least its outermost object. Refuse an object in which a key occurs twice, at any depth.
+
+    It runs for every line, so it first compares the JSON with the same decoded and encoded again, which has each key
+    once: whole, or by their colons, of which an escape could hide one.
+    """
+    try:
+        value = _decode(text)
+        once = _encode(value)
+    except (ValueError, OverflowError):  # not JSON, which the next line tells, or a number that only text can hold
+        raw = bytes(_decode_raw(text))
+        value, once = _decode_object(raw) if raw[:1] == b"{" else None, b""
+    if once != text and (b"\\" in text or once.count(b":") != text.count(b":")):
+        check_keys(text, what)
+    return value
+
+
+def check_unique(text: bytes, what: str) -> None:
+    """Refuse JSON in which an object has a key twice. Raises ValueError for what is not JSON."""
+    try:
+        _decoded(text, what)
+    except RecursionError:
+        with deeper(text):
+            _decoded(text, what)
+
+
 def _payload(line: bytes) -> _Line:
+    _decoded(line)
     return _Line(data=_decode_raw(line))
 
 

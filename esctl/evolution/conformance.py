@@ -1,36 +1,45 @@
-"""Check whether stored events fit a model: each event through its upcasts and the JSON Schemas of its type."""
+"""Check whether stored events fit a model: each event through its upcasts, the JSON Schemas of its type and its
+stream's aggregate, and whether its schema version is in doubt.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 from esctl.errors import HandlerError, MisfitError
 from esctl.events.event import SealedEvent
 from esctl.events.query import Query, Shape, Upcasting
+from esctl.evolution.repeated import repeated
+from esctl.evolution.stamps import suspects
+from esctl.evolution.unfoldable import unfoldable
 from esctl.log import EventLog
 from esctl.model import json_schemas
 from esctl.model.applied import Definitions
 
+UPCAST, SCHEMA, FOLD, REPEATED = "upcast", "json schema", "fold", "repeated key"
 MAX_FAILURES = 100  # listed for one type and schema version
 
 Watch = Callable[[Iterable[SealedEvent], int], Iterable[SealedEvent]]
 
 
 class Failure(NamedTuple):
-    """A stored event that does not fit, and why."""
+    """A stored event that does not fit, why, and the kind of reason: `upcast`, `json schema`, `fold`, `old shape`,
+    `no chain` or `repeated key`.
+    """
 
     position: int
     type: str
     schema: int
     reason: str
-    by_schema: bool  # whether the JSON Schema rejected it (else an upcast failed)
+    kind: str
 
 
 class Row(NamedTuple):
     """The events of one stored type and schema version: their number, what they are read as, how many do not fit
-    (`failed`), how many of these because a JSON Schema rejects the upcast payload, and the first failures.
+    (`failed`), how many of these for each kind of reason, and the first failures.
     """
 
     type: str
@@ -38,34 +47,64 @@ class Row(NamedTuple):
     events: int
     read_as: str
     failed: int
-    rejected: int
+    kinds: Mapping[str, int]
     failures: tuple[Failure, ...]
+
+    @property
+    def unreadable(self) -> int:
+        """How many events an upcast fails on."""
+        return self.kinds.get(UPCAST, 0)
 
 
 def check(
-    log: EventLog, definitions: Definitions, sample: int | None = None, watch: Watch = lambda events, _: events
+    log: EventLog,
+    definitions: Definitions,
+    sample: int | None = None,
+    watch: Watch = lambda events, _: events,
+    *,
+    thorough: bool = False,
 ) -> list[Row]:
-    """Check every stored event, or about `sample` of them spread over the log, against these definitions."""
-    counts, failures, rejected = (Counter[tuple[str, int]]() for _ in range(3))
-    examples: dict[tuple[str, int], list[Failure]] = {}
+    """Check every stored event, or about `sample` of them spread over the log, against these definitions.
+
+    `thorough` also looks for doubtful schema versions, for keys that occur twice in an object and, without a sample,
+    for events that aggregates cannot fold.
+    """
+    counts: Counter[tuple[str, int]] = Counter()
+    kinds: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
+    examples: dict[tuple[str, int], list[Failure]] = defaultdict(list)
     step = 1 if sample is None else max(1, log.head().position // max(1, sample))
-    for position, reason, by_schema in _failing(log, definitions, step, watch):
+    for position, reason, kind in _found(log, definitions, step, watch, thorough=thorough):
         for event, _, _ in log.read(Query(since=position, until=position, raw_schema=True)):
             key = event.type, event.schema
-            failures[key] += 1
-            rejected[key] += by_schema
-            listed = examples.setdefault(key, [])
-            if len(listed) < MAX_FAILURES:
-                listed.append(Failure(position, *key, reason, by_schema))
+            kinds[key][kind] += 1
+            if len(examples[key]) < MAX_FAILURES:
+                examples[key].append(Failure(position, *key, reason, kind))
     if step == 1:
         counts.update({(type_, schema): events for type_, schema, events in log.store.facts().schemas()})
     else:
         where = f"position % {step} = 0"
         counts.update((e.type, e.schema) for e, _, _ in log.read(Query(where=where, raw_schema=True)))
     return [
-        Row(*key, events, _read_as(definitions, *key), failures[key], rejected[key], tuple(examples.get(key, ())))
+        Row(*key, events, _read_as(definitions, *key), kinds[key].total(), dict(kinds[key]), tuple(examples[key]))
         for key, events in sorted(counts.items())
     ]
+
+
+def _found(
+    log: EventLog, definitions: Definitions, step: int, watch: Watch, *, thorough: bool
+) -> Iterator[tuple[int, str, str]]:
+    """Position, reason and kind of every event that does not fit; each event once."""
+    if not thorough:
+        yield from _failing(log, definitions, step, watch)
+        return
+    seen: set[int] = set()
+    doubtful = ((position, reason, kind) for position, kind, reason in suspects(log, definitions, step))
+    unfit = ((*found, FOLD) for found in (unfoldable(log, definitions) if step == 1 else ()))
+    twice = ((*found, REPEATED) for found in repeated(log, step))
+    for position, reason, kind in chain(_failing(log, definitions, step, watch), doubtful, unfit, twice):
+        if position not in seen:
+            seen.add(position)
+            yield position, reason, kind
 
 
 def _read_as(definitions: Definitions, type_: str, schema: int) -> str:
@@ -79,21 +118,21 @@ def _name(shape: Shape) -> str:
     return f"{shape.type} {shape.schema}"
 
 
-def _failing(log: EventLog, definitions: Definitions, step: int, watch: Watch) -> Iterator[tuple[int, str, bool]]:
-    """Position and reason of events that cannot be upcast (False), or whose payload a JSON Schema rejects (True)."""
+def _failing(log: EventLog, definitions: Definitions, step: int, watch: Watch) -> Iterator[tuple[int, str, str]]:
+    """Position, reason and kind of events that cannot be upcast, or whose payload a JSON Schema rejects."""
     misfits: dict[int, str] = {}
     reported = 0  # the last position that was reported: a split event comes once a part
     for event, _, _ in watch(_readable(log, definitions, step, misfits), log.head().position):
         position = event.position
         for known in sorted(known for known in misfits if known < position):
-            yield known, misfits.pop(known), False
+            yield known, misfits.pop(known), UPCAST
         if position in misfits or position == reported:
             continue
         schema = definitions.schemas.get(event.type, {}).get(event.schema) if event.data is not None else None
         if schema is not None and (problem := json_schemas.compiled(schema)(event.data)):
             reported = position
-            yield position, problem, True
-    yield from ((position, reason, False) for position, reason in sorted(misfits.items()))
+            yield position, problem, SCHEMA
+    yield from ((position, reason, UPCAST) for position, reason in sorted(misfits.items()))
 
 
 def _readable(log: EventLog, definitions: Definitions, step: int, misfits: dict[int, str]) -> Iterator[SealedEvent]:

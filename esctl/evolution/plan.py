@@ -11,6 +11,7 @@ from typing import NamedTuple
 from esctl.errors import ConflictError, HandlerError, MisfitError, NotFoundError, RefusedError, UnavailableError
 from esctl.events.event import Receipt, max_event_bytes
 from esctl.evolution import conformance
+from esctl.evolution.stamps import Risk, risks
 from esctl.log import EventLog
 from esctl.model import json_schemas, upcasts
 from esctl.model.applied import Applied, Definitions, record
@@ -107,13 +108,14 @@ def sound(path: Path) -> Draft:
 
 
 class Plan(NamedTuple):
-    """The effects of applying a draft to a log, the position of the model that it was compared with, and how many more
-    stored events could not be read.
+    """The effects of applying a draft to a log, the position of the model that it was compared with, how many more
+    stored events could not be read, and the types whose writers it would stamp with a version that they may not know.
     """
 
     changes: list[Change]
     position: int
     unreadable: int
+    risks: tuple[Risk, ...] = ()
 
     @property
     def dropped(self) -> list[str]:
@@ -137,7 +139,7 @@ def plan(log: EventLog, draft: Draft) -> Plan:
         change = "new" if key not in before else "gone" if key not in after else "changed"
         changes.append(costs.of(Change(change, kind, name, detail=_summary(after.get(key, before.get(key))))))
     changes += costs.unfoldable({name for kind, name in differing if kind == "aggregate"}) if differing else []
-    return Plan(changes, current.position, costs.unreadable)
+    return Plan(changes, current.position, costs.unreadable, tuple(risks(current, drafted)))
 
 
 def _fingerprint_of(piece: object) -> str | None:
@@ -195,18 +197,17 @@ class _Costs:
                 self._count(row)
         if self.unreadable:  # count only events that the draft makes unreadable
             rows = conformance.check(log, log.definitions)
-            self.unreadable = max(0, self.unreadable - sum(row.failed - row.rejected for row in rows))
+            self.unreadable = max(0, self.unreadable - sum(row.unreadable for row in rows))
         self._saved = list(log.store.snapshots().of())
 
     def _count(self, row: conformance.Row) -> None:
         """Attribute events that do not fit to every definition that they pass through."""
-        unreadable = row.failed - row.rejected
-        self.unreadable += unreadable
+        self.unreadable += row.unreadable
         passed = upcasts.passed(self._drafted.model, row.type, row.schema)
         for type_, schema in passed:
-            self._failed["upcast", f"{type_} {schema}"] += unreadable
+            self._failed["upcast", f"{type_} {schema}"] += row.unreadable
         for type_ in {type_ for type_, _ in passed}:
-            self._failed["json schema", type_] += row.rejected
+            self._failed["json schema", type_] += row.kinds.get(conformance.SCHEMA, 0)
 
     def of(self, change: Change) -> Change:
         """A change with its costs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 from esctl.errors import EsctlError, UnavailableError
 from esctl.events.json import encoded
@@ -69,6 +69,12 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
+def note(text: str) -> None:
+    """Print a note on stderr; with --quiet, nothing."""
+    if not settings.quiet:
+        say(f"note: {text}")
+
+
 def text(content: str) -> None:
     """Print text on stdout."""
     write([content.encode()])
@@ -114,14 +120,14 @@ def report(error: EsctlError, format_: str = "text", *, fix: str | None = None) 
     sys.stderr.flush()
 
 
-def unknown_types(types: Iterable[str], known: Sequence[str]) -> None:
-    """Print a note for a type that no event has, if a similar one exists; such events may still come."""
-    for name in types:
+def unknown(kind: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Print a note for a type or category that no event has, if a similar one exists; such events may still come."""
+    for name in names:
         if name not in known and not settings.quiet:
             import difflib
 
             if near := difflib.get_close_matches(name, known, 3, 0.75):
-                say(f"note: no event has the type {name}; did you mean {' or '.join(near)}?")
+                note(f"no event has the {kind} {name}; did you mean {' or '.join(near)}?")
 
 
 def skipped(error: EsctlError) -> None:

@@ -6,6 +6,7 @@ import msgspec
 
 from esctl.events.cloudevents import original_id, stored_id
 from esctl.events.event import Event
+from esctl.events.fields import members
 from esctl.events.query import Query
 from esctl.log import EventLog
 
@@ -45,11 +46,11 @@ def trace(log: EventLog, event: Event) -> list[Traced]:
 def _related(log: EventLog, event: Event) -> list[Event]:
     correlation = _meta(event, "correlation_id")
     if correlation is not None:
-        raw = msgspec.json.decode(event.meta, type=dict[str, msgspec.Raw])["correlation_id"]
-        arrow = "->>" if bytes(raw).startswith(b'"') else "->"  # text by value, anything else by its JSON text
-        written = correlation if arrow == "->>" else bytes(raw).decode()
+        raw = members(event.meta)["correlation_id"]
+        arrow = "->>" if raw.startswith('"') else "->"  # text by value, anything else by its JSON text
+        written = correlation if arrow == "->>" else raw
         if "\0" in written:  # no SQL literal can contain a NUL: compare the JSON text
-            arrow, written = "->", bytes(raw).decode()
+            arrow, written = "->", raw
         return _where(log, f"meta {arrow} 'correlation_id' = {_quoted(written)}")
     related, causes = [event], {*_names(event)}
     cause = _meta(event, "causation_id")
@@ -78,8 +79,8 @@ def _where(log: EventLog, condition: str) -> list[Event]:
 
 
 def _meta(event: Event, key: str) -> str | None:
-    value = msgspec.json.decode(event.meta).get(key) if event.meta is not None else None
-    return None if value is None else str(value)
+    text = members(event.meta).get(key, "null") if event.meta is not None else "null"
+    return None if text == "null" else str(msgspec.json.decode(text)) if text.startswith('"') else text
 
 
 def _quoted(text: str) -> str:

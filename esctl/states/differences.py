@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from esctl.errors import DifferenceError, word
+from collections.abc import Iterator
+
+from esctl.errors import DifferenceError, MisfitError, word
 from esctl.events.query import Query
 from esctl.events.record import Record
 from esctl.log import EventLog
 from esctl.sql.conditions import STATE_COLUMNS, check_condition
+from esctl.sql.paths import readable
 from esctl.states import snapshots
 from esctl.states.folding import Folding, begin, bounds, ending, state
 from esctl.store.snapshots import Snapshot
+
+Halved = tuple[Snapshot | None, Snapshot | None, int]
+"""The last snapshot at which a condition is false, the first at which it is true, and how many were tried."""
 
 
 class Change(Record):
@@ -23,6 +29,11 @@ class Change(Record):
     position: int | None
     type: str | None
 
+    @property
+    def change(self) -> str:
+        """Whether the path was added, is gone, or has changed: a missing value is not null."""
+        return "added" if self.before is None else "gone" if self.after is None else "changed"
+
 
 def diff(log: EventLog, since: Query, until: Query, aggregate: str | None = None) -> list[Change]:
     """The differences, by path, between the states at the ends of two queries over one stream."""
@@ -35,8 +46,7 @@ def diff(log: EventLog, since: Query, until: Query, aggregate: str | None = None
     origins = folding.fold.turned(folding.query, {path: later for path, _, later in differences})
     folding.fold.close()
     return [
-        Change(path.removeprefix("$."), earlier, later, *origins.get(path, (None, None)))
-        for path, earlier, later in differences
+        Change(readable(path), earlier, later, *origins.get(path, (None, None))) for path, earlier, later in differences
     ]
 
 
@@ -51,17 +61,19 @@ class Found(Record):
     folded: int
 
 
-def bisect(log: EventLog, query: Query, when: str, aggregate: str | None = None, *, saved: bool = True) -> Found:
+def bisect(log: EventLog, query: Query, when: str, aggregate: str | None = None, *, monotonic: bool = False) -> Found:
     """The first event of a stream after which a condition on the state holds.
 
-    A binary search over the stream's snapshots finds two neighbours, and the events between are folded: it assumes that
-    the condition, once true, stays true. Otherwise all events are folded. Raises DifferenceError if it never holds.
+    All states are looked at in order, up to the first that meets the condition. `monotonic` takes for granted that the
+    condition, once true, stays true: a binary search over the stream's snapshots then finds two neighbours, and only
+    the events between are folded. Raises DifferenceError if it never holds, MisfitError if it does not hold before an
+    event that cannot be folded.
     """
     check_condition(when, STATE_COLUMNS, option="--when")
     folding = begin(log, query, aggregate, saved=False)
     try:
-        found = _between(log, folding, query, when) if saved else None
-        found = found or _first(folding, query, when, None, None, 0)
+        found = _between(log, folding, query, when) if monotonic else None
+        found = found or _first(log, folding, query, when)
     finally:
         folding.fold.close()
     if found is None:
@@ -75,23 +87,38 @@ def bisect(log: EventLog, query: Query, when: str, aggregate: str | None = None,
 
 def _between(log: EventLog, folding: Folding, query: Query, when: str) -> Found | None:
     """The first event, searched between two snapshots; None without snapshots, or if it is not found there."""
-    low, high, looked = _halve(log, folding, query, when)
-    return _first(folding, query, when, low, high, looked) if looked else None
+    halved = _halve(log, folding, query, when)
+    return _first(log, folding, query, when, halved) if halved[2] else None
 
 
-def _first(
-    folding: Folding, query: Query, when: str, low: Snapshot | None, high: Snapshot | None, looked: int
-) -> Found | None:
+def _first(log: EventLog, folding: Folding, query: Query, when: str, halved: Halved = (None, None, 0)) -> Found | None:
     """The first event after which a condition holds, between two snapshots (None: the beginning, or the end)."""
+    low, high, looked = halved
     folding.fold.begin(folding.stream, low.values if low else None)
     first = low.version + 1 if low else 1
     query = query.replace(since_version=first, until_version=high.version if high else query.until_version)
-    for version, _, _, text in folding.fold.each(query, when):
+    for version, _, _, text in _each(log, folding, query, when):
         return Found(version, text, looked, version - first + 1)
     return None
 
 
-def _halve(log: EventLog, folding: Folding, query: Query, when: str) -> tuple[Snapshot | None, Snapshot | None, int]:
+def _each(log: EventLog, folding: Folding, query: Query, when: str) -> Iterator[tuple[int, int, str, str]]:
+    """`Fold.each`, which folds many events at a time. If one of these fails, the events before it are folded singly."""
+    stream, fold = folding.stream, folding.fold
+    try:
+        yield from fold.each(query, when)
+    except MisfitError:
+        since = fold.state(stream)[0][0] + 1
+        for version in range(since, log.store.stream_version(stream) + 1):
+            try:
+                yield from fold.each(query.replace(since_version=version, until_version=version), when)
+            except MisfitError as misfit:
+                position, _ = log.store.event_at(stream, version) or (0, b"")
+                raise misfit.at(position)  # noqa: B904 - it is the same misfit
+        raise
+
+
+def _halve(log: EventLog, folding: Folding, query: Query, when: str) -> Halved:
     """Binary search: the last snapshot with the condition false, the first with it true, and how many were tried."""
     definitions = log.definitions
     usable = list(

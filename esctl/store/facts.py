@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import apsw
 
+from esctl.events.record import Record
 from esctl.store.errors import translating
 from esctl.store.format import STORAGE_VERSION
 from esctl.store.reads import VERSION
@@ -108,7 +109,31 @@ order by path"""
 _BUCKETS = """
 select min(:buckets - 1, cast((julianday(time) - :low) / :width as integer)) as bucket, {group} as name, count(*)
 from ({events}) e join {kind}s g on g.{kind}_id = e.{kind}_id group by bucket, name"""
+_HAPPENED = """
+select ifnull(max(position) filter (where time <= ?1), 0), count(*) filter (where time <= ?1),
+       count(*) filter (where recorded <= ?1), min(position) filter (where time > ?1) from ({events})"""
+_TIMED = "select position, time, recorded from {events} where stream_id > 0"
+_LEFT_OUT = """
+with es as materialized ({events}), lasts as materialized (
+  select stream_id, max(version) as last from es where time <= ?2 group by stream_id
+)
+select count(*), count(distinct stream_id) from es join lasts using (stream_id) where time > ?2 and version < last"""
+_VERSIONS = (
+    "select stream_id, version, time from {{events}} where stream_id in"
+    " (select stream_id from streams where name {} ?1) and position <= ?3 and version <= ?4"
+)
 _BUCKETED = "select time, stream_id, type_id from {events} where stream_id > 0"
+
+
+class Happened(Record):
+    """What happened by a moment: the last such position (0: none), how many events, how many were recorded by then, and
+    the position of the first event that happened later.
+    """
+
+    last: int
+    events: int
+    recorded: int
+    later: int | None
 
 
 @translating
@@ -183,6 +208,28 @@ class Facts:
             return self._reading.connection.execute(sql, bounds).fetchall()  # type: ignore[return-value]  # as they are selected
 
         yield from self._reading.steady(ask)
+
+    def happened(self, moment: str) -> Happened:
+        """What happened by a moment (UTC text); without the log's own events."""
+
+        def ask(_: bool) -> Happened:
+            sql = _HAPPENED.format(events=self._reading.everywhere(_TIMED))
+            return Happened(*self._reading.connection.execute(sql, (moment,)).get)
+
+        return self._reading.steady(ask)
+
+    def left_out(self, name: str, moment: str, position: int, version: int, *, glob: bool = False) -> tuple[int, int]:
+        """How many versions of a stream, or of those whose names match a GLOB, happened after a moment, though later
+        ones happened by then; and of how many streams. Only up to a position and a version.
+        """
+
+        def ask(_: bool) -> tuple[int, int]:
+            events = self._reading.everywhere(_VERSIONS.format("glob" if glob else "="))
+            sql = _LEFT_OUT.format(events=events)
+            versions, streams = self._reading.connection.execute(sql, (name, moment, position, version)).get
+            return versions, streams
+
+        return self._reading.steady(ask)
 
     def matching(self, pattern: str) -> Iterator[tuple[str, int]]:
         """Streams whose names match a GLOB, and their versions, by name."""

@@ -113,7 +113,7 @@ class Fold:
     def each(self, query: Query, where: str | None = None) -> Iterator[tuple[int, int, str, str]]:
         """The same; version, position, time and state (JSON text) after each event that meets a condition on these."""
         after = f"select ? as stream, version, position, time, json(state) as state, n from {self._after}"
-        condition = f"where ({where}\n)" if where else ""
+        condition = _where(where)
         select = f"select version, position, time, state from ({after}) {condition} order by n"
         for _ in self._feed_stream(query, "each"):
             found = self._answers(select, (query.stream,), where)
@@ -240,7 +240,7 @@ class Fold:
             f"select name as stream, version, position, time, json(state) as state"
             f" from {self._fold} join streams using (stream_id)"
         )
-        condition = f"where ({where}\n)" if where else ""
+        condition = _where(where)
         found = self._answers(f"select * from ({states}) {condition} order by stream", (), where)
         yield from found
 
@@ -277,7 +277,7 @@ class Fold:
         unsure = f"iif(({program.accepts}\n) is null, 'null', '')"
         seen = f"new.position || char(10) || new.type || char(10) || {unsure} || char(10) || json(state)"
         update = (
-            f"update {self._fold} set state = iif(new.data is null, state, {program.state}),"
+            f"update {self._fold} set state = {program.state},"
             " version = new.version, position = new.position,"
             " time = new.time, latest = max(latest, new.time), folded = folded + 1 where stream_id = new.stream_id;"
         )
@@ -294,3 +294,12 @@ class Fold:
             ),
             "each": f"{update} {record} {own_state};",
         }[kind]
+
+
+def _where(condition: str | None) -> str:
+    """The clause for a user's condition."""
+    if not condition:
+        return ""
+    from esctl.sql.moments import in_condition  # noqa: PLC0415 - few folds have a condition
+
+    return f"where ({in_condition(condition)}\n)"

@@ -52,7 +52,10 @@ class TableRows:
         A sum is None if the column has values that are not numbers.
         """
         chosen = f"select * from {self.source}"
-        chosen += f" where ({where}\n)" if where is not None else ""
+        if where is not None:
+            from esctl.sql.moments import with_moments  # noqa: PLC0415 - few reads have a condition
+
+            chosen += f" where ({with_moments(where, ())}\n)"
         by = order or [(column, "asc") for column in self.key]
         chosen += f" order by {', '.join(f'{quoted(column)} {way}' for column, way in by)}" if by else ""
         chosen += f" limit {limit}" if limit is not None else ""

@@ -293,7 +293,7 @@ class Run:
     def __init__(self) -> None:
         self.receipts: list[list[Receipt]] = []
         self.tally = Tally()
-        self.skipped: list[RefusedError] = []
+        self.skipped: list[EsctlError] = []
         self.error: EsctlError | None = None
 
 

@@ -44,8 +44,8 @@ def log(log_path: Path) -> Iterator[EventLog]:
 
 def test_without_a_model_every_event_is_read_as_it_is_stored(log: EventLog) -> None:
     assert conformance.check(log, log.definitions) == [
-        Row("Other", 2, 1, "Other 2", 0, 0, ()),
-        Row("Paid", 1, 3, "Paid 1", 0, 0, ()),
+        Row("Other", 2, 1, "Other 2", 0, {}, ()),
+        Row("Paid", 1, 3, "Paid 1", 0, {}, ()),
     ]
 
 
@@ -57,20 +57,49 @@ def test_a_log_without_events_has_nothing_to_check(log_path: Path) -> None:
 def test_an_event_that_an_upcast_cannot_be_done_on_is_named_and_the_others_are_checked(
     log: EventLog, tmp_path: Path
 ) -> None:
-    assert checked(log, tmp_path, CONVERTED)[1] == Row(
-        "Paid", 1, 3, "Paid 2", 1, 0, (Failure(3, "Paid", 1, "amount cannot be converted to number", by_schema=False),)
-    )
+    failure = Failure(3, "Paid", 1, "amount cannot be converted to number", "upcast")
+    assert checked(log, tmp_path, CONVERTED)[1] == Row("Paid", 1, 3, "Paid 2", 1, {"upcast": 1}, (failure,))
 
 
 def test_an_event_that_a_json_schema_does_not_accept_is_named_with_the_place(log: EventLog, tmp_path: Path) -> None:
     row = checked(log, tmp_path, NUMBERS)[1]
     assert (row.failed, [failure[:3] for failure in row.failures]) == (2, [(2, "Paid", 1), (3, "Paid", 1)])
-    assert all(failure.by_schema and failure.reason.startswith("amount: ") for failure in row.failures)
+    assert all(failure.kind == "json schema" and failure.reason.startswith("amount: ") for failure in row.failures)
+
+
+ROTTEN = """
+[[event.Paid.upcast]]
+from = 1
+rename = { amount = "sum" }
+[event.Other]
+schema = 3
+[aggregate.p]
+streams = "p"
+on.Paid.add = { total = "$.sum" }
+"""
+
+
+def test_a_thorough_check_names_each_event_once_with_its_kind(log: EventLog, tmp_path: Path) -> None:
+    checked(log, tmp_path, ROTTEN)
+    with open_log(log.path, write=True) as writer:
+        writer.append("p", "Paid", {"amount": 9})
+    log.store.changed()
+    assert not any(row.failed for row in conformance.check(log, log.definitions))
+    other, _, newest = rows = conformance.check(log, log.definitions, thorough=True)
+    assert [row.kinds for row in rows] == [{"no chain": 1}, {"fold": 1}, {"old shape": 1}]
+    assert [failure.position for row in rows for failure in row.failures] == [4, 2, 6]
+    assert (other.unreadable, newest.failed) == (0, 1)
+
+
+def test_a_thorough_check_of_a_sample_folds_nothing(log: EventLog, tmp_path: Path) -> None:
+    checked(log, tmp_path, ROTTEN)
+    rows = conformance.check(log, log.definitions, 2, thorough=True)
+    assert [row.kinds for row in rows] == [{"no chain": 1}, {}]
 
 
 def test_a_json_schema_judges_what_the_upcasts_made(log: EventLog, tmp_path: Path) -> None:
     row = checked(log, tmp_path, f"[event.Paid]\nschema = 2\n{NUMBERS}{CONVERTED}")[1]
-    assert [(failure.position, failure.by_schema) for failure in row.failures] == [(3, False)]
+    assert [(failure.position, failure.kind) for failure in row.failures] == [(3, "upcast")]
 
 
 def test_an_expression_that_fails_in_sqlite_is_a_failure_of_its_event(log: EventLog, tmp_path: Path) -> None:
@@ -160,7 +189,7 @@ def test_more_misfits_than_are_named_are_counted_all_the_same(log_path: Path, tm
         written.append("p", "Paid", {"amount": "12"})
     with EventLog(log_path) as log:
         (row,) = checked(log, tmp_path, CONVERTED + NUMBERS)
-    assert (row.failed, row.rejected, len(row.failures)) == (bad, 0, conformance.MAX_FAILURES)
+    assert (row.failed, row.kinds, len(row.failures)) == (bad, {"upcast": bad}, conformance.MAX_FAILURES)
 
 
 def test_a_split_event_that_does_not_fit_counts_once(log_path: Path, tmp_path: Path) -> None:

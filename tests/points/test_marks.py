@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from esctl import open_log
 from esctl.errors import NotFoundError, RefusedError, UsageError
 from esctl.events import system
+from esctl.events.point import Point, parse_point
 from esctl.events.query import Query
-from esctl.events.times import Point, parse_point
 from esctl.log import EventLog
 from esctl.points.marks import marks, position_at, position_named, position_of, set_mark
 from esctl.points.points import query_of

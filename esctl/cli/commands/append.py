@@ -9,7 +9,7 @@ from esctl.append.writer import Writer
 from esctl.cli import single
 from esctl.cli.items import expectation, items
 from esctl.errors import EsctlError, UsageError
-from esctl.events.event import NewEvent, check_schema, whole_number
+from esctl.events.event import NewEvent, whole_number
 from esctl.output import render
 
 TYPE_CHECKING = False
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 
     from esctl.append.expectations import AppendCondition
     from esctl.cli.declare import Shared
-    from esctl.cli.options import After, BatchLines, EventOrFile, IfNoneMatch, InputForm, MetaFields
+    from esctl.cli.options import (
+        After,
+        BatchLines,
+        EventOrFile,
+        HappenedAt,
+        IfNoneMatch,
+        InputForm,
+        MetaFields,
+        OnConflict,
+        SchemaPins,
+    )
     from esctl.events.event import Receipt
 
 _SUFFIXES = (".ndjson", ".jsonl", ".json", ".gz", ".zst", ".csv")
@@ -31,6 +41,7 @@ EXAMPLES = """Examples:
   esctl append < orders.ndjson             one event per line: {"stream","type","data"}
   esctl append --payload --stream app --type Line --receipts < app.log
   esctl append orders.ndjson --atomic      all events or none; several files are read in order
+  esctl append orders.ndjson --schema OrderPlaced=1   from a writer of an older shape
   zstd -c orders.ndjson | esctl append     gzip and zstd are decompressed"""
 
 
@@ -39,10 +50,8 @@ def command(
     *,
     arguments: EventOrFile = (),
     id_: Annotated[str | None, typer.Option("--id", metavar="ID", help="The event's id. [a new UUIDv7]")] = None,
-    time: Annotated[str | None, typer.Option(metavar="TIME", help="When the event happened. [now]")] = None,
-    schema: Annotated[
-        int | None, typer.Option(metavar="N", help="Schema version of the type. [the model's newest, or 1]")
-    ] = None,
+    time: HappenedAt = None,
+    schema: SchemaPins = (),
     meta: MetaFields = (),
     expect: Annotated[str | None, typer.Option(metavar="E", help="any, none, exists, or the stream's version.")] = None,
     stream: Annotated[str | None, typer.Option(metavar="S", help="Stream of lines that have none.")] = None,
@@ -63,6 +72,7 @@ def command(
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Report bad lines and continue (exit 5 at the end).")
     ] = False,
+    on_conflict: OnConflict = "stop",
     skip_system: Annotated[
         bool, typer.Option("--skip-system", help="Pass over lines of a log's own streams ($esctl).")
     ] = False,
@@ -74,25 +84,29 @@ def command(
     transactions = {"--atomic": atomic, "--batch": batch, "--each": each}
     for_lines = transactions | {"--stream": stream, "--type": type_, "--payload": payload, "--extra": extra}
     for_lines |= {"--receipts": receipts, "--skip-invalid": skip_invalid, "--skip-system": skip_system}
+    for_lines |= {"--on-conflict": on_conflict == "skip"}
     _refuse_misplaced(is_single, {"--id": id_, "--time": time}, for_lines)
-    if schema is not None:
-        check_schema(schema)
+    every, pins = _schemas(schema)
     condition = _condition(if_none_match, after)
     _refuse_contradictions(transactions, condition, stream=stream, type_=type_, payload=payload, extra=extra)
     fields, expected = items(meta, "--meta"), expectation(expect)
     if is_single:
         with shared.opened(write=True) as log:
-            options = single.EventOptions(id_, time, schema or 0, fields, expected)
+            log.pins = pins
+            options = single.EventOptions(id_, time, every, fields, expected)
             writer = Writer(log, rules=not no_rules)
             receipt = _append_one(writer, single.event(arguments, options), condition, dry_run=dry_run)
             render.acknowledge(render.receipt(receipt) | ({"rules": False} if no_rules else {}), shared.rendering)
         return
     from esctl.cli import lines  # noqa: PLC0415 - loads msgspec and more; a single event does not need them
 
-    defaults = lines.defaults(stream, type_, schema, fields, payload=payload, extra=extra, form=input_)
+    defaults = lines.defaults(stream, type_, every, fields, payload=payload, extra=extra, form=input_)
     size = None if atomic or condition else 1 if each else batch or lines.BATCH_LINES
-    line_options = lines.Options(size, skip_invalid, skip_system, dry_run, receipts, expected, condition)
+    line_options = lines.Options(
+        size, skip_invalid, on_conflict == "skip", skip_system, dry_run, receipts, expected, condition
+    )
     with shared.opened(write=True, bulk=True) as log:
+        log.pins = pins
         lines.run(
             Writer(log, rules=not no_rules), lines.inputs(arguments, quiet=shared.quiet), defaults, line_options, shared
         )
@@ -153,6 +167,15 @@ def _refuse_misplaced(is_single: bool, for_one: Mapping[str, object], for_lines:
             raise UsageError(
                 f"{option} is for {'lines of events' if is_single else 'a single event'}", fix="esctl append --help"
             )
+
+
+def _schemas(options: Sequence[str]) -> tuple[int, Mapping[str, int]]:
+    """The version for all types (0: none was given), and those for some types."""
+    if not options and not os.environ.get("ESCTL_SCHEMA"):
+        return 0, {}
+    from esctl.append import pins  # noqa: PLC0415 - most writers have no pins
+
+    return pins.given(options)
 
 
 def _condition(sql: str | None, after: str | None) -> AppendCondition | None:

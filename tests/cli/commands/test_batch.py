@@ -273,3 +273,9 @@ def test_nothing_more_is_done_when_stdout_takes_no_more(esctl: Esctl, log_path: 
     assert done.returncode == 8
     assert done.stderr.startswith(b"error: cannot write to stdout\n")
     assert types(esctl, log_path) == "First\n"
+
+
+def test_the_lines_of_a_batch_are_pinned_by_the_environment_and_by_their_own_option(run: Esctl) -> None:
+    lines = "append s T\nappend s T --schema T=3\nappend s U\n"
+    assert run("batch", input=lines, env={"ESCTL_SCHEMA": "T=2"}).returncode == 0
+    assert [json.loads(line)["schema"] for line in run("replay").stdout.splitlines()] == [2, 3, 1]

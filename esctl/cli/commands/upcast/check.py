@@ -18,7 +18,7 @@ EXAMPLES = """Examples:
   esctl upcast check                       exit 6 if an event does not fit the model
   esctl upcast check --sample 100          only about 100 events"""
 
-FAILURES = ("position", "type", "schema", "reason")
+FAILURES = ("position", "type", "schema", "kind", "reason")
 COUNTS = ("type", "schema", "events", "read_as", "failed")
 
 
@@ -31,7 +31,9 @@ def command(
 ) -> None:
     """Check every stored event against the model; exit 6 if one fails.
 
-    Each event goes through its upcasts and JSON Schemas. Position and reason are printed for those that do not fit.
+    Each event goes through its upcasts, JSON Schemas and, without --sample, its stream's aggregate. It also fails if it
+    has the newest schema and a field that the chain renames away, a schema from which no chain leads, or a key twice in
+    an object. Position, kind and reason are printed for those that do not fit.
     """
     with shared.opened() as log:
         rows = conformance.check(
@@ -39,6 +41,7 @@ def command(
             log.definitions,
             sample,
             lambda events, total: progress.watched(events, "checking", total, lambda _: 1),
+            thorough=True,
         )
     failures = [failure for row in rows for failure in row.failures]
     whole = shared.rendering in ("ndjson", "json")
@@ -47,6 +50,9 @@ def command(
     if failed:
         for failure in () if whole else failures:
             console.say(f"#{failure.position} {failure.type} {failure.schema}: {failure.reason}")
+        for row in () if whole else rows:
+            for kind, count in row.kinds.items():
+                console.say(f"{row.type} {row.schema}: {count} of {row.events} events fail: {kind}")
         raise VerificationError(
             f"{failed} stored event{'s do' if failed > 1 else ' does'} not fit the model",
             why=f"position {failures[0].position}: {failures[0].reason}",
@@ -58,4 +64,4 @@ def _record(row: conformance.Row, *, whole: bool) -> dict[str, object]:
     """The record of a row; `whole` adds its failures."""
     record: dict[str, object] = {name: getattr(row, name) for name in COUNTS}
     failures = [{name: getattr(failure, name) for name in FAILURES} for failure in row.failures]
-    return record | ({"failures": failures} if whole else {})
+    return record | ({"kinds": row.kinds, "failures": failures} if whole else {})

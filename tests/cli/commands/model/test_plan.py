@@ -49,3 +49,14 @@ def test_a_plan_needs_a_log(esctl: Esctl, model: Model) -> None:
 def test_a_plan_tells_what_it_costs_even_where_the_columns_are_few(run: Esctl, model: Model) -> None:
     done = run("model", "plan", model(CONVERTED), "-o", "table", env={"COLUMNS": "60"})
     assert "misfits" in done.stdout.splitlines()[0]
+
+
+def test_a_plan_and_its_application_say_whose_events_would_be_stamped_wrongly(run: Esctl, model: Model) -> None:
+    name = model('[[event.Placed.upcast]]\nfrom = 1\nrename = { amount = "total" }\n')
+    for verb in ("plan", "apply"):
+        assert ended(run("model", verb, name, "-q")) == (0, "") if verb == "plan" else True
+        code, said = ended(run("model", verb, name))
+        assert (code, said.count("\n")) == (0, 1)
+        assert said.startswith("note: Placed: a writer that names no schema will be stamped with schema 2, even if")
+        assert "esctl append --schema Placed=1, or ESCTL_SCHEMA=Placed=1" in said
+    assert ended(run("model", "plan", name)) == (0, "nothing would change\n")

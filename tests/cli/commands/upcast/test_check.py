@@ -7,9 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from esctl import open_log
 from tests.cli.commands.upcast.conftest import misfitting
 from tests.conftest import Esctl, records
 
+ROTTEN = """
+[[event.Paid.upcast]]
+from = 1
+rename = { amount = "sum" }
+[event.Cart]
+schema = 2
+[aggregate.p]
+streams = "p"
+on.Paid.add = { total = "$.sum" }
+"""
 COUNTS = ("type", "schema", "events", "read_as", "failed")
 
 
@@ -28,7 +39,7 @@ def test_a_failure_is_named_with_position_and_reason_and_is_exit_6(run: Esctl, l
     done = run("upcast", "check", "--error-format", "json")
     assert done.returncode == 6
     assert [failure for row in records(done) for failure in row["failures"]] == [
-        {"position": 4, "type": "Paid", "schema": 1, "reason": "amount cannot be converted to number"}
+        {"position": 4, "type": "Paid", "schema": 1, "kind": "upcast", "reason": "amount cannot be converted to number"}
     ]
     error = json.loads(done.stderr.splitlines()[-1])
     assert (error["error"], error["what"]) == ("verification", "1 stored event does not fit the model")
@@ -42,7 +53,25 @@ def test_failures_are_told_on_stderr_where_stdout_has_no_place_for_them(
     done = run("upcast", "check", "-o", format_)
     assert done.returncode == 6
     assert len(done.stdout.splitlines()) == 4
-    assert done.stderr.startswith("#4 Paid 1: amount cannot be converted to number\nerror: ")
+    told = "#4 Paid 1: amount cannot be converted to number\nPaid 1: 1 of 2 events fail: upcast\nerror: "
+    assert done.stderr.startswith(told)
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_events_of_an_old_shape_without_a_chain_or_without_a_fold_are_listed(
+    run: Esctl, log_path: Path, tmp_path: Path, *, archived: bool
+) -> None:
+    (tmp_path / "model.toml").write_text(ROTTEN, encoding="utf-8")
+    with open_log(log_path, write=True) as log:
+        log.apply_model(tmp_path / "model.toml")
+        log.append("p", "Paid", {"amount": 9})
+    if archived:
+        assert run("archive", "create", "--keep-last", "0", "--yes").returncode == 0
+    done = run("upcast", "check")
+    assert done.returncode == 6
+    found = {(failure["position"], failure["kind"]) for row in records(done) for failure in row["failures"]}
+    assert found == {(3, "no chain"), (4, "fold"), (7, "old shape")}
+    assert [row["kinds"] for row in records(done) if row["failed"]] == [{"no chain": 1}, {"fold": 1}, {"old shape": 1}]
 
 
 def test_the_command_that_is_told_shows_the_event_as_it_is_stored(run: Esctl, log_path: Path, tmp_path: Path) -> None:
