@@ -33,6 +33,7 @@ _OWN = (*_REPLACED, "esctlmeta", "esctlschema", "esctlerased", "esctlid")
 _ABSENT, _BASE64 = "data_absent", "data_base64"  # keys of meta that no extension can have
 _LOG_SOURCE = "urn:uuid:"  # the source of events that had none begins with it
 _MAX_EXTENSION_NAME = 20
+_RANKS = {"source": 0, "datacontenttype": 1, _ABSENT: 3, _BASE64: 3}  # of all other keys: 2
 _TRUE = Raw(b"true")
 
 _decode = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -120,7 +121,7 @@ def _add_source(attributes: dict[str, object], event_id: str, source: str) -> No
 
 def _rank(key: str) -> int:
     """The place of a key in meta as `_meta` makes it."""
-    return {"source": 0, "datacontenttype": 1, _ABSENT: 3, _BASE64: 3}.get(key, 2)
+    return _RANKS.get(key, 2)
 
 
 def _is_text(raw: Raw) -> bool:
