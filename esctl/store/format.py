@@ -11,6 +11,8 @@ APPLICATION_ID = 0x65736374  # "esct", in the file's header
 STORAGE_VERSION = 4  # the file's user_version: the number of applied migrations
 HOT = "main.events"  # the table of events that are not archived
 ARCHIVED = "archived"  # the virtual table of archived events
+# For temporary tables that may be large. Setting another value drops all temporary tables.
+TEMP_STORE_IN_FILES = "pragma temp_store = file"
 
 
 def check_there(path: str) -> None:
