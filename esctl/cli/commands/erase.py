@@ -58,6 +58,7 @@ def command(
     and files of esctl beside the log. The record of --dry-run has their numbers, `states`, `rows` and `remains`, and
     the first 20 of each: `first_states` (stream, aggregate, paths), `first_rows` (projection, table, change, key) and
     `first_remains` (kind, name, position); `not_compared` has the projections that a Python function makes.
+    With --yes, states and rows are not compared.
     """
     if bool(events) + (stream is not None) + (subject is not None) != 1 or (types and stream is None):
         raise UsageError("esctl erase takes events, --stream or --subject", fix="esctl erase --help")
