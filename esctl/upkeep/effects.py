@@ -76,9 +76,15 @@ class Effects:
         found: dict[str, object] = {}
         if self.compared:
             found |= {"states": self.states, "first_states": [change._asdict() for change in self.first_states]}
-            found |= {"rows": self.rows, "first_rows": [change._asdict() for change in self.first_rows]}
+            found |= {"rows": self.rows, "first_rows": [_plain(change) for change in self.first_rows]}
             found["not_compared"] = list(self.unknown)
         return found | {"remains": self.remains, "first_remains": [one._asdict() for one in self.first_remains]}
+
+
+def _plain(change: RowChange) -> dict[str, object]:
+    """A row as a record; blobs are in hexadecimal."""
+    key = {name: value.hex() if isinstance(value, bytes) else value for name, value in change.key.items()}
+    return change._replace(key=key)._asdict()
 
 
 def compare(log: EventLog, plan: Plan, effects: Effects) -> Iterator[int]:
@@ -139,7 +145,7 @@ def _folded(fold: Fold, stream: str) -> str | None:
     try:
         for _ in fold.feed(Query(stream=stream)):
             pass
-    except MisfitError:
+    except (MisfitError, HandlerError):  # a step fails, or runs too long
         return None
     return fold.state(stream)[0][4]
 

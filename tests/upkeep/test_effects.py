@@ -163,6 +163,19 @@ def test_a_projection_that_a_handler_stops_is_named_and_the_others_are_compared(
     assert {change.projection for change in found.first_rows} == {"balances", "moves"}
 
 
+def test_a_key_may_be_a_blob_or_null(log: EventLog) -> None:
+    put(log, event("account-a", "Moved", {"amount": 1, "name": "x"}))
+    hold(
+        log,
+        '[projection.blobs]\ntable = "create table blobs(b, n)"\n'
+        "on.Moved = \"insert into blobs values (cast(new.data ->> 'name' as blob), null)\"\n",
+    )
+    rows_: Any = planned(log, [1])[1].record()["first_rows"]
+    assert json.loads(json.dumps(rows_)) == [
+        {"projection": "blobs", "table": "blobs", "change": "gone", "key": {"b": "78", "n": None}}
+    ]
+
+
 def test_nothing_is_written(log: EventLog, log_path: Path) -> None:
     put(log, event("account-a", "Opened", {"name": "Ada"}))
     hold(log, LEDGER)

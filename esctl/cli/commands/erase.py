@@ -81,11 +81,11 @@ def command(
             spans = " ".join(f"{low}-{high}" if low < high else str(low) for low, high in ranges(plan.positions))
             record |= {"positions": spans}
             if not shared.quiet and plan.positions:
-                console.say("\n".join(told(effects)) or "no state and no row will differ")
+                console.say("\n".join(_description(effects)) or "no state and no row will differ")
             render.one(record | (effects.record() if shared.rendering in ("ndjson", "json") else {}), shared.rendering)
             return
         if plan.positions:
-            shared.confirm("\n".join([summary, *told(effects)]))
+            shared.confirm("\n".join([summary, *_description(effects)]))
             erased = erasure.erase(log, plan.positions, reason)
             for _ in progress.watched(erased, "erasing", len(plan.positions), lambda count: count):
                 pass
@@ -127,7 +127,7 @@ def _effects(
     return found
 
 
-def told(effects: effects_.Effects) -> Iterator[str]:
+def _description(effects: effects_.Effects) -> Iterator[str]:
     """The lines that describe effects to a person."""
     if effects.states:
         yield f"states that will differ: {effects.states}"
