@@ -106,6 +106,7 @@ where case
        and not (a.type in ('integer', 'real') and b.type in ('integer', 'real')))
 end
 order by path"""
+_NAMING = "select 'id', id, position from {events} where instr(lower(id), lower(?1)) and stream_id > 0"
 _BUCKETS = """
 select min(:buckets - 1, cast((julianday(time) - :low) / :width as integer)) as bucket, {group} as name, count(*)
 from ({events}) e join {kind}s g on g.{kind}_id = e.{kind}_id group by bucket, name"""
@@ -256,6 +257,20 @@ class Facts:
         sql = f"select name from {kind}s where name >= ?1 and substr(name, 1, length(?1)) = ?1 {own} order by name"
         for (name,) in self._reading.connection.execute(sql, (prefix,)):
             yield str(name)
+
+    def naming(self, text: str) -> Iterator[tuple[str, str, int]]:
+        """Every stream and every event id that contains a text, ignoring the case of ASCII letters: `stream` or `id`,
+        the name, and the event's position (0 for a stream); without the log's own.
+        """
+
+        def ask(_: bool) -> list[tuple[str, str, int]]:
+            sql = self._reading.everywhere(_NAMING)
+            return self._reading.connection.execute(f"select * from ({sql}) order by 3", (text,)).fetchall()  # type: ignore[return-value]  # as they are selected
+
+        streams = "select name from streams where stream_id > 0 and instr(lower(name), lower(?)) order by name"
+        for (name,) in self._reading.connection.execute(streams, (text,)).fetchall():
+            yield "stream", str(name), 0
+        yield from self._reading.steady(ask)
 
     def erasures(self) -> Iterator[tuple[int, bytes, int]]:
         """Position, digest and event of every erased payload."""

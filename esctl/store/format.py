@@ -16,6 +16,8 @@ STORAGE_VERSION = 4  # the file's user_version: the number of applied migrations
 MEMORY = ":memory:"
 HOT = "main.events"  # the table of events that are not archived
 ARCHIVED = "archived"  # the virtual table of archived events
+# For temporary tables that may be large. Setting another value drops all temporary tables.
+TEMP_STORE_IN_FILES = "pragma temp_store = file"
 
 
 class Memory(str):

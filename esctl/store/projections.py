@@ -31,6 +31,7 @@ from esctl.sql.quoting import quoted, text
 from esctl.store.blocks import Moment, Placed
 from esctl.store.errors import OverrunError, Patience, translating
 from esctl.store.feed import TriggerFeed
+from esctl.store.format import TEMP_STORE_IN_FILES
 from esctl.store.guard import FED, RECORD, Guard
 from esctl.store.projection_rows import TableRows
 from esctl.store.windows import Reading
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from esctl.events.query import Upcasting
     from esctl.model.cache import Cache
+    from esctl.store.imagined import Imagined
     from esctl.store.reads import Scan
     from esctl.store.upcasts import UpcastCompiler
 
@@ -56,8 +58,6 @@ _NUMBERS = "select name, type_id from carray(?) c cross join types on name = c.v
 _SIZE = """select ifnull(sum(pgsize), 0) from dbstat
 where aggregate = 1 and name in (select name from sqlite_schema where tbl_name = ?)"""
 _BEFORE = "esctl_before_"  # the names of copies begin so; a number follows
-# For tables that may be large. Setting another value drops all temporary tables.
-_TEMP_STORE_IN_FILES = "pragma temp_store = file"
 
 
 @translating
@@ -398,7 +398,7 @@ class Projections:
 
         Returns the position of the copied rows; 0 if there are none.
         """
-        self._run(_TEMP_STORE_IN_FILES)
+        self._run(TEMP_STORE_IN_FILES)
         for table, statement in version.compiled.tables.items():
             self._run(f"drop table if exists temp.{quoted(table)}")
             self._run(f"create temp table {statement}")
@@ -416,13 +416,19 @@ class Projections:
                 TableRows(self._execute, "temp", table).fill(TableRows(self._execute, "main", stored.actual(table)))
             return stored.position
 
+    def imagined(self, positions: Iterable[int]) -> Imagined:
+        """A block in which the payloads at some positions can be imagined to be erased."""
+        from esctl.store.imagined import Imagined  # noqa: PLC0415 - only the plan of an erasure needs it
+
+        return Imagined(self._reading, positions)
+
     def copy_rows(self, version: Version) -> tuple[int, dict[str, TableRows]]:
         """Copy the rows of a version to temporary tables: those in the log, or else its temporary ones, which are
-        dropped.
+        dropped. The copies last until the next call.
 
         Returns the position of the version in the log, and the copies by table.
         """
-        self._run(_TEMP_STORE_IN_FILES)
+        self._run(TEMP_STORE_IN_FILES)
         with Moment(self._connection):
             self._run("pragma defer_foreign_keys = on")
             stored = self.version(version.version) or version
@@ -431,6 +437,7 @@ class Projections:
             for number, table in enumerate(stored.compiled.tables):
                 schema, name = ("temp", table) if built else ("main", stored.actual(table))
                 original = TableRows(self._execute, schema, name)
+                self._run(f"drop table if exists temp.{_BEFORE}{number}")  # of an earlier comparison
                 original.copy_to(f"{_BEFORE}{number}")
                 copies[table] = TableRows(self.select, "temp", f"{_BEFORE}{number}", original.key)
             for table in reversed(stored.compiled.tables) if built else ():

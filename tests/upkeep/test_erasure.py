@@ -390,7 +390,7 @@ def test_what_is_brought_back_while_it_is_to_be_erased_is_not_said_to_be_erased(
 
 def test_events_are_named_by_position_or_id(filled: EventLog) -> None:
     plan = erasure.named(filled, ["5", "#3", "id-4", "id-5"], force=False)
-    assert (plan.positions, plan.types, plan.streams) == ([3, 4, 5], {"Given": 3}, 3)
+    assert (plan.positions, plan.types, plan.streams) == ([3, 4, 5], {"Given": 3}, ["s-0", "s-1", "s-2"])
 
 
 def test_an_event_that_is_not_there_is_not_planned(filled: EventLog) -> None:
