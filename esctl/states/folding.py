@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import apsw
-
 from esctl.errors import EsctlError, MisfitError, UsageError
 from esctl.events.json import Json, text_of
 from esctl.events.query import MAX_POSITION, NO_UPCASTS, Query
@@ -286,30 +284,18 @@ def question(log: EventLog, sql: str, *, raw_schema: bool = False) -> tuple[list
     return names, answers(rows)
 
 
-_UNREADABLE = (
-    "no such ",
-    "near ",
-    "ambiguous",
-    "misuse",
-    "wrong number",
-    "unrecognized",
-    "incomplete",
-    "not authorized",
-)
-
-
 def _of_upcast(log: EventLog, error: UsageError, raw_schema: bool) -> EsctlError:
     """The error of an event that cannot be upcast, if that is why a question failed; otherwise the same error."""
-    reason = error.__cause__
-    sql_failed = isinstance(reason, apsw.SQLError) and not str(reason).startswith(_UNREADABLE)
-    if raw_schema or not sql_failed or not log.upcasting(Query()):
+    from esctl.store.questions import FAILED_ON_A_ROW  # noqa: PLC0415 - only a question needs it
+
+    if raw_schema or error.code != FAILED_ON_A_ROW or not log.upcasting(Query()):
         return error
     with EventLog(log.path) as other:  # after a question, a connection can do nothing else
         try:
             for _ in other.read(Query()):
                 pass
         except MisfitError as misfit:
-            return misfit
+            return misfit if misfit.details.get("reason") == str(error.__cause__) else error
     return error
 
 
