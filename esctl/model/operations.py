@@ -145,7 +145,7 @@ def _makes(step: Step) -> bool:
 def _with_new(layer: str, data: str, type_: str, schema: int) -> str:
     """An expression over `new` with another payload, type and schema; only the columns that it uses are selected."""
     given = {"data": f"{data} as data", "type": f"{text(type_)} as type", "schema": f"{schema} as schema"}
-    columns = ", ".join(given.get(name, f"new.{name} as {name}") for name in columns_of(f"{layer} new.data"))
+    columns = ", ".join(given.get(name, f"new.{name} as {name}") for name in columns_of(layer))
     return f"(select {layer} from (select {columns} limit 1 offset 0) as new)"
 
 

@@ -71,12 +71,7 @@ class UpcastSql:
         self.conditions: list[str] = []
         if not split and (dropped := _counts(key, cases, only=0)):
             self.conditions.append(dropped)
-        hidden = _case(
-            key,
-            cases,
-            "0",
-            lambda shape: f"iif(e.data is null, 0, {_over_new(shape.hidden)})" if shape.hidden else "0",
-        )
+        hidden = _case(key, cases, "0", _hidden)
         if any(shape.hidden for shape in shapes_of(cases)):
             self.conditions.append(f"not {hidden}")
         self.quoting = any('"' in shape.type or "\\" in shape.type for shape in shapes_of(cases))
@@ -87,6 +82,15 @@ class UpcastSql:
             return ""
         numbers = sorted(range(1, self.parts + 1), reverse=reverse)
         return f" cross join ({' union all '.join(f'select {n} as n' for n in numbers)}) p on p.n <= {self._counts}"
+
+
+def _hidden(shape: Shape) -> str:
+    """Whether an event is hidden; an erased one is if that does not depend on its payload."""
+    if not shape.hidden:
+        return "0"
+    reads_payload = not {"data", "meta"}.isdisjoint(columns_of(shape.hidden, failing=False))
+    asked = _over_new(shape.hidden)
+    return f"iif(e.data is null, 0, {asked})" if reads_payload else asked
 
 
 class UpcastCompiler:
