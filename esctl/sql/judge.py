@@ -35,6 +35,10 @@ FAIL = "esctl_fail"
 """An SQL function of (position, message) that raises, for an event to which an operation cannot be applied."""
 
 
+TRACE = "esctl_trace"
+"""An SQL function of (place, value) that gives the value, and notes the place: what fails next is at this place."""
+
+
 _ACTIONS = {
     apsw.SQLITE_ATTACH: "attach a database",
     apsw.SQLITE_PRAGMA: "use a pragma",

@@ -29,6 +29,8 @@ _NAMED_SO = (
     "select distinct t.name from main.sqlite_schema t join pragma_table_xinfo(t.name) c"
     " where t.type = 'table' and lower(c.name) in ('time', 'recorded')"
 )
+FAILED_ON_A_ROW = "failed-on-a-row"  # the code of an error of SQL that can be compiled
+_UNREADABLE = ("no such ", "near ", "ambiguous", "misuse", "wrong number", "unrecognized", "incomplete")
 _COMMENTS = r"(?s)--[^\n]*|/\*.*?\*/"
 
 Rows = Iterator[tuple["Any", ...]]
@@ -117,10 +119,12 @@ class _Question:
         if isinstance(
             error, apsw.SQLError | apsw.AuthError | apsw.TooBigError | apsw.ExecutionCompleteError | ValueError
         ):
+            compiles = isinstance(error, apsw.SQLError) and not str(error).startswith(_UNREADABLE)
             raise UsageError(
                 f"the SQL cannot be run: {error}",
                 why="a question is one SELECT over the view log, or the tables of esctl help format",
                 fix="esctl query 'select * from log limit 5'",
+                code=FAILED_ON_A_ROW if compiles else "",
             ) from error
 
 

@@ -265,7 +265,7 @@ def test_an_upcast_that_cannot_be_done_stops_those_that_see_it(log: EventLog) ->
     assert rows(log, "list") == [(2, 1), (3, 2), (4, 3)]  # as it was
     found = status(log, "list", "building")
     assert (found["position"], found["failed"], found["handler"]) == (2, 3, "on.*")
-    assert found["error"] == "t cannot be converted to number"
+    assert found["error"] == "event.Other.upcast[1].convert.t: t cannot be converted to number"
 
 
 def test_what_was_stopped_stops_there_again_until_it_is_mended(log: EventLog) -> None:

@@ -42,4 +42,6 @@ def command(
                     f"note: {name} is {behind:,} event{'s' * (behind != 1)} behind: esctl projection run {name}"
                 )
         header, rows = folding.question(log, sql, raw_schema=raw_schema)
-        render.query_result(header, rows, shared.rendering)
+        held = folding.Held(rows)
+        render.query_result(header, held, shared.rendering)
+        held.end()
