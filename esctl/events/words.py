@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, time, timedelta
 
+from esctl.errors import RefusedError
 from esctl.events.times import canonical, local, utc_text
 
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?", re.ASCII).fullmatch
@@ -35,7 +36,10 @@ def typed(text: str) -> str:
         moment = relative(text)
     except OverflowError:
         moment = None
-    return utc_text(moment) if moment else canonical(text)
+    try:
+        return utc_text(moment) if moment else canonical(text)
+    except RefusedError as error:
+        raise RefusedError(error.what, why=f"{error.why}; --time also takes now and 2h ago") from error
 
 
 def relative(text: str) -> datetime | None:

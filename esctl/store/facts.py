@@ -115,7 +115,7 @@ select ifnull(max(position) filter (where time <= ?1), 0), count(*) filter (wher
        count(*) filter (where recorded <= ?1), min(position) filter (where time > ?1) from ({events})"""
 _TIMED = "select position, time, recorded from {events} where stream_id > 0"
 _LEFT_OUT = """
-with es as materialized ({events}), lasts as materialized (
+with es as not materialized ({events}), lasts as materialized (
   select stream_id, max(version) as last from es where time <= ?2 group by stream_id
 )
 select count(*), count(distinct stream_id) from es join lasts using (stream_id) where time > ?2 and version < last"""

@@ -142,5 +142,6 @@ def test_an_event_may_happen_at_any_time_with_a_zone(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["2026-01-31T09:30:00", "2026-01-31", "noon", "monday", "yesterday", "9999999w"])
 def test_an_event_may_not_happen_at_a_local_time(text: str) -> None:
-    with pytest.raises(RefusedError):
+    with pytest.raises(RefusedError) as refused:
         typed(text)
+    assert refused.value.why == "write 2026-01-31T09:30:00Z or …+01:00; --time also takes now and 2h ago"
