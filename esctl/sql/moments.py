@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from esctl.sql.tokens import tokens
+from esctl.sql.utc import UTC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-UTC = "utc"  # the function; its arguments are moments, too
 COLUMNS = ("time", "recorded")
 OF_NEW = frozenset({"new"})
 """How a model names the event: only `new.time` and `new.recorded` are times of the log."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+UTC = "utc"
 _A_DATE = len("2026-01-31")
 
 
