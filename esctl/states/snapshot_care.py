@@ -14,6 +14,7 @@ from esctl.model.program import Program
 from esctl.sql.paths import readable
 from esctl.states.snapshots import DAMAGED, problem, save, usable
 from esctl.store.folds import Fold
+from esctl.store.misfits import in_fold
 from esctl.store.snapshots import Snapshot
 
 SNAPSHOTS_PER_TRANSACTION = 500
@@ -76,7 +77,8 @@ def _portion(log: EventLog, name: str, streams: list[str], unfit: list[MisfitErr
             try:
                 saved.append(_saved(log, fold, program, stream))
             except MisfitError as error:
-                unfit.append(error)
+                model = log.definitions.model
+                unfit.append(in_fold(log.store, model, aggregate, fold, stream, error, raw=False))
     fold.close()
     return [snapshot for snapshot in saved if snapshot is not None]
 

@@ -144,8 +144,29 @@ class Fold:
         return {path: event for path, event in found.items() if path not in open_}
 
     def _feed_stream(self, query: Query, kind: str) -> Iterator[None]:
+        scan = self._scan(query)
         with Feeding(self._path, query.stream):
-            yield from self._feed_scan(self._scan(query), kind)
+            try:
+                yield from self._feed_scan(scan, kind)
+            except MisfitError:
+                yield from self._feed_singly(query, scan, kind)
+                raise
+
+    def _feed_singly(self, query: Query, scan: reads.Scan, kind: str) -> Iterator[None]:
+        """After a failure, which undid its window: feed the events before the failing one, and raise its error with its
+        position.
+        """
+        fed = self._connection.execute(
+            f"select version from {self._fold} join streams using (stream_id) where name = ?", (query.stream,)
+        ).get
+        for version in range(max(scan.low, fed + 1), scan.high + 1):
+            one = self._scan(query.replace(since_version=version, until_version=version))
+            try:
+                yield from self._feed_scan(one, kind)
+            except MisfitError as error:
+                if (position := reads.position_of(self._reading, scan, version)) is not None:
+                    error.at(position)
+                raise
 
     def _feed_scan(self, scan: reads.Scan, kind: str) -> Iterator[None]:
         return self._triggers.feed_windows(self._view(kind), self._columns, scan, EVENTS_PER_FEED)
@@ -277,7 +298,7 @@ class Fold:
         unsure = f"iif(({program.accepts}\n) is null, 'null', '')"
         seen = f"new.position || char(10) || new.type || char(10) || {unsure} || char(10) || json(state)"
         update = (
-            f"update {self._fold} set state = iif(new.data is null, state, {program.state}),"
+            f"update {self._fold} set state = {program.state},"
             " version = new.version, position = new.position,"
             " time = new.time, latest = max(latest, new.time), folded = folded + 1 where stream_id = new.stream_id;"
         )

@@ -8,6 +8,7 @@ import apsw
 
 from esctl.errors import StorageVersionError, UnavailableError, word
 from esctl.events import chain
+from esctl.sql import decimals
 from esctl.store.errors import Patience, Translated
 from esctl.store.format import APPLICATION_ID, STORAGE_VERSION, check_there, uri_of
 
@@ -54,6 +55,7 @@ def set_up(
     # Otherwise SQLite plans by bound values, and prepares a statement again for each new value.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.set_busy_timeout(int(timeout * 1000))
+    decimals.define(connection)
     run(connection, SETTINGS)
     application, version = (connection.execute(f"pragma {name}").get for name in ("application_id", "user_version"))
     if application != APPLICATION_ID:

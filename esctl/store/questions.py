@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 ROWS_PER_INSERT = 1000
 TRIES = 10  # if a segment is moved meanwhile
+FAILED_ON_A_ROW = "failed-on-a-row"  # the code of an error of SQL that can be compiled
+_UNREADABLE = ("no such ", "near ", "ambiguous", "misuse", "wrong number", "unrecognized", "incomplete")
 _COMMENTS = r"(?s)--[^\n]*|/\*.*?\*/"
 
 Rows = Iterator[tuple["Any", ...]]
@@ -111,10 +113,12 @@ class _Question:
         if isinstance(
             error, apsw.SQLError | apsw.AuthError | apsw.TooBigError | apsw.ExecutionCompleteError | ValueError
         ):
+            compiles = isinstance(error, apsw.SQLError) and not str(error).startswith(_UNREADABLE)
             raise UsageError(
                 f"the SQL cannot be run: {error}",
                 why="a question is one SELECT over the view log, or the tables of esctl help format",
                 fix="esctl query 'select * from log limit 5'",
+                code=FAILED_ON_A_ROW if compiles else "",
             ) from error
 
 

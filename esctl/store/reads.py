@@ -364,6 +364,14 @@ def failing(reading: Reading, scan: Scan) -> int | None:
     return None
 
 
+def position_of(reading: Reading, scan: Scan, version: int) -> int | None:
+    """The position of the event with a version in a scan of one stream."""
+    for window in Windows(reading, Scan(scan.key, version, version, Query())):
+        with window as (table, _):
+            return _position(reading, scan, table, version)
+    return None
+
+
 def _position(reading: Reading, scan: Scan, table: str, key: int) -> int | None:
     """The position of the event with a key."""
     raw = Scan(scan.key, key, key, Query())

@@ -361,6 +361,11 @@ class Store:
                 self._reading, guard, program, name, lambda q: self._scan(q, upcasting, on_misfit), self.patience
             )
 
+    @property
+    def traced(self) -> str:
+        """The place in the model that a traced expression came to last."""
+        return self._upcast_compiler().traced
+
     def is_json(self, text: str) -> bool:
         """Whether a text is strict JSON (RFC 8259) of at most 1,000 levels, by SQLite's parser."""
         with Translated(self.path):

@@ -513,12 +513,12 @@ def test_positions_are_told_as_ranges(positions: list[int], expected: list[tuple
 
 
 @where
-def test_folds_pass_over_it_and_the_version_is_what_a_writer_has_to_expect(path: Path, where: str) -> None:
+def test_folds_do_what_needs_no_payload_and_the_version_is_what_a_writer_has_to_expect(path: Path, where: str) -> None:
     lay(path, where)
     erased(path, 27, 30)  # the last two of s-0
     with open_log(path, write=True) as log:
         state = log.state("s-0")
-        assert (state.version, state.position, state.state) == (10, 30, {"last": "payload-024", "n": 8})
+        assert (state.version, state.position, state.state) == (10, 30, {"last": "payload-024", "n": 10})
         assert log.version("s-0") == 10
         assert log.append("s-0", "Given", {}, expect=state.version).version == 11
 

@@ -82,14 +82,16 @@ def command(
         else:
             report = console.say if shared.verbose else _discard
             found = iter([folding.state(log, query, aggregate, saved=not no_snapshot, ignored=report)])
-        records = (state.record(explained=explain) for state in _with_progress(log, found, all_))
+        held = folding.Held(_with_progress(log, found, all_))
+        records = (state.record(explained=explain) for state in held)
         single = not (each or all_)
         format_ = "ndjson" if single and shared.rendering == "json" else shared.rendering  # one object, no array
         if fields is None:
             render.states(records, format_, single=single)
-            return
-        names = [name.strip() for name in fields.split(",")]
-        render.listed(({name: _field(record, name) for name in names} for record in records), format_, names=names)
+        else:
+            names = [name.strip() for name in fields.split(",")]
+            render.listed(({name: _field(record, name) for name in names} for record in records), format_, names=names)
+        held.end()
 
 
 def _field(record: dict[str, object], name: str) -> object:
