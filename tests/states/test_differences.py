@@ -243,6 +243,8 @@ def test_bisect_names_the_event_that_cannot_be_folded_if_nothing_holds_before_it
         differences.bisect(log, Query(stream="s-1"), f"state ->> 'n' > {before}")
     assert f"the event at position {before + 1}" in caught.value.what
     assert caught.value.details["position"] == before + 1
+    step = "add.n" if misfit["v"] == "x" else "compute.parsed"
+    assert caught.value.details["field"] == f"aggregate.sum.on.T.{step}"
 
 
 def test_a_difference_between_points_before_a_misfit_is_found(log: EventLog) -> None:
