@@ -203,6 +203,11 @@ def test_a_condition_that_fails_on_some_state_is_the_users_to_mend(log: EventLog
         differences.bisect(log, Query(stream="s-1"), "abs(state ->> 'n') > 5")
 
 
+def test_a_condition_need_not_be_decidable_after_the_first_event_that_meets_it(log: EventLog) -> None:
+    put(log, *(event("s-1", "T", {"n": n}) for n in (1, 9, -(2**63))))
+    assert differences.bisect(log, Query(stream="s-1"), "abs(state ->> 'n') > 5").version == 2
+
+
 # Misfits
 
 SUMS = """
