@@ -96,6 +96,15 @@ def sql_path(path: Parts) -> str:
     return text(made)
 
 
+def doubt(path: Parts) -> str:
+    """What a path may mean beside what it says; empty if there is no doubt."""
+    for at, part in enumerate(path[1:], 1):
+        if isinstance(part, str) and part.isdecimal():
+            element = spelled((*path[:at], int(part), *path[at + 1 :])) if len(part) <= _MAX_INDEX_DIGITS else ""
+            return f"{part} is a field's name; an element of an array is {element}" if element else ""
+    return ""
+
+
 def source_parts(source: str) -> Parts:
     """The steps of a path of the payload (`$.items[0].qty`; `$` is the payload itself). Raises PathError."""
     return parts(source[2:]) if source != "$" else ()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from esctl.errors import DifferenceError, MisfitError, word
 from esctl.events.query import Query
 from esctl.events.record import Record
@@ -73,7 +71,14 @@ def bisect(log: EventLog, query: Query, when: str, aggregate: str | None = None,
     folding = begin(log, query, aggregate, saved=False)
     try:
         found = _between(log, folding, query, when) if monotonic else None
-        found = found or _first(log, folding, query, when)
+        found = found or _first(folding, query, when)
+    except MisfitError as error:
+        from esctl.store import misfits  # noqa: PLC0415 - only a failure needs it
+
+        model, raw = log.definitions.model, query.raw_schema
+        raise misfits.in_fold(
+            log.store, model, folding.aggregate, folding.fold, folding.stream, error, raw=raw
+        ) from error
     finally:
         folding.fold.close()
     if found is None:
@@ -88,34 +93,18 @@ def bisect(log: EventLog, query: Query, when: str, aggregate: str | None = None,
 def _between(log: EventLog, folding: Folding, query: Query, when: str) -> Found | None:
     """The first event, searched between two snapshots; None without snapshots, or if it is not found there."""
     halved = _halve(log, folding, query, when)
-    return _first(log, folding, query, when, halved) if halved[2] else None
+    return _first(folding, query, when, halved) if halved[2] else None
 
 
-def _first(log: EventLog, folding: Folding, query: Query, when: str, halved: Halved = (None, None, 0)) -> Found | None:
+def _first(folding: Folding, query: Query, when: str, halved: Halved = (None, None, 0)) -> Found | None:
     """The first event after which a condition holds, between two snapshots (None: the beginning, or the end)."""
     low, high, looked = halved
     folding.fold.begin(folding.stream, low.values if low else None)
     first = low.version + 1 if low else 1
     query = query.replace(since_version=first, until_version=high.version if high else query.until_version)
-    for version, _, _, text in _each(log, folding, query, when):
+    for version, _, _, text in folding.fold.each(query, when):
         return Found(version, text, looked, version - first + 1)
     return None
-
-
-def _each(log: EventLog, folding: Folding, query: Query, when: str) -> Iterator[tuple[int, int, str, str]]:
-    """`Fold.each`, which folds many events at a time. If one of these fails, the events before it are folded singly."""
-    stream, fold = folding.stream, folding.fold
-    try:
-        yield from fold.each(query, when)
-    except MisfitError:
-        since = fold.state(stream)[0][0] + 1
-        for version in range(since, log.store.stream_version(stream) + 1):
-            try:
-                yield from fold.each(query.replace(since_version=version, until_version=version), when)
-            except MisfitError as misfit:
-                position, _ = log.store.event_at(stream, version) or (0, b"")
-                raise misfit.at(position)  # noqa: B904 - it is the same misfit
-        raise
 
 
 def _halve(log: EventLog, folding: Folding, query: Query, when: str) -> Halved:

@@ -247,17 +247,6 @@ class Facts:
                 counted[type_, schema] = counted.get((type_, schema), 0) + events
         return [(*key, counted[key]) for key in sorted(counted, key=lambda key: (key[0].encode(), key[1]))]
 
-    def differences(self, before: str, after: str) -> list[tuple[str, str | None, str | None]]:
-        """The differences of two JSON texts: path (`$.a[0]`), value before, value after (JSON text; None if absent)."""
-        return self._reading.connection.execute(_DIFFERENCES, (before, after)).fetchall()  # type: ignore[return-value]
-
-    def names(self, kind: Literal["stream", "type"], prefix: str = "") -> Iterator[str]:
-        """Streams or types whose names begin with a prefix, in order; without the log's own streams."""
-        own = "and stream_id > 0" if kind == "stream" else ""
-        sql = f"select name from {kind}s where name >= ?1 and substr(name, 1, length(?1)) = ?1 {own} order by name"
-        for (name,) in self._reading.connection.execute(sql, (prefix,)):
-            yield str(name)
-
     def naming(self, text: str) -> Iterator[tuple[str, str, int]]:
         """Every stream and every event id that contains a text, ignoring the case of ASCII letters: `stream` or `id`,
         the name, and the event's position (0 for a stream); without the log's own.
@@ -271,6 +260,17 @@ class Facts:
         for (name,) in self._reading.connection.execute(streams, (text,)).fetchall():
             yield "stream", str(name), 0
         yield from self._reading.steady(ask)
+
+    def differences(self, before: str, after: str) -> list[tuple[str, str | None, str | None]]:
+        """The differences of two JSON texts: path (`$.a[0]`), value before, value after (JSON text; None if absent)."""
+        return self._reading.connection.execute(_DIFFERENCES, (before, after)).fetchall()  # type: ignore[return-value]
+
+    def names(self, kind: Literal["stream", "type"], prefix: str = "") -> Iterator[str]:
+        """Streams or types whose names begin with a prefix, in order; without the log's own streams."""
+        own = "and stream_id > 0" if kind == "stream" else ""
+        sql = f"select name from {kind}s where name >= ?1 and substr(name, 1, length(?1)) = ?1 {own} order by name"
+        for (name,) in self._reading.connection.execute(sql, (prefix,)):
+            yield str(name)
 
     def erasures(self) -> Iterator[tuple[int, bytes, int]]:
         """Position, digest and event of every erased payload."""

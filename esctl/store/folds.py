@@ -111,12 +111,14 @@ class Fold:
             yield self._connection.changes()
 
     def each(self, query: Query, where: str | None = None) -> Iterator[tuple[int, int, str, str]]:
-        """The same; version, position, time and state (JSON text) after each event that meets a condition on these."""
+        """The same; version, position, time and state (JSON text) after each event; with a condition on these, after the
+        first event that meets it, and perhaps after later ones.
+        """
         after = f"select ? as stream, version, position, time, json(state) as state, n from {self._after}"
         condition = _where(where)
         select = f"select version, position, time, state from ({after}) {condition} order by n"
         for _ in self._feed_stream(query, "each"):
-            found = self._answers(select, (query.stream,), where)
+            found = self._answers(f"{select}{' limit 1' if where else ''}", (query.stream,), where)
             yield from found
             self._run(f"delete from {self._after}")
 

@@ -203,6 +203,11 @@ def test_a_condition_that_fails_on_some_state_is_the_users_to_mend(log: EventLog
         differences.bisect(log, Query(stream="s-1"), "abs(state ->> 'n') > 5")
 
 
+def test_a_condition_need_not_be_decidable_after_the_first_event_that_meets_it(log: EventLog) -> None:
+    put(log, *(event("s-1", "T", {"n": n}) for n in (1, 9, -(2**63))))
+    assert differences.bisect(log, Query(stream="s-1"), "abs(state ->> 'n') > 5").version == 2
+
+
 # Misfits
 
 SUMS = """
@@ -243,6 +248,8 @@ def test_bisect_names_the_event_that_cannot_be_folded_if_nothing_holds_before_it
         differences.bisect(log, Query(stream="s-1"), f"state ->> 'n' > {before}")
     assert f"the event at position {before + 1}" in caught.value.what
     assert caught.value.details["position"] == before + 1
+    step = "add.n" if misfit["v"] == "x" else "compute.parsed"
+    assert caught.value.details["field"] == f"aggregate.sum.on.T.{step}"
 
 
 def test_a_difference_between_points_before_a_misfit_is_found(log: EventLog) -> None:

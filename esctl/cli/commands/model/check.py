@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from esctl.evolution import plan
+from esctl.model import checks
 from esctl.model.declared import refusal
 from esctl.output import console, render
 
@@ -38,5 +39,7 @@ def command(
         error.fix = "esctl help model"  # all problems are printed already
         raise error
     if not shared.quiet:
+        for doubt in checks.doubts(draft.model):
+            console.say(f"note: {doubt}")
         counts = {name: len(declared) for name, declared in draft.model._asdict().items()}
         console.say(f"{file} is valid: {', '.join(f'{name} {count}' for name, count in counts.items())}")
