@@ -342,6 +342,7 @@ def _batches(
         events: list[NewEvent] = []
         for number, line in numbered:
             if line is not None and not line.strip():
+                inputs.pass_blank(number)
                 continue
             try:
                 if line is None:

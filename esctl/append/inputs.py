@@ -15,15 +15,19 @@ if TYPE_CHECKING:
     from esctl.append.unpacking import Unpacker
 
 READ_BYTES = TAKEN_BYTES
+_BLANK = b" \t\r\n\xef\xbb\xbf"  # with the bytes of a byte order mark
 
 
 class Origin:
-    """Where lines come from: a file, or stdin (no name). `first` is the number of its first line in the whole input."""
+    """Where lines come from: a file, or stdin (no name).
+
+    `first` is the number of its first line in the whole input, `begins` that of its first one that is not blank.
+    """
 
     def __init__(self, name: str, descriptor: int, first: int) -> None:
-        self.name, self.descriptor, self.first = name, descriptor, first
+        self.name, self.descriptor, self.first, self.begins = name, descriptor, first, first
         self.packing = "plain"
-        self.head = b""  # its first bytes, decompressed
+        self.head = b""  # its first byte that is not blank, decompressed
 
     def path(self) -> str:
         """The path of its file, also of one that the shell opened as stdin; empty for a pipe or a terminal."""
@@ -87,7 +91,7 @@ class Inputs:
                 chunk = self._unpacker.take()
             except RefusedError as error:
                 raise self._damaged(error) from error
-        self.origins[-1].head = self.origins[-1].head or chunk[:1]
+        self.origins[-1].head = self.origins[-1].head or chunk.lstrip(_BLANK)[:1]
         return chunk
 
     def origin(self, line: int) -> Origin:
@@ -104,6 +108,11 @@ class Inputs:
                 if origin.name:
                     error.details[file_key] = origin.name
 
+    def pass_blank(self, line: int) -> None:
+        """A line is blank: if it was the first of its input, the next one is."""
+        origin = self.origin(line)
+        origin.begins += line == origin.begins
+
     def advise(self, error: EsctlError, line: bytes | None, following: Sequence[bytes | None]) -> None:
         """In the error for a line, say how events are made of an input of another format."""
         from esctl.events.formats import advice  # noqa: PLC0415 - loads csv and re, for bad lines only
@@ -112,7 +121,7 @@ class Inputs:
         if "item" in error.details or not isinstance(number, int):
             return
         origin = self.origin(number)
-        first = number == origin.first
+        first = number == origin.begins
         text = line if line is not None else origin.head if first else b""
         if found := advice(error, text, following, first=first):
             error.what, error.why, error.fix, error.again = found.what, found.why, found.fix, found.again
@@ -153,13 +162,15 @@ class Inputs:
         if self._opened:
             os.close(self._descriptor)
         if self._unpacker is not None and not self._unpacker.complete:
-            raise self._damaged(RefusedError(f"the input is damaged {self.origins[-1].packing}", why="it is cut off"))
+            raise self._damaged(
+                RefusedError("cannot decompress the input", why=f"its {self.origins[-1].packing} data is cut off")
+            )
 
     def _damaged(self, error: RefusedError) -> RefusedError:
         """The error for compressed data that cannot be read, with the file and a command that tests it."""
         origin = self.origins[-1]
         if path := origin.path():
-            error.what = error.what.replace("the input", path)
+            error.what = f"cannot decompress {path}"
             error.fix = f"gzip -t {word(path)}" if origin.packing == "gzip" else f"zstd -t {word(path)}"
         return error
 

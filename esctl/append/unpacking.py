@@ -75,7 +75,7 @@ class _Gzip:
         try:
             out = self._member.decompress(self._packed, TAKEN_BYTES)
         except zlib.error as error:
-            raise RefusedError("the input is damaged gzip", why=_reason(error)) from error
+            raise RefusedError("cannot decompress the input", why=f"gzip: {_reason(error)}") from error
         self.complete = self._member.eof
         self._packed = self._member.unused_data if self.complete else self._member.unconsumed_tail
         self._more = len(out) == TAKEN_BYTES and not self.complete
@@ -110,7 +110,7 @@ class _Zstd:
             try:
                 out = self._frame.decompress(step)
             except self._failure as error:
-                raise RefusedError("the input is damaged zstd", why=_reason(error)) from error
+                raise RefusedError("cannot decompress the input", why=f"zstd: {_reason(error)}") from error
             self.complete = self._frame.eof
             self._packed = self._packed[len(step) - len(self._frame.unused_data) :]
             parts.append(out)

@@ -57,7 +57,9 @@ IfNoneMatch = Annotated[
 ]
 InputForm = Annotated[
     Literal["auto", "ndjson", "cloudevents"],
-    typer.Option("--input", help="auto: a line with specversion is read as a CloudEvent."),
+    typer.Option(
+        "--input", help="auto: a line with specversion is a CloudEvent. cloudevents: so is each item of an array."
+    ),
 ]
 OnConflict = Annotated[
     Literal["stop", "skip"],

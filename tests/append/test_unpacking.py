@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import tracemalloc
+import zlib
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -76,8 +77,9 @@ def test_what_is_cut_off_is_not_complete(name: str) -> None:
 def test_damage_is_refused(name: str, behind: bytes | None) -> None:
     packed = PACK[name](bytes(range(256)) * 100)
     damaged = packed + behind if behind else packed[: len(packed) // 2] + b"\xff" * 40 + packed[len(packed) // 2 :]
-    with pytest.raises(RefusedError, match=f"damaged {name}"):
+    with pytest.raises(RefusedError, match="cannot decompress") as refused:
         unpacked(name, [damaged])
+    assert refused.value.why.startswith(f"{name}: ")
 
 
 @pytest.mark.parametrize(
@@ -98,3 +100,14 @@ def test_damage_is_refused(name: str, behind: bytes | None) -> None:
 )
 def test_the_first_bytes_say_what_it_is_or_that_more_are_needed(head: bytes, name: str | None) -> None:
     assert packing(head) == name
+
+
+@pytest.mark.parametrize("size", [1_000_000, 262_144, 5_000_000])
+def test_all_that_came_is_given_before_more_is_waited_for(size: int) -> None:
+    packer = zlib.compressobj(wbits=31)
+    stream, given_bytes = unpacker("gzip"), 0
+    stream.feed(packer.compress(bytes(size)) + packer.flush(zlib.Z_SYNC_FLUSH))
+    while stream.pending:
+        given_bytes += len(stream.take())
+    assert given_bytes == size
+    assert not stream.complete
