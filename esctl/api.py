@@ -22,7 +22,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -43,6 +43,7 @@ from esctl.events.values import Point, encoded, point_of
 from esctl.evolution import plan
 from esctl.log import EventLog
 from esctl.points import marks
+from esctl.points.located import located
 from esctl.points.marks import Mark
 from esctl.points.points import query_of
 from esctl.projections import freshness, reading, runs, versions
@@ -380,9 +381,11 @@ class Log:
         return verify.verify(self._log, full=full, expect_head=expect_head)
 
     @_in_turn
-    def mark(self, name: str, point: Point | None = None) -> Mark:
-        """Give a name to a point, by default to the newest event."""
-        position = self._log.head().position if point is None else marks.position_at(self._log, point_of(point))
+    def mark(self, name: str, point: Point | None = None, *, by: Literal["recorded", "time"] | None = None) -> Mark:
+        """Give a name to a point, by default to the newest event. A time is when events were recorded; by "time", when
+        they happened.
+        """
+        position = self._log.head().position if point is None else located(self._log, point_of(point), by=by).position
         return marks.set_mark(self._log, name, position)
 
     def _position(self, mark: str) -> int | None:

@@ -45,6 +45,7 @@ class EventLog:
         self.path = os.fspath(path)
         self.store = Store(self.path, write=write, bulk=bulk, timeout=timeout, cache=cache)
         self.pins: Mapping[str, int] = {}  # the schema version of this writer's events without one, by type
+        self.notes: list[str] = []  # on events that this writer has appended, to be printed
         self.undone = 0  # the number of transactions rolled back
         self._definitions: Definitions | None = None
         self._applied = False  # whether a model was applied in the open transaction

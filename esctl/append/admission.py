@@ -11,6 +11,8 @@ from esctl.events.event import index_at
 from esctl.events.query import Query
 from esctl.model.applied import Definitions
 
+MAX_LISTED = 1000  # characters of a list of names in an error
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from esctl.events.event import NewEvent, Receipt
@@ -24,10 +26,38 @@ def check(
 
     Raises RefusedError with the event's `index`.
     """
+    if definitions.model.strict:
+        refuse_unknown(definitions, events, receipts)
     refuse_newer(definitions, events, receipts)
     refuse_unreadable(store, definitions, events, receipts, before)
     if definitions.schemas:
         refuse_misshapen(definitions, events, receipts)
+
+
+def refuse_unknown(definitions: Definitions, events: Sequence[NewEvent], receipts: Sequence[Receipt]) -> None:
+    """Refuse a new event of a type that no declaration of a strict model names, or in a stream of no aggregate."""
+    for index, event in enumerate(events):
+        known = event.type in definitions.types
+        if receipts[index].duplicate or (known and definitions.of_stream(event.stream) is not None):
+            continue
+        from esctl.model import world  # noqa: PLC0415 - only a mistake needs it
+
+        if known:
+            what = f"no aggregate of the log's strict model matches the stream {event.stream}"
+            patterns = [aggregate.streams for aggregate in definitions.model.aggregates.values()]
+            why = world.similar_stream(event.stream, definitions.model) or f"they match {', '.join(patterns) or 'none'}"
+        else:
+            what = f"no declaration of the log's strict model names the type {event.type}"
+            types = ", ".join(sorted(definitions.types))
+            why = world.suggestion(event.type, definitions.types) or f"they name {types or 'none'}"
+        raise RefusedError(
+            f"{event.type} in {event.stream} is refused: {what}",
+            why=why[:MAX_LISTED],
+            fix="esctl model show",
+            index=index,
+            stream=event.stream,
+            type=event.type,
+        )
 
 
 def refuse_newer(definitions: Definitions, events: Sequence[NewEvent], receipts: Sequence[Receipt]) -> None:

@@ -27,7 +27,7 @@ def given(options: Sequence[str] = ()) -> tuple[int, dict[str, int]]:
     Raises UsageError for a value that is neither, and RefusedError for a version that is not 1, 2, 3 …
     """
     plain = [text for text in options if whole_number(text) is not None]
-    pins = dict(_pin(text, "--schema", "esctl append --help") for text in options if text not in plain)
+    pins = dict(_pin(text, "--schema") for text in options if text not in plain)
     if plain and (pins or len(set(plain)) > 1):
         raise UsageError(
             f"--schema {plain[0]} is for all types, so no other --schema can stand beside it",
@@ -43,16 +43,20 @@ def given(options: Sequence[str] = ()) -> tuple[int, dict[str, int]]:
 def from_environment() -> dict[str, int]:
     """The pins of ESCTL_SCHEMA: `OrderPlaced=2,Deposited=1`."""
     texts = (text.strip() for text in os.environ.get(VARIABLE, "").split(","))
-    return dict(_pin(text, VARIABLE, "esctl help environment") for text in texts if text)
+    return dict(_pin(text, VARIABLE) for text in texts if text)
 
 
-def _pin(text: str, source: str, fix: str) -> tuple[str, int]:
+def _pin(text: str, source: str) -> tuple[str, int]:
     type_, equals, number = text.rpartition("=")
     schema = whole_number(number.strip())
     type_ = type_.strip()
     if not equals or not type_ or schema is None:
         wanted = "TYPE=N, such as OrderPlaced=2" if source == VARIABLE else "N, or TYPE=N such as OrderPlaced=2"
-        raise UsageError(f"{source} has {text!r}", why=f"expected: {wanted}", fix=fix)
+        raise UsageError(
+            f"{source} has {text!r}",
+            why=f"expected: {wanted}",
+            fix="esctl help environment" if source == VARIABLE else "esctl append --help",
+        )
     checked(type_, schema)
     return type_, schema
 

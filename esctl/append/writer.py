@@ -42,7 +42,9 @@ class Writer:
             if self._stamped is not None:  # the transaction that applied the model was rolled back
                 store.stamp({})
                 self._stamped = None
-            return store.append(events, run, kept=kept)
+            receipts = store.append(events, run, kept=kept)
+            self._note_names()
+            return receipts
         definitions, before = log.definitions, log.head().position
         if self._stamped is not definitions:
             store.stamp(definitions.newest)
@@ -57,7 +59,16 @@ class Writer:
             from esctl.projections import inline  # noqa: PLC0415 - only a model with inline projections needs it
 
             inline.keep(store, receipts, before)
+        self._note_names()
         return receipts
+
+    def _note_names(self) -> None:
+        """Note names that are new to the log and look misspelt."""
+        categories, types = self.log.store.new_names()
+        if categories or types:
+            from esctl.append import spelling  # noqa: PLC0415 - only a new name needs it
+
+            self.log.notes += spelling.doubts(self.log, categories, types)
 
     def _with_pins(self, events: Sequence[NewEvent]) -> Sequence[NewEvent]:
         """The events with the schema versions that the log's pins give. Raises RefusedError for an impossible pin."""

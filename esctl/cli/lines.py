@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from msgspec import Raw
@@ -16,6 +16,7 @@ from esctl.append.writer import Writer
 from esctl.cli.declare import Shared
 from esctl.cli.single import require_stdin
 from esctl.errors import RefusedError, Stopped
+from esctl.events.event import Receipt
 from esctl.events.lines import Defaults
 from esctl.output import console, progress, render
 
@@ -54,7 +55,7 @@ def run(writer: Writer, inputs: Inputs, defaults: Defaults, options: Options, sh
     without_rules: dict[str, object] = {"rules": False} if not writer.asks_rules else {}
     tally = ingest.Tally()
     runs = ingest.ingest(writer, inputs, defaults, options, tally, console.skipped)
-    runs = progress.watched(runs, "appending", None, len)
+    runs = _with_notes(progress.watched(runs, "appending", None, len), writer)
     try:
         if options.receipts:
             printed = (render.receipt(receipt) | without_rules for receipts in runs for receipt in receipts)
@@ -75,3 +76,10 @@ def run(writer: Writer, inputs: Inputs, defaults: Defaults, options: Options, sh
     if tally.invalid:
         lines = "1 line was" if tally.invalid == 1 else f"{tally.invalid} lines were"
         raise RefusedError(f"{lines} skipped", why="the reasons are above; all other lines are stored")
+
+
+def _with_notes(runs: Iterator[list[Receipt]], writer: Writer) -> Iterator[list[Receipt]]:
+    """The receipts; the notes on each transaction are printed after it."""
+    for receipts in runs:
+        console.notes(writer.log.notes)
+        yield receipts

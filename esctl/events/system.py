@@ -14,6 +14,7 @@ PAYLOAD_ERASED = "PayloadErased"
 LOG_RESTORED = "LogRestored"
 LOG_FORKED = "LogForked"
 LOG_REWRITTEN = "LogRewritten"
+TYPES = frozenset((MODEL_APPLIED, MARK_SET, PAYLOAD_ERASED, LOG_RESTORED, LOG_FORKED, LOG_REWRITTEN))
 
 
 def actor() -> str:

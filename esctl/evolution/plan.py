@@ -13,12 +13,13 @@ from esctl.events.event import Receipt, max_event_bytes
 from esctl.evolution import conformance
 from esctl.evolution.stamps import Risk, risks
 from esctl.log import EventLog
-from esctl.model import json_schemas, upcasts
+from esctl.model import json_schemas, upcasts, world
 from esctl.model.applied import Applied, Definitions, record
 from esctl.model.checks import checked, shared
 from esctl.model.declared import ANY, Aggregate, Model, Problem, Rule, Upcast, fingerprint, refusal
 from esctl.model.projections import mark, seen
 from esctl.model.toml import parse
+from esctl.model.world import Doubt
 from esctl.projections import versions
 from esctl.states import folding
 
@@ -109,13 +110,15 @@ def sound(path: Path) -> Draft:
 
 class Plan(NamedTuple):
     """The effects of applying a draft to a log, the position of the model that it was compared with, how many more
-    stored events could not be read, and the types whose writers it would stamp with a version that they may not know.
+    stored events could not be read, the types whose writers it would stamp with a version that they may not know, and
+    the declarations of types that look misspelt.
     """
 
     changes: list[Change]
     position: int
     unreadable: int
     risks: tuple[Risk, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def dropped(self) -> list[str]:
@@ -139,7 +142,9 @@ def plan(log: EventLog, draft: Draft) -> Plan:
         change = "new" if key not in before else "gone" if key not in after else "changed"
         changes.append(costs.of(Change(change, kind, name, detail=_summary(after.get(key, before.get(key))))))
     changes += costs.unfoldable({name for kind, name in differing if kind == "aggregate"}) if differing else []
-    return Plan(changes, current.position, costs.unreadable, tuple(risks(current, drafted)))
+    stored = world.stored(log.store.facts().names("type"))
+    doubtful = [doubt for doubt in world.doubts(draft.model, stored) if doubt.misspelt] if differing else []
+    return Plan(changes, current.position, costs.unreadable, tuple(risks(current, drafted)), tuple(doubtful))
 
 
 def _fingerprint_of(piece: object) -> str | None:
@@ -148,7 +153,7 @@ def _fingerprint_of(piece: object) -> str | None:
 
 def _pieces(model: Model) -> dict[tuple[str, str], object]:
     """The definitions of a model as comparable values, by kind and name."""
-    pieces: dict[tuple[str, str], object] = {}
+    pieces: dict[tuple[str, str], object] = {("strict model", "types and streams"): True} if model.strict else {}
     for name, event in model.events.items():
         pieces["schema", name] = event.schema
         if event.json_schema is not None:
@@ -222,6 +227,9 @@ class _Costs:
             stale = sum(saved.upcasts != self._drafted.upcasts for saved in self._saved)
             events = self._counts.get((type_, int(schema)), 0)
             return change._replace(events=events, snapshots=stale, projections=self._seeing(type_), misfits=misfits)
+        if kind == "strict model" and change.change != "gone":
+            known = self._drafted.types
+            return change._replace(misfits=sum(n for (type_, _), n in self._counts.items() if type_ not in known))
         if kind == "aggregate":
             return self._aggregate(change)
         if kind == "rule":

@@ -61,6 +61,7 @@ class Definitions:
         for aggregate in self.model.aggregates.values():
             self.program(aggregate)
         assert self.upcasts
+        assert self.types is not None
         assert self.upcasting is not None
         return self
 
@@ -108,6 +109,13 @@ class Definitions:
     def newest(self) -> dict[str, int]:
         """The default schema version of new events, by type."""
         return {name: event.schema for name, event in self.model.events.items()}
+
+    @cached_property
+    def types(self) -> frozenset[str]:
+        """The types that the model's declarations name."""
+        from esctl.model.world import places  # noqa: PLC0415 - only a strict model needs it
+
+        return frozenset(places(self.model))
 
     def aggregate(self, name: str) -> Aggregate:
         """The aggregate with this name; raises NotFoundError."""

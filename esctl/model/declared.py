@@ -146,11 +146,12 @@ class Projection(Record):
 
 
 class Model(Record):
-    """Everything that a model file declares, by name."""
+    """Everything that a model file declares, by name. `strict`: other types and streams are refused."""
 
     events: Mapping[str, EventType]
     aggregates: Mapping[str, Aggregate]
     projections: Mapping[str, Projection]
+    strict: bool = False
 
 
 class Problem(Record):

@@ -49,11 +49,12 @@ def parse(text: str, read: Callable[[str], str]) -> tuple[Model, list[Problem]]:
 
 
 def _decoded(document: dict[str, Any], problems: list[Problem], read: Callable[[str], str]) -> Model:
-    top = _Table("", document, problems, ("event", "aggregate", "projection"))
+    top = _Table("", document, problems, ("model", "event", "aggregate", "projection"))
     events = {name: _event(place, name, body, problems, read) for place, name, body in top.named("event")}
     aggregates = {name: _aggregate(place, name, body, problems) for place, name, body in top.named("aggregate")}
     projections = {name: _projection(place, name, body, problems) for place, name, body in top.named("projection")}
-    return Model(events, aggregates, projections)
+    settings = _Table("model", top.pairs("model", "a table: [model]"), problems, ("strict",))
+    return Model(events, aggregates, projections, settings.get("strict", bool, "true or false", default=False))
 
 
 class _Number(float):

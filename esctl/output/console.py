@@ -130,6 +130,12 @@ def unknown(kind: str, names: Iterable[str], known: Collection[str]) -> None:
                 note(f"no event has the {kind} {name}; did you mean {' or '.join(near)}?")
 
 
+def notes(waiting: list[str]) -> None:
+    """Print notes and forget them."""
+    while waiting:
+        note(waiting.pop(0))
+
+
 def skipped(error: EsctlError) -> None:
     """Report a line of the input that was skipped, and why."""
     say(f"skipped: {error.what}{where(error)}" + (f" ({error.why})" if error.why else ""))

@@ -65,13 +65,6 @@ def _means_a_point(name: str) -> bool:
     return True
 
 
-def position_at(log: EventLog, text: str) -> int:
-    """The position of the newest event at a point, as a user types it; it may be a mark."""
-    from esctl.events.point import parse_point  # noqa: PLC0415
-
-    return position_of(log, parse_point(text, upper=True, mark=lambda name: position_named(log, name)))
-
-
 def position_of(log: EventLog, point: Point) -> int:
     """The position of the newest event at a point; for a time, of the last event recorded by then."""
     if point.time is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import apsw
 
@@ -49,6 +49,7 @@ class Original(Record):
 
 
 ATTEMPT_MS = 50  # one attempt to take the lock
+MAX_CATEGORIES = 1000  # of streams, of which new ones are noted
 MAX_CACHED_STREAMS = 65_536  # about 200 bytes each
 
 HEAD = "select position, hash, recorded from head"
@@ -62,6 +63,9 @@ select position, hash, recorded from (
   select * from (select position, hash, recorded from events order by position desc limit 1)
   union all select * from (select last, after, last_recorded from segments order by last desc limit 1)
 ) order by position desc limit 1"""
+_CATEGORY_EXISTS = """
+select exists(select 1 from streams where name = ?1)
+    or exists(select 1 from streams where name >= ?1 || '-' and name < ?1 || '.')"""
 _MODELS = """
 select e.position, json_array(e.time, e.data, e.meta) from streams s cross join {events} e on e.stream_id = s.stream_id
 cross join types t on t.type_id = e.type_id where s.name = ?1 and t.name = ?2"""
@@ -82,6 +86,9 @@ class Appender:
         self._types: dict[str, int] = {}
         self._seen_version = -1
         self._expect_duplicates = False
+        self.new_categories: list[str] = []  # of the transaction, in the order of their first events
+        self.new_types: list[str] = []
+        self._categories: set[str] = set()  # known to exist
         self._recorded = ""
         self._largest = 0  # bytes of the largest payload of the transaction
         self._quoting = False  # whether one of its names must be escaped in JSON
@@ -93,10 +100,12 @@ class Appender:
             if (seen := self._execute("pragma data_version").get) != self._seen_version:
                 self._streams.clear()  # another process has written
                 self._types.clear()
+                self._categories.clear()
                 self._seen_version = seen
             self.head = Head._make(self._execute(HEAD).get)
             self._archived = self._reading.known(self._execute("select archived from head").get)
             self._start, self._largest, self._quoting = self.head, 0, False
+            self.new_categories, self.new_types = [], []
             self._recorded = max(now(), self.head.recorded)
 
     def _take_lock(self, waiting: Callable[[], None]) -> None:
@@ -132,6 +141,7 @@ class Appender:
                 if not committed:  # after some errors SQLite has already rolled back
                     self._streams.clear()
                     self._types.clear()
+                    self._categories.clear()
                     if self._connection.in_transaction:
                         self._execute("rollback")
 
@@ -318,6 +328,7 @@ class Appender:
             for name, *numbers in found:
                 streams[name] = numbers
             if new := sorted(name for name in missing if name not in streams):
+                self._note_categories(new, events)
                 lowest, highest = self._execute(
                     "select ifnull(min(min(stream_id), 0), 0), ifnull(max(max(stream_id), 0), 0) from streams"
                 ).get
@@ -332,9 +343,29 @@ class Appender:
                 )
         new_types = {event.type for event in events if event.type not in types}
         self._quoting = self._quoting or any('"' in name or "\\" in name for name in (*missing, *new_types))
-        for name in new_types:
+        for name in self._in_order(new_types, (event.type for event in events)):
             self._execute("insert into types (name) values (?) on conflict do nothing", (name,))
+            if self._connection.changes():
+                self.new_types.append(name)
             types[name] = self._execute("select type_id from types where name = ?", (name,)).get
+
+    def _note_categories(self, streams: Sequence[str], events: Sequence[NewEvent]) -> None:
+        """Note the categories of new streams that are new as well. The categories of a log that has very many mean
+        little, so the search ends there.
+        """
+        known, new = self._categories, set()
+        for category in {name.partition("-")[0] for name in streams} - known:
+            if len(known) >= MAX_CATEGORIES:
+                break
+            known.add(category)
+            if category[:1] != system.PREFIX and not self._execute(_CATEGORY_EXISTS, (category,)).get:
+                new.add(category)
+        self.new_categories += self._in_order(new, (event.stream.partition("-")[0] for event in events))
+
+    @staticmethod
+    def _in_order(names: set[str], all_names: Iterable[str]) -> Iterable[str]:
+        """The names in the order in which they first come in others."""
+        return names if len(names) < 2 else [name for name in dict.fromkeys(all_names) if name in names]
 
 
 def _differing(new: NewEvent, original: Original) -> list[str]:

@@ -80,6 +80,17 @@ select t.name, schema, n from (
   select type_id, schema, count(*) as n from {events} where stream_id > 0 group by type_id, schema
   union all select type_id, schema, events from archived_types where not own
 ) join types t using (type_id)"""
+# From each category, one search finds the next name beyond it: `.` is the character after the dash.
+_CATEGORIES = """
+with recursive c(name) as (
+  select min(name) from streams
+  union all
+  select ifnull((select min(s.name) from streams s where s.name > c.name and s.name < {0} || '-'),
+                (select min(s.name) from streams s where s.name >= {0} || '.'))
+  from c where name is not null limit ?
+) select distinct {0} from c where substr(name, 1, 1) <> '$'""".format(
+    "substr(c.name, 1, instr(c.name || '-', '-') - 1)"
+)
 _INFO = """
 select log_id, created, (select count(*) from streams where stream_id > 0) as streams,
        position || ':' || lower(hex(hash)) as head from head"""
@@ -271,6 +282,10 @@ class Facts:
         sql = f"select name from {kind}s where name >= ?1 and substr(name, 1, length(?1)) = ?1 {own} order by name"
         for (name,) in self._reading.connection.execute(sql, (prefix,)):
             yield str(name)
+
+    def categories(self, limit: int) -> list[str]:
+        """The categories of streams (the name up to its first dash), at most `limit`; without the log's own streams."""
+        return [name for (name,) in self._reading.connection.execute(_CATEGORIES, (limit,))]
 
     def erasures(self) -> Iterator[tuple[int, bytes, int]]:
         """Position, digest and event of every erased payload."""

@@ -133,6 +133,13 @@ class Store:
         """From now on an appended event with schema 0 gets its type's version, or 1."""
         self._appender.newest = newest
 
+    def new_names(self) -> tuple[list[str], list[str]]:
+        """The new categories of streams, and the new types, of the transaction since the last call."""
+        appender = self._appender
+        new = appender.new_categories, appender.new_types
+        appender.new_categories, appender.new_types = [], []
+        return new
+
     @property
     def engine(self) -> str:
         """The version of the SQLite library."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from esctl.append.writer import Writer
 from esctl.errors import RefusedError
 from esctl.events.event import NewEvent
 from esctl.log import EventLog
+from esctl.points import marks
 from tests.conftest import writer_of
-from tests.logs import hold, stored_schema
+from tests.logs import hold, put, refused, stored_schema
 from tests.models import COUNT, UPCAST
 
 
@@ -51,3 +53,59 @@ def test_the_schema_version_follows_the_model(log: EventLog) -> None:
     assert stored_schema(log, "T") == 3
     hold(log, COUNT)
     assert stored_schema(log, "T") == 1
+
+
+STRICT = """
+[model]
+strict = true
+[aggregate.account]
+streams = "account-*"
+on.Deposited.add = { n = 1 }
+[aggregate.other]
+streams = "other"
+[projection.p]
+table = "create table p(a)"
+on.Shown = "insert into p values (1)"
+[[event.Old.upcast]]
+from = 1
+type = "New"
+"""
+
+
+@pytest.mark.parametrize("type_", ["Deposited", "Shown", "Old", "New"])
+@pytest.mark.parametrize("stream", ["account-1", "other"])
+def test_a_strict_model_takes_what_its_declarations_name(log: EventLog, stream: str, type_: str) -> None:
+    hold(log, STRICT)
+    put(log, NewEvent(stream, type_, "a", None, 0, "{}", "{}", None))
+
+
+@pytest.mark.parametrize(
+    ("stream", "type_", "why"),
+    [
+        ("account-1", "Depositd", "did you mean Deposited?"),
+        ("acount-1", "Deposited", "did you mean account-1?"),
+        ("account", "Deposited", "did you mean account?"),
+        ("account-1", "Xyz", "they name Deposited, New, Old, Shown"),
+        ("xyz-1", "Deposited", "they match account-*, other"),
+    ],
+)
+def test_a_strict_model_refuses_what_no_declaration_names(log: EventLog, stream: str, type_: str, why: str) -> None:
+    hold(log, STRICT)
+    good = NewEvent("account-1", "Deposited", "a", None, 0, "{}", "{}", None)
+    error = refused(log, good, NewEvent(stream, type_, "b", None, 0, "{}", "{}", None))
+    assert (error.why, error.details["index"], error.details["type"]) == (why, 1, type_)
+
+
+def test_a_strict_model_takes_the_duplicate_of_an_event_from_before_it(log: EventLog) -> None:
+    before = NewEvent("x-1", "Xyz", "a", None, 0, "{}", "{}", None)
+    put(log, before)
+    hold(log, STRICT)
+    (receipt,) = put(log, before)
+    assert receipt.duplicate
+
+
+def test_a_strict_model_holds_without_rules_and_lets_the_logs_own_events_pass(log: EventLog) -> None:
+    hold(log, STRICT)
+    with pytest.raises(RefusedError), log.transaction():
+        Writer(log, rules=False).append([NewEvent("account-1", "Xyz", "a", None, 0, "{}", "{}", None)])
+    marks.set_mark(log, "m", 1)

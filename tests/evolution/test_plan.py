@@ -409,3 +409,20 @@ def test_an_upcast_tells_how_many_projections_it_has_built_anew(log: EventLog, f
     projections = sees.format("paid", "Paid") + sees.format("any_type", '"*"') + sees.format("placed", "Placed")
     applied(log, folder, projections)
     assert one(planned(log, folder, projections + RENAMED), "upcast").projections == 2
+
+
+STRICT = '[model]\nstrict = true\n[aggregate.order]\nstreams = "order-*"\non.Placed.set = { a = 1 }\n'
+
+
+def test_a_strict_model_is_a_change_with_the_stored_events_that_it_would_not_take(log: EventLog, folder: Path) -> None:
+    change = one(planned(log, folder, STRICT), "strict model")
+    assert (change.change, change.name, change.misfits) == ("new", "types and streams", 2)
+    applied(log, folder, STRICT)
+    gone = one(planned(log, folder, STRICT.replace("true", "false")), "strict model")
+    assert (gone.change, gone.misfits) == ("gone", 0)
+
+
+def test_a_plan_names_declarations_that_look_misspelt(log: EventLog, folder: Path) -> None:
+    (doubt,) = planned(log, folder, STRICT.replace("on.Placed", "on.Placd")).doubts
+    assert doubt.place == "aggregate.order.on.Placd"
+    assert planned(log, folder, STRICT.replace("on.Placed", "on.Shipped")).doubts == ()

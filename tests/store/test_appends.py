@@ -550,3 +550,33 @@ def test_more_streams_than_are_remembered_have_right_versions(log_path: Path) ->
             appended(store, [NewEvent(f"s-{n}", "T", f"id-{n}", None, 1, "{}", "{}", None) for n in range(many)])
         ) == {1}
         assert appended(store, [*events(2, "s-1", "one"), *events(1, f"s-{many - 1}", "two")]) == [2, 3, 2]
+
+
+# Names that are new
+
+
+def test_new_categories_and_types_are_reported_once_in_the_order_of_the_events(store: Store) -> None:
+    commit(store, event("order-1", "Placed"))
+    with store.transaction():
+        store.append([event("zeta-1", "Z"), event("order-2", "Placed"), event("alpha-1", "A"), event("alpha-2", "A")])
+        assert store.new_names() == (["zeta", "alpha"], ["Z", "A"])
+        assert store.new_names() == ([], [])
+    with store.transaction():
+        store.append([event("zeta", "Z"), event("alpha-3", "A")])
+        assert store.new_names() == ([], [])
+
+
+def test_what_a_duplicate_undoes_is_new_all_the_same(store: Store) -> None:
+    commit(store, event("order-1", "Placed", "a"))
+    with store.transaction():
+        store.append([event("cart-1", "Filled"), event("order-1", "Placed", "a")])
+        assert store.new_names() == (["cart"], ["Filled"])
+
+
+def test_the_search_for_new_categories_ends_in_a_log_of_very_many(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appends, "MAX_CATEGORIES", 3)
+    with store.transaction():
+        store.append([event(f"user{n}") for n in range(9)])
+        assert len(store.new_names()[0]) == 3

@@ -146,3 +146,13 @@ def test_what_happened_by_a_moment_is_counted_hot_and_archived_alike(archived: i
         assert happened(day(4)) == (3, 2, 0, 2)
         assert happened(day(6)) == (4, 4, 0, None)
         assert happened("2999-01-01T00:00:00.000000Z") == (4, 4, 4, None)
+
+
+@given(st.lists(st.text("ab+-.$é", min_size=1, max_size=5).filter(lambda name: name[0] != "$"), max_size=8))
+def test_categories_are_the_names_up_to_their_first_dash(names: list[str]) -> None:
+    with fresh() as log:
+        with log.transaction():
+            log.store.append([NewEvent(n, "T", f"e{i}", None, 1, "{}", "{}", None) for i, n in enumerate(names)])
+        found = log.store.facts().categories(100)
+        assert sorted(found) == sorted({name.partition("-")[0] for name in names})
+        assert log.store.facts().categories(1) == found[:1]

@@ -10,7 +10,7 @@ from esctl.cli import single
 from esctl.cli.items import expectation, items
 from esctl.errors import EsctlError, UsageError
 from esctl.events.event import NewEvent, whole_number
-from esctl.output import render
+from esctl.output import console, render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def command(
             options = single.EventOptions(id_, time, every, fields, expected)
             writer = Writer(log, rules=not no_rules)
             receipt = _append_one(writer, single.event(arguments, options), condition, dry_run=dry_run)
+            console.notes(log.notes)
             render.acknowledge(render.receipt(receipt) | ({"rules": False} if no_rules else {}), shared.rendering)
         return
     from esctl.cli import lines  # noqa: PLC0415 - loads msgspec and more; a single event does not need them

@@ -8,7 +8,7 @@ from esctl.append import pins
 from esctl.append.decide import RETRIES, Decision, decide
 from esctl.errors import UsageError
 from esctl.events.event import check_name, check_stream
-from esctl.output import render
+from esctl.output import console, render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def command(
     with shared.opened(write=True) as log:
         log.pins = pinned
         receipts = decide(log, Decision(stream, arguments, aggregate, exec_, id_ or ""), retries=retries)
+        console.notes(log.notes)
     render.acknowledge_each(map(render.receipt, receipts), shared.rendering, render.RECEIPT)
 
 

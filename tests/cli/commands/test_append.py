@@ -459,7 +459,7 @@ OTHER = {"stream": "cart-1", "type": "Filled"}
 def ruled(run: Esctl, tmp_path: Path) -> Esctl:
     """Run esctl on this test's log, which has a model."""
     (tmp_path / "model.toml").write_text(MODEL, encoding="utf-8")
-    assert run("model", "apply", "model.toml").returncode == 0  # it notes whose events it would stamp
+    succeeded(run("model", "apply", "model.toml", "-q"))
     return run
 
 
@@ -773,3 +773,50 @@ def test_a_payload_from_a_file_may_begin_with_a_byte_order_mark(run: Esctl, tmp_
     (tmp_path / "payload.json").write_bytes(b'\xef\xbb\xbf{"a":1}\r\n')
     succeeded(run("append", "s-1", "T", "@payload.json"))
     assert succeeded(run("replay", "-o", "raw")) == '{"a":1}\n'
+
+
+# Names that look misspelt
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_new_name_one_letter_away_from_a_known_one_is_told(run: Esctl, *, bulk: bool, dry_run: bool) -> None:
+    succeeded(run("append", "account-1", "Deposited"))
+    line = '{"stream":"acount-1","type":"Depositd"}'
+    words = ["append", *([] if bulk else ["acount-1", "Depositd"]), *["--dry-run"] * dry_run]
+    done = run(*words, input=line if bulk else "")
+    assert (done.returncode, done.stderr.splitlines()) == (
+        0,
+        [
+            "note: the category of streams acount is new to this log, and one letter away from account",
+            "note: the type Depositd is new to this log, and one letter away from Deposited",
+        ],
+    )
+    assert bool(run(*words, input=line if bulk else "").stderr) is dry_run
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_quiet_silences_the_note_on_a_new_name(run: Esctl, *, bulk: bool) -> None:
+    succeeded(run("append", "account-1", "Deposited"))
+    line = '{"stream":"acount-1","type":"Depositd"}'
+    assert run("append", "-q", *([] if bulk else ["acount-1", "Depositd"]), input=line if bulk else "").stderr == ""
+
+
+STRICT = '[model]\nstrict = true\n[aggregate.a]\nstreams = "account-*"\non.Deposited.add = { n = 1 }\n'
+
+
+def test_lines_that_a_strict_model_refuses_are_skipped_if_asked(run: Esctl, tmp_path: Path) -> None:
+    (tmp_path / "strict.toml").write_text(STRICT, encoding="utf-8")
+    succeeded(run("model", "apply", "strict.toml"))
+    made = [
+        ("account-1", "Deposited"),
+        ("account-1", "Depositd"),
+        ("acount-1", "Deposited"),
+        ("account-2", "Deposited"),
+    ]
+    lines = "\n".join(json.dumps({"stream": stream, "type": type_}) for stream, type_ in made)
+    refused = run("append", input=lines)
+    assert (refused.returncode, "line 2" in refused.stderr) == (5, True)
+    done = run("append", "--skip-invalid", input=lines)
+    assert (done.returncode, json.loads(done.stdout)["appended"]) == (5, 2)
+    assert "line 3 (did you mean account-1?)" in done.stderr

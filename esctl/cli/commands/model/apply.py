@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from esctl.cli.commands.model.plan import say_risks, show
+from esctl.cli.commands.model.plan import say_doubts, show
 from esctl.evolution import plan
 from esctl.output import console, render
 from esctl.projections import status
@@ -41,7 +41,7 @@ def command(
             return
         if not shared.quiet:
             _warn(planned)
-        say_risks(planned, shared)
+        say_doubts(planned, shared)
         if planned.unreadable or planned.dropped:
             shared.confirm(_dangers(planned))
         receipt = plan.apply(log, draft, planned.position)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from esctl.errors import EsctlError
 from esctl.evolution import plan
-from esctl.model import checks
+from esctl.model import checks, world
 from esctl.model.declared import refusal
 from esctl.output import console, render
 
@@ -30,7 +31,7 @@ def command(
 ) -> None:
     """Check a model file; exit 5 if it has problems.
 
-    Needs no log.
+    Also warns of types that only one declaration names and that the log, if there is one, does not have. Needs no log.
     """
     draft, problems = plan.read(Path(file))
     render.listed((problem._asdict() for problem in problems), shared.rendering, names=PROBLEMS)
@@ -41,5 +42,18 @@ def command(
     if not shared.quiet:
         for doubt in checks.doubts(draft.model):
             console.say(f"note: {doubt}")
-        counts = {name: len(declared) for name, declared in draft.model._asdict().items()}
+        counts = {name: len(getattr(draft.model, name)) for name in ("events", "aggregates", "projections")}
         console.say(f"{file} is valid: {', '.join(f'{name} {count}' for name, count in counts.items())}")
+        for doubt in world.doubts(draft.model, _stored(shared)):
+            console.say(f"warning: {doubt}")
+
+
+def _stored(shared: Shared) -> set[str] | None:
+    """The types of the log's events; None if there is no log, or none that can be read, or if it is empty."""
+    try:
+        with shared.opened() as log:
+            return world.stored(log.store.facts().names("type"))
+    except EsctlError as error:
+        if shared.log is not None:
+            console.say(f"note: the log was not asked for its types: {error.what}")
+        return None

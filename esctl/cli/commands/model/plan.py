@@ -52,13 +52,16 @@ def show(planned: plan.Plan, shared: Shared) -> None:
     render.listed(records, shared.rendering, spare=("detail",), names=CHANGES)
     if not planned.changes and not shared.quiet:
         console.say("nothing would change")
-    say_risks(planned, shared)
+    say_doubts(planned, shared)
 
 
-def say_risks(planned: plan.Plan, shared: Shared) -> None:
-    """Say which writers the model would stamp with a version that they may not know."""
-    for risk in () if shared.quiet else planned.risks:
-        console.say(f"note: {risk}")
+def say_doubts(planned: plan.Plan, shared: Shared) -> None:
+    """Say which declarations look misspelt, and whose events the model would stamp with a version they may not have."""
+    if not shared.quiet:
+        for doubt in planned.doubts:
+            console.say(f"warning: {doubt}")
+        for risk in planned.risks:
+            console.say(f"note: {risk}")
 
 
 def _has_any(planned: plan.Plan, name: str) -> bool:

@@ -87,3 +87,33 @@ def test_a_json_schema_outside_of_the_model_s_folder_is_refused(esctl: Esctl, tm
     done = esctl("model", "check", model('[event.Paid]\njson_schema = "../secret.json"', "models/m.toml"))
     assert done.returncode == 5
     assert "lies outside the model's folder" in done.stderr
+
+
+RULE = """
+[aggregate.account]
+streams = "account-*"
+on.Deposited.add = { n = 1 }
+accept.Depositedd = "1"
+"""
+
+
+def test_a_rule_for_a_type_that_nothing_else_knows_is_warned_of(run: Esctl, esctl: Esctl, model: Model) -> None:
+    name = model(RULE)
+    warning = "warning: aggregate.account.accept.Depositedd: nothing else names Depositedd"
+    without = esctl("model", "check", name)
+    assert (without.returncode, without.stderr.splitlines()[1]) == (0, f"{warning}; did you mean Deposited?")
+    done = run("model", "check", name)
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[1:] == [f"{warning}, and the log has no such event; did you mean Deposited?"]
+    assert ended(run("model", "check", name, "-q")) == (0, "")
+    assert done.stderr.splitlines()[1] in run("model", "apply", name).stderr
+
+
+def test_a_log_that_is_named_and_cannot_be_read_is_told(esctl: Esctl, model: Model) -> None:
+    done = esctl("model", "check", model(MODEL), "--log", "none.db")
+    assert (done.returncode, "the log was not asked for its types" in done.stderr) == (0, True)
+
+
+def test_a_strict_key_that_is_misspelt_is_refused(esctl: Esctl, model: Model) -> None:
+    done = esctl("model", "check", model("[model]\nstrct = true\n"))
+    assert (done.returncode, records(done)[0]["hint"]) == (5, "did you mean strict?")
