@@ -111,8 +111,8 @@ class Fold:
             yield self._connection.changes()
 
     def each(self, query: Query, where: str | None = None) -> Iterator[tuple[int, int, str, str]]:
-        """The same; version, position, time and state (JSON text) after each event; with a condition on these, after the
-        first event that meets it, and perhaps after later ones.
+        """The same; version, position, time and state (JSON text) after each event; with a condition on these, after
+        the first event that meets it, and perhaps after later ones.
         """
         after = f"select ? as stream, version, position, time, json(state) as state, n from {self._after}"
         condition = _where(where)

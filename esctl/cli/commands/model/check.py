@@ -40,8 +40,8 @@ def command(
         error.fix = "esctl help model"  # all problems are printed already
         raise error
     if not shared.quiet:
-        for doubt in checks.doubts(draft.model):
-            console.say(f"note: {doubt}")
+        for path in checks.doubts(draft.model):
+            console.say(f"note: {path}")
         counts = {name: len(getattr(draft.model, name)) for name in ("events", "aggregates", "projections")}
         console.say(f"{file} is valid: {', '.join(f'{name} {count}' for name, count in counts.items())}")
         for doubt in world.doubts(draft.model, _stored(shared)):
