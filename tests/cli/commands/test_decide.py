@@ -248,3 +248,18 @@ def test_a_program_of_an_old_shape_is_pinned_to_its_schema(
 def test_a_schema_for_all_types_is_not_for_decide(run: Esctl) -> None:
     done = run("decide", "order-2", "--exec", "true", "--schema", "1")
     assert (done.returncode, "TYPE=N" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(("options", "notes"), [([], 1), (["-q"], 0)])
+def test_a_decision_with_a_misspelt_type_is_noted(run: Esctl, options: list[str], notes: int) -> None:
+    program = """echo '{"type":"Placd"}'"""
+    done = run("decide", "order-9", "--shell", "--exec", program, *options)
+    assert (done.returncode, done.stderr.count("note: the type Placd is new to this log")) == (0, notes)
+
+
+def test_a_decision_that_a_strict_model_does_not_know_is_refused(run: Esctl, log_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "strict.toml").write_text("[model]\nstrict = true\n" + MODEL, encoding="utf-8")
+    with open_log(log_path, write=True) as log:
+        log.apply_model(tmp_path / "strict.toml")
+    done = run("decide", "order-9", "--shell", "--exec", """echo '{"type":"Placd"}'""")
+    assert (done.returncode, "did you mean Placed?" in done.stderr) == (5, True)
