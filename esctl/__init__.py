@@ -2,10 +2,10 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from esctl.api import Event, Log, Receipt, open_log
+    from esctl.api import Event, Json, Log, Receipt, open_log
 
 __version__ = "0.2.0"
-__all__ = ["Event", "Log", "Receipt", "__version__", "open_log"]
+__all__ = ["Event", "Json", "Log", "Receipt", "__version__", "open_log"]
 
 
 def __getattr__(name: str) -> object:

@@ -15,7 +15,8 @@ class EsctlError(Exception):
 
     `fix` is a complete shell command, or empty. `again` replaces it if the next step is to repeat the same command,
     with the words in `again` added (`--yes`; empty: none). It is None if a repetition would not help, or would store
-    events twice. `why` also says what the user has to do first. `details` are plain values (numbers, text) for
+    events twice. With `feed`, the same command reads the output of these commands instead of the file that `details`
+    names, or of stdin. `why` also says what the user has to do first. `details` are plain values (numbers, text) for
     programs; `--error-format json` prints them. By `code` callers tell one failure from another, never by the message.
     """
 
@@ -31,6 +32,7 @@ class EsctlError(Exception):
         self.why = why
         self.fix = fix
         self.again = again
+        self.feed = ""
         self.code = code
         self.details = details
 
@@ -40,6 +42,12 @@ class UsageError(EsctlError):
 
     exit_code = 2
     kind = "usage"
+
+
+class ArgumentError(UsageError, TypeError):
+    """An argument of the Python API has a type that the method does not take."""
+
+    kind = "argument"
 
 
 class NotFoundError(EsctlError):

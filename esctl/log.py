@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from esctl.errors import NotFoundError, word
+from esctl.errors import MisfitError, NotFoundError, word
 from esctl.events import system
 from esctl.events.event import Event, NewEvent, new_ids, whole_number
 from esctl.events.json import Json, text_of
@@ -17,12 +17,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
-    from typing import Any, Self
+    from typing import Any, Self, TypeVar
 
     from esctl.events.event import Form, Head, Receipt, SealedEvent
     from esctl.events.query import Upcasting
     from esctl.model.applied import Applied, Definitions
     from esctl.store.checks import Finding
+
+    Item = TypeVar("Item")
 
 POLL_SECONDS = 0.02  # between two checks for new events; a check takes microseconds
 
@@ -98,13 +100,26 @@ class EventLog:
     def read(self, query: Query) -> Iterator[SealedEvent]:
         """The events of a query, upcast unless it is for the raw schema."""
         self.require(query)
-        return self.store.read(query, self.upcasting(query))
+        upcasting = self.upcasting(query)
+        events = self.store.read(query, upcasting)
+        return self._located(events) if upcasting else events
 
     def lines(self, query: Query, form: Form = "line") -> Iterator[bytes]:
         """The events of a query as chunks of NDJSON, upcast unless it is for the raw schema or for hashes."""
         query = query.replace(raw_schema=True) if form == "hash" else query
         self.require(query)
-        return self.store.lines(query, form, self.upcasting(query))
+        upcasting = self.upcasting(query)
+        chunks = self.store.lines(query, form, upcasting)
+        return self._located(chunks) if upcasting else chunks
+
+    def _located(self, items: Iterator[Item]) -> Iterator[Item]:
+        """The items; if an event does not fit, the error has the field of the model at which it failed."""
+        try:
+            yield from items
+        except MisfitError as error:
+            from esctl.store.misfits import in_upcasts  # noqa: PLC0415 - only a failure needs it
+
+            raise in_upcasts(self.store, self.definitions.model, error) from error
 
     def upcasting(self, query: Query) -> Upcasting:
         """The upcasts for a query: those of the log's model, or none if the query is for the raw schema."""

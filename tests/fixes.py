@@ -10,7 +10,7 @@ from esctl.cli import parse
 from esctl.cli.table import COMMANDS, GROUPS
 from esctl.cli.typer_app import help_or_complaint
 
-OTHERS = ("pip", "unset", "mkdir", "zstd")
+OTHERS = ("pip", "unset", "mkdir", "zstd", "gzip", "xz", "bzip2", "iconv", "jq")
 
 
 def offered(stderr: str) -> list[str]:

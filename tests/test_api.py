@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -97,12 +98,38 @@ def test_a_writer_waits_no_longer_than_its_timeout(log: Log, log_path: Path) -> 
     assert log.append("s", "T").position == 1
 
 
-def test_a_closed_log_stays_closed_and_leaves_one_file(log_path: Path) -> None:
+CALLS: dict[str, Callable[[Log], object]] = {
+    "append": lambda log: log.append("s", "T"),
+    "append_all": lambda log: log.append_all([]),
+    "apply_model": lambda log: log.apply_model("m.toml"),
+    "backup": lambda log: log.backup("b.db"),
+    "head": lambda log: log.head(),
+    "info": lambda log: log.info(),
+    "mark": lambda log: log.mark("m"),
+    "marks": lambda log: log.marks(),
+    "project": lambda log: log.project(),
+    "replay": lambda log: log.replay(),
+    "rows": lambda log: log.rows("p"),
+    "show": lambda log: log.show(1),
+    "state": lambda log: log.state("s"),
+    "verify": lambda log: log.verify(),
+    "version": lambda log: log.version("s"),
+}
+
+
+def test_a_closed_log_says_so_in_every_method_and_leaves_one_file(log_path: Path) -> None:
     with open_log(log_path, write=True) as log:
         log.append("s", "T")
+        log.append("s", "T")
+        events = log.replay()
+        next(events)
     log.close()
-    with pytest.raises(EsctlError):
-        log.head()
+    calls: list[Callable[[Log], object]] = [*CALLS.values(), lambda _: next(events)]
+    for call in calls:
+        with pytest.raises(UsageError, match="the log is closed") as refused:
+            call(log)
+        assert str(log_path) in refused.value.why
+    assert log.log_id
     assert list(log_path.parent.iterdir()) == [log_path]
 
 
@@ -186,7 +213,8 @@ CIRCLE.append(CIRCLE)
         {"data": CIRCLE},
         {"data": {1, 2}},
         {"data": b"bytes"},
-        {"data": datetime(2026, 1, 31, tzinfo=UTC)},
+        {"data": datetime(2026, 1, 31)},  # noqa: DTZ001 - which has no zone
+        {"time": datetime(2026, 1, 31)},  # noqa: DTZ001
         {"meta": {"a": float("nan")}},
         {"expect": "some"},
         {"expect": -1},
@@ -247,7 +275,7 @@ def test_an_id_with_other_content_is_a_conflict(log: Log) -> None:
 def test_the_event_that_has_an_id_already_is_shown_only_where_it_stays(log: Log) -> None:
     log.append("s", "T", {"n": 1}, id="a")
     events = [{"stream": "s", "type": "T", "data": {"n": n}, "id": "b"} for n in (1, 2)]
-    with pytest.raises(ConflictError, match="the id b is taken") as raised:
+    with pytest.raises(ConflictError, match="the id b occurs twice with different content") as raised:
         log.append_all(events)
     assert raised.value.fix == ""
     with pytest.raises(ConflictError, match="the id a is taken") as raised:
@@ -367,6 +395,13 @@ def test_replay_reads_as_it_is_asked_for_and_ends_where_the_log_ended(shop: Log)
     assert [event.type for event in events][-1] == "Closed"
 
 
+def test_a_replay_can_be_closed_before_its_end(shop: Log) -> None:
+    with closing(shop.replay()) as events:
+        assert next(events).position == 1
+    assert [*events] == []
+    assert len([*shop.replay()]) == 5
+
+
 def test_numbers_that_python_cannot_hold_are_no_obstacle(log: Log, log_path: Path) -> None:
     text = '{"stream":"s","type":"T","data":[1E400,-1E400,12345678901234567890123,0.1]}\n'
     subprocess.run([ESCTL, "append", "-l", str(log_path)], input=text.encode(), check=True, capture_output=True)
@@ -480,10 +515,7 @@ def test_a_state_is_what_the_events_add_up_to_at_a_point(modelled: Log) -> None:
 
 def test_every_method_is_tested_here() -> None:
     methods = {name for name in vars(Log) if not name.startswith("_")}
-    assert methods == {
-        "append", "append_all", "apply_model", "backup", "close", "head", "info", "log_id", "mark", "marks",
-        "project", "replay", "rows", "show", "state", "verify", "version",
-    }  # fmt: skip
+    assert methods == {*CALLS, "close", "log_id"}
 
 
 def test_rows_of_a_projection_are_as_they_were_brought_up_to_date_or_as_of_a_point(tmp_path: Path) -> None:

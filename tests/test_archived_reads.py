@@ -268,9 +268,9 @@ def _of_streams(head: int) -> dict[str, Callable[[EventLog], object]]:
                 log, Query(stream=stream, until_version=2), Query(stream=stream)
             ),
         }
-        for saved in (True, False):
-            made[f"bisect of {stream} {saved}"] = lambda log, stream=stream, saved=saved: differences.bisect(  # type: ignore[misc]
-                log, Query(stream=stream), "json_array_length(state, '$.paid') > 1 or version > 4", saved=saved
+        for fast in (True, False):
+            made[f"bisect of {stream} {fast}"] = lambda log, stream=stream, fast=fast: differences.bisect(  # type: ignore[misc]
+                log, Query(stream=stream), "json_array_length(state, '$.paid') > 1 or version > 4", monotonic=fast
             )
         for expect in ("any", "none", "exists", 0, 3, 7):
             new: NewEvent = NewEvent(stream, "Noted", "new", None, 1, "{}", "{}", expect)

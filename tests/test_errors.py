@@ -20,6 +20,7 @@ from tests import fixes
 EXIT_CODES = {
     "EsctlError": (1, "failure"),
     "UsageError": (2, "usage"),
+    "ArgumentError": (2, "argument"),
     "NotFoundError": (3, "not-found"),
     "ConflictError": (4, "conflict"),
     "RefusedError": (5, "refused"),
@@ -85,7 +86,7 @@ def test_the_help_page_explains_every_exit_code_once() -> None:
 # What an error says to run next, read off the source: every way to say it has to be one that this can read
 
 PACKAGE = Path(esctl.__file__).parent
-STARTS = ("esctl", "pip", "unset")
+STARTS = ("esctl", "pip", "unset", "gzip", "zstd")
 PLACEHOLDER = re.compile(r"\b(?!ESCTL_)[A-Z][A-Z_]*\b|…|\.\.\.")
 
 

@@ -20,7 +20,8 @@ ROOT = Path(esctl.__file__).parent
 FLOORS: list[tuple[set[str], str]] = [
     ({"esctl", "esctl.help"}, "the version and the pages of help are text"),
     ({"esctl.errors"}, "whatever fails, fails with one of these"),
-    ({"esctl.events", "esctl.sql"}, "what an event is, and what SQL may do, needs no model and no file"),
+    ({"esctl.events"}, "what an event is needs no SQL"),
+    ({"esctl.sql"}, "what SQL may do, and what a time means in it, needs no model and no file"),
     ({"esctl.model", "esctl.output"}, "a model is judged before there is a log; what is printed does not ask for more"),
     ({"esctl.store"}, "the file runs what a model compiled, and knows of no rule and no command"),
     ({"esctl.log"}, "joins store, archive and upcasts; everything above asks it"),
@@ -41,7 +42,7 @@ HOMES = {
     "sqlite3": {"esctl.store.migrations"},
     "apsw": {"esctl.store.*", "esctl.model.projections", "esctl.sql.*"},
     "tomllib": {"esctl.model.toml"},
-    "zstandard": {"esctl.store.segments"},
+    "zstandard": {"esctl.store.segments", "esctl.append.unpacking"},
     "jsonschema_rs": {"esctl.model.json_schemas"},
 }
 # The tests of esctl/<room>/<module>.py are tests/<room>/test_<module>.py. Modules that have none, and why; a package's

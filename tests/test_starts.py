@@ -17,9 +17,9 @@ import esctl
 
 ROOT = Path(esctl.__file__).parents[1]
 HEAVY = {
-    "apsw", "ctypes", "datetime", "difflib", "enum", "hashlib", "importlib", "inspect", "json", "jsonschema_rs",
-    "logging", "msgspec", "pathlib", "re", "rich", "shlex", "signal", "sqlite3", "sqlite_utils", "subprocess",
-    "tomllib", "typer", "typing", "uuid", "zstandard",
+    "apsw", "ctypes", "datetime", "decimal", "difflib", "enum", "hashlib", "importlib", "inspect", "json",
+    "jsonschema_rs", "logging", "msgspec", "pathlib", "re", "rich", "shlex", "signal", "sqlite3", "sqlite_utils",
+    "subprocess", "tomllib", "typer", "typing", "uuid", "zstandard",
 }  # fmt: skip
 LEAN = {"apsw"}
 TIMES = LEAN | {"datetime", "enum", "re"}  # a point in time is read

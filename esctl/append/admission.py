@@ -100,13 +100,18 @@ def refuse_unreadable(
         index = index_at(receipts, position)
         if index is None:
             index = old.index(True)
-        raise RefusedError(
+        from esctl.store.misfits import upcast_field  # noqa: PLC0415 - only a failure needs it
+
+        field = upcast_field(store, definitions.model, position) if position else ""
+        refused = RefusedError(
             f"{events[index].type} in {events[index].stream} is refused: {reason}",
-            why=f"the upcasts of its schema {events[index].schema} fail on it",
+            why=f"the upcasts of its schema {events[index].schema} fail on it" + (field and f", at {field}"),
             index=index,
             stream=events[index].stream,
             type=events[index].type,
         )
+        refused.details |= {"field": field} if field else {}
+        raise refused
 
 
 def refuse_misshapen(definitions: Definitions, events: Sequence[NewEvent], receipts: Sequence[Receipt]) -> None:

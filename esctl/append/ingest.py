@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import signal
 import time
@@ -12,23 +11,29 @@ from typing import Self
 
 import msgspec
 
+from esctl.append.conflicts import Conflicts, explain
 from esctl.append.expectations import AppendCondition, RunExpectation
+from esctl.append.inputs import Inputs
 from esctl.append.writer import Writer
 from esctl.errors import EsctlError, RefusedError, Stopped
-from esctl.events.event import NewEvent, Receipt, max_event_bytes
+from esctl.events.event import SYSTEM_STREAM, NewEvent, Receipt, max_event_bytes
+from esctl.events.formats import LOOKED_AT, Arrays
 from esctl.events.lines import BOM, Defaults, parser, too_large
 
 BATCH_LINES = 10_000
 BATCH_BYTES = 8 * 1024 * 1024  # a batch of large events ends at this size
 GATHER_SECONDS = 0.1  # a batch waits this long for more lines, so that with the commit it is acknowledged within 0.2 s
-READ_BYTES = 256 * 1024
 
 
 class Options(msgspec.Struct, frozen=True):
-    """How a run appends: lines per transaction (None: all), whether to skip bad lines, whether to return receipts."""
+    """How a run appends: lines per transaction (None: all), whether to skip bad lines, lines whose id another event has
+    and lines of the log's own streams, whether to return receipts.
+    """
 
     batch: int | None = BATCH_LINES
     skip_invalid: bool = False
+    skip_conflicts: bool = False
+    skip_system: bool = False
     dry_run: bool = False
     receipts: bool = False
     expect: int | str | None = None
@@ -39,7 +44,7 @@ class Tally:
     """Counts what a run has stored so far; updated after every commit, so that it is right even after an error."""
 
     def __init__(self) -> None:
-        self.appended = self.duplicates = self.invalid = 0
+        self.appended = self.duplicates = self.invalid = self.conflicts = self.system = 0
         self.first: int | None = None
         self.last: int | None = None
 
@@ -52,10 +57,16 @@ class Tally:
             positions = [receipt.position for receipt in receipts]
             self._span(min(positions), max(positions))
 
+    def skip(self, conflicts: Conflicts) -> None:
+        """Count the conflicts of a transaction apart from its duplicates, as which `add` counts them."""
+        self.conflicts += len(conflicts.skipped)
+        self.duplicates -= len(conflicts.skipped)
+
     def merge(self, other: Tally) -> None:
         """Add the counts of another tally."""
         self.appended += other.appended
         self.duplicates += other.duplicates
+        self.conflicts += other.conflicts
         if other.first is not None and other.last is not None:
             self._span(other.first, other.last)
 
@@ -120,27 +131,24 @@ class Interrupts:
 
 
 class Lines:
-    """The lines of a file descriptor in batches: (number of the first line, lines). A batch ends when it is full, or
-    GATHER_SECONDS after its first line.
+    """The lines of all inputs in batches: (number of the first line, lines). A batch ends when it is full, or
+    GATHER_SECONDS after its first line. Numbers go on from one input to the next.
 
     A line longer than `limit` bytes is None; it is never buffered whole.
     """
 
-    def __init__(self, descriptor: int, interrupts: Interrupts, *, batch: int, limit: int) -> None:
-        self._descriptor, self._interrupts, self._batch, self._limit = descriptor, interrupts, batch, limit
+    def __init__(self, inputs: Inputs, interrupts: Interrupts, *, batch: int, limit: int) -> None:
+        self._inputs, self._interrupts, self._batch, self._limit = inputs, interrupts, batch, limit
         self._parts: list[bytes] = []  # of the unfinished line
         self._size = 0  # of the unfinished line
-        self._ended = False
-        self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLIN)
+        self._next = 1  # the number of the unfinished line
+        self._first = True  # it is the first of its input
 
     def __iter__(self) -> Iterator[tuple[int, list[bytes | None]]]:
         number = 1
         waiting: list[bytes | None] = []
-        while not self._ended or waiting:
+        while not self._inputs.ended or waiting:
             lines, waiting = self._gather(waiting)
-            if number == 1 and lines and lines[0]:
-                lines[0] = lines[0].removeprefix(BOM)
             if lines:
                 yield number, lines
             number += len(lines)
@@ -149,8 +157,9 @@ class Lines:
         """One batch, and the lines read beyond it."""
         size = 0
         deadline: float | None = time.monotonic() + GATHER_SECONDS if lines else None
-        while not self._ended and len(lines) < self._batch and size < BATCH_BYTES:
-            if not self._interrupts.wait(self._poll, None if deadline is None else deadline - time.monotonic()):
+        while not self._inputs.ended and len(lines) < self._batch and size < BATCH_BYTES:
+            timeout = None if deadline is None else deadline - time.monotonic()
+            if not self._inputs.pending and not self._interrupts.wait(self._inputs.poll, timeout):
                 break
             more = self._read()
             size += sum(len(line) for line in more if line)
@@ -161,15 +170,17 @@ class Lines:
 
     def _read(self) -> list[bytes | None]:
         """Read once; return the lines that are complete."""
-        chunk = os.read(self._descriptor, READ_BYTES)
-        if not chunk:
-            self._ended = True
-            return [self._finish(b"")] if self._size else []
+        chunk = self._inputs.read(self._next + (self._size > 0))
+        if chunk is None:
+            last = [self._finish(b"")] if self._size else []
+            self._first = True
+            return last
         *ends, rest = chunk.split(b"\n")
         lines: list[bytes | None] = []
         if ends:
             lines.append(self._finish(ends[0]))
-            lines += ends[1:] if self._limit >= READ_BYTES else [x if len(x) <= self._limit else None for x in ends[1:]]
+            lines += ends[1:] if len(chunk) <= self._limit else [x if len(x) <= self._limit else None for x in ends[1:]]
+            self._next += len(ends) - 1
         self._size += len(rest)
         if self._size <= self._limit:
             self._parts.append(rest)
@@ -181,40 +192,54 @@ class Lines:
         """The complete line, with `end` as its last part; None if it is too long."""
         whole = self._size + len(end) <= self._limit
         line = b"".join([*self._parts, end]) if whole else None
-        self._parts, self._size = [], 0
+        if self._first and line is not None:
+            line = line.removeprefix(BOM)
+        self._parts, self._size, self._first = [], 0, False
+        self._next += 1
         return line
 
 
 def ingest(
     writer: Writer,
-    descriptor: int,
+    inputs: Inputs,
     defaults: Defaults,
     options: Options,
     tally: Tally,
-    skipped: Callable[[RefusedError], None],
+    skipped: Callable[[EsctlError], None],
 ) -> Iterator[list[Receipt]]:
-    """Append every line of `descriptor`; yield the receipts of each transaction once it is durable.
+    """Append every line of the inputs; yield the receipts of each transaction once it is durable.
 
-    Errors have `line` (and `byte`) in `details`. With `skip_invalid`, the error of a bad line goes to `skipped`
-    instead. `tally` counts what was committed. A signal raises Stopped; uncommitted events are rolled back.
+    Errors have `line` (and `file`, `byte`) in `details`. With `skip_invalid` or `skip_conflicts`, the error of a line
+    that is passed over goes to `skipped` instead. `tally` counts what was committed. A signal raises Stopped;
+    uncommitted events are rolled back.
     """
     run = RunExpectation(options.expect) if options.expect not in (None, "any") else None
+
+    def locate(error: EsctlError) -> None:
+        inputs.locate(error)
+        explain(error)
+
+    def report(error: EsctlError) -> None:
+        locate(error)
+        skipped(error)
+
     with Interrupts() as interrupts:
-        lines = Lines(descriptor, interrupts, batch=options.batch or BATCH_LINES, limit=max_event_bytes())
-        batches = _batches(lines, parser(defaults), options, tally, skipped)
-        if options.batch is None or options.dry_run:
-            receipts = _all_or_none(writer, batches, run, options, tally, interrupts)
-            interrupts.listen()
-            yield receipts
-            return
+        lines = Lines(inputs, interrupts, batch=options.batch or BATCH_LINES, limit=max_event_bytes())
+        batches = _batches(lines, defaults, inputs, options, tally, report)
         try:
+            if options.batch is None or options.dry_run:
+                receipts = _all_or_none(writer, batches, run, options, tally, report, interrupts)
+                interrupts.listen()
+                yield receipts
+                return
             for numbers, events in batches:
-                for receipts in _portions(writer, numbers, events, run, options, tally, skipped, interrupts):
+                for receipts in _portions(writer, numbers, events, run, options, tally, report, interrupts):
                     tally.add(receipts)
                     interrupts.listen()  # printing the receipts may block for ever
                     yield receipts
                     interrupts.hold()
         except EsctlError as error:
+            locate(error)
             if tally.appended and error.again is not None:
                 error.again = None  # a second run would store events without an id again
                 stored = f"{tally.appended} events before it are stored: continue after them"
@@ -229,7 +254,7 @@ def _portions(
     run: RunExpectation | None,
     options: Options,
     tally: Tally,
-    skipped: Callable[[RefusedError], None],
+    skipped: Callable[[EsctlError], None],
     interrupts: Interrupts,
 ) -> Iterator[list[Receipt]]:
     """Append a batch. With `skip_invalid`, split it into smaller transactions to skip events that the model refuses."""
@@ -238,7 +263,8 @@ def _portions(
         before = run.copy() if run is not None else {}
         try:
             with writer.log.transaction(waiting=interrupts.check):
-                receipts = _append(writer, numbers[start : start + size], events[start : start + size], run)
+                conflicts = Conflicts(writer.log.head().position, skip=options.skip_conflicts)
+                receipts = _append(writer, numbers[start : start + size], events[start : start + size], run, conflicts)
         except RefusedError as error:
             if not options.skip_invalid or "line" not in error.details:
                 raise
@@ -251,6 +277,9 @@ def _portions(
             skipped(error)
             start += 1
         else:
+            tally.skip(conflicts)
+            for conflict in conflicts.skipped:
+                skipped(conflict)
             yield receipts
             start, size = start + size, min(size * 8, len(events))
 
@@ -261,6 +290,7 @@ def _all_or_none(
     run: RunExpectation | None,
     options: Options,
     tally: Tally,
+    skipped: Callable[[EsctlError], None],
     interrupts: Interrupts,
 ) -> list[Receipt]:
     """Append the whole input in one transaction, rolled back in a dry run; return receipts only if options say so."""
@@ -268,52 +298,66 @@ def _all_or_none(
     counted, log = Tally(), writer.log
     with log.transaction(keep=not options.dry_run, waiting=interrupts.check):
         before = log.head().position
+        conflicts = Conflicts(before, skip=options.skip_conflicts)
         for numbers, events in batches:
-            batch_receipts = _append(writer, numbers, events, run)
+            batch_receipts = _append(writer, numbers, events, run, conflicts)
             counted.add(batch_receipts)
             if options.condition:
                 options.condition.check(log, batch_receipts, before)
             if options.receipts:
                 receipts += batch_receipts
+    counted.skip(conflicts)
+    for conflict in conflicts.skipped:
+        skipped(conflict)
     tally.merge(counted)
     return receipts
 
 
-def _append(writer: Writer, numbers: list[int], events: list[NewEvent], run: RunExpectation | None) -> list[Receipt]:
+def _append(
+    writer: Writer, numbers: list[int], events: list[NewEvent], run: RunExpectation | None, conflicts: Conflicts
+) -> list[Receipt]:
     """Append a batch; in an error, replace the event's index by its input line."""
     try:
-        return writer.append(events, run)
+        receipts = writer.append(events, run, conflicts.keep)
     except EsctlError as error:
-        index = error.details.pop("index", None)
-        if isinstance(index, int):
-            error.details = {"line": numbers[index], **error.details}
+        conflicts.place(error, numbers, events)
         raise
+    conflicts.stored(numbers, events, receipts)
+    return receipts
 
 
 def _batches(
     lines: Lines,
-    parse: Callable[[bytes], NewEvent],
+    defaults: Defaults,
+    inputs: Inputs,
     options: Options,
     tally: Tally,
-    skipped: Callable[[RefusedError], None],
+    skipped: Callable[[EsctlError], None],
 ) -> Iterator[tuple[list[int], list[NewEvent]]]:
     """Batches of line numbers and parsed events; blank lines are counted, but yield no event."""
-    for first, batch in lines:
+    parse, limit = parser(defaults), max_event_bytes()
+    arrays = Arrays(limit, "ndjson" if defaults.payload else defaults.input)
+    for first, batch, numbered in arrays.over(lines):
         numbers: list[int] = []
         events: list[NewEvent] = []
-        for number, line in enumerate(batch, first):
+        for number, line in numbered:
             if line is not None and not line.strip():
+                inputs.pass_blank(number)
                 continue
             try:
                 if line is None:
-                    raise too_large(max_event_bytes())
+                    raise too_large(limit)
                 events.append(parse(line))
                 numbers.append(number)
             except RefusedError as error:
-                error.details = {"line": number, **error.details}
+                if options.skip_system and error.code == SYSTEM_STREAM:
+                    tally.system += 1
+                    continue
+                error.details = {"line": number, **({"item": arrays.item} if arrays.item else {}), **error.details}
+                inputs.advise(error, line, batch[(at := number - first + 1) : at + LOOKED_AT])
                 if not options.skip_invalid:
                     if not error.fix and error.again is None:
-                        error.again = "--skip-invalid"
+                        error.again = "--skip-system" if error.code == SYSTEM_STREAM else "--skip-invalid"
                     raise
                 tally.invalid += 1
                 skipped(error)

@@ -111,12 +111,30 @@ class _AggregateRules:
         index = index_at(receipts, position)
         assert index is not None
         stream = receipts[index].stream
-        return RefusedError(
+        error = RefusedError(
             f"the event in {stream} is refused: {misfit.details.get('reason', misfit.what)}",
             why=f"aggregate.{self._aggregate.name} could not fold it",
             index=index,
             stream=stream,
         )
+        if "position" not in misfit.details and (field := self._field(fold, stream, receipts[index].position, misfit)):
+            error.why = f"{field} fails on it"
+            error.details["field"] = field
+        return error
+
+    def _field(self, fold: Fold, stream: str, position: int, misfit: MisfitError) -> str:
+        """The place in the model that fails on the event at a position, before which the fold's state is."""
+        from esctl.store.misfits import in_fold  # noqa: PLC0415 - only a failure needs it
+
+        model = self._definitions.model
+        misfit.details["position"] = position
+        named = in_fold(self._store, model, self._aggregate, fold, stream, misfit, raw=False)
+        if "field" in named.details:
+            return str(named.details["field"])
+        for event, _, _ in self._store.read(Query(since=position, until=position), self._definitions.upcasting):
+            rule = self._aggregate.accept.get(event.type) or self._aggregate.accept.get(ANY)
+            return rule.place if rule else ""  # the steps do not fail, so the rule did
+        return ""
 
     def _touched(self, receipts: Sequence[Receipt]) -> dict[str, tuple[int, int]]:
         """The aggregate's streams with new events, and the first and last version of these."""

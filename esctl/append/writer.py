@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from esctl.events.event import NewEvent, Receipt
     from esctl.log import EventLog
     from esctl.model.applied import Definitions
+    from esctl.store.appends import Kept
 
 
 class Writer:
@@ -26,7 +27,9 @@ class Writer:
         self._pinned: Definitions | None = None  # the model that the log's pins were checked against
         self._undone = 0  # the log's number of rolled back transactions when rules were last checked
 
-    def append(self, events: Sequence[NewEvent], run: RunExpectation | None = None) -> list[Receipt]:
+    def append(
+        self, events: Sequence[NewEvent], run: RunExpectation | None = None, kept: Kept | None = None
+    ) -> list[Receipt]:
         """Append within the open transaction of the log; see `Store.append`.
 
         Raises RefusedError for an event that the log's model does not accept, by its JSON Schema or its stream's state.
@@ -39,14 +42,14 @@ class Writer:
             if self._stamped is not None:  # the transaction that applied the model was rolled back
                 store.stamp({})
                 self._stamped = None
-            receipts = store.append(events, run)
+            receipts = store.append(events, run, kept=kept)
             self._note_names()
             return receipts
         definitions, before = log.definitions, log.head().position
         if self._stamped is not definitions:
             store.stamp(definitions.newest)
             self._stamped = definitions
-        receipts = store.append(events, run)
+        receipts = store.append(events, run, kept=kept)
         from esctl.append import admission  # noqa: PLC0415 - only a model needs it
 
         admission.check(store, definitions, events, receipts, before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from esctl.cli.parse import read
 from esctl.cli.table import COMMANDS, GROUPS
 
 NEEDS_NO_LOG = ("completion", "demo", "help", "init", "model check", "project", "version")
@@ -35,3 +36,16 @@ def again(argv: Sequence[str], more: str) -> str:
     words = list(argv)
     at = words.index("--") if "--" in words else len(words)
     return shlex.join(["esctl", *words[:at], *shlex.split(more), *words[at:]])
+
+
+def fed(argv: Sequence[str], feed: str, file: object) -> str:
+    """The same command line, which reads the output of `feed` in place of a file, or of what is its stdin now."""
+    words = list(argv)
+    if isinstance(file, str) and file in words:
+        at = len(words) - 1 - words[::-1].index(file)
+        words[at : at + 1] = ["-"] if _has_more_files(words) else []
+    return f"{feed} | {shlex.join(['esctl', *words])}"
+
+
+def _has_more_files(words: Sequence[str]) -> bool:
+    return len(read(words).own.get("arguments", [])) > 1

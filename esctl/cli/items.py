@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from esctl.errors import RefusedError, UsageError
 from esctl.events.event import Expect, parse_expect
 from esctl.events.json import quoted
+from esctl.events.keys import check_keys
 from esctl.store.json import is_json
 
 _MAX_PLAIN_BYTES = 1024 * 1024
@@ -15,7 +16,7 @@ _MAX_PLAIN_BYTES = 1024 * 1024
 def item(text: str) -> tuple[str, str] | None:
     """Parse `key=text` or `key:=json` into a key and its JSON text; None if it is neither.
 
-    Raises RefusedError if the text after `:=` is not JSON.
+    Raises RefusedError if the text after `:=` is not JSON, or has a key twice in an object.
     """
     key, equals, value = text.partition("=")
     as_json = key.endswith(":")
@@ -26,11 +27,12 @@ def item(text: str) -> tuple[str, str] | None:
 
 
 def _checked_json(text: str, key: str, value: str) -> str:
-    if is_plain(value):
-        return value.strip(" ")
-    from esctl.events.lines import payload_of  # noqa: PLC0415 - loads msgspec, for JSON that SQLite cannot check
-
     try:
+        if is_plain(value):
+            check_keys(value.encode(), "it")
+            return value.strip(" ")
+        from esctl.events.lines import payload_of  # noqa: PLC0415 - loads msgspec, for JSON that SQLite cannot check
+
         return bytes(payload_of(value.encode(), "it")).decode()
     except (RefusedError, UnicodeEncodeError) as error:
         why = f"{error.what}: {error.why}" if isinstance(error, RefusedError) else "it is not valid UTF-8"
@@ -51,11 +53,13 @@ def is_plain(text: str) -> bool:
 
 
 def items(texts: Iterable[str], option: str) -> dict[str, str]:
-    """Parse several `key=text` or `key:=json` into JSON texts by key; of a repeated key the last one counts."""
+    """Parse several `key=text` or `key:=json` into JSON texts by key. A key may be given once."""
     texts_by_key: dict[str, str] = {}
     for text in texts:
         if (pair := item(text)) is None:
             raise UsageError(f"{option} {text[:80]!r}", why="expected: key=text or key:=json")
+        if pair[0] in texts_by_key:
+            raise UsageError(f"{option} gives the key {pair[0]!r} twice", why="an object has each key once")
         texts_by_key[pair[0]] = pair[1]
     return texts_by_key
 

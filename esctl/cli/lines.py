@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import gc
-import os
-import stat
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -14,15 +11,16 @@ from msgspec import Raw
 
 from esctl.append import ingest
 from esctl.append.ingest import BATCH_LINES, Options
+from esctl.append.inputs import Inputs
 from esctl.append.writer import Writer
 from esctl.cli.declare import Shared
 from esctl.cli.single import require_stdin
-from esctl.errors import NotFoundError, RefusedError, Stopped
+from esctl.errors import RefusedError, Stopped
 from esctl.events.event import Receipt
 from esctl.events.lines import Defaults
 from esctl.output import console, progress, render
 
-__all__ = ["BATCH_LINES", "Options", "defaults", "run", "source"]
+__all__ = ["BATCH_LINES", "Options", "defaults", "inputs", "run"]
 
 
 def defaults(
@@ -40,29 +38,23 @@ def defaults(
     return Defaults(stream, type_, schema, fields, payload, extra == "meta", form)
 
 
-def source(arguments: Sequence[str], *, quiet: bool) -> int:
-    """Open the file of the lines, or stdin; return its descriptor."""
-    if arguments and arguments[0] != "-":
-        try:
-            descriptor = os.open(arguments[0], os.O_RDONLY)
-            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-                raise IsADirectoryError(errno.EISDIR, "it is a folder")
-            return descriptor
-        except OSError as error:
-            why = f"{error.strerror or error}; to append one event, give STREAM TYPE DATA"
-            raise NotFoundError(f"cannot read {arguments[0]}", why=why, fix="esctl append --help") from error
+def inputs(arguments: Sequence[str], *, quiet: bool) -> Inputs:
+    """The files of the lines, or stdin."""
+    if arguments and "-" not in arguments:
+        return Inputs(arguments)
     require_stdin()
     if sys.stdin.isatty() and not quiet:
         console.say("reading events from the terminal, one JSON object per line; end with Ctrl-D")
-    return sys.stdin.fileno()
+    stdin = sys.stdin.fileno()
+    return Inputs([stdin if argument == "-" else argument for argument in arguments or ["-"]])
 
 
-def run(writer: Writer, descriptor: int, defaults: Defaults, options: Options, shared: Shared) -> None:
+def run(writer: Writer, inputs: Inputs, defaults: Defaults, options: Options, shared: Shared) -> None:
     """Append all lines. However the run ends, the receipt says what is stored."""
     gc.set_threshold(200_000)  # saves 5 % of the time: there are millions of tuples, none in a cycle
     without_rules: dict[str, object] = {"rules": False} if not writer.asks_rules else {}
     tally = ingest.Tally()
-    runs = ingest.ingest(writer, descriptor, defaults, options, tally, console.skipped)
+    runs = ingest.ingest(writer, inputs, defaults, options, tally, console.skipped)
     runs = _with_notes(progress.watched(runs, "appending", None, len), writer)
     try:
         if options.receipts:
@@ -76,7 +68,11 @@ def run(writer: Writer, descriptor: int, defaults: Defaults, options: Options, s
         raise
     finally:
         if not options.receipts:
-            render.acknowledge({**tally.record(), **without_rules}, shared.rendering)
+            conflicts = {"conflicts": tally.conflicts} if options.skip_conflicts else {}
+            render.acknowledge({**tally.record(), **conflicts, **without_rules}, shared.rendering)
+    if tally.system and not shared.quiet:
+        events = "1 event" if tally.system == 1 else f"{tally.system} events"
+        console.say(f"passed over {events} in streams that begin with $: the log has its own")
     if tally.invalid:
         lines = "1 line was" if tally.invalid == 1 else f"{tally.invalid} lines were"
         raise RefusedError(f"{lines} skipped", why="the reasons are above; all other lines are stored")

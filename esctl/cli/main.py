@@ -139,7 +139,9 @@ def _fix(error: EsctlError, argv: Sequence[str], log: str | None) -> str:
         return error.fix
     from esctl.cli import fixes  # noqa: PLC0415 - loads shlex, for failures only
 
-    return error.fix and fixes.about(error.fix, log or "") if error.again is None else fixes.again(argv, error.again)
+    if error.again is None:
+        return error.fix and fixes.about(error.fix, log or "")
+    return fixes.fed(argv, error.feed, error.details.get("file")) if error.feed else fixes.again(argv, error.again)
 
 
 def _wants_json_errors(argv: Sequence[str]) -> bool:

@@ -16,6 +16,10 @@ AggregateName = Annotated[
 AsOf = Annotated[
     str | None, typer.Option("--as-of", metavar="POINT", help="The log as it stood then (by recorded time).")
 ]
+By = Annotated[
+    Literal["recorded", "time"] | None,
+    typer.Option("--by", help="A time is when events were recorded, or happened (time). [recorded]"),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")]
 ExpectHead = Annotated[
     str | None,
@@ -35,9 +39,13 @@ BatchLines = Annotated[
 EventOrFile = Annotated[
     Sequence[str],
     typer.Argument(
-        metavar="[FILE | STREAM TYPE [DATA | @FILE | - | key=text key:=json …]]",
+        metavar="[FILE… | STREAM TYPE [DATA | @FILE | - | key=text key:=json …]]",
         help="With no argument: lines from stdin.",
     ),
+]
+HappenedAt = Annotated[
+    str | None,
+    typer.Option("--time", metavar="TIME", help="When the event happened: a time with a zone, now, 2h ago. [now]"),
 ]
 IfNoneMatch = Annotated[
     str | None,
@@ -49,7 +57,13 @@ IfNoneMatch = Annotated[
 ]
 InputForm = Annotated[
     Literal["auto", "ndjson", "cloudevents"],
-    typer.Option("--input", help="auto: a line with specversion is read as a CloudEvent."),
+    typer.Option(
+        "--input", help="auto: a line with specversion is a CloudEvent. cloudevents: so is each item of an array."
+    ),
+]
+OnConflict = Annotated[
+    Literal["stop", "skip"],
+    typer.Option("--on-conflict", help="skip: keep the first event of an id, report others that have it, and go on."),
 ]
 SchemaPins = Annotated[
     Sequence[str],

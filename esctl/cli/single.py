@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from esctl.cli.items import as_object, is_plain, item, items
 from esctl.errors import EsctlError, NotFoundError, RefusedError, UsageError
 from esctl.events.event import Expect, NewEvent, check_name, check_stream, new_ids
+from esctl.events.keys import check_keys
 
 BOM = b"\xef\xbb\xbf"
 
@@ -58,6 +59,7 @@ def _plain(stream: str, type_: str, rest: Sequence[str], options: EventOptions) 
         check_name("id", event_id)
     except EsctlError:
         return None
+    check_keys(data.encode(), "the payload")
     return NewEvent(stream, type_, event_id, None, options.schema, data, meta, options.expect)
 
 
@@ -70,6 +72,10 @@ def _parsed(stream: str, type_: str, rest: Sequence[str], options: EventOptions)
     defaults = Defaults(stream, type_, options.schema, {key: Raw(text.encode()) for key, text in options.meta.items()})
     fields: dict[str, object] = {"id": options.id, "time": options.time, "expect": options.expect}
     fields = {key: value for key, value in fields.items() if value is not None}
+    if options.time is not None:
+        from esctl.events.words import typed  # noqa: PLC0415
+
+        fields["time"] = typed(options.time)
     try:
         if rest:
             fields["data"] = Raw(_data(rest))

@@ -105,6 +105,7 @@ FIELDS = Event._fields
 EXPECT_WORDS = ("any", "none", "exists")
 MAX_NAME_BYTES = 512
 MAX_SCHEMA = 2**31 - 1
+SYSTEM_STREAM = "system-stream"  # the code of the error for an event in one of the log's own streams
 
 
 def max_event_bytes() -> int:
@@ -154,7 +155,9 @@ def check_stream(name: str) -> None:
     check_name("stream", name)
     if name.startswith(system.PREFIX):
         raise RefusedError(
-            f"the stream {name!r} is the log's own", why="streams that begin with $ record what was done to the log"
+            f"the stream {name!r} is the log's own",
+            why="streams that begin with $ record what was done to the log",
+            code=SYSTEM_STREAM,
         )
 
 

@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from esctl.errors import UsageError
 from esctl.events.event import FIELDS, Event, part_of
+from esctl.events.json import Deeper
 
 Value = str | None
 """The JSON text of a field; None if the event has no such field."""
@@ -48,11 +49,19 @@ class Field:
             return msgspec.json.encode(value).decode()
         text = str(value)
         for key in self._path:
-            fields = _decode(text) if text.startswith("{") else {}
-            if key not in fields:
+            found = members(text)
+            if key not in found:
                 return None
-            text = bytes(fields[key]).decode()
+            text = found[key]
         return text
+
+
+def members(text: str) -> dict[str, str]:
+    """The members of a JSON object, each with its JSON text; none of any other value."""
+    if not text.startswith("{"):
+        return {}
+    with Deeper():
+        return {name: bytes(raw).decode() for name, raw in _decode(text).items()}
 
 
 def parse_fields(text: str) -> list[Field]:

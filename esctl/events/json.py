@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from _thread import allocate_lock  # importing threading takes longer
 from collections.abc import Mapping
 
 from esctl.errors import RefusedError
@@ -17,15 +18,26 @@ class Json(str):
 
 
 class Deeper:
-    """Raises Python's recursion limit within a block, so that JSON nested up to MAX_DEPTH can be decoded."""
+    """Raises Python's recursion limit within a block, so that JSON nested up to MAX_DEPTH can be decoded.
+
+    The limit is the process's: it falls again when the last thread leaves such a block.
+    """
 
     _LEVELS = 3000
+    _lock = allocate_lock()
+    _blocks = 0
 
     def __enter__(self) -> None:
-        sys.setrecursionlimit(sys.getrecursionlimit() + self._LEVELS)
+        with Deeper._lock:
+            Deeper._blocks += 1
+            if Deeper._blocks == 1:
+                sys.setrecursionlimit(sys.getrecursionlimit() + self._LEVELS)
 
     def __exit__(self, *_: object) -> None:
-        sys.setrecursionlimit(sys.getrecursionlimit() - self._LEVELS)
+        with Deeper._lock:
+            Deeper._blocks -= 1
+            if not Deeper._blocks:
+                sys.setrecursionlimit(sys.getrecursionlimit() - self._LEVELS)
 
 
 _ESCAPES = {code: f"\\u{code:04x}" for code in range(0x20)}
@@ -60,6 +72,24 @@ def text_of(value: object) -> str:
     import msgspec  # noqa: PLC0415 - importing it takes as long as two cold starts
 
     return msgspec.json.encode(value, enc_hook=repr).decode()
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two JSON texts have the same value: blanks, order of keys, escapes and spellings of a number aside."""
+    if one == other:
+        return True
+    import json  # noqa: PLC0415 - only an id that comes again with another text needs these
+    from decimal import Decimal, DecimalException  # noqa: PLC0415
+
+    def number(text: str) -> tuple[object]:  # a tuple equals no other JSON value; true equals 1
+        try:
+            return (Decimal(text),)
+        except DecimalException:  # its exponent has too many digits
+            return (text,)
+
+    with Deeper():
+        one_value, other_value = (json.loads(text, parse_int=number, parse_float=number) for text in (one, other))
+        return bool(one_value == other_value)
 
 
 def one_line(json_text: str) -> str:

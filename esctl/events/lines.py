@@ -23,7 +23,9 @@ from esctl.events.event import (
     max_event_bytes,
     new_ids,
 )
+from esctl.events.formats import CUT_OFF
 from esctl.events.json import MAX_DEPTH, Deeper, check_depth, nesting, one_line
+from esctl.events.keys import check_keys
 from esctl.events.times import canonical, is_canonical
 
 BOM = b"\xef\xbb\xbf"
@@ -83,6 +85,8 @@ class Defaults(msgspec.Struct, frozen=True):
 _decode_line = msgspec.json.Decoder(_Line).decode
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_raw = msgspec.json.Decoder(Raw).decode
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 
 
 def parser(defaults: Defaults) -> Callable[[bytes], NewEvent]:
@@ -112,25 +116,30 @@ def _decoder(defaults: Defaults) -> Callable[[bytes], _Line]:
     """The function that decodes a line of the format that the defaults name."""
     if defaults.payload:
         return _payload
+
+    def cloudevent(line: bytes) -> _Line:
+        _decoded(line)
+        return _cloudevent(line, defaults.stream)
+
     if defaults.input == "cloudevents":
-        return _cloudevent
+        return cloudevent
     ndjson = _with_extra if defaults.extra else _decode_line
-    if defaults.input == "ndjson":
-        return ndjson
+    may_be_cloudevent = defaults.input == "auto"
 
     def either(line: bytes) -> _Line:
-        if b'"specversion"' in line and "specversion" in _decode_object(line):
-            return _cloudevent(line)
+        value = _decoded(line)
+        if may_be_cloudevent and isinstance(value, dict) and "specversion" in value:
+            return _cloudevent(line, defaults.stream)
         return ndjson(line)
 
     return either
 
 
-def _cloudevent(line: bytes) -> _Line:
+def _cloudevent(line: bytes, stream: str | None) -> _Line:
     fields = _decode_object(line)
     if "specversion" not in fields:
         raise RefusedError("the line is not a CloudEvent", why="it has no specversion")
-    return _decode_line(msgspec.json.encode(cloudevents.to_line(fields)))
+    return _decode_line(msgspec.json.encode(cloudevents.to_line(fields, stream)))
 
 
 def too_large(limit: int) -> RefusedError:
@@ -154,18 +163,41 @@ def payload_of(text: bytes, what: str) -> Raw:
     if len(text) > (limit := max_event_bytes()):
         raise too_large(limit)
     try:
-        try:
-            raw = _decode_raw(text)
-        except RecursionError:
-            with deeper(text):
-                raw = _decode_raw(text)
+        check_unique(text, what)
         check_depth(text.decode())
-        return raw.copy()
+        return Raw(text.strip(b" \t\r\n"))
     except ValueError as error:
         raise _refusal(text, error, what) from error
 
 
+def _decoded(text: bytes, what: str = "the line") -> object:
+    """Decode JSON, at least its outermost object. Refuse an object in which a key occurs twice, at any depth.
+
+    It runs for every line, so it first compares the JSON with the same decoded and encoded again, which has each key
+    once: whole, or by their colons, of which an escape could hide one.
+    """
+    try:
+        value = _decode(text)
+        once = _encode(value)
+    except (ValueError, OverflowError):  # not JSON, which the next line tells, or a number that only text can hold
+        raw = bytes(_decode_raw(text))
+        value, once = _decode_object(raw) if raw[:1] == b"{" else None, b""
+    if once != text and (b"\\" in text or once.count(b":") != text.count(b":")):
+        check_keys(text, what)
+    return value
+
+
+def check_unique(text: bytes, what: str) -> None:
+    """Refuse JSON in which an object has a key twice. Raises ValueError for what is not JSON."""
+    try:
+        _decoded(text, what)
+    except RecursionError:
+        with deeper(text):
+            _decoded(text, what)
+
+
 def _payload(line: bytes) -> _Line:
+    _decoded(line)
     return _Line(data=_decode_raw(line))
 
 
@@ -277,7 +309,7 @@ def _refusal(line: bytes, error: ValueError, what: str = "the line") -> RefusedE
     if "truncated" in reason:
         reason = "it ends in the middle of a value"
     byte = int(place[1]) + (0 if any(word in reason for word in _ONE_BYTE_LATE) else 1) if place else len(line)
-    return RefusedError(f"{what} is not JSON", why=reason, byte=byte)
+    return RefusedError(f"{what} is not JSON", why=reason, byte=byte, code=CUT_OFF if "truncated" in text else "")
 
 
 def _unknown_key(key: str) -> RefusedError:

@@ -12,21 +12,22 @@ from typing import NamedTuple
 from esctl.errors import HandlerError, MisfitError
 from esctl.events.event import SealedEvent
 from esctl.events.query import Query, Shape, Upcasting
+from esctl.evolution.repeated import repeated
 from esctl.evolution.stamps import suspects
 from esctl.evolution.unfoldable import unfoldable
 from esctl.log import EventLog
 from esctl.model import json_schemas
 from esctl.model.applied import Definitions
 
-UPCAST, SCHEMA, FOLD = "upcast", "json schema", "fold"
+UPCAST, SCHEMA, FOLD, REPEATED = "upcast", "json schema", "fold", "repeated key"
 MAX_FAILURES = 100  # listed for one type and schema version
 
 Watch = Callable[[Iterable[SealedEvent], int], Iterable[SealedEvent]]
 
 
 class Failure(NamedTuple):
-    """A stored event that does not fit, why, and the kind of reason: `upcast`, `json schema`, `fold`, `old shape` or
-    `no chain`.
+    """A stored event that does not fit, why, and the kind of reason: `upcast`, `json schema`, `fold`, `old shape`,
+    `no chain` or `repeated key`.
     """
 
     position: int
@@ -65,7 +66,8 @@ def check(
 ) -> list[Row]:
     """Check every stored event, or about `sample` of them spread over the log, against these definitions.
 
-    `thorough` also looks for doubtful schema versions and, without a sample, for events that aggregates cannot fold.
+    `thorough` also looks for doubtful schema versions, for keys that occur twice in an object and, without a sample,
+    for events that aggregates cannot fold.
     """
     counts: Counter[tuple[str, int]] = Counter()
     kinds: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
@@ -98,7 +100,8 @@ def _found(
     seen: set[int] = set()
     doubtful = ((position, reason, kind) for position, kind, reason in suspects(log, definitions, step))
     unfit = ((*found, FOLD) for found in (unfoldable(log) if step == 1 else ()))
-    for position, reason, kind in chain(_failing(log, definitions, step, watch), doubtful, unfit):
+    twice = ((*found, REPEATED) for found in repeated(log, step))
+    for position, reason, kind in chain(_failing(log, definitions, step, watch), doubtful, unfit, twice):
         if position not in seen:
             seen.add(position)
             yield position, reason, kind

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from esctl.errors import RefusedError
@@ -40,6 +40,18 @@ def shared(model: Model) -> list[Problem]:
             what = f"{second.streams!r} and {first.streams!r} of {first.name} can match the same stream"
             found.append(Problem(f"aggregate.{second.name}.streams", what, "a stream may have only one aggregate"))
     return found
+
+
+def doubts(model: Model) -> Iterator[str]:
+    """Paths that may not mean what they were written for: notes, since they are valid."""
+    from esctl.model.paths import doubt, parts, source_parts  # noqa: PLC0415 - an applied model is not checked again
+
+    steps = [part.step for event in model.events.values() for upcast in event.upcasts for part in upcast.parts]
+    steps += [step for aggregate in model.aggregates.values() for several in aggregate.on.values() for step in several]
+    for step in steps:
+        for place, path in step.paths():
+            if why := doubt(source_parts(path) if path.startswith("$") and path[1:2] in ("", ".") else parts(path)):
+                yield f"{place}: {path}: {why}"
 
 
 def expression_problems(model: Model) -> list[Problem]:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from esctl.events.query import Upcasting
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 ANY = "*"  # the handler for every type without its own
+ERASED = "erased."  # the name of a handler for erased events of a type begins so
 LIVE, BUILDING, PREVIOUS, DROPPED = "live", "building", "previous", "dropped"
 SCRATCH = "scratch"  # a version outside the log, in temporary tables
 
@@ -32,7 +37,15 @@ class Compiled:
     @property
     def types(self) -> tuple[str, ...]:
         """The event types that are fed to the handlers; empty for all types."""
-        return () if ANY in self.on else tuple(self.on)
+        return () if ANY in self.on else types_of(self.on)
+
+
+def types_of(handlers: Collection[str]) -> tuple[str, ...]:
+    """The event types that handlers are for: a name such as `erased.Placed` is for erased events of the type Placed,
+    and for a type of that whole name, too.
+    """
+    erased = (name.removeprefix(ERASED) for name in handlers if name.startswith(ERASED))
+    return tuple(dict.fromkeys((*handlers, *filter(None, erased))))
 
 
 class Version:

@@ -55,6 +55,18 @@ class Step(Record):
     remove: tuple[str, ...] = ()
     when: str | None = None
 
+    def paths(self) -> Iterator[tuple[str, str]]:
+        """The paths of fields, and those of the payload (`$.amount`), with their keys in the model."""
+        for key in ("default", "set", "add", "subtract", "append"):
+            for name, source in getattr(self, key):
+                yield f"{self.place}.{key}", name
+                if isinstance(source, Copy):
+                    yield f"{self.place}.{key}", source.path
+        for key in ("rename", "convert", "compute"):
+            yield from ((f"{self.place}.{key}", name) for name, _ in getattr(self, key))
+        yield from ((f"{self.place}.rename", new) for _, new in self.rename)
+        yield from ((f"{self.place}.remove", name) for name in self.remove)
+
     def expressions(self) -> Iterator[tuple[str, str]]:
         """The SQL expressions with their places."""
         for name, sql in self.compute:

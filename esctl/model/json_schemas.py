@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from esctl.errors import UsageError
+from esctl.events.json import Deeper
 from esctl.model.declared import Model, Problem
 
 Validator = Callable[[str], str]
@@ -40,7 +41,12 @@ def compiled(schema: str) -> Validator:
     validator = library.validator_for(json.loads(schema), retriever=refuse)
 
     def validate(payload: str) -> str:
-        error = next(iter(validator.iter_errors(json.loads(payload))), None)
+        with Deeper():
+            value = json.loads(payload)
+            try:
+                error = next(iter(validator.iter_errors(value)), None)
+            except ValueError:  # the library returns no part that is nested beyond its own limit
+                return "" if validator.is_valid(value) else "the payload: a deeply nested part is not as it has to be"
         if error is None:
             return ""
         place = "".join(f".{part}" if isinstance(part, str) else f"[{part}]" for part in error.instance_path)

@@ -13,38 +13,53 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 from esctl.model.declared import ANY, Aggregate, Copy, Literal, Source, Step, fingerprint
+from esctl.model.paths import Parts, parts, source_parts, spelled, sql_path
 from esctl.model.program import Program
-from esctl.sql.judge import FAIL
+from esctl.model.values import converted, fail, total
+from esctl.sql.judge import TRACE
 from esctl.sql.payload import columns_of
 from esctl.sql.quoting import text
 
-ENGINE = 1  # part of every fingerprint: raise it when the same definition gives another result
+ENGINE = 2  # part of every fingerprint: raise it when the same definition gives another result
 
 
 def path(field: str) -> str:
-    """The JSON path of a dotted field name, as an SQL literal."""
-    return text("$" + "".join(f".{json.dumps(name, ensure_ascii=False)}" for name in field.split(".")))
+    """The JSON path of a field, as an SQL literal."""
+    return sql_path(parts(field))
 
 
 def source_path(source: Copy) -> str:
-    """The JSON path that is copied from the payload, as an SQL literal; a name may have an index (`$.items[0]`)."""
-    quoted = "$"
-    for name in source.path.split(".")[1:]:
-        bare, bracket, index = name.partition("[")
-        quoted += f".{json.dumps(bare, ensure_ascii=False)}{bracket}{index}"
-    return text(quoted)
+    """The JSON path that is copied from the payload, as an SQL literal."""
+    return sql_path(source_parts(source.path))
 
 
 class _Layers:
     """The expression for a subject so far: finished layers, and the current one over the column of the layer before."""
 
-    def __init__(self, column: str, payload: str | None, prefix: str, nest: Callable[[str, str], str]) -> None:
+    def __init__(
+        self,
+        column: str,
+        payload: str | None,
+        prefix: str,
+        nest: Callable[[str, str], str],
+        step: str,
+        *,
+        traced: bool,
+    ) -> None:
         self.column = column  # the subject's name within a layer
         self._payload = payload  # the column that operations copy from; None: the subject itself
         self.prefix = prefix  # `json` or `jsonb`: the prefix of the names of SQLite's editing functions
         self._nest = nest  # makes one expression of a layer and the expression for its subject
+        self.step = step  # the name of the step, for messages
+        self.is_object = prefix == "jsonb"  # a state always is one; a payload may be anything
+        self.traced = traced  # whether TRACE notes each operation
         self.layers: list[str] = []
         self.now = column
+
+    def come_to(self, place: str) -> None:
+        """Note the operation that comes next, if the expression is traced."""
+        if self.traced:
+            self.now = f"{TRACE}({text(place)}, {self.now})"
 
     def once(self) -> str:
         """The subject as a column, which an expression may use any number of times."""
@@ -66,31 +81,45 @@ class _Layers:
         return expression
 
 
-def state_after(steps: Iterable[Step]) -> str:
-    """An expression over `state` and `new` for the state (JSONB) after steps."""
-    layers = _Layers(
-        "state", "new.data", "jsonb", lambda layer, of: f"(select {layer} from (select {of} as state limit 1 offset 0))"
-    )
+def state_after(steps: Iterable[Step], *, traced: bool = False) -> str:
+    """An expression over `state` and `new` for the state (JSONB) after steps. `traced`: TRACE notes each operation."""
+    nest = "(select {} from (select {} as state limit 1 offset 0))".format
+    layers = _Layers("state", "new.data", "jsonb", nest, "", traced=traced)
     for step in steps:
+        layers.step = step.place
         _apply(layers, step)
     return layers.sql()
 
 
-def payload_after(steps: Iterable[tuple[str, int, Step]], condition: tuple[str, int, str] | None = None) -> str:
+def payload_after(
+    steps: Iterable[tuple[str, int, Step]], condition: tuple[str, int, str] | None = None, *, traced: bool = False
+) -> str:
     """An expression over `new` for the payload (JSON text) after steps, each given with the type and schema it reads.
 
     With a condition (type, schema version, SQL): an expression for the condition's value on the event after the steps.
     """
-    data = "new.data"
-    for type_, schema, step in _renames_first(list(steps)):
-        layers = _Layers("new.data", None, "json", lambda layer, of: _with_new(layer, of, type_, schema))  # noqa: B023
+    data, ordered = "new.data", _renames_first(list(steps))
+    making = next(((type_, schema) for type_, schema, step in ordered if _makes(step)), None)
+    for type_, schema, step in ordered:
+        name = f"upcast of {type_} from {schema}"  # not its place, which may change when nothing else does
+
+        def nest(layer: str, of: str, type_: str = type_, schema: int = schema) -> str:
+            return _with_new(layer, of, type_, schema)
+
+        layers = _Layers("new.data", None, "json", nest, name, traced=traced)
         layers.now = data  # not yet a layer: an operation that uses it once needs none
+        layers.is_object = making is not None  # checked once, below
         _apply(layers, step)
         data = layers.sql()
+    if making is not None:
+        failure = fail(f"upcast of {making[0]} from {making[1]}: the payload is not an object")
+        opening = ord("{")  # nearly all payloads begin with it, and it is seen without parsing
+        data = f"iif(unicode(new.data) <> {opening} and json_type(new.data) <> 'object', {failure}, {data})"
     if condition is None:
         return data
     type_, schema, sql = condition
-    return _with_new(f"({sql}\n)", data, type_, schema)
+    asked = _asked(sql, f"event.{type_}.upcast from {schema}: when", traced=traced)
+    return _with_new(asked, data, type_, schema)
 
 
 def _renames_first(steps: list[tuple[str, int, Step]]) -> list[tuple[str, int, Step]]:
@@ -100,17 +129,23 @@ def _renames_first(steps: list[tuple[str, int, Step]]) -> list[tuple[str, int, S
     for at, ((_, _, first), (_, _, second)) in enumerate(pairwise(steps)):
         plain = first == Step(first.place, default=first.default) and second == Step(second.place, rename=second.rename)
         literal = all(isinstance(source, Literal) for _, source in first.default)
-        fields = {name.partition(".")[0] for name, _ in first.default}
-        renamed = {name.partition(".")[0] for names in second.rename for name in names}
+        fields = {parts(name)[0] for name, _ in first.default}
+        renamed = {parts(name)[0] for names in second.rename for name in names}
         if plain and literal and not fields & renamed:
             return [*steps[:at], steps[at + 1], *_renames_first([steps[at], *steps[at + 2 :]])]
     return steps
 
 
+def _makes(step: Step) -> bool:
+    """Whether a step makes a field of every payload."""
+    literal = (source for many in (step.default, step.set, step.add, step.subtract, step.append) for _, source in many)
+    return step.when is None and (bool(step.compute) or any(isinstance(source, Literal) for source in literal))
+
+
 def _with_new(layer: str, data: str, type_: str, schema: int) -> str:
     """An expression over `new` with another payload, type and schema; only the columns that it uses are selected."""
     given = {"data": f"{data} as data", "type": f"{text(type_)} as type", "schema": f"{schema} as schema"}
-    columns = ", ".join(given.get(name, f"new.{name} as {name}") for name in columns_of(f"{layer} new.data"))
+    columns = ", ".join(given.get(name, f"new.{name} as {name}") for name in columns_of(layer))
     return f"(select {layer} from (select {columns} limit 1 offset 0) as new)"
 
 
@@ -119,48 +154,94 @@ def _apply(layers: _Layers, step: Step) -> None:
     if step.when is None:
         _operations(layers, step)
         return
-    inner = _Layers(layers.once(), layers._payload, layers.prefix, layers._nest)  # noqa: SLF001 - the same class
+    layers.come_to(f"{step.place}.when")
+    inner = _Layers(layers.once(), layers._payload, layers.prefix, layers._nest, layers.step, traced=layers.traced)  # noqa: SLF001 - the same class
+    inner.is_object = layers.is_object
     _operations(inner, step)
     layers.now = f"iif(({step.when}\n), {inner.sql()}, {layers.column})"
 
 
 def _operations(layers: _Layers, step: Step) -> None:
     for old, new in step.rename:
+        layers.come_to(f"{step.place}.rename.{old}")
         _rename(layers, old, new)
     if step.default:
-        _set(layers, "insert", step.default)
+        _set(layers, "insert", step.default, step.place)
     for field, kind in step.convert:
-        layers.now = _converted(layers.once(), field, kind)
+        layers.come_to(f"{step.place}.convert.{field}")
+        here = layers.once()
+        layers.now = _guarded(_barriers(layers, here, field, "convert", making=False), converted(here, field, kind))
     if step.set:
-        _set(layers, "set", step.set)
-    for sign, sources in (("+", step.add), ("-", step.subtract)):
+        _set(layers, "set", step.set, step.place)
+    for verb, sources in (("add", step.add), ("subtract", step.subtract)):
         for field, source in sources:
-            _add(layers, sign, field, source)
+            layers.come_to(f"{step.place}.{verb}.{field}")
+            _add(layers, verb, field, source)
     for field, source in step.append:
+        layers.come_to(f"{step.place}.append.{field}")
         _append(layers, field, source)
     if step.merge is not None:
+        layers.come_to(f"{step.place}.merge")
         _merge(layers, step.merge)
     for field, sql in step.compute:
-        layers.now = f"{layers.prefix}_set({layers.once()}, {path(field)}, ({sql}\n))"
+        layers.come_to(f"{step.place}.compute.{field}")
+        here = layers.once()
+        barriers = _barriers(layers, here, field, "compute")
+        layers.now = _guarded(barriers, f"{layers.prefix}_set({here}, {path(field)}, ({sql}\n))")
     if step.remove:
         layers.now = f"{layers.prefix}_remove({layers.now}, {', '.join(map(path, step.remove))})"
 
 
-def _fail(message: str) -> str:
-    return f"{FAIL}(new.position, {text(message)})"
+def _barriers(layers: _Layers, here: str, field: str, verb: str, *, making: bool = True) -> list[tuple[str, str]]:
+    """The conditions under which SQLite could not reach a field of `here`, and would do nothing: each with a failure.
+
+    What is absent on the way is made, if `making`: an object, or an array of one element.
+    """
+    at, found = parts(field), []
+
+    def blocked(condition: str, why: str) -> None:
+        found.append((condition, fail(f"{layers.step}: {verb} {field}: {why}")))
+
+    if making and not layers.is_object:
+        blocked(f"json_type({here}) <> 'object'", "the payload is not an object")
+    for n in range(1, len(at)):
+        around, before, index = sql_path(at[:n]), spelled(at[:n]), at[n]
+        if isinstance(index, str):
+            blocked(f"json_type({here}, {around}) <> 'object'", f"{before} is not an object")
+            continue
+        blocked(f"json_type({here}, {around}) <> 'array'", f"{before} is not an array")
+        if making and index >= 0:  # the element after the last one is added
+            blocked(f"ifnull(json_array_length({here}, {around}), 0) < {index}", f"{before} has too few elements")
+        elif making:
+            blocked(f"json_type({here}, {sql_path(at[: n + 1])}) is null", f"{before} has too few elements")
+    return found
 
 
-def _set(layers: _Layers, verb: str, fields: tuple[tuple[str, Source], ...]) -> None:
+def _guarded(barriers: list[tuple[str, str]], made: str) -> str:
+    """An expression that fails if one of the conditions is true."""
+    whens = " ".join(f"when {condition} then {failure}" for condition, failure in barriers)
+    return f"case {whens} else {made} end" if whens else made
+
+
+def _set(layers: _Layers, verb: str, fields: tuple[tuple[str, Source], ...], place: str) -> None:
     """json_set or json_insert of fields. Both skip a NULL path, which stands for a source that is absent."""
-    arguments = []
-    if any(isinstance(source, Copy) for _, source in fields):
-        payload = layers.payload
-    for field, source in fields:
+    arguments: list[str] = []
+    payload = layers.payload if any(isinstance(source, Copy) for _, source in fields) else ""
+    if not layers.is_object or any(len(parts(field)) > 1 for field, _ in fields):
+        layers.once()
+    subject = layers.now
+    named = "default" if verb == "insert" else "set"
+    for n, (field, source) in enumerate(fields):
+        touched = any(parts(earlier)[0] == parts(field)[0] for earlier, _ in fields[:n])
+        here = f"{layers.prefix}_{verb}({subject}, {', '.join(arguments)})" if touched else subject
+        target = _guarded(_barriers(layers, here, field, named), path(field))
+        if layers.traced:
+            target = f"iif({TRACE}({text(f'{place}.{named}.{field}')}, 1), {target}, null)"
         if isinstance(source, Copy):
-            arguments.append(f"iif(json_type({payload}, {source_path(source)}) is null, null, {path(field)})")
+            arguments.append(f"iif(json_type({payload}, {source_path(source)}) is null, null, {target})")
             arguments.append(f"{payload} -> {source_path(source)}")
         else:
-            arguments += [path(field), _literal(source)]
+            arguments += [target, _literal(source)]
     layers.now = f"{layers.prefix}_{verb}({layers.now}, {', '.join(arguments)})"
 
 
@@ -168,55 +249,38 @@ def _literal(source: Literal) -> str:
     return f"json({text(source.json)})"
 
 
-def _add(layers: _Layers, sign: str, field: str, source: Source) -> None:
+def _add(layers: _Layers, verb: str, field: str, source: Source) -> None:
+    sign = "+" if verb == "add" else "-"
     here, target = layers.once(), path(field)
+    barriers = _barriers(layers, here, field, verb)
     balance = (
         f"case when json_type({here}, {target}) in ('integer', 'real') then {here} ->> {target}"
         f" when ifnull(json_type({here}, {target}), 'null') = 'null' then 0"
-        f" else {_fail(f'{field} holds no number to add to')} end"
+        f" else {fail(f'{field} holds no number to add to')} end"
     )
     if isinstance(source, Literal):
-        total = _total(sign, balance, f"{here} -> {target}", source.json, text(source.json))
-        layers.now = f"{layers.prefix}_set({here}, {target}, {total})"
+        made = total(sign, balance, f"{here} -> {target}", source.json, text(source.json))
+        layers.now = _guarded(barriers, f"{layers.prefix}_set({here}, {target}, {made})")
         return
     payload, amount = layers.payload, source_path(source)
     number = (
         f"case when json_type({payload}, {amount}) in ('integer', 'real') then {payload} ->> {amount}"
-        f" else {_fail(f'{source.path} is not a number')} end"
+        f" else {fail(f'{source.path} is not a number')} end"
     )
-    total = _total(sign, balance, f"{here} -> {target}", number, f"{payload} -> {amount}")
-    layers.now = f"iif(json_type({payload}, {amount}) is null, {here}, {layers.prefix}_set({here}, {target}, {total}))"
-
-
-def _total(sign: str, left: str, left_text: str, right: str, right_text: str) -> str:
-    """A sum or difference as a decimal, with as many decimals as the operand that has more: 0.7 + 0.1 is 0.8.
-
-    Binary fractions would give 0.79999999999999993. Numbers with an exponent and sums of more than fifteen digits are
-    added by SQLite as they are. Short numbers, which are nearly all, take a faster path that looks at their text only.
-    """
-    decimals = "max(octet_length(l) - instr(l || '.', '.'), octet_length(r) - instr(r || '.', '.'), 0)"
-    short = " and ".join(f"octet_length({n}) < 12 and {n} between '-' and ':'" for n in ("l", "r"))
-    exactly = (
-        f"(select case when typeof(a) = 'integer' and typeof(b) = 'integer' and typeof(a {sign} b) = 'integer'"
-        f" then a {sign} b when l like '%e%' or r like '%e%'"
-        f" or length(cast(abs(a) + abs(b) as integer)) + {decimals} > 15 then printf('%!.17g', a {sign} b)"
-        f" else printf('%.*f', {decimals}, a {sign} b) end from (select {left} as a, {right} as b limit 1 offset 0))"
-    )
-    return (
-        f"json((select case when {short} and l || r not like '%e%' then printf('%.*f', {decimals}, l {sign} r)"
-        f" else {exactly} end"
-        f" from (select ifnull({left_text}, '0') as l, {right_text} as r, new.position limit 1 offset 0)))"
-    )
+    sum_ = total(sign, balance, f"{here} -> {target}", number, f"{payload} -> {amount}")
+    made = _guarded(barriers, f"{layers.prefix}_set({here}, {target}, {sum_})")
+    layers.now = f"iif(json_type({payload}, {amount}) is null, {here}, {made})"
 
 
 def _append(layers: _Layers, field: str, source: Source) -> None:
     here, target = layers.once(), path(field)
     value = _literal(source) if isinstance(source, Literal) else f"json({layers.payload} -> {source_path(source)})"
-    made = (
+    made = _guarded(
+        _barriers(layers, here, field, "append"),
         f"case ifnull(json_type({here}, {target}), 'absent')"
         f" when 'array' then {layers.prefix}_set({here}, {target} || '[#]', {value})"
         f" when 'absent' then {layers.prefix}_set({here}, {target}, json_array({value}))"
-        f" else {_fail(f'{field} is not an array')} end"
+        f" else {fail(f'{field} is not an array')} end",
     )
     if isinstance(source, Copy):
         made = f"iif(json_type({layers.payload}, {source_path(source)}) is null, {here}, {made})"
@@ -229,7 +293,7 @@ def _merge(layers: _Layers, source: Copy) -> None:
     layers.now = (
         f"case ifnull(json_type({payload}, {where}), '') when '' then {here}"
         f" when 'object' then {layers.prefix}_patch({here}, {patch})"
-        f" else {_fail(f'{source.path} is not an object')} end"
+        f" else {fail(f'{source.path} is not an object')} end"
     )
 
 
@@ -245,11 +309,11 @@ def _rename(layers: _Layers, old: str, new: str) -> None:
         moved = f"json_set(json_remove({here}, {path(new)}), {path(new)}, json({here} -> {path(old)}))"
         layers.now = (
             f"case when json_type({here}, {path(old)}) is null then {here}"
-            f" when json_type({moved}, {path(new)}) is null then {_fail(f'{new} has no place for {old}')}"
+            f" when json_type({moved}, {path(new)}) is null then {fail(f'{new} has no place for {old}')}"
             f" else json_remove({moved}, {path(old)}) end"
         )
         return
-    root = path(around) if around else "'$'"
+    root = sql_path(around)
     fields = (
         f"(select json_group_object(iif(key = {text(key)}, {text(new_key)}, key), json({here} -> fullkey))"
         f" from json_each({here}, {root}) where key <> {text(new_key)})"
@@ -276,67 +340,64 @@ def _rename(layers: _Layers, old: str, new: str) -> None:
     )
 
 
-def _split(field: str) -> tuple[str, str]:
-    around, _, name = field.rpartition(".")
-    return around, name
-
-
-def _converted(here: str, field: str, kind: str) -> str:
-    """The payload with a field's value converted to another kind; null cannot be converted."""
-    target = path(field)
-    value = f"({here} ->> {target})"
-    failed = _fail(f"{field} cannot be converted to {kind}")
-
-    def put(made: str) -> str:
-        return f"json_replace({here}, {target}, {made})"
-
-    numeric = f"(json_valid({value}) and json_type({value}) in ('integer', 'real'))"
-    rounded = f"cast(cast({value} as real) as integer)"
-    as_written, as_integer = put(f"json({value})"), put(rounded)
-    fits = f"cast({value} as real) = {rounded} and abs({rounded}) < 9007199254740992"
-    # || '' makes the number's text plain text; the result of -> itself would be taken for JSON.
-    digits = put(f"({here} -> {target}) || ''")
-    true, false = put("json('true')"), put("json('false')")
-    cases = {
-        "number": {"integer": here, "real": here, "text": f"iif({numeric}, {as_written}, {failed})"},
-        "integer": {
-            "integer": here,
-            "real": f"iif({fits}, {as_integer}, {failed})",
-            "text": f"case when not {numeric} then {failed} when json_type({value}) = 'integer' then {as_written}"
-            f" when {fits} then {as_integer} else {failed} end",
-        },
-        "string": {
-            "text": here,
-            "integer": digits,
-            "real": digits,
-            "true": put("'true'"),
-            "false": put("'false'"),
-        },
-        "boolean": {
-            "true": here,
-            "false": here,
-            "integer": f"case {value} when 0 then {false} when 1 then {true} else {failed} end",
-            "text": f"case when {value} in ('true', '1') then {true} when {value} in ('false', '0') then {false}"
-            f" else {failed} end",
-        },
-    }
-    whens = " ".join(f"when '{type_}' then {made}" for type_, made in cases[kind].items())
-    return f"case ifnull(json_type({here}, {target}), '') when '' then {here} {whens} else {failed} end"
+def _split(field: str) -> tuple[Parts, str]:
+    """The path of the object that contains a field, and the field's name in it."""
+    *around, name = parts(field)
+    return tuple(around), str(name)
 
 
 MERGE = Program(
-    "", "{}", "jsonb_patch(state, new.data)", None, ("position", "type", "data"), fingerprint(ENGINE, "merge")
+    "",
+    "{}",
+    "iif(new.data is null, state, jsonb_patch(state, new.data))",
+    None,
+    ("position", "type", "data"),
+    fingerprint(ENGINE, "merge"),
 )
 """The fold of a stream that no aggregate covers: all payloads merged (JSON merge patch, RFC 7396)."""
 
 
-def program(aggregate: Aggregate) -> Program:
-    """Compile an aggregate. Its rules are not part of the fold's fingerprint, since they do not change states."""
-    state = _by_type({type_: state_after(steps) for type_, steps in aggregate.on.items()}, "state")
-    accepts = _by_type({type_: f"({rule.sql}\n)" for type_, rule in aggregate.accept.items()}, "1")
+def program(aggregate: Aggregate, *, traced: bool = False) -> Program:
+    """Compile an aggregate. Its rules are not part of the fold's fingerprint, since they do not change states.
+
+    `traced`: the expressions note in which place of the model they are, for errors; they are slow.
+    """
+    state = _by_type({type_: state_after(steps, traced=traced) for type_, steps in aggregate.on.items()}, "state")
+    erased = {type_: state_after(map(_without_payload, steps), traced=traced) for type_, steps in aggregate.on.items()}
+    unchanged = set(erased.values()) <= {"state"}
+    state = f"iif(new.data is null, {'state' if unchanged else _by_type(erased, 'state')}, {state})"
+    rules = {type_: _asked(rule.sql, rule.place, traced=traced) for type_, rule in aggregate.accept.items()}
+    accepts = _by_type(rules, "1")
     columns = tuple(columns_of(f"{state} {accepts} new.type"))
     fold = fingerprint(ENGINE, aggregate.initial, aggregate.on)
     return Program(aggregate.name, aggregate.initial, state, accepts if aggregate.accept else None, columns, fold)
+
+
+def _asked(sql: str, place: str, *, traced: bool) -> str:
+    """A condition as an expression."""
+    return f"iif({TRACE}({text(place)}, 1), ({sql}\n), 0)" if traced else f"({sql}\n)"
+
+
+def _without_payload(step: Step) -> Step:
+    """What a step does for an erased event: what needs no payload. Everything in a payload counts as absent."""
+
+    def reads(sql: str) -> bool:
+        return not {"data", "meta"}.isdisjoint(columns_of(sql, failing=False))
+
+    if step.when is not None and reads(step.when):
+        return Step(step.place)
+
+    def literal(fields: tuple[tuple[str, Source], ...]) -> tuple[tuple[str, Source], ...]:
+        return tuple((field, source) for field, source in fields if isinstance(source, Literal))
+
+    return step._replace(
+        set=literal(step.set),
+        add=literal(step.add),
+        subtract=literal(step.subtract),
+        append=literal(step.append),
+        merge=None,
+        compute=tuple((field, sql) for field, sql in step.compute if not reads(sql)),
+    )
 
 
 def _by_type(expressions: dict[str, str], otherwise: str) -> str:

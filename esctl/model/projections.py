@@ -10,9 +10,10 @@ import apsw
 
 from esctl.errors import RefusedError
 from esctl.events.query import Shape, Upcasting
-from esctl.model.compiled import Compiled
+from esctl.model.compiled import Compiled, types_of
 from esctl.model.declared import ANY, Projection, fingerprint
 from esctl.sql.clock import names_dates, reads_clock
+from esctl.sql.functions import NAMES
 from esctl.sql.judge import Denied, Judge, is_taken
 from esctl.sql.payload import FIELD_PATH, columns_of
 from esctl.sql.quoting import quoted
@@ -140,7 +141,7 @@ class ProjectionJudge(Judge):
                 apsw.SQLITE_UPDATE: first in _SCHEMA,
                 apsw.SQLITE_READ: first in _SCHEMA or first in tables,
                 apsw.SQLITE_SELECT: True,
-                apsw.SQLITE_FUNCTION: (second or "").lower() in self._deterministic,
+                apsw.SQLITE_FUNCTION: (second or "").lower() in self._deterministic - {*NAMES},
             }.get(action, False)
             if action == apsw.SQLITE_CREATE_INDEX and (first or "").startswith("sqlite_autoindex_"):
                 own = True
@@ -300,7 +301,7 @@ def seen(projection: Projection, upcasting: Upcasting) -> Upcasting:
     """The upcasts that affect a projection's handlers: of the types that they name, or that become one of these."""
     if ANY in projection.on or not projection.on:  # a Python function gets every event
         return upcasting
-    named = set(projection.on)
+    named = set(types_of(projection.on))
     return {
         type_: schemas
         for type_, schemas in upcasting.items()

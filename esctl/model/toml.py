@@ -11,6 +11,7 @@ from typing import Any, Self
 from esctl.errors import EsctlError
 from esctl.events import system
 from esctl.events.event import MAX_NAME_BYTES, MAX_SCHEMA, check_name
+from esctl.model import paths
 from esctl.model.declared import (
     ANY,
     CONVERSIONS,
@@ -28,9 +29,9 @@ from esctl.model.declared import (
     Step,
     Upcast,
 )
+from esctl.model.moments import in_moments
 
 MAX_BITS = 3322  # about 1,000 digits
-_PATH = re.compile(r"\$(?:\.[^.\[\]]+(?:\[(?:#-)?\d{1,9}\])*)*")
 
 
 def parse(text: str, read: Callable[[str], str]) -> tuple[Model, list[Problem]]:
@@ -40,7 +41,7 @@ def parse(text: str, read: Callable[[str], str]) -> tuple[Model, list[Problem]]:
     """
     problems: list[Problem] = []
     try:
-        return _decoded(tomllib.loads(text, parse_float=_Number), problems, read), problems
+        return in_moments(_decoded(tomllib.loads(text, parse_float=_Number), problems, read)), problems
     except RecursionError:
         return EMPTY, [Problem("", "it is nested too deeply")]
     except ValueError as error:  # a number of too many digits is a plain ValueError
@@ -276,10 +277,9 @@ def _step(place: str, body: object, problems: list[Problem], operations: tuple[s
     for name, kind in made["convert"]:
         if kind not in CONVERSIONS:
             table.problem(f"convert.{name}", f"it is {kind!r}", f"it must be one of {', '.join(CONVERSIONS)}")
+    made["rename"] = tuple((old, _field(table, "rename", new)) for old, new in made["rename"])
     for old, new in made["rename"]:
-        _field(table, "rename", new)
-        if new == old or new.startswith(f"{old}.") or old.startswith(f"{new}."):
-            table.problem(f"rename.{old}", f"it becomes {new!r}", "a field cannot move into itself")
+        _check_rename(table, old, new)
     merge = table.get("merge", str, "a path of the payload: $ or $.field")
     made["merge"] = None if merge is None else _path(table, "merge", merge)
     made["remove"] = tuple(_field(table, "remove", name) for name in table.texts("remove", "an array of fields"))
@@ -287,12 +287,25 @@ def _step(place: str, body: object, problems: list[Problem], operations: tuple[s
 
 
 def _field(table: _Table, key: str, name: str) -> str:
-    """A field's dotted path, checked."""
-    if not all(name.split(".")) or any(c < " " for c in name):
-        table.problem(
-            f"{key}.{name}", "it is not the name of a field", "a field is a name, or names with dots: shipping.city"
-        )
-    return name
+    """The path of a field, checked; one that is no path is reported, and replaced by a name."""
+    if name == "$" or not name.startswith("$."):
+        try:
+            paths.parts(name)
+        except paths.PathError as error:
+            table.problem(f"{key}.{name}", f"it is not the name of a field: {error}", paths.HINT)
+            return "unreadable"
+        return name
+    table.problem(f"{key}.{name}", "it is not the name of a field", f"a field to write has no $: {name[2:]}")
+    return "unreadable"
+
+
+def _check_rename(table: _Table, old: str, new: str) -> None:
+    """Report a rename of a field into itself, or of an element of an array, which has no name."""
+    before, after = paths.parts(old), paths.parts(new)
+    if before[: len(after)] == after or after[: len(before)] == before:
+        table.problem(f"rename.{old}", f"it becomes {new!r}", "a field cannot move into itself")
+    elif isinstance(before[-1], int) or isinstance(after[-1], int):
+        table.problem(f"rename.{old}", f"it becomes {new!r}", "an element of an array has no name; use set and remove")
 
 
 def _text(table: _Table, key: str, value: object, means: str) -> str:
@@ -315,8 +328,12 @@ def _source(table: _Table, key: str, value: object) -> Source:
 def _path(table: _Table, key: str, text: str) -> Copy:
     if text != "$" and not text.startswith("$."):
         table.problem(key, f"it is {text!r}", "a path of the payload begins with $")
-    elif not _PATH.fullmatch(text):
-        table.problem(key, f"it is {text!r}", "a path is names with dots: $.shipping.city, $.lines[0]")
+        return Copy("$")
+    try:
+        paths.source_parts(text)
+    except paths.PathError as error:
+        table.problem(key, f"it is {text!r}: {error}", paths.SOURCE_HINT)
+        return Copy("$")
     return Copy(text)
 
 

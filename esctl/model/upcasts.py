@@ -29,11 +29,14 @@ class End(Record):
     split: bool
 
 
-def compiled(model: Model) -> Upcasting:
-    """The shapes that stored events are read as, by type and schema version, for those with a chain of upcasts."""
+def compiled(model: Model, *, traced: bool = False) -> Upcasting:
+    """The shapes that stored events are read as, by type and schema version, for those with a chain of upcasts.
+
+    `traced`: the expressions note in which place of the model they are, for errors; they are slow.
+    """
     return {
         name: {
-            upcast.start: _shapes(list(_ends(model, name, upcast.start, (), (), split=False, problems=[])))
+            upcast.start: _shapes(list(_ends(model, name, upcast.start, (), (), split=False, problems=[])), traced)
             for upcast in event.upcasts
         }
         for name, event in model.events.items()
@@ -122,16 +125,16 @@ def _place(model: Model, taken: Taken) -> str:
     return upcast.place if upcast else f"event.{type_}"
 
 
-def _shapes(ends: list[End]) -> tuple[Shape, ...]:
+def _shapes(ends: list[End], traced: bool) -> tuple[Shape, ...]:
     shapes = []
     for number, end in enumerate(ends, 1):
         changes = any(step != Step(step.place) for _, _, step in end.taken)
-        conditions = [payload_after(taken, condition) for taken, condition in end.hidden]
+        conditions = [payload_after(taken, condition, traced=traced) for taken, condition in end.hidden]
         shapes.append(
             Shape(
                 end.type,
                 end.schema,
-                payload_after(end.taken) if changes else None,
+                payload_after(end.taken, traced=traced) if changes else None,
                 number if end.split else 0,
                 " or ".join(f"ifnull({condition}, 0)" for condition in conditions) or None,
             )

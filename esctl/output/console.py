@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 from esctl.errors import EsctlError, UnavailableError
 from esctl.events.json import encoded
@@ -69,6 +69,12 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
+def note(text: str) -> None:
+    """Print a note on stderr; with --quiet, nothing."""
+    if not settings.quiet:
+        say(f"note: {text}")
+
+
 def text(content: str) -> None:
     """Print text on stdout."""
     write([content.encode()])
@@ -83,8 +89,11 @@ def repaint(content: str) -> None:
 
 
 def where(error: EsctlError) -> str:
-    """The place in the input where an error is: `, line 3, byte 14`."""
-    return "".join(f", {place} {error.details[place]}" for place in ("line", "byte") if place in error.details)
+    """The place in the input where an error is: `, line 3 of a.ndjson, byte 14`."""
+    details = error.details
+    file = f" of {details['file']}" if "file" in details and "line" in details else ""
+    places = {"line": file, "item": "", "byte": ""}
+    return "".join(f", {place} {details[place]}{more}" for place, more in places.items() if place in details)
 
 
 def report(error: EsctlError, format_: str = "text", *, fix: str | None = None) -> None:
@@ -111,22 +120,20 @@ def report(error: EsctlError, format_: str = "text", *, fix: str | None = None) 
     sys.stderr.flush()
 
 
-def unknown_types(types: Iterable[str], known: Sequence[str]) -> None:
-    """Print a note for a type that no event has, if a similar one exists; such events may still come."""
-    for name in types:
+def unknown(kind: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Print a note for a type or category that no event has, if a similar one exists; such events may still come."""
+    for name in names:
         if name not in known and not settings.quiet:
             import difflib
 
             if near := difflib.get_close_matches(name, known, 3, 0.75):
-                say(f"note: no event has the type {name}; did you mean {' or '.join(near)}?")
+                note(f"no event has the {kind} {name}; did you mean {' or '.join(near)}?")
 
 
 def notes(waiting: list[str]) -> None:
     """Print notes and forget them."""
     while waiting:
-        note = waiting.pop(0)
-        if not settings.quiet:
-            say(f"note: {note}")
+        note(waiting.pop(0))
 
 
 def skipped(error: EsctlError) -> None:

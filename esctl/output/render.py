@@ -265,23 +265,26 @@ def _fields(state: str) -> Iterator[tuple[str, str]]:
     """The fields of a JSON object: strings decoded, other values as JSON text, so that numbers do not change."""
     import msgspec
 
+    from esctl.events.fields import members
+
     if not state.startswith("{"):
         yield "", state
         return
-    for name, raw in msgspec.json.decode(state.encode(), type=dict[str, msgspec.Raw]).items():
-        text_ = bytes(raw).decode()
-        yield name, msgspec.json.decode(raw, type=str) if text_.startswith('"') else text_
+    for name, text_ in members(state).items():
+        yield name, msgspec.json.decode(text_, type=str) if text_.startswith('"') else text_
 
 
 def verification(report: Mapping[str, object], format_: str) -> None:
-    """Print the report of `verify`: one record; on a terminal, one line and a table of findings."""
+    """Print the report of `verify`: one record; on a terminal, one line, and tables of findings and of notes."""
     if format_ != "table" or console.settings.quiet:
         acknowledge(report, format_)
         return
-    findings = report["findings"]
-    assert isinstance(findings, list)
-    acknowledge({key: value for key, value in report.items() if key != "findings"}, format_)
-    listed(findings, format_)
+    tables = ("findings", "notes")
+    acknowledge({key: value for key, value in report.items() if key not in tables}, format_)
+    for table in tables:
+        found = report[table]
+        assert isinstance(found, list)
+        listed(found, format_)
 
 
 def event_tree(branches: Iterable[tuple[int, Event]], position: int) -> None:

@@ -10,7 +10,7 @@ from esctl.store.json import values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from esctl.events.times import Point
+    from esctl.events.point import Point
 
 
 class Mark:
@@ -56,20 +56,13 @@ def set_mark(log: EventLog, name: str, position: int) -> Mark:
 
 def _means_a_point(name: str) -> bool:
     """Whether a name has the form of another point, even of a day that does not exist."""
-    from esctl.events.times import NO_SUCH_MOMENT, parse_point  # noqa: PLC0415 - re and datetime; reading marks needs neither
+    from esctl.events.point import NO_SUCH_MOMENT, parse_point  # noqa: PLC0415 - re and datetime; reading marks needs neither
 
     try:
         parse_point(name, upper=True)
     except UsageError as error:
         return error.code == NO_SUCH_MOMENT
     return True
-
-
-def position_at(log: EventLog, text: str) -> int:
-    """The position of the newest event at a point, as a user types it; it may be a mark."""
-    from esctl.events.times import parse_point  # noqa: PLC0415
-
-    return position_of(log, parse_point(text, upper=True, mark=lambda name: position_named(log, name)))
 
 
 def position_of(log: EventLog, point: Point) -> int:

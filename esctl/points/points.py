@@ -7,7 +7,7 @@ from esctl.log import EventLog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from esctl.events.times import Point
+    from esctl.events.point import Point
 
 
 def query_of(
@@ -27,22 +27,8 @@ def query_of(
     return Query(stream=stream, **bounds, **filters)  # type: ignore[arg-type]  # each name is one of Query's
 
 
-def before(log: EventLog, text: str) -> int:
-    """The position of the newest event before a point; for a time, of the last event recorded earlier."""
-    from datetime import datetime, timedelta  # noqa: PLC0415
-
-    from esctl.events.times import utc_text  # noqa: PLC0415
-    from esctl.points.marks import position_of  # noqa: PLC0415
-
-    point = _point(log, text, upper=False)
-    if point.time is None:
-        return position_of(log, point) - 1
-    moment = datetime.fromisoformat(point.time) - timedelta(microseconds=1)
-    return log.store.position_at(utc_text(moment))
-
-
 def _point(log: EventLog, text: str, *, upper: bool) -> Point:
-    from esctl.events.times import parse_point  # noqa: PLC0415 - re and datetime; a query without points needs neither
+    from esctl.events.point import parse_point  # noqa: PLC0415 - re and datetime; a query without points needs neither
     from esctl.points.marks import position_named  # noqa: PLC0415
 
     return parse_point(text, upper=upper, mark=lambda name: position_named(log, name))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from esctl.events.cloudevents import original_id, stored_id
 from esctl.events.event import Event
+from esctl.events.fields import members
 from esctl.events.query import Query
 from esctl.log import EventLog
 
@@ -20,13 +22,14 @@ def trace(log: EventLog, event: Event) -> list[Traced]:
     """The events related to an event, as a tree in depth-first order, siblings by position.
 
     Related are all with the same `correlation_id` in meta, or, if it has none, those linked to it by `causation_id` in
-    meta, the id of the event that caused this one.
+    meta, the id of the event that caused this one. For a CloudEvent, that is its id in the log or its original one.
     """
     found = {related.id: related for related in _related(log, event)}
+    ids = {name: related.id for related in found.values() for name in _names(related)} | {id_: id_ for id_ in found}
     children: dict[str | None, list[Event]] = {}
     for related in sorted(found.values()):
-        cause = _meta(related, "causation_id")
-        children.setdefault(cause if cause in found else None, []).append(related)
+        cause = ids.get(_meta(related, "causation_id") or "")
+        children.setdefault(cause, []).append(related)
     traced: list[Traced] = []
     remaining = dict(found)
     waiting = [(0, root) for root in reversed(children.get(None, []))]
@@ -43,23 +46,32 @@ def trace(log: EventLog, event: Event) -> list[Traced]:
 def _related(log: EventLog, event: Event) -> list[Event]:
     correlation = _meta(event, "correlation_id")
     if correlation is not None:
-        raw = msgspec.json.decode(event.meta, type=dict[str, msgspec.Raw])["correlation_id"]
-        arrow = "->>" if bytes(raw).startswith(b'"') else "->"  # text by value, anything else by its JSON text
-        written = correlation if arrow == "->>" else bytes(raw).decode()
+        raw = members(event.meta)["correlation_id"]
+        arrow = "->>" if raw.startswith('"') else "->"  # text by value, anything else by its JSON text
+        written = correlation if arrow == "->>" else raw
         if "\0" in written:  # no SQL literal can contain a NUL: compare the JSON text
-            arrow, written = "->", bytes(raw).decode()
+            arrow, written = "->", raw
         return _where(log, f"meta {arrow} 'correlation_id' = {_quoted(written)}")
-    related, causes = [event], {event.id}
+    related, causes = [event], {*_names(event)}
     cause = _meta(event, "causation_id")
     if cause is not None and (position := log.store.find(cause)):
         related += [e for e, _, _ in log.read(Query(since=position, until=position, system=True))]
+    elif cause is not None:
+        related += _where(log, f"id = meta ->> 'source' || {_quoted(stored_id('', cause))}")
     while causes:
         found = _where(log, f"meta ->> 'causation_id' in ({', '.join(map(_quoted, causes))})")
         known = {e.id for e in related}
         fresh = [e for e in found if e.id not in known]
         related += fresh
-        causes = {e.id for e in fresh}
+        causes = {name for e in fresh for name in _names(e)}
     return related
+
+
+def _names(event: Event) -> list[str]:
+    """The ids by which other events may name an event: the one in the log, and the original one of a CloudEvent."""
+    source = _meta(event, "source")
+    original = original_id(event.id, source) if source else None
+    return [event.id] if original is None else [event.id, original]
 
 
 def _where(log: EventLog, condition: str) -> list[Event]:
@@ -67,8 +79,8 @@ def _where(log: EventLog, condition: str) -> list[Event]:
 
 
 def _meta(event: Event, key: str) -> str | None:
-    value = msgspec.json.decode(event.meta).get(key) if event.meta is not None else None
-    return None if value is None else str(value)
+    text = members(event.meta).get(key, "null") if event.meta is not None else "null"
+    return None if text == "null" else str(msgspec.json.decode(text)) if text.startswith('"') else text
 
 
 def _quoted(text: str) -> str:

@@ -15,6 +15,10 @@ from esctl.projections.reading import at, feed_some, scratch
 from esctl.projections.versions import live, needs_reducer
 from esctl.store.projection_rows import TableRows
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.store.imagined import Imagined
+
 
 class Cell(NamedTuple):
     """A cell that differs between two states of a projection: its row was added, is gone, or changed.
@@ -53,6 +57,18 @@ def against(log: EventLog, name: str, drafted: Definitions) -> Iterator[int | Ce
         yield from at(log, draft, query, drafted)
         after = _present(log, draft)
     yield from _cells(before, after)
+
+
+def without(log: EventLog, projection: Projection, imagined: Imagined) -> Iterator[int | Cell]:
+    """Compare a projection's rows, after all events, with those it will have once some payloads are erased."""
+    head = log.head().position
+    yield from at(log, projection, Query(until=head))
+    before = _copied(log, projection)
+    version = scratch(projection, log.definitions)
+    log.store.projections().scratch(version, None, 0)  # stored rows may contain what will be erased
+    with imagined.erased():
+        yield from feed_some(log, version, range(1, head + 1))
+    yield from _cells(before, _present(log, projection))
 
 
 def checked(log: EventLog, name: str) -> Iterator[int | Cell]:

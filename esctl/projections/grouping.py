@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import decimal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 _EXACT = decimal.Context(prec=1000, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX, traps=[decimal.Inexact])
 _MEAN = decimal.Context(prec=28, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX)
 _LONG_DIGITS = 60  # before or after the point; longer numbers are written with an exponent
+_SUGGESTED_LEVELS = 4  # how deep fields are looked for that a misspelt one may mean
 _BOM = b"\xef\xbb\xbf"
 OPERATIONS = ("sum", "min", "max", "avg", "first", "last")
 
@@ -47,14 +48,22 @@ class _Tally:
             self.value = (min if operation == "min" else max)(self.value, value)
 
 
-def grouped(lines: Iterable[bytes], by: Sequence[str], measures: Sequence[Measure]) -> Iterator[dict[str, Any]]:
+def grouped(
+    lines: Iterable[bytes],
+    by: Sequence[str],
+    measures: Sequence[Measure],
+    unknown: Callable[[str, Sequence[str]], None] | None = None,
+) -> Iterator[dict[str, Any]]:
     """A record per group, in order of first appearance: the fields it is grouped by, and its measures.
 
-    Without fields to group by, all lines form one group, even if there are none. Memory grows with the number of
-    groups. Raises RefusedError, with the line's number, for a line that is not a JSON object and a value that cannot be
-    added.
+    Without fields to group by, all lines form one group, even if there are none. A field that no line has is null
+    everywhere, its sum too; `unknown` is called with it and with the fields of the last line. Memory grows with the
+    number of groups. Raises RefusedError, with the line's number, for a line that is not a JSON object and a value that
+    cannot be added.
     """
     columns = names(by, measures)
+    absent = dict.fromkeys([*by, *(measure.field for measure in measures if measure.field)])
+    record: dict[str, Any] = {}
     groups: dict[tuple[Any, ...], tuple[list[Any], list[_Tally]]] = {}
     if not by:
         groups[()] = [], [_Tally() for _ in measures]
@@ -63,14 +72,21 @@ def grouped(lines: Iterable[bytes], by: Sequence[str], measures: Sequence[Measur
         if not text.strip():
             continue
         record = _record(text, number)
+        if absent:
+            absent = {field: None for field in absent if not _has(record, field)}
         values = [_of(record, field) for field in by]
         key = tuple(map(_mark, values))
         if key not in groups:
             groups[key] = values, [_Tally() for _ in measures]
         for tally, measure in zip(groups[key][1], measures, strict=True):
             _take(tally, measure, record, number)
+    absent = absent if record else {}
+    if unknown:
+        for field in absent:
+            unknown(field, [*_paths(record, "", _SUGGESTED_LEVELS)])
     for values, tallies in groups.values():
-        row = [*map(_printable, values), *map(_result, measures, tallies)]
+        results = (None if m.field in absent else _result(m, tally) for m, tally in zip(measures, tallies, strict=True))
+        row = [*map(_printable, values), *results]
         yield dict(zip(columns, row, strict=True))
 
 
@@ -105,6 +121,20 @@ def _of(record: dict[str, Any], field: str) -> Any:
     for key in field.split("."):
         value = value.get(key) if isinstance(value, dict) else None
     return value
+
+
+def _has(record: dict[str, Any], field: str) -> bool:
+    *path, last = field.split(".")
+    inner = _of(record, ".".join(path)) if path else record
+    return isinstance(inner, dict) and last in inner
+
+
+def _paths(record: dict[str, Any], prefix: str, levels: int) -> Iterator[str]:
+    """The fields of a record, to a depth of `levels`."""
+    for key, value in record.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict) and levels > 1:
+            yield from _paths(value, f"{prefix}{key}.", levels - 1)
 
 
 def _mark(value: Any) -> tuple[str, Any]:

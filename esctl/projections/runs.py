@@ -210,6 +210,7 @@ def _advance(projections: Projections, version: Version, position: int, complete
 def _stopped(log: EventLog, number: int, failed: HandlerFailed) -> HandlerError:
     """Save the event on which a handler failed, and return the error."""
     from esctl.projections.inline import handler_of, seen_at  # noqa: PLC0415 - only a failure needs it
+    from esctl.store.misfits import upcast_field  # noqa: PLC0415
 
     projections = log.store.projections()
     with log.transaction():
@@ -220,7 +221,8 @@ def _stopped(log: EventLog, number: int, failed: HandlerFailed) -> HandlerError:
         stream, type_ = seen_at(log.store, version, position)
         type_ = failed.type or type_
         version.handler = handler_of(version, type_)
-        version.error, version.failed_at = failed.reason, now()
+        field = upcast_field(log.store, log.definitions.model, position)
+        version.error, version.failed_at = f"{field}: {failed.reason}" if field else failed.reason, now()
         projections.save(version)
     return HandlerError(
         f"the projection {version.name} is stopped at position {position}, {type_} in {stream}",

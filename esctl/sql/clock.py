@@ -9,6 +9,7 @@ import apsw
 
 from esctl.errors import MisfitError
 from esctl.sql.tokens import GAP, words_of
+from esctl.sql.utc import UTC
 
 # SQLite rejects a date function that reads the clock only when it runs; a check on a sample misses untaken branches.
 DATES = ("date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff")
@@ -22,6 +23,8 @@ def reads_clock(sql: str) -> bool:
     words = [word.lower() for word in words_of(sql)]
     literals = {word.strip("'").strip() for word in words if word.startswith("'")}
     for index, (word, following) in enumerate(pairwise(words)):
+        if (word, following) == (UTC, "(") and words[index + 2 : index + 3] == ["'now'"]:  # else it gives NULL
+            return True
         if word in DATES and following == "(":
             inside = _arguments(words[index + 2 :])
             commas = inside.count(",")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import apsw
 
 from esctl.errors import UsageError
+from esctl.sql import functions
 from esctl.sql.clock import reads_clock
 from esctl.sql.quoting import quoted
 
@@ -39,6 +40,7 @@ def check_condition(condition: str, columns: tuple[str, ...] = CONDITION_COLUMNS
             fix="esctl help time",
         )
     connection, listed = apsw.Connection(":memory:"), ", ".join(map(quoted, columns))
+    functions.define(connection)
     connection.limit(apsw.SQLITE_LIMIT_LENGTH, MAX_SAMPLE_BYTES)
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)  # "x" must be a column, never the text 'x'
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)

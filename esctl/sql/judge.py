@@ -7,6 +7,7 @@ from functools import cache
 
 import apsw
 
+from esctl.sql import functions
 from esctl.sql.clock import reads_clock
 from esctl.sql.tokens import why_not_one_expression
 
@@ -32,6 +33,10 @@ _TABLE_FUNCTIONS = {"json_each", "json_tree"}  # table-valued functions that dep
 
 FAIL = "esctl_fail"
 """An SQL function of (position, message) that raises, for an event to which an operation cannot be applied."""
+
+
+TRACE = "esctl_trace"
+"""An SQL function of (place, value) that gives the value, and notes the place: what fails next is at this place."""
 
 
 _ACTIONS = {
@@ -68,6 +73,7 @@ class Judge:
     def __init__(self, *, failing: bool = False) -> None:
         """With `failing`, expressions may call FAIL, as compiled operations do."""
         self._connection = apsw.Connection(":memory:")
+        functions.define(self._connection)
         if failing:
             self._connection.create_scalar_function(FAIL, lambda *_: None, 2)
         self._connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
@@ -117,6 +123,8 @@ class Judge:
             self._denied = _denied(action, first, second)
             if action == apsw.SQLITE_FUNCTION:
                 reason = ": only functions whose result depends on their arguments alone"
+                if second in functions.NAMES:
+                    reason = " here: other programs that read the table do not have it; call it in a handler"
                 self._denied = Denied(self._denied + reason)
         return apsw.SQLITE_OK if allowed else apsw.SQLITE_DENY
 

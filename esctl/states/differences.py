@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from esctl.errors import DifferenceError, word
+from esctl.errors import DifferenceError, MisfitError, word
 from esctl.events.query import Query
 from esctl.events.record import Record
 from esctl.log import EventLog
 from esctl.sql.conditions import STATE_COLUMNS, check_condition
+from esctl.sql.paths import readable
 from esctl.states import snapshots
 from esctl.states.folding import Folding, begin, bounds, ending, state
 from esctl.store.snapshots import Snapshot
+
+Halved = tuple[Snapshot | None, Snapshot | None, int]
+"""The last snapshot at which a condition is false, the first at which it is true, and how many were tried."""
 
 
 class Change(Record):
@@ -23,6 +27,11 @@ class Change(Record):
     position: int | None
     type: str | None
 
+    @property
+    def change(self) -> str:
+        """Whether the path was added, is gone, or has changed: a missing value is not null."""
+        return "added" if self.before is None else "gone" if self.after is None else "changed"
+
 
 def diff(log: EventLog, since: Query, until: Query, aggregate: str | None = None) -> list[Change]:
     """The differences, by path, between the states at the ends of two queries over one stream."""
@@ -35,8 +44,7 @@ def diff(log: EventLog, since: Query, until: Query, aggregate: str | None = None
     origins = folding.fold.turned(folding.query, {path: later for path, _, later in differences})
     folding.fold.close()
     return [
-        Change(path.removeprefix("$."), earlier, later, *origins.get(path, (None, None)))
-        for path, earlier, later in differences
+        Change(readable(path), earlier, later, *origins.get(path, (None, None))) for path, earlier, later in differences
     ]
 
 
@@ -51,17 +59,26 @@ class Found(Record):
     folded: int
 
 
-def bisect(log: EventLog, query: Query, when: str, aggregate: str | None = None, *, saved: bool = True) -> Found:
+def bisect(log: EventLog, query: Query, when: str, aggregate: str | None = None, *, monotonic: bool = False) -> Found:
     """The first event of a stream after which a condition on the state holds.
 
-    A binary search over the stream's snapshots finds two neighbours, and the events between are folded: it assumes that
-    the condition, once true, stays true. Otherwise all events are folded. Raises DifferenceError if it never holds.
+    All states are looked at in order, up to the first that meets the condition. `monotonic` takes for granted that the
+    condition, once true, stays true: a binary search over the stream's snapshots then finds two neighbours, and only
+    the events between are folded. Raises DifferenceError if it never holds, MisfitError if it does not hold before an
+    event that cannot be folded.
     """
     check_condition(when, STATE_COLUMNS, option="--when")
     folding = begin(log, query, aggregate, saved=False)
     try:
-        found = _between(log, folding, query, when) if saved else None
-        found = found or _first(folding, query, when, None, None, 0)
+        found = _between(log, folding, query, when) if monotonic else None
+        found = found or _first(folding, query, when)
+    except MisfitError as error:
+        from esctl.store import misfits  # noqa: PLC0415 - only a failure needs it
+
+        model, raw = log.definitions.model, query.raw_schema
+        raise misfits.in_fold(
+            log.store, model, folding.aggregate, folding.fold, folding.stream, error, raw=raw
+        ) from error
     finally:
         folding.fold.close()
     if found is None:
@@ -75,14 +92,13 @@ def bisect(log: EventLog, query: Query, when: str, aggregate: str | None = None,
 
 def _between(log: EventLog, folding: Folding, query: Query, when: str) -> Found | None:
     """The first event, searched between two snapshots; None without snapshots, or if it is not found there."""
-    low, high, looked = _halve(log, folding, query, when)
-    return _first(folding, query, when, low, high, looked) if looked else None
+    halved = _halve(log, folding, query, when)
+    return _first(folding, query, when, halved) if halved[2] else None
 
 
-def _first(
-    folding: Folding, query: Query, when: str, low: Snapshot | None, high: Snapshot | None, looked: int
-) -> Found | None:
+def _first(folding: Folding, query: Query, when: str, halved: Halved = (None, None, 0)) -> Found | None:
     """The first event after which a condition holds, between two snapshots (None: the beginning, or the end)."""
+    low, high, looked = halved
     folding.fold.begin(folding.stream, low.values if low else None)
     first = low.version + 1 if low else 1
     query = query.replace(since_version=first, until_version=high.version if high else query.until_version)
@@ -91,7 +107,7 @@ def _first(
     return None
 
 
-def _halve(log: EventLog, folding: Folding, query: Query, when: str) -> tuple[Snapshot | None, Snapshot | None, int]:
+def _halve(log: EventLog, folding: Folding, query: Query, when: str) -> Halved:
     """Binary search: the last snapshot with the condition false, the first with it true, and how many were tried."""
     definitions = log.definitions
     usable = list(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from esctl.errors import EsctlError, MisfitError, UsageError
 from esctl.events.json import Json, text_of
 from esctl.events.query import MAX_POSITION, NO_UPCASTS, Query
 from esctl.events.record import Record
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_STREAMS = 1000  # folded at once when many streams are folded, which bounds the states in memory
 MAX_EVENTS = 20_000  # fed at once when many streams are folded
+NAMED = 10  # streams that cannot be folded, in the text of an error
+MAX_FAILURES = 100  # of them in its details
 MAX_STREAMS_WITH_ARCHIVE = 20_000  # more, since each portion decompresses the whole archive
 
 Report = Callable[[str], None]
@@ -81,6 +84,8 @@ def state(
         for _ in folding.fold.feed(folding.query):
             pass
         found = _at(folding)
+    except MisfitError as error:
+        raise _named(log, folding, error) from error
     finally:
         folding.fold.close()
     return found if version is None else _ended(log, found, version)
@@ -141,6 +146,14 @@ def bounds(log: EventLog, query: Query) -> snapshots.Bounds:
     return snapshots.Bounds(query.until_version, position, query.until_time)
 
 
+def _named(log: EventLog, folding: Folding, error: MisfitError) -> MisfitError:
+    """The error of a fold, with the field of the model at which it failed."""
+    from esctl.store import misfits as places  # noqa: PLC0415 - only a failure needs it
+
+    stream, raw = folding.stream, folding.query.raw_schema
+    return places.in_fold(log.store, log.definitions.model, folding.aggregate, folding.fold, stream, error, raw=raw)
+
+
 def _at(folding: Folding) -> StateAt:
     (version, position, time, _, text), folded = folding.fold.state(folding.stream)
     name = folding.aggregate.name if folding.aggregate else None
@@ -155,6 +168,8 @@ def each(log: EventLog, query: Query, aggregate: str | None = None) -> Iterator[
     try:
         for folded, (version, position, time, text) in enumerate(folding.fold.each(folding.query), 1):
             yield StateAt(folding.stream, name, version, position, time, text, None, folded)
+    except MisfitError as error:
+        raise _named(log, folding, error) from error
     finally:
         folding.fold.close()
 
@@ -163,7 +178,18 @@ def states(log: EventLog, aggregate: str, query: Query, where: str | None = None
     """The state of every stream of an aggregate at the end of a query, if it matches the condition `where`.
 
     In the order of stream names; folded in portions, so that memory use does not grow with the number of streams.
+    Streams that cannot be folded are left out; at the end, MisfitError names them.
     """
+    unfit: list[MisfitError] = []
+    yield from _states(log, aggregate, query, where, unfit)
+    if unfit:
+        raise several(unfit)
+
+
+def _states(
+    log: EventLog, aggregate: str, query: Query, where: str | None, unfit: list[MisfitError]
+) -> Iterator[StateAt]:
+    """The same; the errors of streams that cannot be folded are added to `unfit`."""
     if where is not None:
         check_condition(where, STATE_COLUMNS)
     found = log.definitions.aggregate(aggregate)
@@ -171,28 +197,106 @@ def states(log: EventLog, aggregate: str, query: Query, where: str | None = None
     fold = log.store.fold(log.definitions.program(found), NO_UPCASTS if query.raw_schema else log.definitions.upcasting)
     hiding, until = query.until_time is None and log.definitions.hides, bounds(log, query).position or 0
     for streams in _portions(log, found):
-        fold.begin_all(streams)
-        fold.feed_all(query)
-        for stream, version, position, time, text in fold.states(where):
+        for stream, version, position, time, text in _fitting(log, found, fold, streams, query, where, unfit):
             if version:  # else the stream has no event by then
                 state_ = StateAt(stream, aggregate, version, position, time, text, None, version)
                 yield _ended(log, state_, log.store.version_until(stream, until)) if hiding else state_
-        fold.clear()
     fold.close()
+
+
+def _fitting(
+    log: EventLog,
+    aggregate: Aggregate,
+    fold: Fold,
+    streams: list[str],
+    query: Query,
+    where: str | None,
+    unfit: list[MisfitError],
+) -> Iterator[tuple[str, int, int, str, str]]:
+    """The states of streams, but for those that cannot be folded, whose errors are added to `unfit`.
+
+    A failure undoes what was fed with it, so the streams are halved until it is known whose it is.
+    """
+    try:
+        fold.begin_all(streams)
+        if len(streams) > 1:
+            fold.feed_all(query)
+        else:
+            for _ in fold.feed(query.replace(stream=streams[0])):
+                pass
+    except MisfitError as error:
+        if len(streams) == 1:
+            one = Folding(streams[0], aggregate, log.definitions.program(aggregate), fold, None, query)
+            unfit.append(_named(log, one, error))
+        fold.clear()
+    else:
+        yield from fold.states(where)
+        fold.clear()
+        return
+    if len(streams) > 1:
+        half = len(streams) // 2
+        for some in (streams[:half], streams[half:]):
+            yield from _fitting(log, aggregate, fold, some, query, where, unfit)
+
+
+def several(unfit: list[MisfitError]) -> MisfitError:
+    """One error for all streams that cannot be folded."""
+    first = unfit[0]
+    first.details["failures"] = [
+        {key: error.details[key] for key in ("stream", "position", "field", "reason") if key in error.details}
+        for error in unfit[:MAX_FAILURES]
+    ]
+    if len(unfit) > 1:
+        others = [f"{error.details.get('stream')} (position {error.details.get('position')})" for error in unfit[1:]]
+        more = f", and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        first.why = f"{first.why}; nor can these be folded: {', '.join(others[:NAMED])}{more}".removeprefix("; ")
+    return first
 
 
 def question(log: EventLog, sql: str, *, raw_schema: bool = False) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
     """The columns and rows of a SELECT over the log, its projections, and `states`, which has a row per stream of an
     aggregate: `stream`, `aggregate`, `version`, `position`, `time`, `state`. It is only folded if the SQL names it.
+
+    Streams that cannot be folded are left out; after the last row, MisfitError names them.
     """
     named = "states" in (word.lower() for word in words_of(sql))
 
+    unfit: list[MisfitError] = []
+
     def all_states() -> Iterator[tuple[object, ...]]:
+        unfit.clear()
         for name in log.definitions.model.aggregates:
-            for found in states(log, name, Query()):
+            for found in _states(log, name, Query(), None, unfit):
                 yield found[:6]
 
-    return log.question(sql, raw_schema=raw_schema, states=all_states if named else None)
+    def answers(rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from rows
+        except UsageError as error:
+            raise _of_upcast(log, error, raw_schema) from error
+        if unfit:
+            raise several(unfit)
+
+    try:
+        names, rows = log.question(sql, raw_schema=raw_schema, states=all_states if named else None)
+    except UsageError as error:
+        raise _of_upcast(log, error, raw_schema) from error
+    return names, answers(rows)
+
+
+def _of_upcast(log: EventLog, error: UsageError, raw_schema: bool) -> EsctlError:
+    """The error of an event that cannot be upcast, if that is why a question failed; otherwise the same error."""
+    from esctl.store.questions import FAILED_ON_A_ROW  # noqa: PLC0415 - only a question needs it
+
+    if raw_schema or error.code != FAILED_ON_A_ROW or not log.upcasting(Query()):
+        return error
+    with EventLog(log.path) as other:  # after a question, a connection can do nothing else
+        try:
+            for _ in other.read(Query()):
+                pass
+        except MisfitError as misfit:
+            return misfit if misfit.details.get("reason") == str(error.__cause__) else error
+    return error
 
 
 def doubts(log: EventLog, aggregate: Aggregate, definitions: Definitions) -> Iterator[tuple[int, str]]:
@@ -245,3 +349,22 @@ def _portions(log: EventLog, aggregate: Aggregate) -> Iterator[list[str]]:
         events += version
     if portion:
         yield portion
+
+
+class Held:
+    """Rows up to a MisfitError, which `end` raises: what came before it is printed first."""
+
+    def __init__(self, rows: Iterator[Any]) -> None:
+        self._rows = rows
+        self._error: MisfitError | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            yield from self._rows
+        except MisfitError as error:
+            self._error = error
+
+    def end(self) -> None:
+        """Raise the error that the rows ended with, if any."""
+        if self._error is not None:
+            raise self._error

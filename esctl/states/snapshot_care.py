@@ -11,8 +11,10 @@ from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.model.declared import Aggregate
 from esctl.model.program import Program
+from esctl.sql.paths import readable
 from esctl.states.snapshots import DAMAGED, problem, save, usable
 from esctl.store.folds import Fold
+from esctl.store.misfits import in_fold
 from esctl.store.snapshots import Snapshot
 
 SNAPSHOTS_PER_TRANSACTION = 500
@@ -75,7 +77,8 @@ def _portion(log: EventLog, name: str, streams: list[str], unfit: list[MisfitErr
             try:
                 saved.append(_saved(log, fold, program, stream))
             except MisfitError as error:
-                unfit.append(error)
+                model = log.definitions.model
+                unfit.append(in_fold(log.store, model, aggregate, fold, stream, error, raw=False))
     fold.close()
     return [snapshot for snapshot in saved if snapshot is not None]
 
@@ -186,9 +189,10 @@ def _compared(log: EventLog, snapshot: Snapshot, fold: Fold, why: str) -> list[d
     saved = (snapshot.version, snapshot.position, snapshot.time, snapshot.latest)
     found: list[dict[str, object]] = []
     try:
-        for path, before, after in log.store.facts().differences(snapshot.state, state):
+        is_same = snapshot.state == state  # compared as texts first: SQLite's paths have a limit
+        for path, before, after in () if is_same else log.store.facts().differences(snapshot.state, state):
             values = {"before": before and Json(before), "after": after and Json(after)}
-            found.append({**names, "path": path.removeprefix("$."), **values})
+            found.append({**names, "path": readable(path), **values})
     except EsctlError as error:
         found.append({**names, "path": "", "before": None, "after": error.why or error.what})
     if not found and (saved != (version, position, time, latest) or why):

@@ -11,6 +11,7 @@ import apsw
 from esctl.errors import ConflictError
 from esctl.events import chain, system
 from esctl.events.event import Expect, Head, NewEvent, Receipt, check_expected, now
+from esctl.events.json import same
 from esctl.events.record import Record
 from esctl.store import reads
 from esctl.store.errors import Translated
@@ -20,6 +21,8 @@ TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold sta
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Protocol
+
+    Kept = Callable[[ConflictError], None]  # gets the conflict of each id whose first event is kept
 
     class Expectations(Protocol):
         """What a run of appends expects of each stream that it writes; see `esctl.append.expectations`."""
@@ -152,7 +155,11 @@ class Appender:
         self._execute("commit")
 
     def append(
-        self, events: Sequence[NewEvent], run: Expectations | None = None, recorded: str | None = None
+        self,
+        events: Sequence[NewEvent],
+        run: Expectations | None = None,
+        recorded: str | None = None,
+        kept: Kept | None = None,
     ) -> list[Receipt]:
         """See `Store.append`. Ids are assumed to be new; only a batch in which one is not looks them up."""
         assert self.head is not None, "append belongs in a transaction"
@@ -165,7 +172,7 @@ class Appender:
                 except (apsw.ConstraintError, ConflictError):  # a duplicate may expect an earlier version
                     self._undo(start)
             known = self._originals(ids)
-            receipts = self._insert(events, known, run)
+            receipts = self._insert(events, known, run, kept)
             self._expect_duplicates = any(receipt.duplicate for receipt in receipts)
             return receipts
 
@@ -222,6 +229,7 @@ class Appender:
         events: Sequence[NewEvent],
         known: dict[str, Original] | None,
         run: Expectations | None,
+        kept: Kept | None = None,
     ) -> list[Receipt]:
         """Insert events that are not in `known`, and add them to it; None: assume that all are new.
 
@@ -229,7 +237,7 @@ class Appender:
         """
         receipts: list[Receipt] = []
         self._intern(events)
-        self._connection.executemany(_INSERT, self._rows(events, known, run, receipts))
+        self._connection.executemany(_INSERT, self._rows(events, known, run, kept, receipts))
         return receipts
 
     def _rows(
@@ -237,6 +245,7 @@ class Appender:
         events: Sequence[NewEvent],
         known: dict[str, Original] | None,
         run: Expectations | None,
+        kept: Kept | None,
         receipts: list[Receipt],
     ) -> Iterator[tuple[object, ...]]:
         """The rows of new events, chained; a receipt for each event goes to `receipts`.
@@ -251,7 +260,7 @@ class Appender:
         salts, newest, made = os.urandom(size * len(events)), self.newest, Receipt._make
         for index, (stream, type_, event_id, happened, claimed, data, meta, expect) in enumerate(events):
             if known is not None and (original := known.get(event_id)):
-                self._duplicate(index, event_id, original, (stream, type_, data, meta), run)
+                self._duplicate(index, events, original, run, kept)
                 receipts.append(Receipt(original.position, original.stream, original.version, event_id, True))
                 continue
             entry = streams[stream]
@@ -293,29 +302,22 @@ class Appender:
     def _duplicate(
         self,
         index: int,
-        event_id: str,
+        events: Sequence[NewEvent],
         original: Original,
-        content: tuple[str, str, str, str],
         run: Expectations | None,
+        kept: Kept | None,
     ) -> None:
-        position, stream, version, *rest = original
-        erased = rest[1] is None  # then its content is unknown
-        if (stream, *rest) != content and not (erased and (stream, rest[0]) == content[:2]):
-            names = ("stream", "type", "data", "meta")
-            # Else it was appended in this transaction, which the conflict ends.
-            known = self._start is not None and position <= self._start.position
-            differs = [n for n, old, new in zip(names, (stream, *rest), content, strict=True) if old != new]
-            raise ConflictError(
-                f"the id {event_id} is taken by the event at position {position}",
-                why=f"that event has other content ({', '.join(differs)}); a new event needs a new id",
-                fix=f"esctl show {position:d}" if known else "",
-                index=index,
-                id=event_id,
-                position=position,
-                differs=differs,
-            )
-        if run is not None:
-            run.seen(stream, version)
+        """Compare the event at `index` with the one that has its id: a duplicate, or a conflict."""
+        new = events[index]
+        if differs := _differing(new, original):
+            stored = self._start is None or original.position <= self._start.position
+            error = _conflict(new.id, original, differs, stored=stored)
+            error.details["index"] = index
+            if kept is None:
+                raise error
+            kept(error)
+        elif run is not None:
+            run.seen(original.stream, original.version)
 
     def _intern(self, events: Sequence[NewEvent]) -> None:
         """Look up or create the number of every stream and type of a batch."""
@@ -370,6 +372,40 @@ class Appender:
     def _in_order(names: set[str], all_names: Iterable[str]) -> Iterable[str]:
         """The names in the order in which they first come in others."""
         return names if len(names) < 2 else [name for name in dict.fromkeys(all_names) if name in names]
+
+
+def _differing(new: NewEvent, original: Original) -> list[str]:
+    """In what an event differs from the one that has its id. Spellings of the same JSON do not count."""
+    differs = [name for name in ("stream", "type") if getattr(new, name) != getattr(original, name)]
+    if original.data is None or original.meta is None:  # it was erased: what it said is unknown
+        return differs
+    return (
+        differs
+        + (["data"] if not same(new.data, original.data) else [])
+        + (["meta"] if not same(new.meta, original.meta) else [])
+    )
+
+
+def _conflict(id_: str, original: Original, differs: list[str], *, stored: bool) -> ConflictError:
+    """The error for an id that an event with other content has; unless it is `stored`, the error ends it, too."""
+    if stored:
+        return ConflictError(
+            f"the id {id_} is taken by the event at position {original.position}",
+            why=f"that event has other content ({', '.join(differs)}); a new event needs a new id",
+            fix=f"esctl show {original.position:d}",
+            code="id",
+            id=id_,
+            position=original.position,
+            differs=differs,
+        )
+    return ConflictError(
+        f"the id {id_} occurs twice with different content ({', '.join(differs)})",
+        why="a new event needs a new id",
+        code="id",
+        id=id_,
+        earlier=original.position,
+        differs=differs,
+    )
 
 
 class Transaction:

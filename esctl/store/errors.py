@@ -65,8 +65,11 @@ def _translated(method: Callable[..., Any]) -> Callable[..., Any]:
     return within
 
 
+BUSY = "busy"  # the code of the error for a lock that another process holds
+
+
 def _busy(what: str, *, why: str) -> UnavailableError:
-    return UnavailableError(what, why=why, again="--timeout 60")
+    return UnavailableError(what, why=why, again="--timeout 60", code=BUSY)
 
 
 # By SQLite's error: esctl's error, its message, and advice.

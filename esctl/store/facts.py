@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import apsw
 
+from esctl.events.record import Record
 from esctl.store.errors import translating
 from esctl.store.format import STORAGE_VERSION
 from esctl.store.reads import VERSION
@@ -116,10 +117,35 @@ where case
        and not (a.type in ('integer', 'real') and b.type in ('integer', 'real')))
 end
 order by path"""
+_NAMING = "select 'id', id, position from {events} where instr(lower(id), lower(?1)) and stream_id > 0"
 _BUCKETS = """
 select min(:buckets - 1, cast((julianday(time) - :low) / :width as integer)) as bucket, {group} as name, count(*)
 from ({events}) e join {kind}s g on g.{kind}_id = e.{kind}_id group by bucket, name"""
+_HAPPENED = """
+select ifnull(max(position) filter (where time <= ?1), 0), count(*) filter (where time <= ?1),
+       count(*) filter (where recorded <= ?1), min(position) filter (where time > ?1) from ({events})"""
+_TIMED = "select position, time, recorded from {events} where stream_id > 0"
+_LEFT_OUT = """
+with es as not materialized ({events}), lasts as materialized (
+  select stream_id, max(version) as last from es where time <= ?2 group by stream_id
+)
+select count(*), count(distinct stream_id) from es join lasts using (stream_id) where time > ?2 and version < last"""
+_VERSIONS = (
+    "select stream_id, version, time from {{events}} where stream_id in"
+    " (select stream_id from streams where name {} ?1) and position <= ?3 and version <= ?4"
+)
 _BUCKETED = "select time, stream_id, type_id from {events} where stream_id > 0"
+
+
+class Happened(Record):
+    """What happened by a moment: the last such position (0: none), how many events, how many were recorded by then, and
+    the position of the first event that happened later.
+    """
+
+    last: int
+    events: int
+    recorded: int
+    later: int | None
 
 
 @translating
@@ -195,6 +221,28 @@ class Facts:
 
         yield from self._reading.steady(ask)
 
+    def happened(self, moment: str) -> Happened:
+        """What happened by a moment (UTC text); without the log's own events."""
+
+        def ask(_: bool) -> Happened:
+            sql = _HAPPENED.format(events=self._reading.everywhere(_TIMED))
+            return Happened(*self._reading.connection.execute(sql, (moment,)).get)
+
+        return self._reading.steady(ask)
+
+    def left_out(self, name: str, moment: str, position: int, version: int, *, glob: bool = False) -> tuple[int, int]:
+        """How many versions of a stream, or of those whose names match a GLOB, happened after a moment, though later
+        ones happened by then; and of how many streams. Only up to a position and a version.
+        """
+
+        def ask(_: bool) -> tuple[int, int]:
+            events = self._reading.everywhere(_VERSIONS.format("glob" if glob else "="))
+            sql = _LEFT_OUT.format(events=events)
+            versions, streams = self._reading.connection.execute(sql, (name, moment, position, version)).get
+            return versions, streams
+
+        return self._reading.steady(ask)
+
     def matching(self, pattern: str) -> Iterator[tuple[str, int]]:
         """Streams whose names match a GLOB, and their versions, by name."""
         own = "s.stream_id > 0 and" if not pattern.startswith("$") else ""
@@ -209,6 +257,20 @@ class Facts:
             for type_, schema, events in found:
                 counted[type_, schema] = counted.get((type_, schema), 0) + events
         return [(*key, counted[key]) for key in sorted(counted, key=lambda key: (key[0].encode(), key[1]))]
+
+    def naming(self, text: str) -> Iterator[tuple[str, str, int]]:
+        """Every stream and every event id that contains a text, ignoring the case of ASCII letters: `stream` or `id`,
+        the name, and the event's position (0 for a stream); without the log's own.
+        """
+
+        def ask(_: bool) -> list[tuple[str, str, int]]:
+            sql = self._reading.everywhere(_NAMING)
+            return self._reading.connection.execute(f"select * from ({sql}) order by 3", (text,)).fetchall()  # type: ignore[return-value]  # as they are selected
+
+        streams = "select name from streams where stream_id > 0 and instr(lower(name), lower(?)) order by name"
+        for (name,) in self._reading.connection.execute(streams, (text,)).fetchall():
+            yield "stream", str(name), 0
+        yield from self._reading.steady(ask)
 
     def differences(self, before: str, after: str) -> list[tuple[str, str | None, str | None]]:
         """The differences of two JSON texts: path (`$.a[0]`), value before, value after (JSON text; None if absent)."""

@@ -68,7 +68,8 @@ class TriggerFeed:
         values = ", ".join(columns.values())
         for window in Windows(self._reading, scan, self._size(positions)):
             with window as (table, bounds):
-                source = scan.sql(values, reverse=False, table=table, names=names)
+                seen = self._reading.seen.get(table, table)
+                source = scan.sql(values, reverse=False, table=seen, names=names)
                 self.feed(view, columns, source, {**scan.parameters, **bounds, "most": scan.limit})
             yield
 

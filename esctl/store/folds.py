@@ -111,12 +111,14 @@ class Fold:
             yield self._connection.changes()
 
     def each(self, query: Query, where: str | None = None) -> Iterator[tuple[int, int, str, str]]:
-        """The same; version, position, time and state (JSON text) after each event that meets a condition on these."""
+        """The same; version, position, time and state (JSON text) after each event; with a condition on these, after
+        the first event that meets it, and perhaps after later ones.
+        """
         after = f"select ? as stream, version, position, time, json(state) as state, n from {self._after}"
-        condition = f"where ({where}\n)" if where else ""
+        condition = _where(where)
         select = f"select version, position, time, state from ({after}) {condition} order by n"
         for _ in self._feed_stream(query, "each"):
-            found = self._answers(select, (query.stream,), where)
+            found = self._answers(f"{select}{' limit 1' if where else ''}", (query.stream,), where)
             yield from found
             self._run(f"delete from {self._after}")
 
@@ -144,8 +146,29 @@ class Fold:
         return {path: event for path, event in found.items() if path not in open_}
 
     def _feed_stream(self, query: Query, kind: str) -> Iterator[None]:
+        scan = self._scan(query)
         with Feeding(self._path, query.stream):
-            yield from self._feed_scan(self._scan(query), kind)
+            try:
+                yield from self._feed_scan(scan, kind)
+            except MisfitError:
+                yield from self._feed_singly(query, scan, kind)
+                raise
+
+    def _feed_singly(self, query: Query, scan: reads.Scan, kind: str) -> Iterator[None]:
+        """After a failure, which undid its window: feed the events before the failing one, and raise its error with its
+        position.
+        """
+        fed = self._connection.execute(
+            f"select version from {self._fold} join streams using (stream_id) where name = ?", (query.stream,)
+        ).get
+        for version in range(max(scan.low, fed + 1), scan.high + 1):
+            one = self._scan(query.replace(since_version=version, until_version=version))
+            try:
+                yield from self._feed_scan(one, kind)
+            except MisfitError as error:
+                if (position := reads.position_of(self._reading, scan, version)) is not None:
+                    error.at(position)
+                raise
 
     def _feed_scan(self, scan: reads.Scan, kind: str) -> Iterator[None]:
         return self._triggers.feed_windows(self._view(kind), self._columns, scan, EVENTS_PER_FEED)
@@ -240,7 +263,7 @@ class Fold:
             f"select name as stream, version, position, time, json(state) as state"
             f" from {self._fold} join streams using (stream_id)"
         )
-        condition = f"where ({where}\n)" if where else ""
+        condition = _where(where)
         found = self._answers(f"select * from ({states}) {condition} order by stream", (), where)
         yield from found
 
@@ -277,7 +300,7 @@ class Fold:
         unsure = f"iif(({program.accepts}\n) is null, 'null', '')"
         seen = f"new.position || char(10) || new.type || char(10) || {unsure} || char(10) || json(state)"
         update = (
-            f"update {self._fold} set state = iif(new.data is null, state, {program.state}),"
+            f"update {self._fold} set state = {program.state},"
             " version = new.version, position = new.position,"
             " time = new.time, latest = max(latest, new.time), folded = folded + 1 where stream_id = new.stream_id;"
         )
@@ -294,3 +317,12 @@ class Fold:
             ),
             "each": f"{update} {record} {own_state};",
         }[kind]
+
+
+def _where(condition: str | None) -> str:
+    """The clause for a user's condition."""
+    if not condition:
+        return ""
+    from esctl.sql.moments import in_condition  # noqa: PLC0415 - few folds have a condition
+
+    return f"where ({in_condition(condition)}\n)"

@@ -7,10 +7,33 @@ import stat
 
 from esctl.errors import NotFoundError, UnavailableError, UsageError, word
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
 APPLICATION_ID = 0x65736374  # "esct", in the file's header
 STORAGE_VERSION = 4  # the file's user_version: the number of applied migrations
+MEMORY = ":memory:"
 HOT = "main.events"  # the table of events that are not archived
 ARCHIVED = "archived"  # the virtual table of archived events
+# For temporary tables that may be large. Setting another value drops all temporary tables.
+TEMP_STORE_IN_FILES = "pragma temp_store = file"
+
+
+class Memory(str):
+    """The path of a log in memory. All connections of the process to one name see the same log; it ends with the last
+    of them.
+    """
+
+    __slots__ = ("name",)
+
+    def __new__(cls, name: str) -> Self:
+        """The path is only for messages; the name is what tells logs apart."""
+        path = super().__new__(cls, MEMORY)
+        path.name = name
+        return path
+
+    name: str
 
 
 def check_there(path: str) -> None:
@@ -41,6 +64,8 @@ def absolute(path: str) -> str:
 
 def uri_of(path: str) -> str:
     """A path as a URI for SQLite; its bytes need not be valid text."""
+    if isinstance(path, Memory):
+        return f"file:/{path.name}?vfs=memdb"
     return "file://" + "".join([chr(b) if b in _PLAIN else f"%{b:02X}" for b in os.fsencode(absolute(path))])
 
 

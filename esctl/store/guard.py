@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import apsw
 
-from esctl.sql.judge import FAIL, deterministic_functions, permitted
+from esctl.sql.judge import FAIL, TRACE, deterministic_functions, permitted
 
 _WRITES = {
     apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE, apsw.SQLITE_CREATE_TABLE, apsw.SQLITE_DROP_TABLE
@@ -21,7 +21,7 @@ class Guard:
     """
 
     def __init__(self, connection: apsw.Connection, *, write: bool) -> None:
-        self._functions = deterministic_functions(connection) | {FAIL}
+        self._functions = deterministic_functions(connection) | {FAIL, TRACE}
         self._write = write
         self.tables: dict[str, set[str]] = {}  # which tables handlers may use, by the view that feeds them
         self.present: set[str] = set()  # all tables of the log; a handler may read only its own

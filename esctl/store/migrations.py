@@ -16,11 +16,11 @@ from pathlib import Path
 
 from sqlite_utils import Database, Migrations  # noqa: TID253 - this is its home
 
-from esctl.errors import StorageVersionError, UnavailableError
+from esctl.errors import StorageVersionError, UnavailableError, UsageError
 from esctl.events.chain import created_digest, genesis
 from esctl.events.event import now
 from esctl.store.files import draft_of
-from esctl.store.format import APPLICATION_ID, STORAGE_VERSION, check_there
+from esctl.store.format import APPLICATION_ID, MEMORY, STORAGE_VERSION, check_there
 
 # Measured on 1,000,000 events of 380 bytes with random ids, rates against 4096: appending 1.2 times as fast at 8192
 # and 1.4 at 16384, replay 1.05 and 1.1; but a small log, a WAL and a cold append grow with the page.
@@ -159,8 +159,10 @@ def m004_projections(db: Database) -> None:
 def create(path: Path) -> str:
     """Create an empty log and return its id. The file appears complete at once, and nothing is overwritten.
 
-    Raises UsageError if the name is taken, UnavailableError if the folder cannot be written.
+    Raises UsageError if the name is taken or means a log in memory, UnavailableError if the folder cannot be written.
     """
+    if path.name == MEMORY:
+        raise UsageError(f"no file can be a log named {MEMORY}", why="it names a log in memory, which only Python has")
     with draft_of(path) as draft:
         try:
             log_id = shape(draft)
@@ -172,7 +174,7 @@ def create(path: Path) -> str:
 def shape(path: Path) -> str:
     """Turn an empty file into an empty log, and return its id."""
     log_id = str(uuid.uuid4())
-    _build(path, log_id, wal=not on_network(path.parent))
+    _build(path, log_id, wal=journal_of(path) == "wal")
     return log_id
 
 
@@ -180,14 +182,7 @@ def _build(path: Path, log_id: str, *, wal: bool) -> None:
     """Write the schema and the first row to an empty file; it is then closed and durable."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
-        if sqlite3.sqlite_version_info < (3, 37):
-            raise UnavailableError(
-                "this Python's sqlite3 cannot make a log",
-                why=f"strict tables need SQLite 3.37, and it has {sqlite3.sqlite_version};"
-                " use a Python with a newer one for this command",
-            )
-        connection.execute(f"pragma page_size = {PAGE_SIZE}")
-        connection.execute("pragma auto_vacuum = incremental")  # only possible before the first table
+        _prepare(connection)
         connection.execute(f"pragma journal_mode = {'wal' if wal else 'truncate'}")
         connection.execute(f"pragma synchronous = {'full' if wal else 'extra'}")
         connection.execute("pragma locking_mode = exclusive")
@@ -196,6 +191,28 @@ def _build(path: Path, log_id: str, *, wal: bool) -> None:
         connection.execute("commit")
     finally:
         connection.close()
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Set what can only be set before the first table."""
+    if sqlite3.sqlite_version_info < (3, 37):
+        raise UnavailableError(
+            "this Python's sqlite3 cannot make a log",
+            why=f"strict tables need SQLite 3.37, and it has {sqlite3.sqlite_version};"
+            " use a Python with a newer one for this command",
+        )
+    connection.execute(f"pragma page_size = {PAGE_SIZE}")
+    connection.execute("pragma auto_vacuum = incremental")
+
+
+def image() -> bytes:
+    """The bytes of an empty log, made in memory."""
+    with closing(sqlite3.connect(MEMORY, isolation_level=None)) as connection:
+        _prepare(connection)
+        connection.execute("begin immediate")
+        _apply(connection, str(uuid.uuid4()))
+        connection.execute("commit")
+        return connection.serialize()
 
 
 def _apply(connection: sqlite3.Connection, log_id: str) -> None:
@@ -291,6 +308,11 @@ def _connect(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
 
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("pragma user_version").fetchone()[0])
+
+
+def journal_of(path: str | os.PathLike[str]) -> str:
+    """The kind of journal for a new log at a path."""
+    return "truncate" if on_network(Path(path).parent) else "wal"
 
 
 def on_network(folder: Path) -> bool:

@@ -8,8 +8,9 @@ import apsw
 
 from esctl.errors import StorageVersionError, UnavailableError, word
 from esctl.events import chain
+from esctl.sql import functions
 from esctl.store.errors import Patience, Translated
-from esctl.store.format import APPLICATION_ID, STORAGE_VERSION, check_there, uri_of
+from esctl.store.format import APPLICATION_ID, STORAGE_VERSION, Memory, check_there, uri_of
 
 SETTINGS = """
 pragma synchronous = full;
@@ -28,8 +29,10 @@ OPCODES_A_BREATH = 1_000_000
 
 def connect(path: str, *, write: bool) -> apsw.Connection:
     """Connect to the file at `path`. Raises NotFoundError, UsageError or UnavailableError."""
-    check_there(path)
     uri = uri_of(path)
+    if isinstance(path, Memory):
+        return apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI)
+    check_there(path)
     writable = os.access(path, os.W_OK) and os.access(os.path.dirname(path) or ".", os.W_OK)
     if write and not writable:  # checked before SQLite creates files beside it
         raise UnavailableError(f"{path} is read-only", why="make the file and its folder writable")
@@ -54,6 +57,7 @@ def set_up(
     # Otherwise SQLite plans by bound values, and prepares a statement again for each new value.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.set_busy_timeout(int(timeout * 1000))
+    functions.define(connection)
     run(connection, SETTINGS)
     application, version = (connection.execute(f"pragma {name}").get for name in ("application_id", "user_version"))
     if application != APPLICATION_ID:
@@ -73,7 +77,7 @@ def set_up(
             fix=f"esctl migrate --log {word(path)}",
         )
     if write:
-        if connection.execute("pragma journal_mode").get != "wal":  # a network file system
+        if connection.execute("pragma journal_mode").get not in ("wal", "memory"):  # a network file system
             run(connection, "pragma journal_mode = truncate; pragma synchronous = extra")
         run(connection, f"pragma journal_size_limit = {WAL_BYTES}")
     else:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     Execute = Callable[[str, Sequence[object]], Iterator[Row]]
 
 _COLUMNS = "select name, hidden, pk from pragma_table_xinfo(?, ?)"
+_LARGEST = "1.7976931348623157e308"  # a larger number is infinite
 _WITHOUT_ROWID = "select max(wr) from pragma_table_list where name = ? and schema = ?"
 
 
@@ -52,7 +53,10 @@ class TableRows:
         A sum is None if the column has values that are not numbers.
         """
         chosen = f"select * from {self.source}"
-        chosen += f" where ({where}\n)" if where is not None else ""
+        if where is not None:
+            from esctl.sql.moments import with_moments  # noqa: PLC0415 - few reads have a condition
+
+            chosen += f" where ({with_moments(where, ())}\n)"
         by = order or [(column, "asc") for column in self.key]
         chosen += f" order by {', '.join(f'{quoted(column)} {way}' for column, way in by)}" if by else ""
         chosen += f" limit {limit}" if limit is not None else ""
@@ -60,9 +64,13 @@ class TableRows:
 
     def _sum(self, name: str, chosen: str) -> Any:
         column = quoted(name)
-        others = f"count(*) filter (where typeof({column}) not in ('integer', 'real', 'null'))"
-        ((total, no_numbers),) = self._run(f"select ifnull(sum({column}), 0), {others} from ({chosen})")
-        return None if no_numbers else total
+        number = f"typeof({column}) in ('integer', 'real') and {column} between -{_LARGEST} and {_LARGEST}"
+        total = f"decimal_sum({column}) filter (where {number})"
+        others = f"count(*) filter (where {column} is not null and not ({number}))"
+        ((found, no_numbers),) = self._run(f"select ifnull({total}, 0), {others} from ({chosen})")
+        if isinstance(found, str):  # it has more digits than SQL's numbers
+            found = float(found) if "." in found else int(found)
+        return None if no_numbers else found
 
     def all(self) -> Iterator[Row]:
         """Every row."""

@@ -14,11 +14,24 @@ import apsw
 
 from esctl.errors import ConflictError, MisfitError, VerificationError
 from esctl.events.query import Query, Shape
-from esctl.model.compiled import ANY, BUILDING, DROPPED, LIVE, PREVIOUS, SCRATCH, Compiled, HandlerFailed, Version
+from esctl.model.compiled import (
+    ANY,
+    BUILDING,
+    DROPPED,
+    ERASED,
+    LIVE,
+    PREVIOUS,
+    SCRATCH,
+    Compiled,
+    HandlerFailed,
+    Version,
+    types_of,
+)
 from esctl.sql.quoting import quoted, text
 from esctl.store.blocks import Moment, Placed
 from esctl.store.errors import OverrunError, Patience, translating
 from esctl.store.feed import TriggerFeed
+from esctl.store.format import TEMP_STORE_IN_FILES
 from esctl.store.guard import FED, RECORD, Guard
 from esctl.store.projection_rows import TableRows
 from esctl.store.windows import Reading
@@ -29,6 +42,7 @@ if TYPE_CHECKING:
 
     from esctl.events.query import Upcasting
     from esctl.model.cache import Cache
+    from esctl.store.imagined import Imagined
     from esctl.store.reads import Scan
     from esctl.store.upcasts import UpcastCompiler
 
@@ -44,8 +58,6 @@ _NUMBERS = "select name, type_id from carray(?) c cross join types on name = c.v
 _SIZE = """select ifnull(sum(pgsize), 0) from dbstat
 where aggregate = 1 and name in (select name from sqlite_schema where tbl_name = ?)"""
 _BEFORE = "esctl_before_"  # the names of copies begin so; a number follows
-# For tables that may be large. Setting another value drops all temporary tables.
-_TEMP_STORE_IN_FILES = "pragma temp_store = file"
 
 
 @translating
@@ -281,11 +293,15 @@ class Projections:
     def _feed(self, version: Version, query: Query, *, record: bool) -> None:
         compiled = version.compiled
         scan = self._scan(query.replace(types=compiled.types), compiled.upcasting)
-        scan.conditions.append("e.data is not null")  # handlers do not see erased events
+        erased = any(name.startswith(ERASED) for name in compiled.on)
+        if not erased:
+            scan.conditions.append("e.data is not null")  # only a handler for them sees erased events
         # Names are joined only if a handler needs them; else the number of the type selects the handler.
         names = scan.upcasts is not None or "stream" in compiled.columns or "type" in compiled.columns
         numbers = {} if names else self._numbers(compiled)
         columns = {**compiled.columns, "esctl_type": "type" if names else "type_id"}
+        if erased:
+            columns["esctl_erased"] = "data is null"
         if record:
             columns.setdefault("position", "position")
         view, self._recorded = self._view(version, columns, numbers, record=record), None
@@ -316,7 +332,7 @@ class Projections:
 
     def _numbers(self, compiled: Compiled) -> dict[str, int]:
         """The numbers of the event types that have handlers, for the types that the log has."""
-        found = self._execute(_NUMBERS, (apsw.carray(tuple(compiled.on)),)).fetchall()
+        found = self._execute(_NUMBERS, (apsw.carray(types_of(compiled.on)),)).fetchall()
         return dict(found)  # type: ignore[arg-type]  # of two columns
 
     def _view(self, version: Version, columns: Collection[str], numbers: Mapping[str, int], *, record: bool) -> str:
@@ -338,11 +354,17 @@ class Projections:
 
         With `numbers`, conditions compare type numbers, else names; with `record`, each body first records its event.
         """
-        recording = f"select {RECORD}(new.position, new.esctl_type); " if record else ""
-        types = {type_: str(numbers.get(type_, 0)) if numbers else text(type_) for type_ in compiled.on if type_ != ANY}
-        for type_, sql in compiled.on.items():
-            which = f"= {types[type_]}" if type_ != ANY else f"not in ({', '.join(types.values())})"
-            yield f"new.esctl_type {which}", f"{recording}{sql}"
+        recording = f"select {RECORD}(new.position, {{}}); " if record else ""
+        on = compiled.on
+        types = {name: str(numbers.get(name, 0)) if numbers else text(name) for name in types_of(on) if name != ANY}
+        erased = {name.removeprefix(ERASED) for name in on if name.startswith(ERASED)} - {""}
+        there = " and not new.esctl_erased" if erased else ""
+        for name, sql in on.items():
+            which = f"= {types[name]}" if name != ANY else f"not in ({', '.join(types[t] for t in on if t != ANY)})"
+            yield f"new.esctl_type {which}{there}", f"{recording.format('new.esctl_type')}{sql}"
+        for type_ in sorted(erased):
+            name = f"{ERASED}{type_}"
+            yield f"new.esctl_type = {types[type_]} and new.esctl_erased", f"{recording.format(text(name))}{on[name]}"
 
     def count(self, version: Version) -> int:
         """The number of rows in a version's tables."""
@@ -376,7 +398,7 @@ class Projections:
 
         Returns the position of the copied rows; 0 if there are none.
         """
-        self._run(_TEMP_STORE_IN_FILES)
+        self._run(TEMP_STORE_IN_FILES)
         for table, statement in version.compiled.tables.items():
             self._run(f"drop table if exists temp.{quoted(table)}")
             self._run(f"create temp table {statement}")
@@ -394,13 +416,19 @@ class Projections:
                 TableRows(self._execute, "temp", table).fill(TableRows(self._execute, "main", stored.actual(table)))
             return stored.position
 
+    def imagined(self, positions: Iterable[int]) -> Imagined:
+        """A block in which the payloads at some positions can be imagined to be erased."""
+        from esctl.store.imagined import Imagined  # noqa: PLC0415 - only the plan of an erasure needs it
+
+        return Imagined(self._reading, positions)
+
     def copy_rows(self, version: Version) -> tuple[int, dict[str, TableRows]]:
         """Copy the rows of a version to temporary tables: those in the log, or else its temporary ones, which are
-        dropped.
+        dropped. The copies last until the next call.
 
         Returns the position of the version in the log, and the copies by table.
         """
-        self._run(_TEMP_STORE_IN_FILES)
+        self._run(TEMP_STORE_IN_FILES)
         with Moment(self._connection):
             self._run("pragma defer_foreign_keys = on")
             stored = self.version(version.version) or version
@@ -409,6 +437,7 @@ class Projections:
             for number, table in enumerate(stored.compiled.tables):
                 schema, name = ("temp", table) if built else ("main", stored.actual(table))
                 original = TableRows(self._execute, schema, name)
+                self._run(f"drop table if exists temp.{_BEFORE}{number}")  # of an earlier comparison
                 original.copy_to(f"{_BEFORE}{number}")
                 copies[table] = TableRows(self.select, "temp", f"{_BEFORE}{number}", original.key)
             for table in reversed(stored.compiled.tables) if built else ():

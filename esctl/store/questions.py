@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from types import TracebackType
 
 import apsw
 
 from esctl.errors import SegmentError, UsageError
-from esctl.sql.judge import authorize_reading
+from esctl.sql.judge import authorize_reading, is_taken
 from esctl.store.errors import Translated
 from esctl.store.opening import run
 from esctl.store.windows import Reading
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 
 ROWS_PER_INSERT = 1000
 TRIES = 10  # if a segment is moved meanwhile
+_OWN = ("log", "states")  # what a question reads that has times of the log
+_NAMED_SO = (
+    "select distinct t.name from main.sqlite_schema t join pragma_table_xinfo(t.name) c"
+    " where t.type = 'table' and lower(c.name) in ('time', 'recorded')"
+)
+FAILED_ON_A_ROW = "failed-on-a-row"  # the code of an error of SQL that can be compiled
+_UNREADABLE = ("no such ", "near ", "ambiguous", "misuse", "wrong number", "unrecognized", "incomplete")
 _COMMENTS = r"(?s)--[^\n]*|/\*.*?\*/"
 
 Rows = Iterator[tuple["Any", ...]]
@@ -76,6 +83,7 @@ class Questions:
                 run(self._connection, "pragma query_only = off")  # names resolve to temporary views first
                 have_views(self._reading, self._upcast_compiler() if upcasting else None, upcasting, archived=archived)
                 run(self._connection, "pragma query_only = on")
+            sql = _with_moments(self._connection, sql)
             self._connection.authorizer = authorize_reading  # from now on the connection can only read
             with _Question():
                 names, rows = _selected(self._connection, sql)
@@ -111,11 +119,32 @@ class _Question:
         if isinstance(
             error, apsw.SQLError | apsw.AuthError | apsw.TooBigError | apsw.ExecutionCompleteError | ValueError
         ):
+            compiles = isinstance(error, apsw.SQLError) and not str(error).startswith(_UNREADABLE)
             raise UsageError(
                 f"the SQL cannot be run: {error}",
                 why="a question is one SELECT over the view log, or the tables of esctl help format",
                 fix="esctl query 'select * from log limit 5'",
+                code=FAILED_ON_A_ROW if compiles else "",
             ) from error
+
+
+def _with_moments(connection: apsw.Connection, sql: str) -> str:
+    """The SQL with literals beside times of the log in the log's form.
+
+    If it reads a projection with a column of such a name, which may have any form, the log's must be qualified.
+    """
+    from esctl.sql.moments import with_moments  # noqa: PLC0415 - only a question needs it
+    from esctl.sql.tokens import words_of  # noqa: PLC0415
+
+    if (rewritten := with_moments(sql)) == sql:
+        return sql
+    words = [word.lower() for word in words_of(sql)]
+    rows: Any = connection.execute(_NAMED_SO)
+    if not any(name.lower() in words and not is_taken(name) for (name,) in rows):
+        return rewritten
+    words = [word for word in words if word != "as"]
+    aliases = {alias for name, alias in pairwise(words) if name in _OWN}
+    return with_moments(sql, {*_OWN, *aliases})
 
 
 def _selected(connection: apsw.Connection, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:

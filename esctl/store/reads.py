@@ -131,7 +131,11 @@ class Scan:
         self.parameters: dict[str, object] = {}
         self.reverse = query.reverse
         # Conditions on the upcast event. The line feed ends a comment at the end of the condition.
-        self.outer = [f"({query.where}\n)"] if query.where else []
+        self.outer: list[str] = []
+        if query.where:
+            from esctl.sql.moments import in_condition  # noqa: PLC0415 - few queries have a condition
+
+            self.outer = [f"({in_condition(query.where)}\n)"]
         self.upcasts: UpcastSql | None = None
         self.hot_only = query.hot_only
         self.plain = False  # whether it reads all events, or all but the log's own
@@ -361,6 +365,14 @@ def failing(reading: Reading, scan: Scan) -> int | None:
                         read(table, {"low": key, "high": key})
                     except (apsw.Error, EsctlError):
                         return _position(reading, scan, table, key)
+    return None
+
+
+def position_of(reading: Reading, scan: Scan, version: int) -> int | None:
+    """The position of the event with a version in a scan of one stream."""
+    for window in Windows(reading, Scan(scan.key, version, version, Query())):
+        with window as (table, _):
+            return _position(reading, scan, table, version)
     return None
 
 

@@ -18,7 +18,7 @@ from esctl.store import reads
 from esctl.store.appends import HEAD, Appender, Transaction
 from esctl.store.blocks import Conditioned, Located
 from esctl.store.errors import Patience, Translated
-from esctl.store.format import ARCHIVED, HOT, uri_of
+from esctl.store.format import ARCHIVED, HOT, Memory, uri_of
 from esctl.store.opening import connect, run, set_up
 from esctl.store.windows import Reading
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from esctl.events.query import Noted, Upcasting
     from esctl.model.cache import Cache
     from esctl.model.program import Program
-    from esctl.store.appends import Expectations
+    from esctl.store.appends import Expectations, Kept
     from esctl.store.archive import Archive
     from esctl.store.archive_changes import Archiving
     from esctl.store.checks import Finding
@@ -109,20 +109,26 @@ class Store:
         return Transaction(self._appender, keep=keep, waiting=waiting)
 
     def append(
-        self, events: Sequence[NewEvent], run: Expectations | None = None, recorded: str | None = None
+        self,
+        events: Sequence[NewEvent],
+        run: Expectations | None = None,
+        recorded: str | None = None,
+        kept: Kept | None = None,
     ) -> list[Receipt]:
         """Store events in the order given, within a transaction; a receipt for each.
 
         * An id that is in the log (or earlier in the batch) with the same stream, type, data and meta is a duplicate:
-          nothing is stored, and its `expect` is not checked, since the event itself may have changed the version. With
-          other content it raises ConflictError. Time and schema are not compared: a retry may have new ones.
+          nothing is stored, and its `expect` is not checked, since the event itself may have changed the version.
+          Spellings of the same JSON do not count. With other content it raises ConflictError, with the code `id`; or
+          `kept` gets the error, and the event that has the id is kept: the receipt is that of a duplicate. Time and
+          schema are not compared: a retry may have new ones.
         * Otherwise `expect` (or, if it is None, the expectation of the run) is compared with the stream's version after
           earlier events of the batch; a mismatch raises ConflictError with `stream`, `expected`, `actual`.
         * Every error has the `index` of the event in `events`. The transaction must then be left by raising.
         * `recorded` is one time per transaction, never earlier than the head's; it is given when a log is copied.
         * An empty batch is allowed.
         """
-        return self._appender.append(events, run, recorded)
+        return self._appender.append(events, run, recorded, kept)
 
     def stamp(self, newest: Mapping[str, int]) -> None:
         """From now on an appended event with schema 0 gets its type's version, or 1."""
@@ -362,6 +368,11 @@ class Store:
                 self._reading, guard, program, name, lambda q: self._scan(q, upcasting, on_misfit), self.patience
             )
 
+    @property
+    def traced(self) -> str:
+        """The place in the model that a traced expression came to last."""
+        return self._upcast_compiler().traced
+
     def is_json(self, text: str) -> bool:
         """Whether a text is strict JSON (RFC 8259) of at most 1,000 levels, by SQLite's parser."""
         with Translated(self.path):
@@ -396,6 +407,10 @@ class Store:
             try:
                 with copy.backup("main", self._connection, "main") as backup:
                     backup.step(-1)  # all under one read lock: otherwise every write restarts the copy
+                if isinstance(self.path, Memory):  # a log in memory has no journal of a file's kind
+                    from esctl.store import migrations  # noqa: PLC0415 - sqlite-utils, only to make a log
+
+                    run(copy, f"pragma journal_mode = {migrations.journal_of(empty)}")
             finally:
                 copy.close()
 

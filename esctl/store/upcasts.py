@@ -10,7 +10,7 @@ from esctl.errors import MisfitError
 from esctl.events.query import Shape, Upcasting
 from esctl.sql.clock import names_dates, without_clock
 from esctl.sql.conditions import CONDITION_COLUMNS
-from esctl.sql.judge import FAIL
+from esctl.sql.judge import FAIL, TRACE
 from esctl.sql.payload import columns_of
 from esctl.sql.quoting import text
 from esctl.store.format import ARCHIVED
@@ -71,12 +71,7 @@ class UpcastSql:
         self.conditions: list[str] = []
         if not split and (dropped := _counts(key, cases, only=0)):
             self.conditions.append(dropped)
-        hidden = _case(
-            key,
-            cases,
-            "0",
-            lambda shape: f"iif(e.data is null, 0, {_over_new(shape.hidden)})" if shape.hidden else "0",
-        )
+        hidden = _case(key, cases, "0", _hidden)
         if any(shape.hidden for shape in shapes_of(cases)):
             self.conditions.append(f"not {hidden}")
         self.quoting = any('"' in shape.type or "\\" in shape.type for shape in shapes_of(cases))
@@ -89,6 +84,15 @@ class UpcastSql:
         return f" cross join ({' union all '.join(f'select {n} as n' for n in numbers)}) p on p.n <= {self._counts}"
 
 
+def _hidden(shape: Shape) -> str:
+    """Whether an event is hidden; an erased one is if that does not depend on its payload."""
+    if not shape.hidden:
+        return "0"
+    reads_payload = not {"data", "meta"}.isdisjoint(columns_of(shape.hidden, failing=False))
+    asked = _over_new(shape.hidden)
+    return f"iif(e.data is null, 0, {asked})" if reads_payload else asked
+
+
 class UpcastCompiler:
     """The functions that a model's expressions need on a connection, and upcasts compiled for its types.
 
@@ -99,15 +103,21 @@ class UpcastCompiler:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self.on_misfit: Callable[[object, object], None] | None = None
+        self.traced = ""  # the place in the model that a traced expression came to last
         self._clockless = False
         # One opcode may copy the longest text: the shorter that is, the sooner the time limit takes effect.
         largest: int = connection.execute("select largest from head").get
         connection.limit(apsw.SQLITE_LIMIT_LENGTH, max(LONGEST_TEXT_BYTES, 4 * largest))
         self._cached: tuple[object, ...] = ()
         connection.create_scalar_function(FAIL, self._fail, 2)  # type: ignore[arg-type]  # it takes any two values
+        connection.create_scalar_function(TRACE, self._trace, 2)  # type: ignore[arg-type]  # it takes a text and any value
 
     def _fail(self, position: Any, reason: Any) -> None:
         (self.on_misfit or fail)(position, reason)
+
+    def _trace(self, place: Any, value: Any) -> Any:
+        self.traced = place
+        return value
 
     def allow(self, *expressions: str | None) -> None:
         """Prepare the connection for expressions: none of them may read the clock."""

@@ -6,7 +6,7 @@ changed, in the same snapshot, and looks up the places again if that number is n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import apsw
 
@@ -40,6 +40,7 @@ class Reading:
         self.connection, self.path = connection, path
         self.archive: Archive | None = None
         self.hot = HOT  # the table, or a SELECT that excludes archived rows
+        self.seen: Mapping[str, str] = {}  # what folds and projections read instead of HOT and ARCHIVED, see `Imagined`
 
     def pinned(self) -> Pinned:
         """A block that sees one state of the file; it gives whether there is an archive."""

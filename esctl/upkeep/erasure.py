@@ -38,13 +38,18 @@ Kind = tuple[str, str, int]
 
 class Plan(NamedTuple):
     """The positions whose payloads will be erased, their number by type, the number by type of those that will not
-    (`left`), because the model does not allow it, and the number of streams affected.
+    (`left`), because the model does not allow it, and the streams, types and schema versions affected.
     """
 
     positions: list[int]
     types: Counter[str]
     left: Counter[str]
-    streams: int
+    kinds: set[Kind]
+
+    @property
+    def streams(self) -> list[str]:
+        """The streams affected, by name."""
+        return sorted({stream for stream, _, _ in self.kinds})
 
 
 def named(log: EventLog, references: Sequence[str], *, force: bool) -> Plan:
@@ -106,7 +111,7 @@ def _nothing(*_: object) -> None:
 
 
 def _plan(definitions: Definitions, events: Iterator[Event] | list[Event], *, force: bool) -> Plan:
-    positions, streams = set[int](), set[str]()
+    positions, kinds = set[int](), set[Kind]()
     types, left = Counter[str](), Counter[str]()
     for event in events:
         if event.stream.startswith(system.PREFIX):
@@ -119,9 +124,9 @@ def _plan(definitions: Definitions, events: Iterator[Event] | list[Event], *, fo
             left[event.type] += 1
             continue
         positions.add(event.position)
-        streams.add(event.stream)
+        kinds.add((event.stream, event.type, event.schema))
         types[event.type] += 1
-    return Plan(sorted(positions), types, left, len(streams))
+    return Plan(sorted(positions), types, left, kinds)
 
 
 def erasable(definitions: Definitions, type_: str, schema: int) -> bool:
@@ -215,7 +220,7 @@ def _invalidate(log: EventLog, positions: Collection[int], kinds: set[tuple[str,
         if version.failed in positions:
             version.failed = version.handler = version.error = version.failed_at = None
             store.save(version)
-        if version.state == DROPPED or version.position < position or not _sees(version, kinds):
+        if version.state == DROPPED or version.position < position or not sees(version, kinds):
             continue
         if version.state != LIVE or not version.compiled.on:
             store.drop(version, keep=version.state == LIVE)
@@ -224,7 +229,7 @@ def _invalidate(log: EventLog, positions: Collection[int], kinds: set[tuple[str,
             store.save(version)
 
 
-def _sees(version: Version, kinds: set[tuple[str, int]]) -> bool:
+def sees(version: Version, kinds: set[tuple[str, int]]) -> bool:
     """Whether a handler or function of the version got events of any of these types and schema versions."""
     types = version.compiled.types
     return not types or any(

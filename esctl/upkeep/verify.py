@@ -9,6 +9,7 @@ from typing import NamedTuple
 from esctl.errors import EsctlError, RefusedError, UsageError, VerificationError
 from esctl.events import chain, system
 from esctl.events.event import Event, Head, SealedEvent, check_name, check_schema, whole_number
+from esctl.events.lines import check_unique
 from esctl.events.query import Query
 from esctl.events.times import canonical
 from esctl.log import EventLog
@@ -20,7 +21,9 @@ MAX_FINDINGS = 1000  # the report lists no more
 
 
 class Report(NamedTuple):
-    """The result of a verification; `head` is `<position>:<hash>`."""
+    """The result of a verification; `head` is `<position>:<hash>`. `notes` are about events that are as they were
+    appended, but that programs may read differently.
+    """
 
     ok: bool
     mode: str
@@ -28,6 +31,7 @@ class Report(NamedTuple):
     erased: int
     head: str
     findings: list[dict[str, object]]
+    notes: list[dict[str, object]]
 
     def record(self) -> dict[str, object]:
         """The report as a record."""
@@ -48,7 +52,8 @@ def verify(
         chain.for_many()
     try:
         head, erased = log.head(), sum(1 for _ in log.store.facts().erasures())
-        found = list(islice(_findings(log, head, watch, full=full, expect_head=expect_head), MAX_FINDINGS))
+        notes: list[Finding] = []
+        found = list(islice(_findings(log, head, watch, notes, full=full, expect_head=expect_head), MAX_FINDINGS))
     except VerificationError as error:
         error.fix = ""  # it may be `esctl verify` itself
         raise
@@ -60,11 +65,18 @@ def verify(
         events=head.position,
         erased=erased,
         head=str(head),
-        findings=[{"check": check, "position": position, "problem": problem} for check, position, problem in found],
+        findings=_records(found),
+        notes=_records(notes),
     )
 
 
-def _findings(log: EventLog, head: Head, watch: Watch, *, full: bool, expect_head: str | None) -> Iterator[Finding]:
+def _records(found: list[Finding]) -> list[dict[str, object]]:
+    return [{"check": check, "position": position, "problem": problem} for check, position, problem in found]
+
+
+def _findings(
+    log: EventLog, head: Head, watch: Watch, notes: list[Finding], *, full: bool, expect_head: str | None
+) -> Iterator[Finding]:
     if expect_head is not None:
         yield from _expected(log, expect_head)
     if head.position == 0 and head.hash != chain.genesis(log.log_id):
@@ -78,7 +90,7 @@ def _findings(log: EventLog, head: Head, watch: Watch, *, full: bool, expect_hea
     for problem in status.problems(log):
         yield ("projection", None, problem)
     if full:
-        yield from _events(log, head, watch)
+        yield from _events(log, head, watch, notes)
         yield from _snapshots(log)
 
 
@@ -128,8 +140,8 @@ def _expected(log: EventLog, expect_head: str) -> Iterator[Finding]:
         yield ("expect-head", number, f"the hash is {stored[0].hex()}, expected {hash_}")
 
 
-def _events(log: EventLog, head: Head, watch: Watch) -> Iterator[Finding]:
-    """Follow the chain from the genesis hash to the head.
+def _events(log: EventLog, head: Head, watch: Watch, notes: list[Finding]) -> Iterator[Finding]:
+    """Follow the chain from the genesis hash to the head; what is only to be noted goes to `notes`.
 
     After an event with a wrong hash, continue from its stored hash, so that one altered event is one finding and not a
     finding for every later event.
@@ -148,6 +160,8 @@ def _events(log: EventLog, head: Head, watch: Watch) -> Iterator[Finding]:
                 yield ("recorded", event.position, "its recorded time is earlier than that of the event before it")
             last_recorded = event.recorded
             yield from _formed(event)
+            if len(notes) < MAX_FINDINGS:
+                notes += _noted(event)
             previous = stored
     except UnicodeDecodeError as error:
         yield ("text", _undecodable(log, expected, head.position), f"a text of the event is not UTF-8: {error.reason}")
@@ -187,6 +201,18 @@ def _linked(
     computed = chain.event_hash(previous, digest, header)
     if computed != stored:
         yield ("chain", event.position, f"the hash of the event is {computed.hex()}, stored is {stored.hex()}")
+
+
+def _noted(event: Event) -> Iterator[Finding]:
+    """Keys that occur twice: an append refuses them now, but earlier versions of esctl stored them."""
+    for what, text in (("data", event.data), ("meta", event.meta)):
+        if text not in (None, "{}"):
+            try:
+                check_unique(text.encode(), what)
+            except RefusedError as error:
+                yield ("keys", event.position, f"{error.what}; {error.why}")
+            except ValueError:
+                pass  # it is not JSON: the store's checks report it
 
 
 def _formed(event: Event) -> Iterator[Finding]:

@@ -22,7 +22,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from esctl.append.ingest import BATCH_BYTES, GATHER_SECONDS, READ_BYTES, Interrupts, Lines, Options, Tally, ingest
+from esctl.append.ingest import BATCH_BYTES, GATHER_SECONDS, Interrupts, Lines, Options, Tally, ingest
+from esctl.append.inputs import READ_BYTES, Inputs
 from esctl.append.writer import Writer
 from esctl.errors import ConflictError, EsctlError, RefusedError
 from esctl.events.event import Event, Receipt
@@ -56,7 +57,7 @@ def _feed(descriptor: int, writes: list[bytes], *, one_by_one: bool) -> None:
 
 
 @contextmanager
-def piped(*writes: bytes, one_by_one: bool = False) -> Iterator[int]:
+def piped(*writes: bytes, one_by_one: bool = False) -> Iterator[Inputs]:
     """The end to read of a pipe. What fits stands in it from the start; else, or `one_by_one`, a thread fills it.
 
     `one_by_one`: each write has been read before the next comes.
@@ -70,7 +71,7 @@ def piped(*writes: bytes, one_by_one: bool = False) -> Iterator[int]:
     for thread in threads:
         thread.start()
     try:
-        yield reader
+        yield Inputs([reader])
     finally:
         os.close(reader)
         for thread in threads:
@@ -78,8 +79,8 @@ def piped(*writes: bytes, one_by_one: bool = False) -> Iterator[int]:
 
 
 def batches_of(*writes: bytes, batch: int = 10_000, limit: int = HUGE, one_by_one: bool = False) -> list[Batch]:
-    with piped(*writes, one_by_one=one_by_one) as descriptor:
-        return list(Lines(descriptor, Interrupts(), batch=batch, limit=limit))
+    with piped(*writes, one_by_one=one_by_one) as inputs:
+        return list(Lines(inputs, Interrupts(), batch=batch, limit=limit))
 
 
 def lines_of(*writes: bytes, limit: int = HUGE, one_by_one: bool = False) -> list[bytes | None]:
@@ -156,8 +157,8 @@ def test_after_a_line_over_the_limit_the_next_are_as_they_should_be() -> None:
 def test_a_line_over_the_limit_is_never_held_whole() -> None:
     limit = 4 * 1024 * 1024
     megabyte = b"x" * (1024 * 1024)
-    with piped(*[megabyte] * 24, b"\nafter\n") as descriptor:
-        lines = iter(Lines(descriptor, Interrupts(), batch=10_000, limit=limit))
+    with piped(*[megabyte] * 24, b"\nafter\n") as inputs:
+        lines = iter(Lines(inputs, Interrupts(), batch=10_000, limit=limit))
         tracemalloc.start()
         try:
             _, found = next(lines)
@@ -197,7 +198,7 @@ def test_a_batch_of_large_lines_is_cut_by_its_bytes() -> None:
 
 def test_lines_that_come_late_are_a_batch_of_their_own() -> None:
     reader, writer = os.pipe()
-    lines = iter(Lines(reader, Interrupts(), batch=10_000, limit=HUGE))
+    lines = iter(Lines(Inputs([reader]), Interrupts(), batch=10_000, limit=HUGE))
     os.write(writer, b"1\n2\n")
     assert next(lines) == (1, [b"1", b"2"])
     os.write(writer, b"3\n")
@@ -212,7 +213,7 @@ def test_lines_that_come_soon_are_one_batch() -> None:
         os.write(writer, b"1\n2")
         late = threading.Timer(0.02, _feed, args=(writer, [b"3\n4\n"]), kwargs={"one_by_one": False})
         late.start()
-        batches = list(Lines(reader, Interrupts(), batch=10_000, limit=HUGE))
+        batches = list(Lines(Inputs([reader]), Interrupts(), batch=10_000, limit=HUGE))
         late.join()
         os.close(reader)
         return batches
@@ -224,7 +225,7 @@ def test_lines_that_come_soon_are_one_batch() -> None:
 def test_a_line_that_has_not_ended_waits_for_its_end() -> None:
     reader, writer = os.pipe()
     os.write(writer, b"whole\nhal")
-    lines = iter(Lines(reader, Interrupts(), batch=10_000, limit=HUGE))
+    lines = iter(Lines(Inputs([reader]), Interrupts(), batch=10_000, limit=HUGE))
     assert next(lines) == (1, [b"whole"])
     os.write(writer, b"f\n")
     os.close(writer)
@@ -234,7 +235,7 @@ def test_a_line_that_has_not_ended_waits_for_its_end() -> None:
 
 def test_a_pipe_that_stays_open_is_given_within_200_ms() -> None:
     reader, writer = os.pipe()
-    lines = iter(Lines(reader, Interrupts(), batch=10_000, limit=HUGE))
+    lines = iter(Lines(Inputs([reader]), Interrupts(), batch=10_000, limit=HUGE))
     waited = []
     for n in range(1, 6):
         started = time.monotonic()
@@ -257,7 +258,7 @@ def test_a_pipe_that_never_pauses_is_given_within_200_ms() -> None:
 
     thread = threading.Thread(target=trickle)
     thread.start()
-    lines = iter(Lines(reader, Interrupts(), batch=10_000, limit=HUGE))
+    lines = iter(Lines(Inputs([reader]), Interrupts(), batch=10_000, limit=HUGE))
     waited = []
     for _ in range(5):
         started = time.monotonic()
@@ -276,7 +277,7 @@ def test_a_full_batch_does_not_wait() -> None:
         reader, writer = os.pipe()
         os.write(writer, b"1\n2\n3\n")
         started = time.monotonic()
-        assert next(iter(Lines(reader, Interrupts(), batch=3, limit=HUGE))) == (1, [b"1", b"2", b"3"])
+        assert next(iter(Lines(Inputs([reader]), Interrupts(), batch=3, limit=HUGE))) == (1, [b"1", b"2", b"3"])
         waited.append(time.monotonic() - started)
         os.close(writer)
         os.close(reader)
@@ -292,17 +293,15 @@ class Run:
     def __init__(self) -> None:
         self.receipts: list[list[Receipt]] = []
         self.tally = Tally()
-        self.skipped: list[RefusedError] = []
+        self.skipped: list[EsctlError] = []
         self.error: EsctlError | None = None
 
 
 def run(path: Path, data: bytes, defaults: Defaults | None = None, **options: Any) -> Run:
     """Feed a log from a pipe, as `append` does."""
     told = Run()
-    with EventLog(path, write=True) as log, piped(data) as descriptor:
-        made = ingest(
-            Writer(log), descriptor, defaults or Defaults(), Options(**options), told.tally, told.skipped.append
-        )
+    with EventLog(path, write=True) as log, piped(data) as inputs:
+        made = ingest(Writer(log), inputs, defaults or Defaults(), Options(**options), told.tally, told.skipped.append)
         try:
             told.receipts.extend(made)
         except EsctlError as error:
@@ -390,9 +389,9 @@ def test_a_batch_is_durable_when_its_receipts_are_given(log_path: Path) -> None:
     with (
         EventLog(log_path, write=True) as log,
         EventLog(log_path) as other,
-        piped(joined(*good(1, 2, 3))) as descriptor,
+        piped(joined(*good(1, 2, 3))) as inputs,
     ):
-        for receipts in ingest(Writer(log), descriptor, Defaults(), Options(batch=1), Tally(), lambda _: None):
+        for receipts in ingest(Writer(log), inputs, Defaults(), Options(batch=1), Tally(), lambda _: None):
             assert other.head()[0] == receipts[-1][0]
         assert other.head()[0] == 3
 
@@ -579,7 +578,7 @@ def test_whole_lines_may_be_payloads(log_path: Path) -> None:
 def test_an_endless_pipe_is_acknowledged_while_it_runs(log_path: Path) -> None:
     reader, writer = os.pipe()
     with EventLog(log_path, write=True) as log:
-        made = ingest(Writer(log), reader, Defaults(), Options(), Tally(), lambda _: None)
+        made = ingest(Writer(log), Inputs([reader]), Defaults(), Options(), Tally(), lambda _: None)
         for n in range(1, 4):
             os.write(writer, joined(line(n)))
             assert [receipt[3] for receipt in next(made)] == [f"id-{n}"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esctl.cli import parse
-from esctl.cli.fixes import NEEDS_NO_LOG, about, again
+from esctl.cli.fixes import NEEDS_NO_LOG, about, again, fed
 from esctl.cli.table import COMMANDS
 
 WORDS = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" '\"\\|&;"), min_size=1)
@@ -64,3 +64,18 @@ def test_what_stands_behind_two_dashes_stays_last() -> None:
 
 def test_the_same_again_may_need_no_more_words() -> None:
     assert again(["replay", "a b"], "") == "esctl replay 'a b'"
+
+
+@pytest.mark.parametrize(
+    ("argv", "file", "fix"),
+    [
+        (["append"], None, "jq . | esctl append"),
+        (["append", "-", "--each"], None, "jq . | esctl append - --each"),
+        (["append", "a b", "--each"], "a b", "jq . | esctl append --each"),
+        (["append", "a", "b", "c"], "b", "jq . | esctl append a - c"),
+        (["append", "--type", "a", "a"], "a", "jq . | esctl append --type a"),
+        (["append", "--log", "x y", "a"], "a", "jq . | esctl append --log 'x y'"),
+    ],
+)
+def test_a_command_that_is_fed_reads_stdin_in_place_of_the_file(argv: list[str], file: str | None, fix: str) -> None:
+    assert fed(argv, "jq .", file) == fix

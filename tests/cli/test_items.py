@@ -77,10 +77,21 @@ def test_a_value_of_an_item_that_is_too_deep_is_refused(levels: int, closing: st
         item(f"a:={'[' * levels}{closing * levels}")
 
 
-def test_items_keep_their_order_and_the_last_of_a_key_wins() -> None:
-    made = items(["a=1", "b:=2", "a:=3"], "--meta")
-    assert list(made.items()) == [("a", "3"), ("b", "2")]
-    assert as_object(made) == '{"a":3,"b":2}'
+def test_items_keep_their_order() -> None:
+    made = items(["b=1", "a:=2"], "--meta")
+    assert list(made.items()) == [("b", '"1"'), ("a", "2")]
+    assert as_object(made) == '{"b":"1","a":2}'
+
+
+def test_a_key_is_given_once() -> None:
+    with pytest.raises(UsageError, match=r"^--meta gives the key 'a' twice$"):
+        items(["a=1", "b:=2", "a:=3"], "--meta")
+
+
+def test_a_key_that_occurs_twice_in_the_json_of_an_item_is_refused() -> None:
+    with pytest.raises(RefusedError) as caught:
+        items(['a:={"b":1,"b":2}'], "--meta")
+    assert "the key 'b' occurs twice" in caught.value.why
 
 
 def test_what_is_not_an_item_is_refused_with_its_option() -> None:

@@ -242,6 +242,38 @@ def test_quiet_leaves_data_and_errors_and_no_receipts(run: Esctl) -> None:
     assert done.stderr.startswith("error: ")
 
 
+QUIET_MODEL = """
+event.T.json_schema.required = ["n"]
+[aggregate.s]
+streams = "s"
+initial = {}
+[projection.p]
+table = "create table p(n integer)"
+on.T = "insert into p values (1)"
+"""
+
+
+def test_quiet_leaves_the_data_of_each_command_and_nothing_else(run: Esctl, tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text(QUIET_MODEL)
+    (tmp_path / "e.json").write_bytes(LINE)
+    for silent in (
+        "append s T", "append e.json", "append s T --dry-run", "model apply m.toml --yes", "model plan m.toml",
+        "model check m.toml", "projection run", "projection rebuild p", "snapshot take s", "snapshot verify",
+        "snapshot prune", "mark m", "verify", "verify --full", "backup b.db", "fork f.db --until #1",
+        "decide s --exec true", "erase #1 --reason r --force --yes", "projection verify", "projection drop p --yes",
+        "archive create --keep-last 0 --yes", "archive verify", "projection run p", "compact --yes",
+        "migrate --yes", "restore b.db --log r.db", "init --log n.db",
+    ):  # fmt: skip
+        assert (silent, succeeded(run(*silent.split(), "-q"))) == (silent, "")
+    for reading in (
+        "replay", "replay --category z --type TT", "state s", "streams", "types", "info", "marks", "head", "show 1",
+        "projection list", "projection show p", "archive list", "snapshot list", "model show", "model history",
+        "diff s --from v1 --to v2", "query select(1)", "version", "bisect s --when version=1",
+    ):  # fmt: skip
+        quiet, usual = run(*reading.split(), "-q"), run(*reading.split())
+        assert (reading, quiet.stdout, quiet.stderr) == (reading, usual.stdout, "")
+
+
 @pytest.fixture
 def broken(run: Esctl, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `replay -o csv` in a new interpreter that finds, where csv would be, a module that does this."""

@@ -53,7 +53,7 @@ PLAIN: dict[str, list[str]] = {
     "1000 levels": [DEEP],
     "an item": ["a=1"],
     "an item of JSON": ["a:=1.10"],
-    "items": ["a=b", 'b:={"c": [1]}', "a:=null"],
+    "items": ["a=b", 'b:={"c": [1]}', "d:=null"],
     "an item with quotes": ['a="x\\y"'],
     "an item with a line feed": ["a=x\ny"],
     "an item of what is not ASCII": ["ä=ö 😀"],

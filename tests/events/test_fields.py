@@ -12,7 +12,7 @@ from hypothesis.strategies import SearchStrategy
 
 from esctl.errors import UsageError
 from esctl.events.event import FIELDS, Event
-from esctl.events.fields import Field, parse_fields, plain, record, template
+from esctl.events.fields import Field, members, parse_fields, plain, record, template
 
 Value = Any
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
@@ -57,11 +57,13 @@ def test_a_number_keeps_its_text(number: str) -> None:
     assert plain(Field("data.n").of(event(f'{{"n":{number}}}'))) == number
 
 
-def test_a_payload_of_any_depth_can_be_looked_into() -> None:
-    deep = '{"n":{"a":' * 400 + "1" + "}}" * 400
-    found = Field("data.n.a.n").of(event(deep))
-    assert found is not None
-    assert found.startswith('{"a":')
+@pytest.mark.parametrize("levels", [800, 985, 999, 1000])
+def test_a_payload_of_any_depth_can_be_looked_into(levels: int) -> None:
+    deep = '{"n":' * levels + "1" + "}" * levels
+    assert Field("data.n.n.n").of(event(deep)) == '{"n":' * (levels - 3) + "1" + "}" * (levels - 3)
+    assert Field("data." + "n." * (levels - 1) + "n").of(event(deep)) == "1"
+    assert Field("data.a").of(event(deep)) is None
+    assert [*members(deep)] == ["n"]
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from esctl.errors import RefusedError
-from esctl.events.json import MAX_DEPTH, check_depth, encoded, nesting, one_line
+from esctl.events.json import MAX_DEPTH, Deeper, check_depth, encoded, nesting, one_line, same
 from tests.strategies import RECORDS
 
 # Records
@@ -120,3 +123,61 @@ def test_a_wide_text_of_many_brackets_is_not_deep() -> None:
 def test_a_text_too_short_to_be_deep_and_valid_is_not_walked() -> None:
     assert check_depth("[" * 2 * MAX_DEPTH) is None  # type: ignore[func-returns-value]
     assert nesting("[" * 2 * MAX_DEPTH) == 2 * MAX_DEPTH
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ('{"a":1,"b":[1.0,true]}', '{ "b": [1, true], "a": 1e0 }'),
+        ('"\\u00e9\\/"', '"é/"'),
+        ("100", "1E2"),
+        ("-0", "0.0"),
+        ("1e99999999999999999999", "1e99999999999999999999"),
+        ("[" * 1000 + "1" + "]" * 1000, "[" * 1000 + "1.0" + "]" * 1000),
+    ],
+)
+def test_spellings_of_one_value_are_the_same(one: str, other: str) -> None:
+    assert same(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("1", "true"),
+        ("0", "false"),
+        ("1", '"1"'),
+        ("[1]", "1"),
+        ("null", "{}"),
+        ("[1,2]", "[2,1]"),
+        ("0.1", "0.1000000000000000055511"),
+        ("9007199254740993", "9007199254740992"),
+        ("1e99999999999999999999", "1e99999999999999999998"),
+        ('{"a":null}', "{}"),
+    ],
+)
+def test_other_values_are_not_the_same(one: str, other: str) -> None:
+    assert not same(one, other)
+
+
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """A Python that changes between threads as often as it can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_threads_that_read_deep_json_do_not_lower_the_limit_for_each_other() -> None:
+    before, deep = sys.getrecursionlimit(), "[" * 900 + "]" * 900
+
+    def read() -> None:
+        for _ in range(500):
+            with Deeper():
+                json.loads(deep)
+
+    with ThreadPoolExecutor(8) as threads:
+        for done in [threads.submit(read) for _ in range(8)]:
+            done.result()
+    assert sys.getrecursionlimit() == before

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from esctl.model.checks import checked, shared
+from esctl.model.checks import checked, doubts, shared
 from tests.model.texts import UPCAST
 from tests.models import COUNT
 
@@ -69,4 +69,18 @@ table = "create table x(a references p deferrable initially deferred)"
     _, problems = checked(text, {})
     assert [(problem.place, "may not defer" in problem.problem) for problem in problems] == [
         ("projection.x.table", True)
+    ]
+
+
+def test_a_path_with_a_number_as_a_name_is_told_since_an_element_may_be_meant() -> None:
+    text = (
+        "[[event.T.upcast]]\nfrom = 1\nset = { a = '$.items.0.qty', 'b[0].c' = '$.d[0]' }\nrename = { 'x.1' = 'y' }\n"
+        "[aggregate.a]\nstreams = 'a-*'\non.T.add.'lines.2' = 1\non.T.remove = ['0']"
+    )
+    model, problems = checked(text, {})
+    assert problems == []
+    assert list(doubts(model)) == [
+        "event.T.upcast[1].set: $.items.0.qty: 0 is a field's name; an element of an array is items[0].qty",
+        "event.T.upcast[1].rename: x.1: 1 is a field's name; an element of an array is x[1]",
+        "aggregate.a.on.T.add: lines.2: 2 is a field's name; an element of an array is lines[2]",
     ]

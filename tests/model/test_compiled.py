@@ -20,3 +20,10 @@ def test_only_the_live_version_has_tables_by_the_names_of_the_model(state: str, 
 def test_a_handler_of_every_type_is_fed_every_type() -> None:
     assert version(LIVE, "A", "B").compiled.types == ("A", "B")
     assert version(LIVE, "A", "*").compiled.types == ()
+
+
+def test_a_handler_for_erased_events_is_fed_their_type() -> None:
+    assert version(LIVE, "A", "erased.A", "erased.B", "erased.").compiled.types == (
+        "A", "erased.A", "erased.B", "erased.", "B",
+    )  # fmt: skip
+    assert version(LIVE, "erased.A", "*").compiled.types == ()

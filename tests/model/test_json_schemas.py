@@ -11,6 +11,7 @@ import pytest
 
 from esctl.errors import RefusedError
 from esctl.events.event import NewEvent
+from esctl.events.json import MAX_DEPTH
 from esctl.events.query import Query
 from esctl.evolution import plan
 from esctl.log import EventLog
@@ -74,6 +75,15 @@ def test_the_place_of_what_is_wrong_is_a_path(log: EventLog) -> None:
     )
     hold(log, text)
     assert refused(log, placed({"items": [{"price": 1}, {"price": "x"}]})).why.startswith("items[1].price: ")
+
+
+@pytest.mark.parametrize("levels", [985, MAX_DEPTH])
+def test_a_payload_as_deep_as_a_log_holds_it_can_be_checked(levels: int) -> None:
+    validate = json_schemas.compiled('{"required": ["c"], "properties": {"a": {"required": ["b"]}}}')
+    deep = '{"c":' * levels + "1" + "}" * levels
+    assert validate(deep) == ""
+    assert validate('{"a":' + deep[5:]).startswith("the payload: ")
+    assert validate('{"c":1,"a":' + deep[5:]) == "the payload: a deeply nested part is not as it has to be"
 
 
 def test_types_without_a_schema_hold_anything(log: EventLog) -> None:

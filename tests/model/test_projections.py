@@ -177,6 +177,20 @@ def test_what_follows_the_end_of_a_handler_is_refused_and_does_nothing(
 
 @pytest.mark.parametrize(
     "table",
+    ["create table x(a, b as (decimal_add(a, 1)))", "create table x(a, b check (decimal_cmp(a, 1) > 0))"],
+)
+def test_a_table_needs_no_function_that_other_programs_lack(judge: ProjectionJudge, table: str) -> None:
+    ((key, why),) = found(judge, projection(tables={"x": table}))
+    assert key == "table"
+    assert "other programs" in why
+
+
+def test_a_handler_adds_exactly(judge: ProjectionJudge) -> None:
+    assert found(judge, projection({"T": "update x set a = decimal_add(a, new.data -> 'n')"})) == []
+
+
+@pytest.mark.parametrize(
+    "table",
     [
         "create table x(a)",
         "create table if not exists x(a)",

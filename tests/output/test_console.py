@@ -46,6 +46,7 @@ ERRORS = [
     (RefusedError("what", why="why", fix="do this"), "error: what\n  why\nfix: do this\n"),
     (RefusedError("what", line=3), "error: what, line 3\n"),
     (RefusedError("what", byte=14, line=3, other=5), "error: what, line 3, byte 14\n"),
+    (RefusedError("what", line=3, file="a b", item=2, byte=1), "error: what, line 3 of a b, item 2, byte 1\n"),
     (RefusedError("a\nfix: rm -rf \x1b[2J", why="b\rc"), "error: a\\nfix: rm -rf \\x1b[2J\n  b\\rc\n"),
 ]
 

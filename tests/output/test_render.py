@@ -93,6 +93,7 @@ REPORT: dict[str, object] = {
         {"check": "chain", "position": 2, "problem": "the hash \x1b"},
         {"check": "sqlite", "position": None, "problem": "torn"},
     ],
+    "notes": [{"check": "keys", "position": 3, "problem": "twice"}],
 }
 
 
@@ -101,16 +102,16 @@ def test_a_verification_is_one_record(format_: str) -> None:
     assert json.loads(printed(render.verification, REPORT, format_)) == REPORT
 
 
-def test_a_verification_on_a_terminal_is_a_line_and_a_table_of_findings() -> None:
+def test_a_verification_on_a_terminal_is_a_line_and_tables_of_findings_and_notes() -> None:
     first, header, *rows = printed(render.verification, REPORT, "table").decode().splitlines()
     assert first == "ok no · mode full · events 3 · head 3:ab"
     assert header.split() == ["check", "position", "problem"]
-    assert [row.split()[0] for row in rows] == ["chain", "sqlite"]
+    assert [row.split()[0] for row in rows] == ["chain", "sqlite", "check", "keys"]
     assert "the hash \\x1b" in rows[0]
 
 
 def test_a_verification_that_found_nothing_has_no_table() -> None:
-    shown = printed(render.verification, {"ok": True, "findings": []}, "table")
+    shown = printed(render.verification, {"ok": True, "findings": [], "notes": []}, "table")
     assert shown == b"ok yes\n"
 
 

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from esctl import open_log
 from esctl.errors import NotFoundError, RefusedError, UsageError
 from esctl.events import system
+from esctl.events.point import Point, parse_point
 from esctl.events.query import Query
-from esctl.events.times import Point, parse_point
 from esctl.log import EventLog
-from esctl.points.marks import marks, position_at, position_named, position_of, set_mark
+from esctl.points.located import located
+from esctl.points.marks import marks, position_named, position_of, set_mark
 from esctl.points.points import query_of
 
 
@@ -64,9 +65,9 @@ def test_the_log_s_ends_can_be_marked_and_nothing_beyond(log: EventLog, tmp_path
     for position in (0, 5):
         assert set_mark(log, "end", position).position == position
     with pytest.raises(NotFoundError, match="no position 99"):
-        position_at(log, "#99")
+        located(log, "#99")
     with pytest.raises(UsageError, match="one stream"):
-        position_at(log, "v1")
+        located(log, "v1")
     assert marks(log)["end"].position == 5
     with open_log(tmp_path / "empty.db", write=True, create=True) as empty:
         assert empty.mark("begin").position == 0

@@ -90,7 +90,7 @@ def test_all_other_filters_are_the_query_s(log: EventLog) -> None:
     "text",
     ["", " ", "x", "M", "m ", "#", "#x", "#-1", "#1.5", "# 1", "v", "vx", "v-1", "1", "120", "-1", "2026", "2026-1-1",
      "2026-02-30", "25:00", "9:30", "12:60", "@", "@x", "@-1", "2 fortnights", "h", "2h ago ago", "in 2h", "tomorrow",
-     "NOW", "#" + "9" * 30, "2026-01-31T09:30", "2026-01-31T24:00:00Z", "\uff19:30", "#\uff11"],
+     "NOW", "#" + "9" * 30, "2026-01-31T24:00:00Z", "\uff19:30", "#\uff11"],
 )  # fmt: skip
 def test_garbage_is_refused(log: EventLog, bound: str, text: str) -> None:
     with pytest.raises(UsageError):

@@ -130,3 +130,25 @@ def test_meta_that_says_nothing_usable_is_no_link(log_path: Path) -> None:
     assert traced(log_path, metas, "a") == [(0, "a")]
     with EventLog(log_path) as log:
         assert [(t.depth, t.event[3]) for t in trace(log, log.event("b")[0])] == [(0, "b")]
+
+
+@pytest.mark.parametrize(
+    ("of", "correlation"), [("/a/1", "c"), ("/b/2", "c"), ("own", "c"), ("/b/3", "c"), ("/a/1", None), ("/b/2", None)]
+)
+@pytest.mark.parametrize("cause", ["1", "/a/1"])
+def test_a_cloudevent_is_a_cause_by_its_original_id_too(
+    log_path: Path, of: str, correlation: str | None, cause: str
+) -> None:
+    metas: Metas = [
+        ("/a/1", {"source": "/a"} | caused(None, correlation)),
+        ("/b/2", {"source": "/a"} | caused(cause, correlation)),
+        ("own", caused("/b/2", correlation)),
+        ("/b/3", {"source": "/b"} | caused("own", correlation)),
+        ("1x", {}),
+    ]
+    assert traced(log_path, metas, of) == [(0, "/a/1"), (1, "/b/2"), (2, "own"), (3, "/b/3")]
+
+
+def test_an_id_in_the_log_goes_before_the_same_original_one(log_path: Path) -> None:
+    metas: Metas = [("1", caused(None, "c")), ("/a/1", {"source": "/a"} | caused(None, "c")), ("b", caused("1", "c"))]
+    assert traced(log_path, metas, "b") == [(0, "1"), (1, "b"), (0, "/a/1")]

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from esctl.append.ingest import Options, Tally, ingest
-from esctl.errors import ConflictError, RefusedError
+from esctl.append.inputs import Inputs
+from esctl.errors import ConflictError, EsctlError, RefusedError
 from esctl.events.event import NewEvent
 from esctl.events.lines import Defaults
 from esctl.evolution import rewriting
@@ -226,15 +227,20 @@ def test_rules_that_are_not_asked_do_not_free_an_event_of_its_row(log: EventLog)
         put(log, named("Ann", "user-2"))
 
 
-def skipping(log: EventLog, lines: list[dict[str, Any]], **options: Any) -> tuple[Tally, list[RefusedError]]:
+def skipping(log: EventLog, lines: list[dict[str, Any]], **options: Any) -> tuple[Tally, list[EsctlError]]:
     """Ingest lines, going on past those that are refused."""
-    tally, skipped = Tally(), list[RefusedError]()
+    tally, skipped = Tally(), list[EsctlError]()
     with tempfile.TemporaryFile() as file:
         file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
         file.seek(0)
         os.lseek(file.fileno(), 0, os.SEEK_SET)
         for _ in ingest(
-            writer_of(log), file.fileno(), Defaults(), Options(skip_invalid=True, **options), tally, skipped.append
+            writer_of(log),
+            Inputs([file.fileno()]),
+            Defaults(),
+            Options(skip_invalid=True, **options),
+            tally,
+            skipped.append,
         ):
             pass
     return tally, skipped

@@ -56,6 +56,21 @@ def test_sums_are_of_the_rows_that_are_shown(sums: EventLog) -> None:
     assert (picture.table, picture.columns, dict(picture.totals)) == ("sums", ["k", "n", "last"], {"n": 20})
 
 
+def test_a_sum_is_exact(log: EventLog) -> None:
+    hold(
+        log,
+        "[projection.t]\ntable = 'create table t(k integer primary key, a real, b integer, c)'\n[projection.t.on]\n"
+        "'*' = 'insert into t values (new.position, new.position / 10.0, 9223372036854775807, 9e999)'",
+    )
+    put(log, *(event("x") for _ in range(3)))
+    run(log).end()
+    projection = log.definitions.model.projections["t"]
+    picture = reading.rows(log, projection, RowFilter(totals=["a", "b"]), built=False)
+    assert dict(picture.totals) == {"a": 0.9, "b": 3 * (2**63 - 1)}
+    with pytest.raises(UsageError, match="c is not a column of numbers"):
+        reading.rows(log, projection, RowFilter(totals=["c"]), built=False)
+
+
 @pytest.mark.parametrize(
     ("asked", "error"),
     [

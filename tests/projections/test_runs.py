@@ -91,6 +91,51 @@ def test_neither_the_logs_own_events_nor_erased_ones_are_seen(log: EventLog) -> 
     assert [position for position, _ in rows(log, "list")] == [2, 4, 7]
 
 
+ERASED = """
+[projection.list]
+table = 'create table list(at integer primary key, n)'
+[projection.list.on]
+T = "insert into list values (new.position, new.data ->> 'n')"
+"erased.T" = "insert into list values (new.position, 'erased ' || new.type || ifnull(new.data, ''))"
+"""
+
+
+def test_a_handler_for_erased_events_sees_those_alone_when_it_runs_and_when_all_is_built_again(log: EventLog) -> None:
+    hold(log, ERASED)
+    fill(log, "xy")
+    run(log)
+    fill(log, "z")
+    list(erasure.erase(log, [3, 4], "asked"))
+    run(log)
+    expected = [(2, 1), (3, "erased T"), (4, "erased T")]
+    assert rows(log, "list") == expected
+    admin.rebuild(log, "list", from_scratch=False)
+    run(log)
+    assert rows(log, "list") == expected
+
+
+def test_a_handler_for_erased_events_sees_them_under_their_new_type_and_leaves_others_to_any(log: EventLog) -> None:
+    hold(
+        log,
+        "[projection.list]\ntable = 'create table list(at integer primary key, n)'\n[projection.list.on]\n"
+        "'*' = \"insert into list values (new.position, new.type || (new.data ->> 'n'))\"\n"
+        "'erased.New' = 'insert into list values (new.position, new.stream)'\n"
+        "[[event.T.upcast]]\nfrom = 1\ntype = 'New'\n",
+    )
+    put(log, event(1, schema=1), event(2, type_="Other", schema=1), event(3, schema=1), event(4, type_="erased.New"))
+    list(erasure.erase(log, [2, 3], "asked"))
+    run(log)
+    assert rows(log, "list") == [(2, "s-1"), (4, "New3"), (5, "s-1")]
+
+
+def test_a_handler_for_erased_events_that_fails_is_named(log: EventLog) -> None:
+    hold(log, ERASED.replace("'erased ' || new.type || ifnull(new.data, '')", "abs(-9223372036854775808)"))
+    fill(log, "xyz")
+    list(erasure.erase(log, [3], "asked"))
+    (failure,) = run(log).failures
+    assert (failure.details["position"], failure.details["handler"]) == (3, "on.erased.T")
+
+
 def test_a_handler_sees_events_as_upcasts_read_them(log: EventLog) -> None:
     hold(
         log,
@@ -220,7 +265,7 @@ def test_an_upcast_that_cannot_be_done_stops_those_that_see_it(log: EventLog) ->
     assert rows(log, "list") == [(2, 1), (3, 2), (4, 3)]  # as it was
     found = status(log, "list", "building")
     assert (found["position"], found["failed"], found["handler"]) == (2, 3, "on.*")
-    assert found["error"] == "t cannot be converted to number"
+    assert found["error"] == "event.Other.upcast[1].convert.t: t cannot be converted to number"
 
 
 def test_what_was_stopped_stops_there_again_until_it_is_mended(log: EventLog) -> None:

@@ -46,6 +46,7 @@ REFUSED = {
         "abs(random()) % 2",
         "length(randomblob(4)) = 4",
         "time > datetime('now')",
+        "time > utc('now')",
         "time > datetime()",
         "time > date()",
         "time > strftime('%Y', 'now')",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esctl.errors import DifferenceError, UsageError
+from esctl.errors import DifferenceError, MisfitError, UsageError
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.states import differences, folding, snapshot_care
@@ -128,21 +128,47 @@ def test_bisect_finds_the_first_event_after_which_what_stays_true_is_true(
                 snapshot_care.take(log, "order-1")
         states = [(s.version, s.state) for s in folding.each(log, Query(stream="order-1"))]
         expected = next(((v, s) for v, s in states if json.loads(s)["paid"] >= bound), None)
-        for saved in (True, False):
+        for monotonic in (True, False):
+            when = f"state ->> 'paid' >= {bound}"
             try:
-                found = differences.bisect(log, Query(stream="order-1"), f"state ->> 'paid' >= {bound}", saved=saved)
+                found = differences.bisect(log, Query(stream="order-1"), when, monotonic=monotonic)
             except DifferenceError:
                 assert expected is None
             else:
                 assert (found.version, found.state) == expected
 
 
-def test_bisect_with_snapshots_folds_little(log: EventLog) -> None:
+@settings(max_examples=40)
+@given(
+    numbers=st.lists(st.integers(-9, 9), min_size=1, max_size=12),
+    bound=st.integers(-9, 9),
+    taken=st.sets(st.integers(1, 12)),
+)
+def test_bisect_finds_the_first_event_of_all_whatever_snapshots_there_are(
+    numbers: list[int], bound: int, taken: set[int]
+) -> None:
+    with fresh() as log:
+        hold(log, ORDER)
+        for n, number in enumerate(numbers, 1):
+            put(log, event("order-1", "Paid", {"amount": number}))
+            if n in taken:
+                snapshot_care.take(log, "order-1")
+        sums = list(accumulate(numbers))
+        expected = next((version for version, paid in enumerate(sums, 1) if paid < bound), None)
+        try:
+            found = differences.bisect(log, Query(stream="order-1"), f"state ->> 'paid' < {bound}")
+        except DifferenceError:
+            assert expected is None
+        else:
+            assert (found.version, found.looked, found.folded) == (expected, 0, expected)
+
+
+def test_monotonic_bisect_with_snapshots_folds_little(log: EventLog) -> None:
     hold(log, ORDER)
     for _ in range(8):
         put(log, *(event("order-1", "Paid", {"amount": 1}) for _ in range(10)))
         snapshot_care.take(log, "order-1")
-    found = differences.bisect(log, Query(stream="order-1"), "state ->> 'paid' >= 55")
+    found = differences.bisect(log, Query(stream="order-1"), "state ->> 'paid' >= 55", monotonic=True)
     assert (found.version, found.folded) == (55, 5)
     assert 0 < found.looked <= 4
 
@@ -175,3 +201,61 @@ def test_a_condition_that_fails_on_some_state_is_the_users_to_mend(log: EventLog
     put(log, event("s-1", "T", {"n": -(2**63)}))
     with pytest.raises(UsageError, match="overflow"):
         differences.bisect(log, Query(stream="s-1"), "abs(state ->> 'n') > 5")
+
+
+def test_a_condition_need_not_be_decidable_after_the_first_event_that_meets_it(log: EventLog) -> None:
+    put(log, *(event("s-1", "T", {"n": n}) for n in (1, 9, -(2**63))))
+    assert differences.bisect(log, Query(stream="s-1"), "abs(state ->> 'n') > 5").version == 2
+
+
+# Misfits
+
+SUMS = """
+[aggregate.sum]
+streams = "s-*"
+[aggregate.sum.on.T]
+add = { n = "$.v" }
+compute = { parsed = "json(new.data ->> 's')" }
+"""
+MISFITS = [{"v": "x"}, {"v": 1, "s": "{"}]
+
+
+def misfitting(log: EventLog, before: int, misfit: dict[str, object], after: int = 2) -> None:
+    """A stream whose event of version `before` + 1 cannot be folded."""
+    put(log, *(event("s-1", "T", {"v": 1}) for _ in range(before)))
+    put(log, event("s-1", "T", misfit), *(event("s-1", "T", {"v": 1}) for _ in range(after)))
+    hold(log, SUMS)
+
+
+@pytest.mark.parametrize("monotonic", [True, False])
+@pytest.mark.parametrize("misfit", MISFITS)
+@pytest.mark.parametrize(("before", "wanted"), [(2, 1), (2, 2), (300, 299), (300, 300), (260, 3)])
+def test_bisect_finds_what_lies_before_an_event_that_cannot_be_folded(
+    log: EventLog, before: int, wanted: int, misfit: dict[str, object], monotonic: bool
+) -> None:
+    misfitting(log, before, misfit)
+    found = differences.bisect(log, Query(stream="s-1"), f"state ->> 'n' >= {wanted}", monotonic=monotonic)
+    assert (found.version, json.loads(found.state)["n"]) == (wanted, wanted)
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+@pytest.mark.parametrize("before", [0, 2, 300])
+def test_bisect_names_the_event_that_cannot_be_folded_if_nothing_holds_before_it(
+    log: EventLog, before: int, misfit: dict[str, object]
+) -> None:
+    misfitting(log, before, misfit)
+    with pytest.raises(MisfitError) as caught:
+        differences.bisect(log, Query(stream="s-1"), f"state ->> 'n' > {before}")
+    assert f"the event at position {before + 1}" in caught.value.what
+    assert caught.value.details["position"] == before + 1
+    step = "add.n" if misfit["v"] == "x" else "compute.parsed"
+    assert caught.value.details["field"] == f"aggregate.sum.on.T.{step}"
+
+
+def test_a_difference_between_points_before_a_misfit_is_found(log: EventLog) -> None:
+    misfitting(log, 3, {"v": "x"})
+    since, until = (Query(stream="s-1", until_version=version) for version in (1, 3))
+    assert [change[:4] for change in differences.diff(log, since, until)] == [("n", "1", "3", 3)]
+    with pytest.raises(MisfitError, match="the event at position 4") as caught:
+        differences.diff(log, since, Query(stream="s-1"))
+    assert caught.value.details["position"] == 4

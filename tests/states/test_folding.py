@@ -111,7 +111,80 @@ def test_an_expression_that_fails_on_an_event_is_a_misfit(log: EventLog, compute
     put(log, event("a-1", "U"), event("a-1", "T", {"n": -(2**63)}))
     with pytest.raises(MisfitError) as caught:
         at(log, "a-1")
-    assert caught.value.fix == "esctl state a-1 --each"  # which shows how far it can be folded
+    assert caught.value.fix == "esctl replay --since '#3' --limit 1 --raw-schema"
+    assert {key: caught.value.details[key] for key in ("position", "stream", "field")} == {
+        "position": 3, "stream": "a-1", "field": "aggregate.a.on.T.compute.n",
+    }  # fmt: skip
+    assert "position 3 in a-1" in caught.value.what
+    assert "aggregate.a.on.T.compute.n" in caught.value.why
+
+
+SUMS = """
+[aggregate.a]
+streams = "a-*"
+on.T.add.n = "$.v"
+on.U.compute.x = "json(new.data ->> 's')"
+"""
+
+
+def test_the_states_before_a_misfit_come_before_its_error(log: EventLog) -> None:
+    hold(log, SUMS)
+    put(log, *(event("a-1", "T", {"v": v}) for v in (1, 2, "x", 3)))
+    states = folding.each(log, query_of(log, "a-1"))
+    assert [value(next(states)) for _ in range(2)] == [{"n": 1}, {"n": 3}]
+    with pytest.raises(MisfitError) as caught:
+        next(states)
+    assert (caught.value.details["position"], caught.value.details["field"]) == (4, "aggregate.a.on.T.add.n")
+
+
+BAD = {"x": ("T", {"v": "x"}), "{": ("U", {"s": "{"})}
+
+
+@settings(max_examples=25, deadline=None)
+@given(streams=st.lists(st.lists(st.sampled_from([1, 2, 3, "x", "{"]), min_size=1, max_size=4), min_size=1, max_size=7))
+def test_every_stream_that_can_be_folded_is_and_the_others_are_named(streams: list[list[Any]]) -> None:
+    with fresh() as log:
+        hold(log, SUMS)
+        for number, values in enumerate(streams):
+            put(log, *(event(f"a-{number}", *BAD.get(str(v), ("T", {"v": v}))) for v in values))
+        found: dict[str, Any] = {}
+        failures: Any = []
+        try:
+            for state in folding.states(log, "a", Query()):
+                found[state.stream] = value(state)["n"]
+        except MisfitError as error:
+            failures = error.details["failures"]
+        whole = {f"a-{n}": sum(values) for n, values in enumerate(streams) if not {"x", "{"} & set(values)}
+        assert found == whole
+        assert [one["stream"] for one in failures] == [f"a-{n}" for n in range(len(streams)) if f"a-{n}" not in whole]
+        assert all("position" in one and "field" in one for one in failures)
+
+
+def test_a_question_over_states_is_answered_for_all_others_and_then_fails(log: EventLog) -> None:
+    hold(log, SUMS)
+    put(log, event("a-1", "T", {"v": 1}), event("a-2", "T", {"v": "x"}), event("a-3", "T", {"v": 3}))
+    _, rows = folding.question(log, "select stream, state from states")
+    held = folding.Held(rows)
+    assert list(held) == [("a-1", '{"n":1}'), ("a-3", '{"n":3}')]
+    with pytest.raises(MisfitError, match="position 3 in a-2"):
+        held.end()
+
+
+def test_what_did_not_fail_ends_without_an_error() -> None:
+    held = folding.Held(iter([1, 2]))
+    assert list(held) == [1, 2]
+    held.end()
+
+
+def test_an_error_names_some_of_many_streams(log: EventLog) -> None:
+    hold(log, SUMS)
+    put(log, *(event(f"a-{n:02}", "T", {"v": "x"}) for n in range(14)))
+    with pytest.raises(MisfitError) as caught:
+        list(folding.states(log, "a", Query()))
+    assert "a-01 (position 3)" in caught.value.why
+    assert caught.value.why.endswith("and 3 more")
+    failures: Any = caught.value.details["failures"]
+    assert len(failures) == 14
 
 
 def test_a_state_uses_what_old_events_are_read_as(log: EventLog) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from esctl.errors import NotFoundError
 from esctl.events.event import NewEvent
+from esctl.events.json import MAX_DEPTH
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.states import folding, snapshot_care
@@ -217,6 +218,14 @@ def test_sound_snapshots_pass(taken: Path) -> None:
     with EventLog(taken) as log:
         assert snapshot_care.verify(log) == snapshot_care.Report(3, 0, 0, [])
         assert snapshot_care.verify(log, ["c-1"], sample=1).checked == 1
+
+
+def test_a_snapshot_of_the_deepest_state_passes(log: EventLog) -> None:
+    deep = '{"a":' * MAX_DEPTH + "1" + "}" * MAX_DEPTH
+    put(log, event("d-1")._replace(data=deep))
+    snapshot_care.take(log, "d-1")
+    report = snapshot_care.verify(log)
+    assert (report.checked, report.differences) == (1, [])
 
 
 def test_stale_snapshots_are_left_out(taken: Path) -> None:

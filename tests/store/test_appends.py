@@ -122,10 +122,13 @@ def test_the_same_id_with_the_same_content_is_a_duplicate_that_stands_where_the_
         event(id="same", data='{"a":1}', meta='{"b":2}', time="2026-01-31T09:30:00.000000Z"),
         event(id="same", data='{"a":1}', meta='{"b":2}', schema=2),
         event(id="same", data='{"a":1}', meta='{"b":2}', expect=77),
+        event(id="same", data='{ "\\u0061": 1.0 }', meta='{"b":2e0}'),
     ],
-    ids=["time", "schema", "expect"],
+    ids=["time", "schema", "expect", "spelling"],
 )
-def test_another_time_schema_or_expectation_is_still_a_duplicate(store: Store, again: Place, second: NewEvent) -> None:
+def test_another_time_schema_expectation_or_spelling_is_still_a_duplicate(
+    store: Store, again: Place, second: NewEvent
+) -> None:
     assert again(store, ORIGINAL, second)[4]
     assert len(replayed(store, stream="order-1")) == 1
 
@@ -137,10 +140,9 @@ def test_another_time_schema_or_expectation_is_still_a_duplicate(store: Store, a
         event("order-2", id="same", data='{"a":1}', meta='{"b":2}'),
         event(type="OrderClosed", id="same", data='{"a":1}', meta='{"b":2}'),
         event(id="same", data='{"a":2}', meta='{"b":2}'),
-        event(id="same", data='{"a": 1}', meta='{"b":2}'),
         event(id="same", data='{"a":1}', meta="{}"),
     ],
-    ids=["stream", "type", "data", "data text", "meta"],
+    ids=["stream", "type", "data", "meta"],
 )
 def test_the_same_id_with_other_content_is_a_conflict_that_names_the_event(
     store: Store, again: Place, second: NewEvent

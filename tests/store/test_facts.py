@@ -13,7 +13,8 @@ from esctl.archive import creation
 from esctl.events.event import NewEvent
 from esctl.log import EventLog
 from esctl.store.store import Store
-from tests.logs import fresh
+from tests.logs import day, fresh, put
+from tests.logs import event as new_event
 from tests.stores import MIXED, commit
 
 
@@ -132,6 +133,19 @@ def test_stored_schema_versions_are_counted_by_type(events: list[Stored], archiv
 )
 def test_two_texts_differ_path_by_path(store: Store, before: str, after: str, paths: list[tuple[object, ...]]) -> None:
     assert store.facts().differences(before, after) == paths
+
+
+@pytest.mark.parametrize("archived", [0, 2, 4])
+def test_what_happened_by_a_moment_is_counted_hot_and_archived_alike(archived: int) -> None:
+    with fresh() as log:
+        put(log, *(new_event("s", time=day(n)) for n in (2, 5, 3, 6)))
+        log.record("MarkSet", {"name": "m", "position": 1})
+        list(creation.create(log, [(1, archived)] if archived else []))
+        happened = log.store.facts().happened
+        assert happened(day(1)) == (0, 0, 0, 1)
+        assert happened(day(4)) == (3, 2, 0, 2)
+        assert happened(day(6)) == (4, 4, 0, None)
+        assert happened("2999-01-01T00:00:00.000000Z") == (4, 4, 4, None)
 
 
 @given(st.lists(st.text("ab+-.$é", min_size=1, max_size=5).filter(lambda name: name[0] != "$"), max_size=8))

@@ -100,6 +100,12 @@ def test_creating_never_overwrites(tmp_path: Path, make: Callable[[Path], None])
     assert (identity(path), path.read_bytes() if path.is_file() else b"") == before
 
 
+def test_no_file_gets_the_name_of_a_log_in_memory(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no file can be a log named :memory:"):
+        migrations.create(tmp_path / ":memory:")
+    assert names(tmp_path) == []
+
+
 def test_creating_where_there_is_no_folder_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="cannot write"):
         migrations.create(tmp_path / "none" / "log.db")

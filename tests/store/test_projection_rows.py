@@ -8,12 +8,14 @@ from contextlib import closing
 import apsw
 import pytest
 
+from esctl.sql import decimals
 from esctl.store.projection_rows import TableRows
 
 
 @pytest.fixture
 def connection() -> Iterator[apsw.Connection]:
     with closing(apsw.Connection(":memory:")) as connection:
+        decimals.define(connection)
         yield connection
 
 

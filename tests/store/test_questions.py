@@ -10,6 +10,7 @@ from esctl.errors import UsageError
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.sql.conditions import CONDITION_COLUMNS
+from tests.logs import day, event, fresh, hold, put, run
 
 FORBIDDEN = [
     "insert into events select * from events",
@@ -130,3 +131,40 @@ def test_what_a_question_may_ask(orders: EventLog, sql: str, header: list[str], 
 def test_a_question_that_fails_on_some_row_is_a_wrong_question(orders: EventLog, position: int) -> None:
     with pytest.raises(UsageError, match="malformed JSON"):
         list(orders.question(f"select json(iif(position = {position}, '{{', '1')) from log")[1])
+
+
+TIMED = [
+    ("select count(*) as n from log where time = '2026-01-01 01:00 +0100'", 1),
+    ("select count(*) as n from log where time > '2026-01-01T00:00:00Z'", 1),
+    ('select count(*) as n from log where time <= "2026-01-01T00:00:00Z"', 1),
+    ("select count(*) as n from log where utc(time) < '2026-01-02T00:00:00Z'", 1),
+    ("select count(*) as n from log where utc('2026-01-01') = time", 1),
+]
+
+
+@pytest.mark.parametrize(("sql", "n"), TIMED)
+def test_a_literal_beside_a_time_means_the_moment(sql: str, n: int) -> None:
+    with fresh() as log:
+        put(log, event("s", time=day(1)), event("s", time=day(2)))
+        assert list(log.question(sql)[1]) == [(n,)]
+
+
+def test_a_projections_own_column_of_that_name_is_compared_as_it_is() -> None:
+    with fresh() as log:
+        hold(
+            log,
+            """[projection.p]
+table = "create table p(k integer primary key, time)"
+on.T = "insert into p values (new.position, new.data ->> 'at')"
+""",
+        )
+        put(log, event("s", data={"at": "2026-01-01T00:00:00Z"}, time=day(1)))
+        run(log)
+        noted, seen = "time = '2026-01-01T00:00:00Z'", "time = '2026-01-01T01:00:00+01:00'"
+        for sql in (
+            f"select count(*) as n from p where {noted}",
+            f"select count(*) as n from p join log on k = position where p.{noted} and log.{seen}",
+            f"select count(*) as n from p join log as l on k = position where p.{noted} and l.{seen}",
+            f"select count(*) as n from p join log l on k = position where p.{noted} and l.{seen}",
+        ):
+            assert list(log.question(sql)[1]) == [(1,)], sql

@@ -20,6 +20,7 @@ from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.store.windows import POSITIONS_PER_STATEMENT
+from esctl.upkeep import erasure
 from tests.conftest import write_empty_log, writer_of
 from tests.logs import hold
 
@@ -449,6 +450,25 @@ def test_the_condition_of_a_drop_sees_the_event(sql: str) -> None:
     text = f"[event.A]\nschema = 2\n[[event.A.upcast]]\nfrom = 1\ndrop = true\nwhen = {json.dumps(sql)}"
     with log_of(text, [("s", "A", 1, {})]) as log:
         assert both(log) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "hidden"),
+    [("new.stream = 'test'", True), ("new.stream = 'other'", False), ("new.data ->> 'a' = 1", False)],
+)
+def test_an_erased_event_stays_hidden_if_that_does_not_depend_on_its_payload(sql: str, hidden: bool) -> None:
+    text = f"[event.A]\nschema = 2\n[[event.A.upcast]]\nfrom = 1\ndrop = true\nwhen = {json.dumps(sql)}"
+    with log_of(text, [("test", "A", 1, {"a": 1})]) as log:
+        list(erasure.erase(log, [1], "asked"))
+        assert [event.data for event, _, _ in log.read(Query())] == ([] if hidden else [None])
+
+
+def test_an_erased_event_is_read_under_its_new_type() -> None:
+    text = "[[event.A.upcast]]\nfrom = 1\ntype = 'B'\nset = { a = 1 }\nadd = { n = '$.n' }"
+    with log_of(text, [("s", "A", 1, {"n": 1})]) as log:
+        list(erasure.erase(log, [1], "asked"))
+        ((event, _, _),) = log.read(Query())
+        assert (event.type, event.data is None) == ("B", True)
 
 
 def test_the_condition_of_a_drop_sees_what_the_steps_before_it_made() -> None:

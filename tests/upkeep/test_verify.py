@@ -27,6 +27,7 @@ from esctl.log import EventLog
 from esctl.store import migrations
 from esctl.upkeep.verify import MAX_FINDINGS, Report, verify
 from tests.conftest import SAMPLE, write_empty_log, writer_of
+from tests.logs import put
 
 EVENTS = 60
 LIMIT_SECONDS = 10
@@ -152,8 +153,21 @@ def test_a_report_says_what_was_done_and_where_the_log_ends(whole: Path) -> None
     for full, mode in ((False, "quick"), (True, "full")):
         assert report(whole, full=full).record() == {
             "ok": True, "mode": mode, "events": EVENTS, "erased": 0, "head": f"{position}:{hash_.hex()}",
-            "findings": [],
+            "findings": [], "notes": [],
         }  # fmt: skip
+
+
+def test_keys_that_occur_twice_in_events_of_earlier_versions_are_noted(log: EventLog) -> None:
+    deep = "[" * 999 + '{"a":1,"a":2}' + "]" * 999
+    texts = [("{}", "{}"), ('{"a":1,"a":2}', "{}"), ("[1,1]", '{"b":{"c":1,"c":1}}'), (deep, "{}")]
+    put(log, *[NewEvent("s", "T", f"e{n}", None, 1, data, meta, None) for n, (data, meta) in enumerate(texts)])
+    found = verify(log, full=True)
+    assert found.ok
+    assert [(note["check"], note["position"], str(note["problem"]).partition(";")[0]) for note in found.notes] == [
+        ("keys", 2, "the key 'a' occurs twice in an object of data"),
+        ("keys", 3, "the key 'c' occurs twice in an object of meta"),
+        ("keys", 4, "the key 'a' occurs twice in an object of data"),
+    ]
 
 
 @pytest.mark.parametrize("full", [False, True])

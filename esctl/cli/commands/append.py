@@ -20,16 +20,29 @@ if TYPE_CHECKING:
 
     from esctl.append.expectations import AppendCondition
     from esctl.cli.declare import Shared
-    from esctl.cli.options import After, BatchLines, EventOrFile, IfNoneMatch, InputForm, MetaFields, SchemaPins
+    from esctl.cli.options import (
+        After,
+        BatchLines,
+        EventOrFile,
+        HappenedAt,
+        IfNoneMatch,
+        InputForm,
+        MetaFields,
+        OnConflict,
+        SchemaPins,
+    )
     from esctl.events.event import Receipt
+
+_SUFFIXES = (".ndjson", ".jsonl", ".json", ".gz", ".zst", ".csv")
 
 EXAMPLES = """Examples:
   esctl append order-1 OrderPlaced '{"total":99.90}'
   esctl append order-2 OrderPlaced total:=99.90 note='by phone' --expect none
   esctl append < orders.ndjson             one event per line: {"stream","type","data"}
   esctl append --payload --stream app --type Line --receipts < app.log
-  esctl append orders.ndjson --atomic      all events or none
-  esctl append orders.ndjson --schema OrderPlaced=1   from a writer of an older shape"""
+  esctl append orders.ndjson --atomic      all events or none; several files are read in order
+  esctl append orders.ndjson --schema OrderPlaced=1   from a writer of an older shape
+  zstd -c orders.ndjson | esctl append     gzip and zstd are decompressed"""
 
 
 def command(
@@ -37,7 +50,7 @@ def command(
     *,
     arguments: EventOrFile = (),
     id_: Annotated[str | None, typer.Option("--id", metavar="ID", help="The event's id. [a new UUIDv7]")] = None,
-    time: Annotated[str | None, typer.Option(metavar="TIME", help="When the event happened. [now]")] = None,
+    time: HappenedAt = None,
     schema: SchemaPins = (),
     meta: MetaFields = (),
     expect: Annotated[str | None, typer.Option(metavar="E", help="any, none, exists, or the stream's version.")] = None,
@@ -59,14 +72,19 @@ def command(
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Report bad lines and continue (exit 5 at the end).")
     ] = False,
+    on_conflict: OnConflict = "stop",
+    skip_system: Annotated[
+        bool, typer.Option("--skip-system", help="Pass over lines of a log's own streams ($esctl).")
+    ] = False,
     no_rules: Annotated[bool, typer.Option("--no-rules", help="Do not check the rules of the log's model.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, store nothing.")] = False,
 ) -> None:
-    """Append an event, or every line of a file or pipe."""
-    is_single = len(arguments) > 1
+    """Append an event, or every line of files or a pipe."""
+    is_single = len(arguments) > 1 and not _are_files(arguments)
     transactions = {"--atomic": atomic, "--batch": batch, "--each": each}
     for_lines = transactions | {"--stream": stream, "--type": type_, "--payload": payload, "--extra": extra}
-    for_lines |= {"--receipts": receipts, "--skip-invalid": skip_invalid}
+    for_lines |= {"--receipts": receipts, "--skip-invalid": skip_invalid, "--skip-system": skip_system}
+    for_lines |= {"--on-conflict": on_conflict == "skip"}
     _refuse_misplaced(is_single, {"--id": id_, "--time": time}, for_lines)
     every, pins = _schemas(schema)
     condition = _condition(if_none_match, after)
@@ -85,12 +103,36 @@ def command(
 
     defaults = lines.defaults(stream, type_, every, fields, payload=payload, extra=extra, form=input_)
     size = None if atomic or condition else 1 if each else batch or lines.BATCH_LINES
-    line_options = lines.Options(size, skip_invalid, dry_run, receipts, expected, condition)
+    line_options = lines.Options(
+        size, skip_invalid, on_conflict == "skip", skip_system, dry_run, receipts, expected, condition
+    )
     with shared.opened(write=True, bulk=True) as log:
         log.pins = pins
         lines.run(
-            Writer(log, rules=not no_rules), lines.source(arguments, quiet=shared.quiet), defaults, line_options, shared
+            Writer(log, rules=not no_rules), lines.inputs(arguments, quiet=shared.quiet), defaults, line_options, shared
         )
+
+
+def _are_files(words: Sequence[str]) -> bool:
+    """Whether two or more arguments are files (or `-`), not STREAM TYPE DATA. Raises UsageError if they may be both."""
+    stream, type_ = words[:2]
+    if not _is_file(stream) and not (type_.endswith(_SUFFIXES) and (_is_file(type_) or stream.endswith(_SUFFIXES))):
+        return False
+    if words.count("-") > 1:
+        raise UsageError("- is given twice", why="stdin can be read once only", fix="esctl append --help")
+    missing = next((word for word in words if not _is_file(word)), None)
+    if missing is None:
+        return True
+    raise UsageError(
+        f"the arguments are neither all files nor clearly one event: {missing} is no file",
+        why=f"as files, {missing} does not exist; as STREAM TYPE DATA, the event {type_} goes to the stream {stream},"
+        " which has the name of a file: if you mean that, give the names with --payload --stream --type",
+        fix="esctl append --help",
+    )
+
+
+def _is_file(word: str) -> bool:
+    return word == "-" or (os.path.exists(word) and not os.path.isdir(word))
 
 
 def _refuse_contradictions(

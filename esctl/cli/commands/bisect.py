@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from esctl.errors import UsageError
 from esctl.events.event import FIELDS
 from esctl.events.json import Json
 from esctl.events.query import Query
 from esctl.output import console, render
 from esctl.points.points import query_of
-from esctl.states import differences
+from esctl.states import differences, left_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = """Examples:
   esctl bisect order-1012 --when "state ->> 'paid' > 0"   the first payment
-  esctl bisect order-1012 --when "state ->> 'status' = 'Placed'" -o ndjson | jq .position"""
+  esctl bisect order-1012 --when "state ->> 'status' = 'Placed'" -o ndjson | jq .position
+  esctl bisect order-1012 --when "version >= 3" --monotonic   halve between snapshots"""
 
 
 def command(
@@ -31,19 +33,38 @@ def command(
     until: Until = None,
     as_of: AsOf = None,
     aggregate: AggregateName = None,
-    no_snapshot: Annotated[bool, typer.Option("--no-snapshot", help="Fold every event from the first.")] = False,
+    monotonic: Annotated[
+        bool,
+        typer.Option(
+            "--monotonic", help="Halve between snapshots; right only if the condition, once true, stays true."
+        ),
+    ] = False,
+    no_snapshot: Annotated[
+        bool, typer.Option("--no-snapshot", help="Fold every event from the first; the default.")
+    ] = False,
 ) -> None:
     """Find the first event after which a condition on the state holds.
 
-    Exit 10 if there is none. If the stream has snapshots, bisect halves between them and assumes that the condition
-    stays true once it is true. Otherwise it folds event by event.
+    Exit 10 if there is none. It folds event by event, up to the first state that meets the condition; snapshots do not
+    change the answer. If an event before that cannot be folded, exit 6 names it.
+
+    With --monotonic it halves between the stream's snapshots, which is faster in long streams. That takes for granted
+    that the condition, once true, stays true: a balance that is below zero for a while may be missed.
     """
+    if monotonic and no_snapshot:
+        raise UsageError(
+            "--monotonic and --no-snapshot exclude each other",
+            why="--monotonic halves between snapshots",
+            fix="esctl bisect --help",
+        )
     with shared.opened() as log:
         query = query_of(log, stream, until=until, as_of=as_of)
-        found = differences.bisect(log, query, when, aggregate, saved=not no_snapshot)
+        if (note := left_out.note(log, query)) and not shared.quiet:
+            console.say(f"note: {note}")
+        found = differences.bisect(log, query, when, aggregate, monotonic=monotonic)
         if not shared.quiet:
             how = f"snapshots checked: {found.looked}, events folded: {found.folded}"
-            how += "; assumes that the condition stays true (see --no-snapshot)"
+            how += "; takes for granted that the condition, once true, stays true"
             console.say(f"bisect: {how if found.looked else f'one pass, events folded: {found.folded}'}")
         event = Query(stream=stream, since_version=found.version, until_version=found.version)
         *_, (read, _, _) = log.read(event)

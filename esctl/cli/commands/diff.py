@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from esctl.errors import DifferenceError
 from esctl.events.json import Json
-from esctl.output import render
+from esctl.output import console, render
 from esctl.points.points import query_of
-from esctl.states import differences
+from esctl.states import differences, left_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ EXAMPLES = """Examples:
   esctl diff order-1012 --from 2026-01-31 --to 2026-02-28
   esctl diff order-1012 --from v2 -o ndjson | jq -r .path"""
 
-COLUMNS = ("path", "before", "after", "position", "type")
+COLUMNS = ("path", "change", "before", "after", "position", "type")
 
 
 def command(
@@ -35,12 +35,19 @@ def command(
 ) -> int:
     """Print what changed in a stream's state between two points.
 
-    One line per changed path, with the event that changed it last; exit 10 if anything changed.
+    One line per path that differs, with the event that changed it last; exit 10 if anything changed. `change` says
+    whether the path was added, is gone, or has changed: a missing value and null are both printed as null.
     """
     with shared.opened() as log:
         since, until = query_of(log, stream, until=from_), query_of(log, stream, until=to)
+        for note in dict.fromkeys(left_out.note(log, query) for query in (since, until)):
+            if note and not shared.quiet:
+                console.say(f"note: {note}")
         changes = differences.diff(log, since, until, aggregate)
-    records = (change._asdict() | {"before": _json(change.before), "after": _json(change.after)} for change in changes)
+    records = (
+        dict(zip(COLUMNS, (c.path, c.change, _json(c.before), _json(c.after), c.position, c.type), strict=True))
+        for c in changes
+    )
     render.listed(records, shared.rendering, names=COLUMNS)
     return DifferenceError.exit_code if changes else 0  # a difference is an answer, not an error
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from esctl.errors import RefusedError, UnavailableError, UsageError
 from esctl.events.event import ranges
 from esctl.log import EventLog
 from esctl.output import console, progress, render
+from esctl.upkeep import effects as effects_
 from esctl.upkeep import erasure
 
 TYPE_CHECKING = False
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from esctl.cli.declare import Shared
     from esctl.cli.options import DryRun
+
+MAX_PATHS = 10  # of a state are named
 
 EXAMPLES = """Examples:
   esctl erase 411 --reason "request of 2026-03-01" --force --yes   by position or id
@@ -49,6 +52,13 @@ def command(
     The events stay, without data and meta. Archived events are erased too, and snapshots of these streams are deleted.
     Earlier copies (backups, exports) keep the payloads. An event in the log records the reason and the actor. At the
     end the log's file is rewritten, so that no bytes of the payloads remain; this needs free space of the file's size.
+
+    Before it asks, and with --dry-run, it prints which states and projection rows will differ, and names what is no
+    payload and stays, though it holds the value of --subject or the name of --stream: streams, ids, marks, reasons,
+    and files of esctl beside the log. The record of --dry-run has their numbers, `states`, `rows` and `remains`, and
+    the first 20 of each: `first_states` (stream, aggregate, paths), `first_rows` (projection, table, change, key) and
+    `first_remains` (kind, name, position); `not_compared` has the projections that a Python function makes.
+    With --yes, states and rows are not compared.
     """
     if bool(events) + (stream is not None) + (subject is not None) != 1 or (types and stream is None):
         raise UsageError("esctl erase takes events, --stream or --subject", fix="esctl erase --help")
@@ -56,18 +66,26 @@ def command(
         raise UsageError("--reason is empty", why="the log has to say why a payload is gone")
     with shared.opened(write=not dry_run, bulk=not dry_run) as log:
         plan = _plan(log, events, stream, types, subject, force=force)
-        record = {"erased": len(plan.positions), "streams": plan.streams, "left": sum(plan.left.values())}
+        record: dict[str, object] = {
+            "erased": len(plan.positions),
+            "streams": len(plan.streams),
+            "left": sum(plan.left.values()),
+        }
         if not shared.quiet and plan.positions:
             _report_unmarked(plan)
         summary = (
             f"this erases the payloads of {_counts(plan.types)} for good" if plan.positions else "nothing to erase"
         )
+        effects = _effects(log, plan, stream, subject, reason, compare=dry_run or not shared.yes)
         if dry_run:
             spans = " ".join(f"{low}-{high}" if low < high else str(low) for low, high in ranges(plan.positions))
-            render.one(record | {"positions": spans}, shared.rendering)
+            record |= {"positions": spans}
+            if not shared.quiet and plan.positions:
+                console.say("\n".join(_description(effects)) or "no state and no row will differ")
+            render.one(record | (effects.record() if shared.rendering in ("ndjson", "json") else {}), shared.rendering)
             return
         if plan.positions:
-            shared.confirm(summary)
+            shared.confirm("\n".join([summary, *_description(effects)]))
             erased = erasure.erase(log, plan.positions, reason)
             for _ in progress.watched(erased, "erasing", len(plan.positions), lambda count: count):
                 pass
@@ -92,6 +110,65 @@ def _plan(
     if subject is not None:
         return erasure.of_subject(log, subject, force=force)
     return erasure.named(log, events, force=force)
+
+
+def _effects(
+    log: EventLog, plan: erasure.Plan, stream: str | None, subject: str | None, reason: str, *, compare: bool
+) -> effects_.Effects:
+    """What the erasure changes, if `compare`, and what it leaves."""
+    found = effects_.Effects()
+    if plan.positions:
+        if compare:
+            total = len(plan.streams) + 2 * log.head().position * len(log.definitions.model.projections)
+            for _ in progress.watched(effects_.compare(log, plan, found), "comparing", total, lambda count: count):
+                pass
+        sought = effects_.sought_in(stream) if stream is not None else [(subject or "").partition("=")[2]]
+        effects_.look(log, sought, reason, found)
+    return found
+
+
+def _description(effects: effects_.Effects) -> Iterator[str]:
+    """The lines that describe effects to a person."""
+    if effects.states:
+        yield f"states that will differ: {effects.states}"
+        for stream, aggregate, paths in effects.first_states:
+            yield f"  {stream} ({aggregate or 'merged payloads'}): {_paths(paths)}"
+        yield from _more(effects.states, len(effects.first_states))
+    if effects.rows:
+        yield f"projection rows that will differ: {effects.rows}"
+        for projection, table, change, key in effects.first_rows:
+            name = projection if table == projection else f"{projection}.{table}"
+            yield f"  {name}: {', '.join(f'{column} {value}' for column, value in key.items())} ({CHANGES[change]})"
+        yield from _more(effects.rows, len(effects.first_rows))
+    for projection, why in effects.unknown.items():
+        yield f"the projection {projection} was not compared: {why}"
+    if effects.remains:
+        yield f"what stays, since only payloads are erased: {effects.remains}"
+        for kind, name, position in effects.first_remains:
+            own = kind == "reason" and position is None
+            yield f"  {'the reason that you give now: ' + name if own else KINDS[kind].format(name, position)}"
+        yield from _more(effects.remains, len(effects.first_remains))
+
+
+CHANGES = {"gone": "will be gone", "added": "will be added", "changed": "will change"}
+KINDS = {
+    "stream": "the name of the stream {0}",
+    "id": "the id {0} of the event at position {1}",
+    "mark": "the mark {0}",
+    "reason": "the reason of an earlier erasure, at position {1}: {0}",
+    "file": "the file {0} beside the log: a copy that may hold the payloads",
+}
+
+
+def _paths(paths: list[str]) -> str:
+    if not paths:
+        return "it cannot be folded before or afterwards"
+    return ", ".join(paths[:MAX_PATHS]) + (f" and {len(paths) - MAX_PATHS} more" if len(paths) > MAX_PATHS else "")
+
+
+def _more(count: int, listed: int) -> Iterator[str]:
+    if count > listed:
+        yield f"  and {count - listed} more"
 
 
 def _refuse_unmarked(plan: erasure.Plan) -> None:

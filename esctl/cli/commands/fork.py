@@ -7,6 +7,7 @@ from pathlib import Path
 from esctl.log import EventLog
 from esctl.output import console, render
 from esctl.points import marks
+from esctl.points.located import located
 from esctl.upkeep import copies
 
 TYPE_CHECKING = False
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
+    from esctl.cli.options import By
 
 EXAMPLES = """Examples:
   esctl fork what-if.db --until '#300'     up to a position
   esctl fork february.db --until 2026-02-01   up to the last event recorded by then
+  esctl fork march.db --until 2026-03 --by time   up to the last event that happened by then
   esctl fork before.db --until before-import   up to a mark"""
 
 
@@ -31,17 +34,20 @@ def command(
         str,
         typer.Option("--until", metavar="POINT", help="The last event to copy: a position, a mark, a recorded time."),
     ],
+    by: By = None,
 ) -> None:
     """Copy the log up to a point into a new log.
 
     For what-if experiments; this log does not change.
     """
     with shared.opened() as log:
-        position = marks.position_at(log, until)
+        position, note, _ = located(log, until, by=by)
         head = copies.fork(log, Path(file), position)
         with EventLog(file, timeout=shared.timeout) as new_log:
             copied = marks.marks(new_log)
         lost = [mark.name for mark in marks.marks(log).values() if copied.get(mark.name) != mark]
+    if note and not shared.quiet:
+        console.say(f"note: {note}")
     if lost and not shared.quiet:
         console.say(f"note: marks that were set later are not in {file}: {', '.join(lost)}")
     render.acknowledge({"log": file, "until": position, "head": str(head)}, shared.rendering)

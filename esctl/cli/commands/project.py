@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from esctl.errors import UsageError
-from esctl.output import render
+from esctl.output import console, render
 from esctl.projections import grouping
 from esctl.projections.grouping import Measure
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """Examples:
   esctl replay --type OrderPlaced | esctl project --group-by data.customer_id --count
-  esctl replay --type PaymentReceived | esctl project --sum data.amount --max data.amount
+  esctl replay --type PaymentReceived | esctl project --sum data.amount --max data.amount,time
   esctl replay | esctl project --group-by stream,type --count --last time -o table"""
 
 
@@ -31,28 +31,45 @@ def command(
         str | None, typer.Option("--group-by", metavar="A,B", help="Group by these fields. [one group]")
     ] = None,
     count: Annotated[bool, typer.Option("--count", help="The number of lines.")] = False,
-    sum_: Annotated[Sequence[str], typer.Option("--sum", metavar="FIELD", help="The sum of a field: data.amount")] = (),
-    min_: Annotated[Sequence[str], typer.Option("--min", metavar="FIELD", help="The least value of a field.")] = (),
-    max_: Annotated[Sequence[str], typer.Option("--max", metavar="FIELD", help="The greatest value of a field.")] = (),
-    avg: Annotated[Sequence[str], typer.Option("--avg", metavar="FIELD", help="The mean of a field.")] = (),
-    first: Annotated[Sequence[str], typer.Option("--first", metavar="FIELD", help="The first value of a field.")] = (),
-    last: Annotated[Sequence[str], typer.Option("--last", metavar="FIELD", help="The last value of a field.")] = (),
+    sum_: Annotated[
+        Sequence[str], typer.Option("--sum", metavar="A,B", help="The sum of each of these fields: data.amount")
+    ] = (),
+    min_: Annotated[Sequence[str], typer.Option("--min", metavar="A,B", help="The least value of each.")] = (),
+    max_: Annotated[Sequence[str], typer.Option("--max", metavar="A,B", help="The greatest value of each.")] = (),
+    avg: Annotated[Sequence[str], typer.Option("--avg", metavar="A,B", help="The mean of each.")] = (),
+    first: Annotated[Sequence[str], typer.Option("--first", metavar="A,B", help="The first value of each.")] = (),
+    last: Annotated[Sequence[str], typer.Option("--last", metavar="A,B", help="The last value of each.")] = (),
 ) -> None:
     """Group, count and sum NDJSON lines from stdin.
 
-    For a quick look at the output of `replay`, without a model.
+    For a quick look at the output of `replay`, without a model. A field that no line has is null, with a note.
     """
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError(
             "esctl project reads lines from a pipe", fix="esctl replay | esctl project --group-by type --count"
         )
     options = zip(grouping.OPERATIONS, (sum_, min_, max_, avg, first, last), strict=True)
-    measures = [Measure("count")] * count + [Measure(op, field) for op, fields in options for field in fields]
-    by = [field.strip() for field in group_by.split(",")] if group_by else []
-    if any("" in field.split(".") for field in (*by, *(measure.field for measure in measures if measure.field))):
+    measures = [Measure("count")] * count + [Measure(op, field) for op, fields in options for field in _split(fields)]
+    by = _split([group_by] if group_by else [])
+    named = [measure.field for measure in measures if measure.operation != "count"]
+    if any("" in field.split(".") for field in (*by, *named)):
         raise UsageError("a field is a name, or names joined by dots: data.amount")
     if not by and not measures:
         raise UsageError("nothing to group, count or sum was given", fix="esctl project --help")
     measures = measures or [Measure("count")]
-    records = grouping.grouped(sys.stdin.buffer, by, measures)
+    records = grouping.grouped(sys.stdin.buffer, by, measures, _unknown)
     render.listed(records, shared.rendering, names=grouping.names(by, measures))
+
+
+def _split(lists: Sequence[str]) -> list[str]:
+    return [field.strip() for fields in lists for field in fields.split(",")]
+
+
+def _unknown(field: str, known: Sequence[str]) -> None:
+    """Print a note for a field that no line has, with fields of a similar name."""
+    import difflib  # noqa: PLC0415 - only a mistake needs it
+
+    last = {name: name.rpartition(".")[2] for name in known}
+    found = difflib.get_close_matches(field.rpartition(".")[2], last.values(), 3, 0.75)
+    near = [name for name in known if last[name] in found][:3]
+    console.note(f"no line has the field {field}" + (f"; did you mean {' or '.join(near)}?" if near else ""))

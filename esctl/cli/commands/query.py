@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """Examples:
   esctl query "select type, count(*) n from log group by type order by n desc"
-  esctl query "select sum(data ->> 'amount') from log where type = 'PaymentReceived'" -o raw
+  esctl query "select decimal_sum(data ->> 'amount') from log where type = 'PaymentReceived'" -o raw
   esctl query "select state ->> 'status' as status, count(*) from states where aggregate = 'order' group by 1"
   esctl query "select * from customer_orders where spent > 500"   a projection's table
   esctl query "select * from log where stream = 'order-1012'" -o csv > order.csv"""
@@ -42,4 +42,6 @@ def command(
                     f"note: {name} is {behind:,} event{'s' * (behind != 1)} behind: esctl projection run {name}"
                 )
         header, rows = folding.question(log, sql, raw_schema=raw_schema)
-        render.query_result(header, rows, shared.rendering)
+        held = folding.Held(rows)
+        render.query_result(header, held, shared.rendering)
+        held.end()

@@ -75,7 +75,9 @@ def command(
         filters |= {"hot_only": hot_only}
         query = query_of(log, stream, since=since, until=until, as_of=as_of, **filters)
         if type_:
-            console.unknown_types(type_, list(log.store.facts().names("type")))
+            console.unknown("type", type_, list(log.store.facts().names("type")))
+        if category is not None:
+            _note_category(log, category)
         newest = log.head()
         if not follow:
             query = query.replace(until=min(query.until, newest[0]))
@@ -86,6 +88,15 @@ def command(
             console.say(str(newest))
         if fail_empty and not printing.found:
             raise DifferenceError("no event matches", why="--fail-empty was given")
+
+
+def _note_category(log: EventLog, category: str) -> None:
+    """Print a note for a category that no stream is in, if a similar one exists."""
+    names = log.store.facts().names
+    if not log.store.stream_version(category) and next(names("stream", f"{category}-"), None) is None:
+        hyphens = category.count("-")
+        streams = (name.split("-") for name in names("stream") if not hyphens or name.count("-") > hyphens)
+        console.unknown("category", [category], {"-".join(parts[: hyphens + 1]) for parts in streams})
 
 
 class Printing:

@@ -10,7 +10,7 @@ from esctl.events.json import Json
 from esctl.log import EventLog
 from esctl.output import console, progress, render
 from esctl.points.points import query_of
-from esctl.states import folding
+from esctl.states import folding, left_out
 from esctl.states.folding import StateAt
 
 TYPE_CHECKING = False
@@ -69,6 +69,8 @@ def command(
         raise UsageError(what, fix="esctl state --help")
     with shared.opened() as log:
         query = query_of(log, stream, until=until, as_of=as_of)
+        if (note := left_out.note(log, query, aggregate)) and not shared.quiet:
+            console.say(f"note: {note}")
         found: Iterator[StateAt]
         if all_:
             found = folding.states(log, aggregate or "", query, where)
@@ -82,14 +84,16 @@ def command(
         else:
             report = console.say if shared.verbose else _discard
             found = iter([folding.state(log, query, aggregate, saved=not no_snapshot, ignored=report)])
-        records = (state.record(explained=explain) for state in _with_progress(log, found, all_))
+        held = folding.Held(_with_progress(log, found, all_))
+        records = (state.record(explained=explain) for state in held)
         single = not (each or all_)
         format_ = "ndjson" if single and shared.rendering == "json" else shared.rendering  # one object, no array
         if fields is None:
             render.states(records, format_, single=single)
-            return
-        names = [name.strip() for name in fields.split(",")]
-        render.listed(({name: _field(record, name) for name in names} for record in records), format_, names=names)
+        else:
+            names = [name.strip() for name in fields.split(",")]
+            render.listed(({name: _field(record, name) for name in names} for record in records), format_, names=names)
+        held.end()
 
 
 def _field(record: dict[str, object], name: str) -> object:
@@ -101,13 +105,14 @@ def _field(record: dict[str, object], name: str) -> object:
         )
     import msgspec  # noqa: PLC0415 - only --fields needs it
 
+    from esctl.events.fields import members  # noqa: PLC0415
+
     value = record[column]
     for key in path:
-        text = str(value)
-        fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw]) if text.startswith("{") else {}
-        if key not in fields:
+        found = members(str(value))
+        if key not in found:
             return None
-        value = Json(bytes(fields[key]).decode())
+        value = Json(found[key])
     if isinstance(value, Json) and value.startswith('"'):
         return msgspec.json.decode(value.encode(), type=str)
     return value

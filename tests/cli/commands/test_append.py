@@ -51,7 +51,7 @@ def as_mortal(log: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     [
         pytest.param([], "{}", id="nothing"),
         pytest.param(['{"a":1}'], '{"a":1}', id="object"),
-        pytest.param(['{ "a" : 1.0,\t"b":1e2,"a":12345678901234567890 }'], None, id="as it was written"),
+        pytest.param(['{ "a" : 1.0,\t"b":1e2,"c":12345678901234567890 }'], None, id="as it was written"),
         pytest.param(["[1,2]"], "[1,2]", id="array"),
         pytest.param(['"text"'], '"text"', id="string"),
         pytest.param(["42"], "42", id="number"),
@@ -272,6 +272,7 @@ def test_a_wrong_esctl_max_event_is_a_wrong_configuration(run: Esctl, value: str
         ["s", "T", "--batch", "5"],
         ["s", "T", "--receipts"],
         ["s", "T", "--skip-invalid"],
+        ["s", "T", "--skip-system"],
         ["s", "T", "--stream", "x"],
         ["s", "T", "--type", "x"],
         ["s", "T", "--payload"],
@@ -694,6 +695,78 @@ def test_of_two_that_append_on_the_same_condition_exactly_one_wins(log_path: Pat
 
 
 # Files
+
+
+@pytest.fixture
+def files(run: Esctl, tmp_path: Path) -> Esctl:
+    """Run esctl in a folder with files of lines, and a folder."""
+    for name in ("a.ndjson", "b.ndjson", "plain"):
+        (tmp_path / name).write_text(lines({"stream": f"from-{name}", "type": "T"}), encoding="utf-8")
+    (tmp_path / "order").mkdir()
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "streams"),
+    [
+        (["a.ndjson"], ["a.ndjson"]),
+        (["a.ndjson", "b.ndjson"], ["a.ndjson", "b.ndjson"]),
+        (["plain", "a.ndjson", "a.ndjson"], ["plain", "a.ndjson", "a.ndjson"]),
+        (["b.ndjson", "-", "./plain"], ["b.ndjson", "stdin", "plain"]),
+        (["-", "a.ndjson"], ["stdin", "a.ndjson"]),
+    ],
+)
+@pytest.mark.parametrize("options", [[], ["--atomic"], ["--each"]])
+def test_arguments_that_are_all_files_are_appended_in_order(
+    files: Esctl, arguments: list[str], streams: list[str], options: list[str]
+) -> None:
+    stdin = lines({"stream": "from-stdin", "type": "T"})
+    assert json.loads(succeeded(files("append", *options, *arguments, input=stdin)))["appended"] == len(streams)
+    assert [event["stream"] for event in events(files)] == [f"from-{name}" for name in streams]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["a.ndjson", "Typed"],
+        ["a.ndjson", "c.ndjson"],
+        ["c.ndjson", "a.ndjson"],
+        ["order-1", "a.ndjson"],
+        ["c.ndjson", "d.ndjson"],
+        ["c.ndjson.gz", "d.ndjson.zst"],
+        ["a.ndjson", "b.ndjson", "c.ndjson"],
+        ["a.ndjson", "b.ndjson", "x=1"],
+        ["plain", "T", '{"a":1}'],
+        ["a.ndjson", "order"],
+        ["-", "T"],
+        ["-", "-"],
+        ["-", "a.ndjson", "-"],
+    ],
+    ids=" ".join,
+)
+def test_arguments_that_may_be_files_or_an_event_are_refused_with_both_readings(
+    files: Esctl, arguments: list[str]
+) -> None:
+    done = files("append", *arguments, input=LINE)
+    assert (done.returncode, done.stdout) == (2, "")
+    if arguments.count("-") < 2:
+        assert re.search(r"as files, .* does not exist; as STREAM TYPE DATA, the event", done.stderr)
+    assert events(files) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["order", "Placed"], ["order-1", "plain"], ["order-1", "new.json"], ["s", "T", "@a.ndjson"]]
+)
+def test_a_stream_that_is_no_file_gets_its_event(files: Esctl, arguments: list[str]) -> None:
+    succeeded(files("append", *arguments))
+    assert [(event["stream"], event["type"]) for event in events(files)] == [tuple(arguments[:2])]
+
+
+def test_an_event_of_a_stream_with_the_name_of_a_file_is_appended_as_the_refusal_says(files: Esctl) -> None:
+    refused = files("append", "plain", "T")
+    assert "--payload --stream --type" in refused.stderr
+    succeeded(files("append", "--payload", "--stream", "plain", "--type", "T", input='{"a":1}'))
+    assert [(event["stream"], event["data"]) for event in events(files)] == [("plain", {"a": 1})]
 
 
 def test_a_payload_from_a_file_may_begin_with_a_byte_order_mark(run: Esctl, tmp_path: Path) -> None:

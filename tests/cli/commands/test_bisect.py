@@ -75,24 +75,45 @@ def test_it_looks_up_to_a_point(run: Esctl, point: list[str]) -> None:
     assert run("bisect", "account-1", "--when", OVERDRAWN, *point).returncode == 10
 
 
-def test_a_condition_that_stays_true_is_found_between_two_snapshots(run: Esctl, log_path: Path) -> None:
+def test_a_condition_that_stays_true_is_found_between_two_snapshots_if_wanted(run: Esctl, log_path: Path) -> None:
     assert run("append", "account-1", "Drawn", "amount:=90").returncode == 0
     with EventLog(log_path, write=True) as log:
         assert snapshot_care.take(log, "account-1") is not None
-    done = run("bisect", "account-1", "--when", "state ->> 'balance' < -50")
+    done = run("bisect", "account-1", "--when", "state ->> 'balance' < -50", "--monotonic")
     assert (found(done)["version"], done.stderr) == (
         7,
-        "bisect: snapshots checked: 1, events folded: 7; assumes that the condition stays true (see --no-snapshot)\n",
+        "bisect: snapshots checked: 1, events folded: 7; takes for granted that the condition, once true, stays true\n",
     )
 
 
 @pytest.mark.parametrize("when", [OVERDRAWN, "state ->> 'balance' = 7"])
 def test_snapshots_change_no_answer(run: Esctl, log_path: Path, when: str) -> None:
-    without = found(run("bisect", "account-1", "--when", when, "--no-snapshot"))
-    assert run("append", "account-1", "Paid", "amount:=3").returncode == 0
-    with EventLog(log_path, write=True) as log:
-        assert snapshot_care.take(log, "account-1") is not None
-    assert found(run("bisect", "account-1", "--when", when)) == without
+    without = found(run("bisect", "account-1", "--when", when))
+    for amount in ("3", "50"):  # after the second snapshot the condition is false again
+        assert run("append", "account-1", "Paid", f"amount:={amount}").returncode == 0
+        with EventLog(log_path, write=True) as log:
+            assert snapshot_care.take(log, "account-1") is not None
+        assert found(run("bisect", "account-1", "--when", when)) == without
+        assert found(run("bisect", "account-1", "--when", when, "--no-snapshot")) == without
+
+
+def test_halving_and_no_snapshot_exclude_each_other(run: Esctl) -> None:
+    done = run("bisect", "account-1", "--when", OVERDRAWN, "--monotonic", "--no-snapshot")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_an_event_that_cannot_be_folded_is_named_if_nothing_holds_before_it(run: Esctl) -> None:
+    # A stream that no aggregate covers takes any amount; with --aggregate it is folded like an account.
+    assert run("append", "purse-1", "Paid", "amount:=5").returncode == 0
+    assert run("append", "purse-1", "Paid", "amount=much").returncode == 0
+    assert run("append", "purse-1", "Paid", "amount:=5").returncode == 0
+    asked = ("bisect", "purse-1", "--aggregate", "account", "--when")
+    assert found(run(*asked, "state ->> 'balance' >= 5"))["version"] == 1
+    done = run(*asked, "state ->> 'balance' >= 9", "--error-format", "json")
+    assert (done.returncode, done.stdout) == (6, "")
+    told = json.loads(done.stderr)
+    assert (told["error"], told["position"]) == ("misfit", 9)
+    assert "amount" in told["what"]
 
 
 def test_json_is_an_array_with_what_ndjson_prints(run: Esctl) -> None:

@@ -162,7 +162,7 @@ def test_what_it_advises_is_something_that_decide_has(decide: Esctl) -> None:
 
 ONCE = f"""if [ "$ESCTL_VERSION" = 1 ]; then {ESCTL} append order-1 Note -q >&2; fi
 echo '{{"type":"Paid"}}'"""
-ALWAYS = f"""{ESCTL} append order-1 Note -q >&2
+ALWAYS = f"""{ESCTL} append order-1 Note -q --timeout 0.1 >&2
 echo '{{"type":"Paid"}}'"""
 
 
@@ -173,15 +173,33 @@ def test_when_another_was_faster_it_is_asked_again(run: Esctl, decide: Esctl) ->
     assert events(run) == [*PLACED, ("order-1", "Note"), ("order-1", "Paid")]
 
 
-def test_when_others_are_always_faster_it_is_a_conflict_in_the_end(run: Esctl, decide: Esctl) -> None:
-    done = decide("order-1", ALWAYS, "--retries", "1", "--error-format", "json")
-    assert (done.returncode, done.stdout) == (4, "")
-    assert json.loads(done.stderr.splitlines()[-1])["stream"] == "order-1"
-    assert events(run) == [*PLACED, ("order-1", "Note"), ("order-1", "Note")]
+def test_when_others_are_always_faster_the_last_time_they_have_to_wait(run: Esctl, decide: Esctl) -> None:
+    done = decide("order-1", ALWAYS, "--retries", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert events(run) == [*PLACED, ("order-1", "Note"), ("order-1", "Paid")]
+
+
+def test_a_command_with_an_id_is_decided_once(run: Esctl, decide: Esctl) -> None:
+    first, again = (
+        json.loads(decide("order-1", printing({"type": "Paid"}), "--id", "request-77").stdout) for _ in range(2)
+    )
+    assert (first["id"], first["duplicate"]) == ("request-77/1", False)
+    assert again == first | {"duplicate": True}
+    assert events(run) == [*PLACED, ("order-1", "Paid")]
+    done = decide("order-2", printing({"type": "Placed"}), "--id", "request-77", "--error-format", "json")
+    assert (done.returncode, json.loads(done.stderr)["error"]) == (4, "conflict")
+
+
+def test_in_a_batch_it_decides_as_alone(run: Esctl) -> None:
+    line = 'decide order-1 --id r --exec "printf \'%s\' \'{\\"type\\":\\"Paid\\"}\'"\n'
+    done = run("batch", input=line * 2)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer.get("duplicate", answer.get("exit")) for answer in told] == [False, 0, True, 0]
 
 
 def test_without_retries_it_is_asked_once(run: Esctl, decide: Esctl) -> None:
-    assert decide("order-1", ONCE, "--retries", "0").returncode == 4
+    done = decide("order-1", ONCE, "--retries", "0")
+    assert (done.returncode, done.stderr.splitlines()[-1].endswith("--retries 0 --retries 3")) == (4, True)
     assert events(run) == [*PLACED, ("order-1", "Note")]
 
 
@@ -205,6 +223,7 @@ def test_a_program_may_leave_its_input_unread(run: Esctl, decide: Esctl) -> None
         (["$esctl", "--exec", "true"], 5), (["", "--exec", "true"], 5),
         (["order-1", "--exec", "true", "--aggregate", "nope"], 3),
         (["order-1", "--exec", "true", "--retries", "-1"], 2),
+        (["order-1", "--exec", "true", "--id", ""], 5),
     ],
 )  # fmt: skip
 def test_a_wrong_command_line_is_told_and_nothing_is_run(run: Esctl, words: list[str], code: int) -> None:

@@ -20,6 +20,21 @@ from esctl.log import EventLog
 from esctl.upkeep import erasure
 from tests.conftest import Esctl, succeeded, write_empty_log
 
+PLAN = ("erased", "streams", "left", "positions")
+EFFECTS = ("states", "first_states", "rows", "first_rows", "not_compared", "remains", "first_remains")
+LEDGER = """
+[event.Opened]
+erasable = true
+[aggregate.account]
+streams = "account-*"
+initial = { status = "none", balance = 0 }
+on.Opened.set = { status = "$.status", full_name = "$.name" }
+on.Moved.add = { balance = "$.amount" }
+[projection.balances]
+table = "create table balances(account text primary key, balance)"
+on.Opened = "insert into balances values (new.stream, 0)"
+on.Moved = "update balances set balance = balance + (new.data ->> 'amount') where account = new.stream"
+"""
 MODEL = "[event.Given]\nerasable = true\n"
 
 
@@ -91,11 +106,85 @@ def test_without_a_yes_the_plan_is_told_and_nothing_is_done(run: Esctl) -> None:
 
 def test_a_dry_run_names_positions_and_does_nothing(run: Esctl) -> None:
     done = run("erase", "--stream", "c-1", "--reason", "asked", "--dry-run")
-    assert json.loads(done.stdout) == {"erased": 3, "streams": 1, "left": 1, "positions": "1 3 5"}
+    told = json.loads(done.stdout)
+    assert {name: told[name] for name in PLAN} == {"erased": 3, "streams": 1, "left": 1, "positions": "1 3 5"}
     assert "not erased" in done.stderr
     done = run("erase", "1", "2", "3", "6", "--reason", "asked", "--dry-run")
     assert json.loads(done.stdout)["positions"] == "1-3 6"
     assert gone(run) == []
+
+
+@pytest.fixture
+def ledger(esctl: Esctl, tmp_path: Path) -> Esctl:
+    """Runs esctl where there is a ledger: alice's account (opened at 1), and bob's (opened at 3)."""
+    (tmp_path / "model.toml").write_text(LEDGER)
+    with open_log(tmp_path / "esctl.db", write=True, create=True) as log:
+        for name, n in (("alice", 1), ("bob", 2)):
+            opened = {"status": "open", "name": name.title(), "email": f"{name}@example.org"}
+            log.append(f"account-{name}", "Opened", opened, id=f"opened:{name}@example.org")
+            log.append(f"account-{name}", "Moved", {"amount": 10 * n})
+        log.apply_model(tmp_path / "model.toml")
+        log.mark("alice@example.org", "#2")
+    (tmp_path / "esctl.db.v3.bak").touch()
+    return esctl
+
+
+ASKED = ("erase", "--subject", "email=alice@example.org", "--reason", "alice@example.org asked")
+CONSEQUENCES = """\
+states that will differ: 1
+  account-alice (account): full_name, status
+projection rows that will differ: 1
+  balances: account account-alice (will be gone)
+what stays, since only payloads are erased: 4
+  the file esctl.db.v3.bak beside the log: a copy that may hold the payloads
+  the id opened:alice@example.org of the event at position 1
+  the mark alice@example.org
+  the reason that you give now: alice@example.org asked
+"""
+
+
+def test_a_dry_run_tells_what_will_differ_and_what_stays(ledger: Esctl) -> None:
+    done = ledger(*ASKED, "--dry-run")
+    assert done.stderr == CONSEQUENCES
+    told = json.loads(done.stdout)
+    assert tuple(told) == (*PLAN, *EFFECTS)
+    assert told["first_states"] == [
+        {"stream": "account-alice", "aggregate": "account", "paths": ["full_name", "status"]}
+    ]
+    assert told["first_rows"] == [
+        {"projection": "balances", "table": "balances", "change": "gone", "key": {"account": "account-alice"}}
+    ]
+    assert (told["states"], told["rows"], told["not_compared"], told["remains"]) == (1, 1, [], 4)
+    assert [tuple(one.values()) for one in told["first_remains"]] == [
+        ("file", "esctl.db.v3.bak", None), ("id", "opened:alice@example.org", 1), ("mark", "alice@example.org", 2),
+        ("reason", "alice@example.org asked", None),
+    ]  # fmt: skip
+
+
+def test_what_will_differ_is_told_before_it_asks_and_is_what_differs(ledger: Esctl) -> None:
+    done = ledger(*ASKED)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"this erases the payloads of 1 Opened for good\n{CONSEQUENCES}error: ")
+    done = ledger(*ASKED, "--yes")
+    assert done.returncode == 0
+    assert "states that will differ" not in done.stderr  # whoever says yes beforehand need not wait for it
+    assert "the mark alice@example.org" in done.stderr
+    assert json.loads(ledger("state", "account-alice").stdout)["state"] == {"status": "none", "balance": 10}
+    assert succeeded(ledger("projection", "show", "balances")) == '{"account":"account-bob","balance":20}\n'
+
+
+def test_a_quiet_plan_is_its_record_alone(ledger: Esctl) -> None:
+    done = ledger(*ASKED, "--dry-run", "-q")
+    assert (done.stderr, json.loads(done.stdout)["states"]) == ("", 1)
+    lines = ledger(*ASKED, "--dry-run", "-q", "-o", "csv").stdout.splitlines()
+    assert lines == ["erased,streams,left,positions", "1,1,0,1"]
+
+
+def test_where_nothing_will_differ_the_plan_says_so(ledger: Esctl, tmp_path: Path) -> None:
+    (tmp_path / "esctl.db.v3.bak").unlink()
+    assert ledger("append", "account-alice", "Seen", "a=1", "--id", "e-9").returncode == 0
+    done = ledger("erase", "e-9", "--reason", "asked", "--force", "--dry-run")
+    assert done.stderr == "no state and no row will differ\n"
 
 
 def test_what_a_model_does_not_mark_is_left_and_told(run: Esctl) -> None:

@@ -25,3 +25,15 @@ def test_a_point_that_is_not_there_makes_no_fork(on_200: Esctl, tmp_path: Path) 
     done = on_200("fork", "fork.db", "--until", "#999")
     assert (done.returncode, done.stdout) == (3, "")
     assert not (tmp_path / "fork.db").exists()
+
+
+def test_a_fork_of_an_imported_past_ends_by_time(esctl: Esctl) -> None:
+    esctl("init")
+    lines = [f'{{"stream":"s","type":"T","time":"2026-0{month}-15T12:00:00Z"}}' for month in (1, 2, 3, 4)]
+    assert esctl("append", input="\n".join(lines)).returncode == 0
+    done = esctl("fork", "none.db", "--until", "2026-02")
+    assert json.loads(done.stdout)["until"] == 0
+    assert done.stderr == "note: nothing was recorded by 2026-02; 2 events happened by then, which --by time goes by\n"
+    done = esctl("fork", "two.db", "--until", "2026-02", "--by", "time")
+    assert (json.loads(done.stdout)["until"], done.stderr) == (2, "")
+    assert len(esctl("replay", "--log", "two.db").stdout.splitlines()) == 2

@@ -110,3 +110,37 @@ def test_the_chain_holds_over_marks_too(zoe: Esctl) -> None:
     zoe("mark", "m")
     zoe("append", "s-1", "T")
     assert zoe("verify", "--full").returncode == 0
+
+
+HISTORY = "".join(
+    f'{{"stream":"s-{month}","type":"T","time":"2026-0{month}-15T12:00:00Z"}}\n' for month in (1, 2, 3, 4)
+)
+
+
+def test_an_imported_past_is_reported_and_marked_by_time(esctl: Esctl) -> None:
+    esctl("init")
+    assert esctl("append", input=HISTORY).returncode == 0
+    done = esctl("mark", "march", "2026-03-31")
+    assert json.loads(done.stdout)["position"] == 0
+    note = "note: nothing was recorded by 2026-03-31; 3 events happened by then, which --by time goes by\n"
+    assert (done.returncode, done.stderr) == (0, note)
+    assert esctl("mark", "march", "2026-03-31", "-q").stderr == ""
+    done = esctl("mark", "march", "2026-03", "--by", "time")
+    assert (json.loads(done.stdout)["position"], done.returncode, done.stderr) == (3, 0, "")
+    assert positions(esctl("replay", "--until", "march")) == [1, 2, 3]
+
+
+def test_a_past_that_is_not_in_order_is_not_marked_by_time(esctl: Esctl) -> None:
+    esctl("init")
+    lines = HISTORY.splitlines()
+    assert esctl("append", input="\n".join([lines[0], lines[3], lines[1]])).returncode == 0
+    done = esctl("mark", "march", "2026-03-31", "--by", "time")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "#3 T in s-2 happened at 2026-02-15T12:00:00.000000Z, but comes after #2 T in s-4" in done.stderr
+    assert marks(esctl) == []
+
+
+@pytest.mark.parametrize("arguments", [["m", "--by", "time"], ["m", "#2", "--by", "time"], ["m", "now", "--by", "x"]])
+def test_by_goes_with_a_time(zoe: Esctl, arguments: list[str]) -> None:
+    assert zoe("mark", *arguments).returncode == 2
+    assert marks(zoe) == []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ESCTL, SAMPLE, Esctl, environment
+from tests.conftest import ESCTL, SAMPLE, Esctl, environment, succeeded
 
 EVENTS = (
     '{"type":"Paid","data":{"customer":"a","amount":1.10}}\n'
@@ -61,6 +61,50 @@ def test_every_measure_is_told_in_the_order_of_the_help(esctl: Esctl) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "printed"),
+    [
+        ("--sum data.amount,data.fee", {"sum_amount": 13.35, "sum_fee": 0.5}),
+        ("--sum data.amount --sum data.fee", {"sum_amount": 13.35, "sum_fee": 0.5}),
+        ("--first data.customer,data.amount", {"first_customer": "a", "first_amount": 1.1}),
+        ("--last data.customer,data.amount", {"last_customer": "a", "last_amount": 10}),
+        ("--min data.amount,data.fee", {"min_amount": 1.1, "min_fee": 0.5}),
+        ("--max data.amount,data.fee", {"max_amount": 10, "max_fee": 0.5}),
+        ("--avg data.amount,data.fee", {"avg_amount": 4.45, "avg_fee": 0.5}),
+    ],
+)
+def test_every_measure_takes_a_list_of_fields(esctl: Esctl, words: str, printed: dict[str, object]) -> None:
+    done = esctl("project", *words.split(), input=EVENTS.replace('"amount":10', '"amount":10,"fee":0.50'))
+    assert json.loads(succeeded(done)) == printed
+
+
+@pytest.mark.parametrize(
+    ("words", "printed", "noted"),
+    [
+        ("--sum data.amuont", {"sum_amuont": None}, ["data.amuont; did you mean data.amount?"]),
+        ("--sum amount --count", {"count": 3, "sum_amount": None}, ["amount; did you mean data.amount?"]),
+        ("--sum zzz,data.amount", {"sum_zzz": None, "sum_amount": 13.35}, ["zzz"]),
+        ("--max data.x --min data.x", {"min_x": None, "max_x": None}, ["data.x"]),
+        ("--group-by tipe --count", {"tipe": None, "count": 3}, ["tipe; did you mean type?"]),
+    ],
+)
+def test_a_field_that_no_line_has_is_null_and_noted(
+    esctl: Esctl, words: str, printed: dict[str, object], noted: list[str]
+) -> None:
+    done = esctl("project", *words.split(), input=EVENTS)
+    assert (done.returncode, json.loads(done.stdout)) == (0, printed)
+    assert done.stderr.splitlines() == [f"note: no line has the field {note}" for note in noted]
+    assert esctl("project", *words.split(), "-q", input=EVENTS).stderr == ""
+
+
+def test_a_field_that_only_some_lines_have_is_added_up_without_a_note(esctl: Esctl) -> None:
+    lines = '{"a":{"b":1},"k":"x"}\n{"a":5,"k":"x"}\n{"k":"y"}\n'
+    assert succeeded(esctl("project", "--sum", "a.b", input=lines)) == '{"sum_b":1}\n'
+    by_key = succeeded(esctl("project", "--sum", "a.b", "--group-by", "k", input=lines))
+    assert by_key == '{"k":"x","sum_b":1}\n{"k":"y","sum_b":0}\n'
+    assert succeeded(esctl("project", "--sum", "a", input='{"a":null}\n')) == '{"sum_a":0}\n'
+
+
 def test_without_a_measure_lines_are_counted(esctl: Esctl) -> None:
     assert esctl("project", "--group-by", "type", input=EVENTS).stdout == '{"type":"Paid","count":3}\n'
 
@@ -96,7 +140,8 @@ def test_what_a_cell_holds_does_not_act(esctl: Esctl) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["", "--sum", "--group-by a. --count", "--group-by , --count", "--sum .a", "--count x", "--nope",
+    "words", ["", "--sum", "--group-by a. --count", "--group-by , --count", "--sum .a", "--sum a,", "--sum a,,b",
+              "--count x", "--nope",
               "--group-by a --count -o cloudevents"]
 )  # fmt: skip
 def test_a_wrong_command_line_is_exit_2_and_prints_no_data(esctl: Esctl, words: str) -> None:

@@ -56,6 +56,38 @@ def test_the_view_has_a_row_an_event_with_the_fields_of_replay(run: Esctl) -> No
     assert rows == replayed
 
 
+def test_streams_whose_state_does_not_fit_are_named_after_the_answer(run: Esctl, tmp_path: Path) -> None:
+    steps = "on.T1.set = { n = 1 }\non.T2.append.n = 1\non.T3.append.n = 1"
+    (tmp_path / "m.toml").write_text(f"[aggregate.s]\nstreams = 's-*'\n{steps}", encoding="utf-8")
+    assert run("model", "apply", "m.toml", "--yes").returncode == 0
+    done = run("query", "select stream, state from states", "-o", "raw")
+    assert (done.returncode, done.stdout) == (6, 's-0\t{"n":[1]}\n')
+    assert "in s-1 does not fit the model: n is not an array" in done.stderr
+
+
+def test_an_upcast_that_fails_in_a_question_names_event_and_field(run: Esctl, tmp_path: Path) -> None:
+    upcast = "[[event.T2.upcast]]\nfrom = 1\ncompute.c = \"json('{' || new.version)\"\n"
+    (tmp_path / "m.toml").write_text(upcast, encoding="utf-8")
+    assert run("model", "apply", "m.toml", "--yes").returncode == 0
+    done = run("query", "select data from log", "--error-format", "json")
+    error = json.loads(done.stderr)
+    assert (done.returncode, error["position"], error["field"]) == (6, 2, "event.T2.upcast[1].compute.c")
+    done = run("query", "select decimal_add(type, 1) from log")
+    assert (done.returncode, "is not a number" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("sql", "answer"),
+    [
+        ("select decimal_sum(data ->> 'n') from log", "7.5"),
+        ("select decimal_add(0.1, 0.2)", "0.3"),
+        ("select stream from log where decimal_cmp(data -> 'n', 3) > 0", "s-1"),
+    ],
+)
+def test_decimals_are_exact_in_a_question(run: Esctl, sql: str, answer: str) -> None:
+    assert succeeded(run("query", sql, "-o", "raw")) == f"{answer}\n"
+
+
 def test_a_payload_keeps_its_text(run: Esctl) -> None:
     assert succeeded(run("query", "select data from log order by position", "-o", "raw")) == (
         '{"n":1.50}\n{"n":2.50}\n{"n":3.50}\n'

@@ -633,6 +633,42 @@ def test_a_type_that_no_event_has_is_noted_with_what_comes_near(esctl: Esctl, lo
     assert esctl("replay", "--type", "OrderPlace", "-q", "--log", str(log_path)).stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("category", "near"),
+    [("ordr", "order"), ("Order", "order"), ("order-itm", "order-item"), ("order", ""), ("order-item", ""),
+     ("solo", ""), ("sol", "solo"), ("$esctl", ""), ("zzz", "")],
+)  # fmt: skip
+def test_a_category_that_no_stream_is_in_is_noted_with_what_comes_near(
+    esctl: Esctl, log_path: Path, category: str, near: str
+) -> None:
+    lines = "".join(f'{{"stream":"{stream}","type":"T"}}\n' for stream in ("order-1", "order-item-1", "solo"))
+    assert esctl("append", "--log", str(log_path), input=lines).returncode == 0
+    assert esctl("mark", "m", "--log", str(log_path)).returncode == 0
+    done = esctl("replay", "--category", category, "--log", str(log_path))
+    noted = f"note: no event has the category {category}; did you mean {near}?\n" if near else ""
+    assert (done.returncode, done.stderr) == (0, noted)
+    assert esctl("replay", "--category", category, "-q", "--log", str(log_path)).stderr == ""
+
+
+@pytest.mark.parametrize("levels", [985, 1000])
+def test_fields_and_templates_of_the_deepest_payload_are_printed(esctl: Esctl, log_path: Path, levels: int) -> None:
+    deep = '{"a":' * levels + "1" + "}" * levels
+    line = f'{{"stream":"d","type":"T","data":{deep},"meta":{deep}}}\n'
+    assert esctl("append", "--log", str(log_path), input=line).returncode == 0
+    inner = deep[5:-1]
+    for words, printed in (
+        (("--fields", "data.a"), f'{{"data.a":{inner}}}\n'),
+        (("--template", "{data.a}{meta.b}"), f"{inner}\n"),
+        (("--fields", "meta.a", "-o", "csv"), None),
+    ):
+        found = succeeded(esctl("replay", *words, "--log", str(log_path)))
+        assert printed in (None, found)
+    state = succeeded(esctl("state", "d", "--fields", "state.a", "--log", str(log_path)))
+    assert state == f'{{"state.a":{inner}}}\n'
+    assert esctl("state", "d", "-o", "table", "--log", str(log_path)).returncode == 0
+    assert esctl("show", "1", "--trace", "--log", str(log_path)).returncode == 0
+
+
 def test_debug_tells_the_sql_and_verbose_the_log(esctl: Esctl, log_path: Path) -> None:
     assert esctl("append", "order-1", "OrderPlaced", "--log", str(log_path)).returncode == 0
     told = esctl("replay", "order-1", "--debug", "-v", "--log", str(log_path)).stderr.splitlines()

@@ -341,3 +341,24 @@ def test_a_field_that_no_state_has_is_refused(run: Esctl, name: str) -> None:
     done = run("state", "picked-1", "--fields", name)
     assert (done.returncode, done.stdout) == (2, "")
     assert "there is no field" in done.stderr
+
+
+def test_what_could_be_folded_is_printed_before_an_event_that_does_not_fit(run: Esctl) -> None:
+    run("append", "order-1", "Paid", "amount=ten")
+    done = run("state", "order-1", "--each", "-o", "raw", "--error-format", "json")
+    assert done.returncode == 6
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [PLACED, PAID]
+    error = json.loads(done.stderr)
+    assert (error["position"], error["field"]) == (7, "aggregate.order.on.Paid.add.paid")
+
+
+@pytest.mark.parametrize("format_", ["ndjson", "json", "table", "csv"])
+def test_all_others_are_printed_and_those_that_do_not_fit_are_named(run: Esctl, format_: str) -> None:
+    run("append", "order-1", "Paid", "amount=ten")
+    done = run("state", "--all", "--aggregate", "order", "-o", format_)
+    assert done.returncode == 6
+    assert "order-2" in done.stdout
+    assert "order-1" not in done.stdout
+    assert "the event at position 7 in order-1 does not fit" in done.stderr
+    if format_ == "json":
+        assert [one["stream"] for one in json.loads(done.stdout)] == ["order-2"]

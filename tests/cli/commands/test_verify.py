@@ -50,7 +50,15 @@ def test_a_whole_log_is_reported_so(run: Esctl, log: Path, options: list[str], m
     done = run("verify", *options)
     assert (done.returncode, done.stderr) == (0, "")
     head = run("head").stdout.strip()
-    assert report(done) == {"ok": True, "mode": mode, "events": 30, "erased": 0, "head": head, "findings": []}
+    assert report(done) == {
+        "ok": True,
+        "mode": mode,
+        "events": 30,
+        "erased": 0,
+        "head": head,
+        "findings": [],
+        "notes": [],
+    }
     assert [path.name for path in log.parent.iterdir()] == [log.name]
 
 

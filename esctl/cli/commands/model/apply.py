@@ -39,7 +39,8 @@ def command(
         if dry_run:
             show(planned, shared)
             return
-        _warn(planned)
+        if not shared.quiet:
+            _warn(planned)
         say_doubts(planned, shared)
         if planned.unreadable or planned.dropped:
             shared.confirm(_dangers(planned))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from esctl.errors import EsctlError
 from esctl.evolution import plan
-from esctl.model import world
+from esctl.model import checks, world
 from esctl.model.declared import refusal
 from esctl.output import console, render
 
@@ -40,6 +40,8 @@ def command(
         error.fix = "esctl help model"  # all problems are printed already
         raise error
     if not shared.quiet:
+        for path in checks.doubts(draft.model):
+            console.say(f"note: {path}")
         counts = {name: len(getattr(draft.model, name)) for name in ("events", "aggregates", "projections")}
         console.say(f"{file} is valid: {', '.join(f'{name} {count}' for name, count in counts.items())}")
         for doubt in world.doubts(draft.model, _stored(shared)):

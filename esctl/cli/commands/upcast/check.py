@@ -32,8 +32,8 @@ def command(
     """Check every stored event against the model; exit 6 if one fails.
 
     Each event goes through its upcasts, JSON Schemas and, without --sample, its stream's aggregate. It also fails if it
-    has the newest schema and a field that the chain renames away, or a schema from which no chain leads. Position, kind
-    and reason are printed for those that do not fit.
+    has the newest schema and a field that the chain renames away, a schema from which no chain leads, or a key twice in
+    an object. Position, kind and reason are printed for those that do not fit.
     """
     with shared.opened() as log:
         rows = conformance.check(

@@ -6,6 +6,7 @@ from esctl.events.json import Json
 from esctl.evolution import rewriting
 from esctl.log import EventLog
 from esctl.output import console, render
+from esctl.sql.paths import readable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,4 +58,4 @@ def _changes(log: EventLog, step: rewriting.Shown) -> str:
     if step.before is None or step.after is None:
         return "-"
     changes = log.store.facts().differences(step.before, step.after)
-    return ", ".join(f"{path.removeprefix('$.')} {before or '-'} -> {after or '-'}" for path, before, after in changes)
+    return ", ".join(f"{readable(path)} {before or '-'} -> {after or '-'}" for path, before, after in changes)

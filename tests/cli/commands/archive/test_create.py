@@ -54,6 +54,7 @@ def test_a_dry_run_prints_the_plan_and_does_nothing(run: Esctl, tmp_path: Path) 
     [
         (["--before", "#11"], 10),
         (["--before", "#1"], 0),
+        (["--before", "#0"], 0),
         (["--before", "2000-01-01"], 0),
         (["--before", "2999-01-01"], 61),
         (["--before", "here"], 59),
@@ -132,3 +133,22 @@ def test_a_folder_is_named_where_it_was_given(run: Esctl, tmp_path: Path) -> Non
     (file,) = (tmp_path / "cold").iterdir()
     assert hashlib.sha256(file.read_bytes()).hexdigest() == made["sha256"]
     assert file.stat().st_size == made["bytes"]
+
+
+def test_an_imported_past_is_reported_and_archived_by_time(esctl: Esctl) -> None:
+    esctl("init")
+    lines = [f'{{"stream":"s","type":"T","time":"2026-0{month}-15T12:00:00Z"}}' for month in (1, 2, 3, 4)]
+    assert esctl("append", input="\n".join(lines)).returncode == 0
+    note = "note: nothing was recorded before {}; {} events happened before then, which --by time goes by\n"
+    for arguments, happened in ((["--before", "2026-03"], 2), (["--older-than", "1d"], 4)):
+        done = esctl("archive", "create", *arguments, "--dry-run")
+        assert (json.loads(done.stdout)["events"], done.returncode) == (0, 0)
+        assert done.stderr == note.format(arguments[1], happened)
+        plan = json.loads(succeeded(esctl("archive", "create", *arguments, "--by", "time", "--dry-run")))
+        assert plan["events"] == happened
+    assert [record["events"] for record in created(esctl, "--before", "2026-03", "--by", "time")] == [2]
+
+
+def test_by_goes_with_a_time(run: Esctl) -> None:
+    assert run("archive", "create", "--keep-last", "2", "--by", "time").returncode == 2
+    assert run("archive", "create", "--before", "#2", "--by", "time").returncode == 2
