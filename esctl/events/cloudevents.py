@@ -88,7 +88,8 @@ def _add_meta(attributes: dict[str, object], event_id: str, meta: str, data: str
     has_source = "source" in fields and _is_text(fields["source"])
     if has_source:
         _add_source(attributes, event_id, _decode_text(fields["source"]))
-        del attributes["datacontenttype"]
+        if not _is_text(fields.get("datacontenttype", Raw(b""))):
+            del attributes["datacontenttype"]
     name, same = "data", [*fields] == sorted(fields, key=_rank)
     for key, raw in fields.items():
         extension = _RENAMED.get(key, key)
