@@ -99,7 +99,7 @@ def _found(
         return
     seen: set[int] = set()
     doubtful = ((position, reason, kind) for position, kind, reason in suspects(log, definitions, step))
-    unfit = ((*found, FOLD) for found in (unfoldable(log, definitions) if step == 1 else ()))
+    unfit = ((*found, FOLD) for found in (unfoldable(log) if step == 1 else ()))
     twice = ((*found, REPEATED) for found in repeated(log, step))
     for position, reason, kind in chain(_failing(log, definitions, step, watch), doubtful, unfit, twice):
         if position not in seen:

@@ -86,8 +86,8 @@ class Appender:
         self._types: dict[str, int] = {}
         self._seen_version = -1
         self._expect_duplicates = False
-        self.new_categories: list[str] = []  # of the transaction, in the order of their first events
-        self.new_types: list[str] = []
+        self._new_categories: list[str] = []  # of the transaction, in the order of their first events
+        self._new_types: list[str] = []
         self._categories: set[str] = set()  # known to exist
         self._recorded = ""
         self._largest = 0  # bytes of the largest payload of the transaction
@@ -105,7 +105,7 @@ class Appender:
             self.head = Head._make(self._execute(HEAD).get)
             self._archived = self._reading.known(self._execute("select archived from head").get)
             self._start, self._largest, self._quoting = self.head, 0, False
-            self.new_categories, self.new_types = [], []
+            self._new_categories, self._new_types = [], []
             self._recorded = max(now(), self.head.recorded)
 
     def _take_lock(self, waiting: Callable[[], None]) -> None:
@@ -197,6 +197,12 @@ class Appender:
         position, text = self._execute(newest, (system.STREAM, system.MODEL_APPLIED)).get or (0, None)
         hot = self._execute("select exists(select 1 from events where position = ?)", (position,)).get
         return position, None if hot else text
+
+    def new_names(self) -> tuple[list[str], list[str]]:
+        """The new categories of streams, and the new types, of the transaction since the last call."""
+        new = self._new_categories, self._new_types
+        self._new_categories, self._new_types = [], []
+        return new
 
     def _undo(self, start: Head) -> None:
         """Delete what the open transaction inserted after `start` (a savepoint would copy every changed page)."""
@@ -346,7 +352,7 @@ class Appender:
         for name in self._in_order(new_types, (event.type for event in events)):
             self._execute("insert into types (name) values (?) on conflict do nothing", (name,))
             if self._connection.changes():
-                self.new_types.append(name)
+                self._new_types.append(name)
             types[name] = self._execute("select type_id from types where name = ?", (name,)).get
 
     def _note_categories(self, streams: Sequence[str], events: Sequence[NewEvent]) -> None:
@@ -360,7 +366,7 @@ class Appender:
             known.add(category)
             if category[:1] != system.PREFIX and not self._execute(_CATEGORY_EXISTS, (category,)).get:
                 new.add(category)
-        self.new_categories += self._in_order(new, (event.stream.partition("-")[0] for event in events))
+        self._new_categories += self._in_order(new, (event.stream.partition("-")[0] for event in events))
 
     @staticmethod
     def _in_order(names: set[str], all_names: Iterable[str]) -> Iterable[str]:

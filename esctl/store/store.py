@@ -89,6 +89,7 @@ class Store:
                 self._execute = self._connection.execute
                 self._reading = Reading(self._connection, path)
                 self._appender = Appender(self._reading, timeout)
+                self.new_names = self._appender.new_names
                 self.log_id = set_up(self._connection, path, self.patience, write=write, bulk=bulk, timeout=timeout)
             except (TypeError, ValueError, apsw.CorruptError) as error:  # an impossible head
                 self._connection.close()
@@ -132,13 +133,6 @@ class Store:
     def stamp(self, newest: Mapping[str, int]) -> None:
         """From now on an appended event with schema 0 gets its type's version, or 1."""
         self._appender.newest = newest
-
-    def new_names(self) -> tuple[list[str], list[str]]:
-        """The new categories of streams, and the new types, of the transaction since the last call."""
-        appender = self._appender
-        new = appender.new_categories, appender.new_types
-        appender.new_categories, appender.new_types = [], []
-        return new
 
     @property
     def engine(self) -> str:

@@ -26,14 +26,14 @@ def event(stream: str, value: str) -> NewEvent:
 def test_streams_of_no_misfit_are_passed_over(log: EventLog, model: str) -> None:
     put(log, event("a-1", "1"), event("b-1", '"x"'))
     hold(log, model)
-    assert list(unfoldable(log, log.definitions)) == []
+    assert list(unfoldable(log)) == []
 
 
 @pytest.mark.parametrize("model", [ADDED, COMPUTED])
 def test_a_misfit_is_named_with_its_aggregate(log: EventLog, model: str) -> None:
     put(log, event("a-1", "1"), event("a-1", '"x"'), event("a-1", '"y"'))
     hold(log, model)
-    ((position, reason),) = unfoldable(log, log.definitions)
+    ((position, reason),) = unfoldable(log)
     assert (position, reason.startswith("aggregate.a cannot fold it: ")) == (2, True)
 
 
@@ -45,7 +45,7 @@ def test_what_is_named_is_the_first_event_of_a_stream_up_to_which_it_cannot_be_f
     with fresh() as log:
         receipts = put(log, *(event(f"a-{stream}", value) for stream, value in made))
         hold(log, COMPUTED)
-        named = {position for position, _ in unfoldable(log, log.definitions)}
+        named = {position for position, _ in unfoldable(log)}
         first = set()
         for stream in {receipt.stream for receipt in receipts}:
             for receipt in (one for one in receipts if one.stream == stream):
@@ -55,3 +55,16 @@ def test_what_is_named_is_the_first_event_of_a_stream_up_to_which_it_cannot_be_f
                     first.add(receipt.position)
                     break
         assert named == first
+
+
+ENDLESS = "with recursive c(x) as (select 1 union all select x + 1 from c) select count(*) from c"
+
+
+def test_a_fold_that_runs_too_long_ends_the_search_in_its_aggregate(log: EventLog) -> None:
+    put(log, event("a-1", "1"), event("a-1", "2"), event("a-2", "1"), event("b-1", '"x"'))
+    other = ADDED.replace("aggregate.a", "aggregate.b").replace("a-*", "b-*")
+    hold(log, f'[aggregate.a]\nstreams = "a-*"\non.T = {{ compute = {{ n = "({ENDLESS})" }} }}\n' + other)
+    log.store.limit(0.2)
+    found = dict(unfoldable(log))
+    assert list(found) == [2, 4]
+    assert found[2].endswith("the streams after a-1 were not folded")
