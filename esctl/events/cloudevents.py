@@ -87,8 +87,9 @@ def _add_meta(attributes: dict[str, object], event_id: str, meta: str, data: str
     fields = _decode(meta)
     has_source = "source" in fields and _is_text(fields["source"])
     if has_source:
-        _add_source(attributes, event_id, _decode_text(fields["source"]))
-        del attributes["datacontenttype"]
+        _add_source(attributes, event_id, fields["source"])
+        if not _is_text(fields.get("datacontenttype", Raw(b""))):
+            del attributes["datacontenttype"]
     name, same = "data", [*fields] == sorted(fields, key=_rank)
     for key, raw in fields.items():
         extension = _RENAMED.get(key, key)
@@ -111,10 +112,11 @@ def _add_meta(attributes: dict[str, object], event_id: str, meta: str, data: str
     return name
 
 
-def _add_source(attributes: dict[str, object], event_id: str, source: str) -> None:
+def _add_source(attributes: dict[str, object], event_id: str, raw: Raw) -> None:
     """Add an event's own source, the id that it has there, and the id in the log if it does not follow from the two."""
+    source = _decode_text(raw)
     found = original_id(event_id, source)
-    attributes |= {"source": source, "id": found or event_id}
+    attributes |= {"source": raw, "id": found or event_id}
     if found is None or source.startswith(_LOG_SOURCE):
         attributes["esctlid"] = event_id
 

@@ -296,6 +296,11 @@ native = st.fixed_dictionaries(
 
 
 @settings(max_examples=40)
+@example(
+    natives=[{"stream": "s", "type": "T", "time": TIMES[0], "meta": {"source": "\x7f/"}, "data": {}}],
+    natives_ids=["x"],
+    foreigns=[],
+)
 @given(
     natives=st.lists(native, max_size=4),
     natives_ids=st.lists(ids, min_size=4, max_size=4, unique=True),
