@@ -8,10 +8,10 @@ from esctl.sql.moments import OF_NEW, with_moments
 
 def in_moments(model: Model) -> Model:
     """The model with such literals in the log's form."""
-    return Model(
-        {name: _event(event) for name, event in model.events.items()},
-        {name: _aggregate(aggregate) for name, aggregate in model.aggregates.items()},
-        {name: _projection(projection) for name, projection in model.projections.items()},
+    return model._replace(
+        events={name: _event(event) for name, event in model.events.items()},
+        aggregates={name: _aggregate(aggregate) for name, aggregate in model.aggregates.items()},
+        projections={name: _projection(projection) for name, projection in model.projections.items()},
     )
 
 

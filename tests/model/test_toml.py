@@ -365,3 +365,14 @@ def test_a_file_that_is_not_json_is_refused() -> None:
     _, problems = parse("[event.T]\njson_schema = 'a.json'", lambda _: "{")
     assert [one.place for one in problems] == ["event.T.json_schema"]
     assert "a.json is not JSON" in problems[0].problem
+
+
+@pytest.mark.parametrize(("text", "strict"), [("", False), ("[model]\n", False), ("[model]\nstrict = true\n", True)])
+def test_a_model_is_strict_only_if_it_says_so(text: str, strict: bool) -> None:
+    assert decoded(text).strict is strict
+
+
+@pytest.mark.parametrize("text", ["model = 1", "[model]\nstrict = 1", "[model]\nstrct = true"])
+def test_other_settings_of_a_model_are_problems(text: str) -> None:
+    _, problems = parse(text, lambda _: "")
+    assert [problem.place.partition(".")[0] for problem in problems] == ["model"]
