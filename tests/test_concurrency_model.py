@@ -45,7 +45,7 @@ def run(run: Esctl, tmp_path: Path) -> Esctl:
     (tmp_path / "first.toml").write_text(FIRST, encoding="utf-8")
     (tmp_path / "second.toml").write_text(SECOND, encoding="utf-8")
 
-    succeeded(run("model", "apply", "first.toml"))
+    succeeded(run("model", "apply", "first.toml", "-q"))
     return run
 
 

@@ -54,8 +54,9 @@ def _array(values: SearchStrategy[str]) -> SearchStrategy[str]:
 
 
 def _object(values: SearchStrategy[str]) -> SearchStrategy[str]:
-    pair = st.tuples(blank, quoted, blank, values, blank).map(lambda p: f"{p[0]}{p[1]}{p[2]}:{p[3]}{p[4]}")
-    return st.lists(pair, max_size=3).map(lambda items: f"{{{','.join(items)}}}")
+    pair = st.tuples(blank, quoted, blank, values, blank)
+    pairs = st.lists(pair, max_size=3, unique_by=lambda p: str(json.loads(p[1])))
+    return pairs.map(lambda items: "{" + ",".join(f"{p[0]}{p[1]}{p[2]}:{p[3]}{p[4]}" for p in items) + "}")
 
 
 json_text = st.recursive(scalar, lambda values: _array(values) | _object(values), max_leaves=6)

@@ -217,7 +217,7 @@ def _stored(log: EventLog, decision: Decision) -> list[Receipt]:
         raise ConflictError(
             f"the id {decision.id} is that of a command on {first.stream}",
             why=f"the event {first.id} is at position {first.position}; a new command needs a new id",
-            fix=f"esctl show {first.position}",
+            fix=f"esctl show {first.position:d}",
             id=decision.id,
             position=first.position,
             actual=first.stream,

@@ -72,7 +72,7 @@ def _in_order(log: EventLog, text: str, moment: str, happened: Happened) -> int:
         f"events are not in the order of their times up to {text}",
         why=f"#{event.position} {event.type} in {event.stream} happened at {event.time},"
         f" but comes after #{later.position} {later.type} in {later.stream}, which happened at {later.time}",
-        fix=f"esctl replay --since '#{later.position}' --until '#{event.position}' --fields position,time,stream,type",
+        fix=f"esctl replay --since '#{later.position:d}' --until '#{event.position:d}' --fields position,time,type",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from esctl.errors import HandlerError, NotFoundError, word
 from esctl.events.event import now
 from esctl.log import EventLog
-from esctl.model.compiled import BUILDING, DROPPED, LIVE, PREVIOUS, Version
+from esctl.model.compiled import BUILDING, DROPPED, ENGINE, LIVE, PREVIOUS, Version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,9 +18,10 @@ Record = dict[str, object]
 
 
 def current(log: EventLog) -> list[Version] | None:
-    """The stored versions if they were compared with the log's present model; else None."""
+    """The stored versions if they were compared with the log's present model, as this esctl compiles it; else None."""
     found, model = log.store.projections().versions(), log.store.model()
     agree = all(version.model == model for version in found if version.state != PREVIOUS)
+    agree &= all(version.compiled.engine == ENGINE for version in found if version.state in (LIVE, BUILDING))
     whole = {version.name for version in found} == {version.name for version in found if version.state != PREVIOUS}
     return found if found and agree and whole else None
 
@@ -74,6 +75,8 @@ def _compare(log: EventLog, projection: Projection, versions: list[Version]) -> 
         if version is not None:
             version.model, version.inline = model, projection.inline
             projections.save(version)
+            if version.state != DROPPED and version.compiled.engine != ENGINE:
+                projections.compared(version)
 
 
 def make(log: EventLog, projection: Projection, state: str, reducer: str | None = None) -> Version:
@@ -104,7 +107,13 @@ def _serialized(form: Any) -> str:
         }
         for type_, schemas in form.upcasting.items()
     }
-    parts = {"tables": form.tables, "indexes": form.indexes, "on": form.on, "columns": form.columns}
+    parts = {
+        "engine": form.engine,
+        "tables": form.tables,
+        "indexes": form.indexes,
+        "on": form.on,
+        "columns": form.columns,
+    }
     return json.dumps({**parts, "upcasting": upcasting}, ensure_ascii=False)
 
 

@@ -18,6 +18,7 @@ from esctl.model.compiled import (
     ANY,
     BUILDING,
     DROPPED,
+    ENGINE,
     ERASED,
     LIVE,
     PREVIOUS,
@@ -133,7 +134,8 @@ class Projections:
             shapes = upcasting.setdefault(str(type_), {}).setdefault(schema, ())
             if shape[0] is not None:
                 upcasting[str(type_)][schema] = (*shapes, Shape(*shape))
-        return Compiled(pairs("tables"), pairs("indexes"), pairs("on"), pairs("columns"), upcasting)
+        engine: int = self._execute("select ifnull(?1 ->> 'engine', 1)", (serialized,)).get
+        return Compiled(pairs("tables"), pairs("indexes"), pairs("on"), pairs("columns"), upcasting, engine)
 
     def add(self, version: Version, serialized: str) -> None:
         """Within a transaction: save a new version, which gets its number, and create its tables. `serialized` is its
@@ -191,6 +193,13 @@ class Projections:
                 version.position, version.failed, version.handler, version.error, version.failed_at, version.version
             ),
         )  # fmt: skip
+
+    def compared(self, version: Version) -> None:
+        """Within a transaction: note that this esctl's compiler gives the version the same form, or that it is kept in
+        spite of the model.
+        """
+        sql = "update projections set compiled = json_set(compiled, '$.engine', ?) where version = ?"
+        self._run(sql, (ENGINE, version.version))
 
     def drop(self, version: Version, *, keep: bool = False) -> None:
         """Within a transaction: drop a version's tables; with `keep`, remember that the projection was dropped."""

@@ -8,6 +8,7 @@ import pytest
 from esctl.errors import ConflictError
 from esctl.log import EventLog
 from esctl.projections import admin, runs
+from esctl.projections.versions import current
 from tests.logs import hold, put, run
 from tests.projections.counts import (
     CHECK,
@@ -205,3 +206,44 @@ def test_a_table_that_another_still_has_stands_in_the_way_of_a_model(log: EventL
     hold(log, alone + lines)
     run(log)
     assert rows(log, "lines") == rows(log, "orders") == []
+
+
+def of_an_older_release(log: EventLog) -> None:
+    """Forget which compiler the versions are from, as if an older esctl had made them."""
+    with log.transaction():
+        log.store._connection.execute("update projections set compiled = json_remove(compiled, '$.engine')")
+
+
+def test_a_version_that_an_older_release_compiled_alike_is_kept_and_compared_once(log: EventLog) -> None:
+    hold(log, COUNTS)
+    fill(log, "xyx")
+    run(log)
+    of_an_older_release(log)
+    assert current(log) is None
+    run(log)
+    assert states(log) == {"live": 4}
+    assert current(log) is not None
+
+
+def test_a_version_that_an_older_release_compiled_otherwise_is_built_anew(log: EventLog) -> None:
+    hold(log, COUNTS)
+    fill(log, "xyx")
+    run(log)
+    of_an_older_release(log)
+    with log.transaction():
+        log.store._connection.execute("update projections set fingerprint = 'of other SQL'")
+    run(log)
+    assert states(log) == {"live": 4, "previous": 4}
+
+
+def test_a_version_that_was_brought_back_stays_whoever_compiled_it(log: EventLog) -> None:
+    hold(log, COUNTS)
+    fill(log, "xyx")
+    run(log)
+    hold(log, DOUBLE)
+    run(log)
+    admin.rollback(log, "counts")
+    before = rows(log)
+    of_an_older_release(log)
+    run(log)
+    assert rows(log) == before
