@@ -16,6 +16,10 @@ Parts = tuple[str | int, ...]
 _QUOTED = "a name with a dot or a bracket has quotes of its own"
 HINT = f"""a name, or names with dots: shipping.city, items[0].qty; {_QUOTED}: '"http.method"'"""
 SOURCE_HINT = f"""$.shipping.city, $.items[0].qty; {_QUOTED}: '$."http.method"'"""
+NO_DOLLAR = "the path of a field to write does not begin with $"
+NO_NAME = "an element of an array has no name; use set and remove"
+NEW_HINTS = (HINT, SOURCE_HINT, NO_DOLLAR, NO_NAME)
+"""Of problems that earlier releases did not see: a model that they applied stays valid, and is read as by them."""
 _MAX_INDEX_DIGITS = 9
 
 
@@ -94,6 +98,12 @@ def sql_path(path: Parts) -> str:
         else:
             made += f".{json.dumps(part, ensure_ascii=False)}"
     return text(made)
+
+
+def as_before(field: str) -> str:
+    """The path that earlier releases read in a text that is none now: names between dots, whatever is in them."""
+    names = ("".join(c for c in name if c >= " ") for name in field.split("."))
+    return spelled(tuple(filter(None, names))) or "unreadable"
 
 
 def doubt(path: Parts) -> str:

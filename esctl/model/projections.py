@@ -316,7 +316,8 @@ def mark(projection: Projection, upcasting: Upcasting) -> str:
 
 def _flat(upcasting: Upcasting) -> Mapping[str, Mapping[str, tuple[tuple[object, ...], ...]]]:
     def values(shape: Shape) -> tuple[object, ...]:
-        return shape.type, shape.schema, shape.data, shape.part, shape.hidden
+        data, hidden = shape.marks or (shape.data, shape.hidden)
+        return shape.type, shape.schema, data, shape.part, hidden
 
     return {
         type_: {str(schema): tuple(map(values, shapes)) for schema, shapes in schemas.items()}

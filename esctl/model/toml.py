@@ -277,9 +277,7 @@ def _step(place: str, body: object, problems: list[Problem], operations: tuple[s
     for name, kind in made["convert"]:
         if kind not in CONVERSIONS:
             table.problem(f"convert.{name}", f"it is {kind!r}", f"it must be one of {', '.join(CONVERSIONS)}")
-    made["rename"] = tuple((old, _field(table, "rename", new)) for old, new in made["rename"])
-    for old, new in made["rename"]:
-        _check_rename(table, old, new)
+    made["rename"] = tuple(_renaming(table, old, _field(table, "rename", new)) for old, new in made["rename"])
     merge = table.get("merge", str, "a path of the payload: $ or $.field")
     made["merge"] = None if merge is None else _path(table, "merge", merge)
     made["remove"] = tuple(_field(table, "remove", name) for name in table.texts("remove", "an array of fields"))
@@ -287,25 +285,26 @@ def _step(place: str, body: object, problems: list[Problem], operations: tuple[s
 
 
 def _field(table: _Table, key: str, name: str) -> str:
-    """The path of a field, checked; one that is no path is reported, and replaced by a name."""
-    if name == "$" or not name.startswith("$."):
-        try:
-            paths.parts(name)
-        except paths.PathError as error:
-            table.problem(f"{key}.{name}", f"it is not the name of a field: {error}", paths.HINT)
-            return "unreadable"
-        return name
-    table.problem(f"{key}.{name}", "it is not the name of a field", f"a field to write has no $: {name[2:]}")
-    return "unreadable"
+    """The path of a field, checked; one that is no path is reported."""
+    if name.startswith("$."):
+        table.problem(f"{key}.{name}", "it is not the name of a field", paths.NO_DOLLAR)
+    try:
+        paths.parts(name)
+    except paths.PathError as error:
+        table.problem(f"{key}.{name}", f"it is not the name of a field: {error}", paths.HINT)
+        return paths.as_before(name)
+    return name
 
 
-def _check_rename(table: _Table, old: str, new: str) -> None:
-    """Report a rename of a field into itself, or of an element of an array, which has no name."""
+def _renaming(table: _Table, old: str, new: str) -> tuple[str, str]:
+    """A rename, checked: not of a field into itself, nor of an element of an array, which has no name."""
     before, after = paths.parts(old), paths.parts(new)
     if before[: len(after)] == after or after[: len(before)] == before:
         table.problem(f"rename.{old}", f"it becomes {new!r}", "a field cannot move into itself")
     elif isinstance(before[-1], int) or isinstance(after[-1], int):
-        table.problem(f"rename.{old}", f"it becomes {new!r}", "an element of an array has no name; use set and remove")
+        table.problem(f"rename.{old}", f"it becomes {new!r}", paths.NO_NAME)
+        return paths.as_before(old), paths.as_before(new)
+    return old, new
 
 
 def _text(table: _Table, key: str, value: object, means: str) -> str:
@@ -333,7 +332,7 @@ def _path(table: _Table, key: str, text: str) -> Copy:
         paths.source_parts(text)
     except paths.PathError as error:
         table.problem(key, f"it is {text!r}: {error}", paths.SOURCE_HINT)
-        return Copy("$")
+        return Copy(f"$.{paths.as_before(text[2:])}")
     return Copy(text)
 
 

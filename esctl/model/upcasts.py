@@ -129,16 +129,17 @@ def _shapes(ends: list[End], traced: bool) -> tuple[Shape, ...]:
     shapes = []
     for number, end in enumerate(ends, 1):
         changes = any(step != Step(step.place) for _, _, step in end.taken)
-        conditions = [payload_after(taken, condition, traced=traced) for taken, condition in end.hidden]
-        shapes.append(
-            Shape(
-                end.type,
-                end.schema,
-                payload_after(end.taken, traced=traced) if changes else None,
-                number if end.split else 0,
-                " or ".join(f"ifnull({condition}, 0)" for condition in conditions) or None,
-            )
-        )
+
+        def sql(
+            end: End = end, changes: bool = changes, *, traced: bool = False, plain: bool = False
+        ) -> tuple[str | None, str | None]:
+            conditions = [payload_after(taken, one, traced=traced, plain=plain) for taken, one in end.hidden]
+            data = payload_after(end.taken, traced=traced, plain=plain) if changes else None
+            return data, " or ".join(f"ifnull({condition}, 0)" for condition in conditions) or None
+
+        (data, hidden), marks = sql(traced=traced), sql(plain=True)
+        part = number if end.split else 0
+        shapes.append(Shape(end.type, end.schema, data, part, hidden, None if marks == (data, hidden) else marks))
     return tuple(shapes)
 
 

@@ -80,7 +80,7 @@ def checked(log: EventLog, name: str) -> Iterator[int | Cell]:
         raise UsageError(
             f"{name} is not what the model says by now",
             why="it has to be rebuilt",
-            fix=f"esctl projection run {word(name)}",
+            fix=f"esctl projection rebuild {word(name)}",
         )
     position, before = log.store.projections().copy_rows(version)
     # The rebuild starts from nothing: stored rows are what is checked.

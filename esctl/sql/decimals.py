@@ -1,153 +1,43 @@
-"""Exact decimal arithmetic for SQL: decimal_add and its like for users and models, and what `add` of a model calls.
+"""The SQL functions for exact decimals: decimal_add and its like for users and models, and what `add` of a model calls.
 
-Every connection that runs SQL of users or models has these functions, so this module imports little: the arithmetic
-itself is imported when a function is called.
+Every connection that runs SQL of users or models has them, so the arithmetic is only imported by the first call.
 """
 
 from __future__ import annotations
 
-import apsw
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from decimal import Context, Decimal
-    from typing import Any
+    from collections.abc import Callable
+
+    import apsw
+
+    from esctl.sql.arithmetic import Sum
 
 SUM = "esctl_sum"
 """An SQL function of (sign, JSON number, JSON number) for the JSON number that is their sum or difference."""
 
-NAMES = ("decimal_add", "decimal_sub", "decimal_mul", "decimal_cmp", "decimal_sum", SUM)
-MAX_DIGITS = 10_000  # of a result
-LEAST, MOST = -(2**63), 2**63 - 1  # integers of SQLite
-_PLAIN_LENGTH = 40  # a longer number is written with an exponent if that is shorter
-_contexts: list[Context] = []
+_FUNCTIONS = {"decimal_add": "add", "decimal_sub": "sub", "decimal_mul": "mul", "decimal_cmp": "cmp", SUM: "total"}
+NAMES = (*_FUNCTIONS, "decimal_sum")
 
 
 def define(connection: apsw.Connection) -> None:
     """Define the functions on a connection."""
-    for name, of, many in (
-        ("decimal_add", _add, 2),
-        ("decimal_sub", _sub, 2),
-        ("decimal_mul", _mul, 2),
-        ("decimal_cmp", _cmp, 2),
-        (SUM, total, 3),
-    ):
-        connection.create_scalar_function(name, of, many, deterministic=True)  # type: ignore[arg-type]  # they take any
-    connection.create_window_function("decimal_sum", _Sum, 1)
+    for name, of in _FUNCTIONS.items():
+        connection.create_scalar_function(name, _calling(of), 3 if name == SUM else 2, deterministic=True)
+    connection.create_window_function("decimal_sum", _sum, 1)
 
 
-def _context() -> Context:
-    """The context of exact arithmetic: it raises rather than round."""
-    if not _contexts:
-        from decimal import MAX_EMAX, MIN_EMIN, Context, Inexact, InvalidOperation, Overflow  # noqa: PLC0415
+def _calling(name: str) -> Callable[..., int | float | str | None]:
+    def function(*values: object) -> int | float | str | None:
+        from esctl.sql import arithmetic  # noqa: PLC0415 - few runs call it
 
-        traps = [Inexact, InvalidOperation, Overflow]
-        _contexts.append(Context(prec=MAX_DIGITS, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=traps))
-    return _contexts[0]
+        result: int | float | str | None = getattr(arithmetic, name)(*values)
+        return result
 
-
-def _decimal(value: object, name: str) -> Decimal:
-    """An SQL value as a decimal; a binary fraction is the shortest decimal that stands for it."""
-    from decimal import Decimal  # noqa: PLC0415
-
-    if isinstance(value, Decimal):
-        return value
-    text = repr(value) if isinstance(value, int | float) else value
-    if isinstance(text, str) and text and set(text) <= set("0123456789+-.eE"):
-        try:
-            return Decimal(text)
-        except ArithmeticError:
-            pass
-    shown = f"{value!r:.40}" if isinstance(value, str | int | float) else "a blob"
-    raise apsw.SQLError(f"{name}: {shown} is not a number")
+    return function
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) or (isinstance(value, str) and not set(value) & set(".eE"))
+def _sum() -> Sum:
+    from esctl.sql.arithmetic import Sum  # noqa: PLC0415
 
-
-def _number(value: Decimal, *, whole: bool) -> int | float | str:
-    """A decimal as an SQL number if that is exact, else as text."""
-    if whole and LEAST <= value <= MOST:
-        return int(value)
-    from decimal import Decimal  # noqa: PLC0415
-
-    number = float(value)
-    if not whole and Decimal(repr(number)) == value:
-        return number
-    return _text(value)
-
-
-def _text(value: Decimal) -> str:
-    """A decimal as a JSON number."""
-    if -_PLAIN_LENGTH < value.adjusted() < _PLAIN_LENGTH:
-        return f"{value:f}"
-    return str(value)
-
-
-def _exactly(name: str, operation: str, left: object, right: object) -> Any:
-    """The result of an operation of decimal arithmetic, or NULL if one of the operands is NULL."""
-    if left is None or right is None:
-        return None
-    try:
-        result: Decimal = getattr(_context(), operation)(_decimal(left, name), _decimal(right, name))
-    except ArithmeticError:
-        raise apsw.SQLError(f"{name}: the result has more than {MAX_DIGITS:,} digits") from None
-    return result
-
-
-def _of_two(name: str, operation: str, left: object, right: object) -> int | float | str | None:
-    result = _exactly(name, operation, left, right)
-    return None if result is None else _number(result, whole=_is_whole(left) and _is_whole(right))
-
-
-def _add(left: object, right: object) -> int | float | str | None:
-    return _of_two("decimal_add", "add", left, right)
-
-
-def _sub(left: object, right: object) -> int | float | str | None:
-    return _of_two("decimal_sub", "subtract", left, right)
-
-
-def _mul(left: object, right: object) -> int | float | str | None:
-    return _of_two("decimal_mul", "multiply", left, right)
-
-
-def _cmp(left: object, right: object) -> int | None:
-    """-1, 0 or 1: whether the left number is less than, equal to or greater than the right one."""
-    if left is None or right is None:
-        return None
-    one, other = _decimal(left, "decimal_cmp"), _decimal(right, "decimal_cmp")
-    return (one > other) - (one < other)
-
-
-def total(sign: str, left: str, right: str) -> str:
-    """The sum or difference of two JSON numbers, as a JSON number with the decimals of both."""
-    found: Decimal = _exactly("the sum", "add" if sign == "+" else "subtract", left, right)
-    return _text(found)
-
-
-class _Sum:
-    """The aggregate (and window) function decimal_sum: NULL if no value is there."""
-
-    def __init__(self) -> None:
-        self.count = self.fractions = 0
-        self.sum: object = 0
-
-    def _change(self, operation: str, by: int, value: object) -> None:
-        if value is None:
-            return
-        self.sum = _exactly("decimal_sum", operation, self.sum if self.count else 0, value)
-        self.count += by
-        self.fractions += 0 if _is_whole(value) else by
-
-    def step(self, value: object) -> None:
-        self._change("add", 1, value)
-
-    def inverse(self, value: object) -> None:
-        self._change("subtract", -1, value)
-
-    def value(self) -> int | float | str | None:
-        return _number(self.sum, whole=not self.fractions) if self.count else None  # type: ignore[arg-type]  # counted
-
-    final = value
+    return Sum()

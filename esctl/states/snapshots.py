@@ -34,7 +34,7 @@ def problem(store: Store, snapshot: Snapshot, program: Program, upcasts: str) ->
     if snapshot.hash != digest(snapshot):
         return DAMAGED
     if snapshot.fold != program.fold:
-        return "the aggregate's definition has changed"
+        return "the aggregate has changed, or how esctl folds it"
     if snapshot.upcasts != upcasts:
         return "the upcasts have changed"
     if store.event_at(snapshot.stream, snapshot.version) != (snapshot.position, snapshot.anchor):

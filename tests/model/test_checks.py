@@ -7,6 +7,8 @@ import json
 import pytest
 
 from esctl.model.checks import checked, doubts, shared
+from esctl.model.declared import Copy
+from esctl.model.paths import parts
 from tests.model.texts import UPCAST
 from tests.models import COUNT
 
@@ -84,3 +86,15 @@ def test_a_path_with_a_number_as_a_name_is_told_since_an_element_may_be_meant() 
         "event.T.upcast[1].rename: x.1: 1 is a field's name; an element of an array is x[1]",
         "aggregate.a.on.T.add: lines.2: 2 is a field's name; an element of an array is lines[2]",
     ]
+
+
+def test_a_model_that_earlier_releases_applied_stays_valid_and_is_read_as_by_them() -> None:
+    text = UPCAST + "set = { 'a[]' = 1, 'b[x].c' = '$.\"d' }\nrename = { 'e[0]' = 'f' }\nremove = ['$.g']"
+    assert len(checked(text, {})[1]) == 5
+    model, problems = checked(text, {}, trusted=True)
+    assert problems == []
+    step = model.events["T"].upcasts[0].parts[0].step
+    fields = (*step.set, *step.rename)
+    assert [parts(name) for name, _ in fields] == [("a[]",), ("b[x]", "c"), ("e[0]",)]
+    assert step.set[1][1] == Copy('$."\\"d"')
+    assert step.remove == ("$.g",)

@@ -227,7 +227,7 @@ WRONG: list[tuple[str, str, str, str]] = [
     (UPCAST + "set = { '.a' = 1 }", "event.T.upcast[1].set..a", "is not the name of a field", "names with dots"),
     (UPCAST + "set = { 'a[*].b' = 1 }", "event.T.upcast[1].set.a[*].b", "[*] is not an index", "quotes of its own"),
     (UPCAST + "set = { 'a[]' = 1 }", "event.T.upcast[1].set.a[]", "[] is not an index", "items[0].qty"),
-    (UPCAST + "add = { '$.a' = 1 }", "event.T.upcast[1].add.$.a", "is not the name of a field", "has no $: a"),
+    (UPCAST + "add = { '$.a' = 1 }", "event.T.upcast[1].add.$.a", "not the name of a field", "does not begin with $"),
     (UPCAST + "remove = ['\"http.method']", 'event.T.upcast[1].remove."http.method', "never closed", '"http.method"'),
     (UPCAST + "rename = { 'a[0]' = 'b' }", "event.T.upcast[1].rename.a[0]", "'b'", "an element of an array"),
     (UPCAST + "rename = { a = 'b[0]' }", "event.T.upcast[1].rename.a", "'b[0]'", "an element of an array has no name"),

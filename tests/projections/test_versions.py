@@ -242,7 +242,7 @@ def test_a_version_that_was_brought_back_stays_whoever_compiled_it(log: EventLog
     run(log)
     hold(log, DOUBLE)
     run(log)
-    admin.rollback(log, "counts")
+    through(log, admin.roll_back(log, "counts"))
     before = rows(log)
     of_an_older_release(log)
     run(log)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from decimal import Context, Decimal
 
@@ -114,11 +116,14 @@ def test_a_sum_is_that_of_decimals_in_any_order(values: list[float | str]) -> No
     assert {as_decimal(one) for one in found} == {expected}
 
 
-@given(left=a_number.map(str), right=a_number.map(str))
-def test_a_total_keeps_the_decimals_of_both(left: str, right: str) -> None:
-    made = Decimal(decimals.total("+", left, right))
-    assert made == WIDE.add(Decimal(left), Decimal(right))
-
-
-def test_nothing_is_imported_before_a_function_is_called() -> None:
-    assert not {"Decimal", "decimal"} & set(vars(decimals))
+def test_no_arithmetic_is_loaded_before_a_function_is_called() -> None:
+    program = """
+import sys, apsw
+from esctl.sql import decimals
+connection = apsw.Connection(":memory:")
+decimals.define(connection)
+assert "esctl.sql.arithmetic" not in sys.modules
+assert connection.execute("select decimal_add(1, 2)").get == 3
+assert "esctl.sql.arithmetic" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -273,7 +273,12 @@ def test_when_it_was_taken_changes_no_answer(counted: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "reason", "n"),
     [
-        pytest.param(OTHER, "the aggregate's definition has changed", 12, id="another fold"),
+        pytest.param(
+            OTHER,
+            "the aggregate has changed, or how esctl folds it",
+            12,
+            id="another fold",
+        ),
         pytest.param(COUNT + UPCAST, "the upcasts have changed", 6, id="other upcasts"),
     ],
 )

@@ -44,7 +44,7 @@ def test_an_expression_that_fails_names_the_event_that_it_failed_on(log: EventLo
     hold(log, "[[event.T.upcast]]\nfrom = 1\ncompute = { m = \"json(iif(new.data ->> 'n' = 2, '{', '1'))\" }\n")
     with pytest.raises(MisfitError) as caught:
         list(log.read(Query()))
-    assert "the event at position 2 does not fit the model" in caught.value.what
+    assert "the event at position 2 does not fit" in caught.value.what
     assert caught.value.details["position"] == 2
 
 

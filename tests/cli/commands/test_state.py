@@ -297,7 +297,8 @@ def test_verbose_tells_the_log_and_what_is_ignored_on_stderr_only(run: Esctl, tm
     done = run("state", "order-1", "-v")
     assert json.loads(done.stdout)["state"]["status"] == "Payed"
     assert done.stderr == (
-        f"log: {log_path}\nthe snapshot of order-1 at version 2 is ignored: the aggregate's definition has changed\n"
+        f"log: {log_path}\nthe snapshot of order-1 at version 2 is ignored:"
+        " the aggregate has changed, or how esctl folds it\n"
     )
 
 

@@ -37,6 +37,6 @@ def test_a_list_says_why_a_snapshot_is_not_used(run: Esctl, log_path: Path, tmp_
         log.apply_model(tmp_path / "model.toml")
     assert {row["stream"]: row["problem"] for row in rows(run("snapshot", "list"))} == {
         "cart-1": None,
-        "order-1": "the aggregate's definition has changed",
+        "order-1": "the aggregate has changed, or how esctl folds it",
         "pay-1": "the model has no aggregate pay",
     }
