@@ -114,7 +114,10 @@ def _check_unnamed(definitions: Definitions, type_: str, schema: int) -> None:
 
 def pinned(events: Sequence[NewEvent], pins: Mapping[str, int]) -> list[NewEvent]:
     """The events, with the pinned version where they name none."""
+    made = NewEvent._make  # `_replace` takes three times as long
     return [
-        event._replace(schema=pins[event.type]) if not event.schema and event.type in pins else event
-        for event in events
+        made((e.stream, e.type, e.id, e.time, pins[e.type], e.data, e.meta, e.expect))
+        if not e.schema and e.type in pins
+        else e
+        for e in events
     ]
