@@ -9,7 +9,6 @@ from typing import NamedTuple
 from esctl.errors import EsctlError, RefusedError, UsageError, VerificationError
 from esctl.events import chain, system
 from esctl.events.event import Event, Head, SealedEvent, check_name, check_schema, whole_number
-from esctl.events.lines import check_unique
 from esctl.events.query import Query
 from esctl.events.times import canonical
 from esctl.log import EventLog
@@ -205,6 +204,8 @@ def _linked(
 
 def _noted(event: Event) -> Iterator[Finding]:
     """Keys that occur twice: an append refuses them now, but earlier versions of esctl stored them."""
+    from esctl.events.lines import check_unique  # noqa: PLC0415 - msgspec, which --quick does without
+
     for what, text in (("data", event.data), ("meta", event.meta)):
         if text not in (None, "{}"):
             try:
