@@ -96,6 +96,7 @@ _DAMAGE = (
     "no such column",
     "unsupported file format",
     "malformed database",
+    "unknown function",
 )  # signs that the schema is damaged
 
 

@@ -23,7 +23,7 @@ from esctl.model.operations import MERGE, payload_after, program, state_after
 from esctl.model.paths import Parts, parts, source_parts, spelled
 from esctl.model.program import Program
 from esctl.sql import decimals
-from esctl.sql.judge import FAIL
+from esctl.sql.judge import FAIL, TRACE
 from esctl.store.store import Store
 from esctl.store.upcasts import fail
 from tests.conftest import write_empty_log
@@ -851,6 +851,7 @@ def after_event(program: Program, state: str, data: str | None) -> str:
     try:
         decimals.define(connection)
         connection.create_scalar_function(FAIL, fail, 2)  # type: ignore[arg-type]  # it takes any two values
+        connection.create_scalar_function(TRACE, lambda _, value: value, 2)
         connection.execute(FOLDING.format(program.state)).fetchall()
         connection.execute("insert into fold values (jsonb(?))", (state,))
         meta = None if data is None else "{}"
@@ -911,6 +912,26 @@ def test_any_steps_for_an_erased_event_are_what_a_reference_does_without_a_paylo
             after_event(program(made), state, None)
         return
     assert written(loaded(after_event(program(made), state, None))) == written(expected)
+
+
+# Traced expressions
+
+
+@settings(max_examples=60)
+@given(drawn=st.lists(a_fold_step, min_size=1, max_size=3), state=an_object, data=an_object)
+def test_a_traced_fold_does_what_the_fold_does(drawn: list[dict[str, Any]], state: str, data: str) -> None:
+    steps = tuple(over(Step(f"p{n}", **one), "state") for n, one in enumerate(drawn))
+    aggregate = Aggregate("a", "*", "{}", None, (), {"T": steps}, {})
+    made, traced = program(aggregate), program(aggregate, traced=True)
+    assert TRACE not in made.state
+    try:
+        expected = after_event(made, state, data)
+    except MisfitError as misfit:
+        with pytest.raises(MisfitError) as again:
+            after_event(traced, state, data)
+        assert again.value.what == misfit.what
+    else:
+        assert after_event(traced, state, data) == expected
 
 
 any_key = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4) | st.sampled_from(
