@@ -6,15 +6,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from esctl import open_log
-from esctl.errors import HandlerError
+from esctl.errors import HandlerError, VerificationError
 from esctl.events import system
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.states import folding
+from esctl.store.errors import translate
 from tests.conftest import writer_of
 from tests.expressions import places
 from tests.logs import hold
@@ -60,3 +62,10 @@ def test_rows_of_a_read_are_stopped_as_lines_are(endless: EventLog) -> None:
     hold(endless, places(ENDLESS)["event.T.upcast[1].compute.x"])
     with pytest.raises(HandlerError):
         list(endless.read(Query()))
+
+
+@pytest.mark.parametrize("message", ["no such table: head", "unknown function: stat00in()"])
+def test_what_only_a_damaged_schema_causes_is_damage(message: str) -> None:
+    error = translate(apsw.SQLError(message), "log.db")
+    assert isinstance(error, VerificationError)
+    assert error.what == "log.db is damaged"
