@@ -18,7 +18,7 @@ from esctl.append.writer import Writer
 from esctl.errors import EsctlError, RefusedError, Stopped
 from esctl.events.event import SYSTEM_STREAM, NewEvent, Receipt, max_event_bytes
 from esctl.events.formats import LOOKED_AT, Arrays
-from esctl.events.lines import BOM, Defaults, parser, too_large
+from esctl.events.lines import BOM, CHUNK_LINES, Defaults, parser, plain_chunks, too_large
 
 BATCH_LINES = 10_000
 BATCH_BYTES = 8 * 1024 * 1024  # a batch of large events ends at this size
@@ -335,11 +335,12 @@ def _batches(
     skipped: Callable[[EsctlError], None],
 ) -> Iterator[tuple[list[int], list[NewEvent]]]:
     """Batches of line numbers and parsed events; blank lines are counted, but yield no event."""
-    parse, limit = parser(defaults), max_event_bytes()
+    parse, parse_plain, limit = parser(defaults), parser(defaults, plain=True), max_event_bytes()
     arrays = Arrays(limit, "ndjson" if defaults.payload else defaults.input)
     for first, batch, numbered in arrays.over(lines):
         numbers: list[int] = []
         events: list[NewEvent] = []
+        plain = plain_chunks(batch) if isinstance(numbered, enumerate) else b""  # else some are elements of arrays
         for number, line in numbered:
             if line is not None and not line.strip():
                 inputs.pass_blank(number)
@@ -347,7 +348,7 @@ def _batches(
             try:
                 if line is None:
                     raise too_large(limit)
-                events.append(parse(line))
+                events.append((parse_plain if plain and plain[(number - first) // CHUNK_LINES] else parse)(line))
                 numbers.append(number)
             except RefusedError as error:
                 if options.skip_system and error.code == SYSTEM_STREAM:

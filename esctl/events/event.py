@@ -198,16 +198,21 @@ def now() -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{micros:06d}Z"
 
 
+_VARIANTS = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}  # of RFC 9562: bits 10, then random
+
+
 def new_ids() -> Iterator[str]:
     """Endless UUIDv7 texts in ascending order (RFC 9562, 6.2: a counter in the 12 bits after the version)."""
-    stamp = 0  # milliseconds since 1970, then 12 bits of counter
+    latest, counter, prefix = 0, 0, ""
     while True:
-        random = os.urandom(8 * 64)
-        for i in range(0, len(random), 8):
-            stamp = max(time.time_ns() // 1_000_000 << 12, stamp + 1)
-            head = f"{stamp:015x}"
-            tail = f"{int.from_bytes(random[i : i + 8], 'big') & (1 << 62) - 1 | 1 << 63:016x}"
-            yield f"{head[:8]}-{head[8:12]}-7{head[12:]}-{tail[:4]}-{tail[4:]}"
+        random = os.urandom(8 * 64).hex()
+        for i in range(0, len(random), 16):
+            now_ms = time.time_ns() // 1_000_000
+            counter += 1
+            if now_ms > latest or counter == 1 << 12:
+                latest, counter = max(now_ms, latest + 1), 0
+                prefix = f"{latest >> 16:08x}-{latest & 0xFFFF:04x}-7"
+            yield f"{prefix}{counter:03x}-{_VARIANTS[random[i]]}{random[i + 1 : i + 4]}-{random[i + 4 : i + 16]}"
 
 
 def ranges(positions: Iterable[int]) -> list[tuple[int, int]]:

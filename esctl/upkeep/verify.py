@@ -17,6 +17,9 @@ from esctl.states.snapshots import digest
 from esctl.store.checks import Finding
 
 MAX_FINDINGS = 1000  # the report lists no more
+EVENTS_AT_ONCE = 128
+LARGE = 64 * 1024  # characters of a payload that is looked at without waiting for others
+_PARTS = ("data", "meta")
 
 
 class Report(NamedTuple):
@@ -147,6 +150,7 @@ def _events(log: EventLog, head: Head, watch: Watch, notes: list[Finding]) -> It
     """
     previous, expected, last_recorded = chain.genesis(log.log_id), 1, ""
     digests = {position: digest for position, digest, _ in log.store.facts().erasures()}
+    unnoted: list[Event] = []
     try:
         for event, salt, stored in watch(
             log.read(Query(until=head.position, system=True, raw_schema=True)), head.position
@@ -159,9 +163,11 @@ def _events(log: EventLog, head: Head, watch: Watch, notes: list[Finding]) -> It
                 yield ("recorded", event.position, "its recorded time is earlier than that of the event before it")
             last_recorded = event.recorded
             yield from _formed(event)
-            if len(notes) < MAX_FINDINGS:
-                notes += _noted(event)
+            unnoted.append(event)
+            if len(unnoted) == EVENTS_AT_ONCE or len(event.data or "") > LARGE:
+                _note(unnoted, notes)
             previous = stored
+        _note(unnoted, notes)
     except UnicodeDecodeError as error:
         yield ("text", _undecodable(log, expected, head.position), f"a text of the event is not UTF-8: {error.reason}")
         return
@@ -202,18 +208,24 @@ def _linked(
         yield ("chain", event.position, f"the hash of the event is {computed.hex()}, stored is {stored.hex()}")
 
 
-def _noted(event: Event) -> Iterator[Finding]:
-    """Keys that occur twice: an append refuses them now, but earlier versions of esctl stored them."""
-    from esctl.events.lines import check_unique  # noqa: PLC0415 - msgspec, which --quick does without
+def _note(events: list[Event], notes: list[Finding]) -> None:
+    """Note keys that occur twice in some events, and empty the list. An append refuses them now, but earlier versions
+    of esctl stored them.
+    """
+    from esctl.events.lines import check_unique, plain_chunks  # noqa: PLC0415 - msgspec, which --quick does without
 
-    for what, text in (("data", event.data), ("meta", event.meta)):
-        if text not in (None, "{}"):
-            try:
-                check_unique(text.encode(), what)
-            except RefusedError as error:
-                yield ("keys", event.position, f"{error.what}; {error.why}")
-            except ValueError:
-                pass  # it is not JSON: the store's checks report it
+    texts = [(event.position, what, (event.data, event.meta)[n]) for event in events for n, what in enumerate(_PARTS)]
+    events.clear()
+    texts = [found for found in texts if found[2] not in (None, "{}")]
+    if len(notes) >= MAX_FINDINGS or all(plain_chunks([str(text).encode() for _, _, text in texts])):
+        return
+    for position, what, text in texts:
+        try:
+            check_unique(str(text).encode(), what)
+        except RefusedError as error:
+            notes.append(("keys", position, f"{error.what}; {error.why}"))
+        except ValueError:
+            pass  # it is not JSON: the store's checks report it
 
 
 def _formed(event: Event) -> Iterator[Finding]:

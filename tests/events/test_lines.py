@@ -16,7 +16,7 @@ from msgspec import Raw
 from esctl.errors import RefusedError
 from esctl.events.event import NewEvent
 from esctl.events.keys import repeated
-from esctl.events.lines import Defaults, parser
+from esctl.events.lines import CHUNK_LINES, Defaults, parser, plain_chunks
 from esctl.log import EventLog
 from tests.conftest import write_empty_log
 
@@ -444,6 +444,43 @@ def test_a_key_that_occurs_twice_is_refused_in_every_form_of_input(defaults: Def
         parse(line, defaults)
 
 
+SOME_LINES = [
+    '{"data":1}',
+    '{"data":{"a":1,"b":[{"a":1}]}}',
+    '{"data": {"a" : 1e999}}',
+    '{"data":{"a":1,"a":1}}',
+    '{"a":1} {"a":1}',
+    '{"specversion":"1.0"}',
+    '{"data":"\\u003a","id":"x"}',
+    '[{"a":1,"a":1}]',
+    "",
+    "{",
+    '{"data":18446744073709551616}',
+    '{"id":"é","id":"é"}',
+    "[" * 900 + "]" * 900,
+]
+
+
+@given(st.lists(st.sampled_from(SOME_LINES), max_size=5), st.integers(0, 260))
+def test_a_chunk_of_lines_is_plain_only_if_each_of_them_is(texts: list[str], before: int) -> None:
+    batch: list[bytes | None] = [*[b'{"data":1}'] * before, *[text.encode() for text in texts]]
+    found = plain_chunks(batch)
+    assert len(found) == -(-len(batch) // CHUNK_LINES)
+    for number, line in enumerate(batch):
+        if found[number // CHUNK_LINES] and line:
+            assert b"specversion" not in line
+            if line[:1] == b"{" and line != b"{":
+                assert repeated(line) is None
+    assert all(found[: before // CHUNK_LINES])
+
+
+def test_a_line_that_is_too_long_leaves_its_chunk_in_doubt_but_not_the_others() -> None:
+    batch: list[bytes | None] = [b'{"data":1}'] * 300
+    batch[150] = b'{"data":"' + b"x" * 300_000 + b'"}'
+    batch[10] = None
+    assert list(plain_chunks(batch)) == [1, 0, 1]
+
+
 def test_every_event_gets_an_id_of_its_own() -> None:
     take = parser(NAMED)
     made = [take(b"{}")[2] for _ in range(1000)]
@@ -498,6 +535,15 @@ TEXTS = st.recursive(
     lambda children: arrays(children) | objects(children),
     max_leaves=12,
 )
+
+
+@given(st.lists(TEXTS, max_size=4), st.booleans())
+def test_a_plain_line_is_parsed_as_any_other(texts: list[str], payload: bool) -> None:
+    batch: list[bytes | None] = [(text if payload else f'{{"id":"e","data":{text}}}').encode() for text in texts]
+    defaults = PAYLOAD if payload else NAMED
+    if batch and plain_chunks(batch)[0]:
+        for line in filter(None, batch):
+            assert parser(defaults, plain=True)(line)[3:] == parser(defaults)(line)[3:]
 
 
 @given(TEXTS, objects(TEXTS), BLANKS)
