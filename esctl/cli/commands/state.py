@@ -69,8 +69,8 @@ def command(
         raise UsageError(what, fix="esctl state --help")
     with shared.opened() as log:
         query = query_of(log, stream, until=until, as_of=as_of)
-        if (note := left_out.note(log, query, aggregate)) and not shared.quiet:
-            console.say(f"note: {note}")
+        if note := left_out.note(log, query, aggregate):
+            console.note(note)
         found: Iterator[StateAt]
         if all_:
             found = folding.states(log, aggregate or "", query, where)

@@ -46,8 +46,8 @@ def command(
             shared.confirm(_dangers(planned))
         receipt = plan.apply(log, draft, planned.position)
         current = log.definitions.applied
-        if not shared.quiet and receipt is not None and status.waiting(log):
-            console.say("note: projections have stored events to process: esctl projection run")
+        if receipt is not None and status.waiting(log):
+            console.note("projections have stored events to process: esctl projection run")
     record: dict[str, object] = {
         "applied": receipt is not None,
         "changes": len(planned.changes),

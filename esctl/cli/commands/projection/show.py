@@ -74,7 +74,7 @@ def command(
             return
         while True:
             log.store.changed()
-            _catch_up(log, name, always=fresh or watch, quiet=shared.quiet)
+            _catch_up(log, name, always=fresh or watch)
             selection = reading.rows(log, projection, row_filter, built=False)
             if not watch:
                 break
@@ -91,22 +91,20 @@ def _opened(shared: Shared, *, write: bool, wait: bool) -> EventLog:
     return freshness.opened(lambda for_writing: shared.opened(write=write and for_writing, bulk=write and for_writing))
 
 
-def _catch_up(log: EventLog, name: str, *, always: bool, quiet: bool) -> None:
+def _catch_up(log: EventLog, name: str, *, always: bool) -> None:
     """Let a projection catch up, and say how many events it is behind."""
     result = freshness.freshen(
         log, name, always=always, advance=lambda rows: running.watch(rows, "projecting", runs.ahead(log, [name]))
     )
     for failure in result.failures:
         console.say(f"warning: {failure.what}: {failure.why}")
-    if quiet:
-        return
     if result.hindered is not None:
-        console.say(f"note: {name} did not catch up: {result.hindered.what}")
+        console.note(f"{name} did not catch up: {result.hindered.what}")
     if result.behind:
         arguments = f"run {name}" if result.has_handlers else f"run --reducer MODULE:FUNCTION {name}"
         built = "is" if result.position else "is not built yet:"
         events = f"{result.behind:,} event{'s' * (result.behind != 1)}"
-        console.say(f"note: {name} {built} {events} behind: esctl projection {arguments}")
+        console.note(f"{name} {built} {events} behind: esctl projection {arguments}")
 
 
 def _as_table(selection: RowSelection, projection: Projection) -> str:
