@@ -320,7 +320,7 @@ def spark_lines(counts: Mapping[str, Sequence[int]], look: Look) -> Iterator[str
         drawn = [[sum(numbers[i : i + 2]) for i in range(0, len(numbers), 2)] for numbers in drawn]
     width = longest if look.wide else min(longest, max(MIN_WIDTH, room))
     for name, numbers, total in zip(names, drawn, sums, strict=True):
-        yield f"{set_cell_size(_cut(name, width), width)}  {sparkline(numbers)}  {total:>{last}}\n"
+        yield f"{set_cell_size(_cut(name, width), width)}  {sparkline(numbers)}  {total}\n"
 
 
 def sparkline(counts: Sequence[int]) -> str:
