@@ -63,7 +63,8 @@ def _warn(planned: plan.Plan) -> None:
     for change in planned.changes:
         if change.misfits:
             events = f"{change.misfits} stored event{'s do' if change.misfits > 1 else ' does'}"
-            console.say(f"warning: {events} not fit the {change.kind} of {change.name}")
+            which = f": {change.detail}" if change.kind == "strict model" else ""
+            console.say(f"warning: {events} not fit the {change.kind} of {change.name}{which}")
 
 
 def _dangers(planned: plan.Plan) -> str:

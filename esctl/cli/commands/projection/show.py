@@ -47,9 +47,9 @@ def command(
         str | None, typer.Option(metavar="POINT", help="As the log stood then (by recorded time).")
     ] = None,
     total: Annotated[
-        Sequence[str], typer.Option(metavar="COL", help="Print the sum of a column below the table.")
+        Sequence[str], typer.Option(metavar="A,B", help="Print the sums of columns below the table.")
     ] = (),
-    bars: Annotated[Sequence[str], typer.Option(metavar="COL", help="Draw bars in a column of the table.")] = (),
+    bars: Annotated[Sequence[str], typer.Option(metavar="A,B", help="Draw bars in columns of the table.")] = (),
     fresh: Annotated[bool, typer.Option("--fresh", help="Catch up first, however many events are missing.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="On a terminal: redraw the table as events arrive.")] = False,
 ) -> None:
@@ -58,7 +58,7 @@ def command(
     If 10,000 events or more are missing, it does not catch up, and says how many are missing.
     """
     row_filter, at_point = (
-        RowFilter(table, where, order_by, limit, list(total), list(bars)),
+        RowFilter(table, where, order_by, limit, _names(total), _names(bars)),
         until is not None or as_of is not None,
     )
     if watch and not sys.stdout.isatty():
@@ -82,6 +82,11 @@ def command(
             while not log.store.changed():
                 time.sleep(POLL_SECONDS)
         _print(selection, projection, shared)
+
+
+def _names(lists: Sequence[str]) -> list[str]:
+    """The names in lists such as `a,b`."""
+    return [name.strip() for each in lists for name in each.split(",")]
 
 
 def _opened(shared: Shared, *, write: bool, wait: bool) -> EventLog:
