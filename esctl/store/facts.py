@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import apsw
 
 from esctl.events.record import Record
+from esctl.sql.paths import SHORT
 from esctl.store.errors import translating
 from esctl.store.format import STORAGE_VERSION
 from esctl.store.reads import VERSION
@@ -103,19 +104,23 @@ select ifnull(sum(events), 0), min(least_time), max(greatest_time), min(first_re
        ifnull(sum(bytes), 0) from archived_types where not own"""
 _USED = "select type_id from {events} where stream_id > 0 union select type_id from archived_types where not own"
 # Leaves are plain values, empty objects and empty arrays. If an object replaces a value, both sides count as leaves.
-_DIFFERENCES = """
-with a as (select fullkey, type, atom from json_tree(?1)
-           where type not in ('object', 'array') or value in ('{}', '[]')),
-     b as (select fullkey, type, atom from json_tree(?2)
-           where type not in ('object', 'array') or value in ('{}', '[]'))
-select ifnull(b.fullkey, a.fullkey) as path, ?1 -> ifnull(b.fullkey, a.fullkey), ?2 -> ifnull(b.fullkey, a.fullkey)
+# SQLite takes no path of 1,000 steps, so a long one is taken in two.
+_AT = f"iif(length(path) < {SHORT}, {{0}} -> path, ({{0}} -> around) -> ('$' || substr(path, 1 + length(around))))"
+_DIFFERENCES = f"""
+with a as (select fullkey, path, type, atom from json_tree(?1)
+           where type not in ('object', 'array') or value in ('{{}}', '[]')),
+     b as (select fullkey, path, type, atom from json_tree(?2)
+           where type not in ('object', 'array') or value in ('{{}}', '[]'))
+select path, {_AT.format("?1")}, {_AT.format("?2")}
+from (
+select ifnull(b.fullkey, a.fullkey) as path, ifnull(b.path, a.path) as around
 from a full join b on a.fullkey = b.fullkey
 where case
-  when a.fullkey is null then b.type not in ('object', 'array') or json_type(?1, b.fullkey) is not b.type
-  when b.fullkey is null then a.type not in ('object', 'array') or json_type(?2, a.fullkey) is not a.type
+  when a.fullkey is null then iif(b.type in ('object', 'array'), json_type(?1, b.fullkey) is not b.type, 1)
+  when b.fullkey is null then iif(a.type in ('object', 'array'), json_type(?2, a.fullkey) is not a.type, 1)
   else a.atom is not b.atom or (a.type <> b.type
        and not (a.type in ('integer', 'real') and b.type in ('integer', 'real')))
-end
+end)
 order by path"""
 _NAMING = "select 'id', id, position from {events} where instr(lower(id), lower(?1)) and stream_id > 0"
 _BUCKETS = """
