@@ -71,7 +71,7 @@ def command(
             "streams": len(plan.streams),
             "left": sum(plan.left.values()),
         }
-        if not shared.quiet and plan.positions:
+        if not shared.quiet and (plan.positions or dry_run):
             _report_unmarked(plan)
         summary = (
             f"this erases the payloads of {_counts(plan.types)} for good" if plan.positions else "nothing to erase"
@@ -89,7 +89,7 @@ def command(
             erased = erasure.erase(log, plan.positions, reason)
             for _ in progress.watched(erased, "erasing", len(plan.positions), lambda count: count):
                 pass
-        elif not shared.quiet:
+        elif not shared.quiet and not plan.left:
             console.say(summary)
         finished = erasure.scrub(log) if erasure.unfinished(log) else True
         _refuse_unmarked(plan)
