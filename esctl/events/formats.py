@@ -95,7 +95,10 @@ def _table(error: EsctlError, text: bytes, following: Sequence[Line]) -> Advice 
 
 def _columns(line: bytes, separator: str) -> int:
     text = line.decode("utf-8", "replace").replace("\0", "")
-    return len(next(csv.reader([text], delimiter=separator), []))
+    try:
+        return len(next(csv.reader([text], delimiter=separator), []))
+    except csv.Error:  # a CR in it, or a column of more than 128 KiB: then it is something else
+        return 0
 
 
 class Arrays:

@@ -96,14 +96,14 @@ class Definitions:
     @cached_property
     def upcasts(self) -> str:
         """The fingerprint of all upcasts."""
-        from esctl.model.operations import ENGINE  # noqa: PLC0415 - a cached model does not need it
+        from esctl.model.operations import OPERATIONS  # noqa: PLC0415 - a cached model does not need it
 
         chains = {
             name: tuple(sorted(event.upcasts, key=lambda upcast: upcast.start))
             for name, event in self.model.events.items()
             if event.upcasts
         }
-        return fingerprint(ENGINE, chains)
+        return fingerprint(OPERATIONS, chains)
 
     @cached_property
     def newest(self) -> dict[str, int]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 ANY = "*"  # the handler for every type without its own
 ERASED = "erased."  # the name of a handler for erased events of a type begins so
 LIVE, BUILDING, PREVIOUS, DROPPED = "live", "building", "previous", "dropped"
-ENGINE = 2  # of compiled SQL: raise it when the same model compiles to other SQL
+COMPILER = 2  # raise it when the same projection compiles to other SQL that gives the same rows
 SCRATCH = "scratch"  # a version outside the log, in temporary tables
 
 
@@ -20,7 +20,7 @@ class Compiled:
 
     `tables` and `indexes` are the CREATE statements by name; `on` the handlers by event type; `columns` the expressions
     over an event, by column name, that are passed to the handlers; `upcasting` the upcasts of the events that handlers
-    can see; `engine` is the ENGINE that compiled it.
+    can see; `engine` is the COMPILER that made it.
     """
 
     __slots__ = ("columns", "engine", "indexes", "on", "tables", "upcasting")
@@ -32,7 +32,7 @@ class Compiled:
         on: dict[str, str],
         columns: dict[str, str],
         upcasting: Upcasting,
-        engine: int = ENGINE,
+        engine: int = COMPILER,
     ) -> None:
         self.engine = engine
         self.tables, self.indexes, self.on, self.columns, self.upcasting = tables, indexes, on, columns, upcasting

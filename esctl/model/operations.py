@@ -22,7 +22,7 @@ from esctl.sql.paths import sql_path
 from esctl.sql.payload import columns_of
 from esctl.sql.quoting import text
 
-ENGINE = 2  # part of every fingerprint: raise it when the same definition gives another result
+OPERATIONS = 2  # part of every fingerprint: raise it when the same definition gives another result
 
 
 def path(field: str) -> str:
@@ -365,7 +365,7 @@ MERGE = Program(
     "iif(new.data is null, state, jsonb_patch(state, new.data))",
     None,
     ("position", "type", "data"),
-    fingerprint(ENGINE, "merge"),
+    fingerprint(OPERATIONS, "merge"),
 )
 """The fold of a stream that no aggregate covers: all payloads merged (JSON merge patch, RFC 7396)."""
 
@@ -382,7 +382,7 @@ def program(aggregate: Aggregate, *, traced: bool = False) -> Program:
     rules = {type_: _asked(rule.sql, rule.place, traced=traced) for type_, rule in aggregate.accept.items()}
     accepts = _by_type(rules, "1")
     columns = tuple(columns_of(f"{state} {accepts} new.type"))
-    fold = fingerprint(ENGINE, aggregate.initial, aggregate.on)
+    fold = fingerprint(OPERATIONS, aggregate.initial, aggregate.on)
     return Program(aggregate.name, aggregate.initial, state, accepts if aggregate.accept else None, columns, fold)
 
 

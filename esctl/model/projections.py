@@ -19,7 +19,7 @@ from esctl.sql.payload import FIELD_PATH, columns_of
 from esctl.sql.quoting import quoted
 from esctl.sql.tokens import tokens, unclosed
 
-ENGINE = 1  # part of every fingerprint: raise it when the same definition gives other rows
+ROWS = 1  # part of every fingerprint: raise it when the same definition gives other rows
 _VERSION_SUFFIX = re.compile(r"__\d+$")  # of the tables of versions that are not live
 _CLOCK_DEFAULTS = re.compile(r"current_(?:time|date|timestamp)", re.IGNORECASE)
 _INDEX = re.compile(
@@ -311,12 +311,12 @@ def seen(projection: Projection, upcasting: Upcasting) -> Upcasting:
 
 def mark(projection: Projection, upcasting: Upcasting) -> str:
     """The fingerprint of everything that determines a projection's rows."""
-    return fingerprint(ENGINE, projection.tables, projection.indexes, projection.on, _flat(seen(projection, upcasting)))
+    return fingerprint(ROWS, projection.tables, projection.indexes, projection.on, _flat(seen(projection, upcasting)))
 
 
 def _flat(upcasting: Upcasting) -> Mapping[str, Mapping[str, tuple[tuple[object, ...], ...]]]:
     def values(shape: Shape) -> tuple[object, ...]:
-        data, hidden = shape.marks or (shape.data, shape.hidden)
+        data, hidden = shape.fingerprinted or (shape.data, shape.hidden)
         return shape.type, shape.schema, data, shape.part, hidden
 
     return {

@@ -137,9 +137,9 @@ def _shapes(ends: list[End], traced: bool) -> tuple[Shape, ...]:
             data = payload_after(end.taken, traced=traced, plain=plain) if changes else None
             return data, " or ".join(f"ifnull({condition}, 0)" for condition in conditions) or None
 
-        (data, hidden), marks = sql(traced=traced), sql(plain=True)
+        (data, hidden), before = sql(traced=traced), sql(plain=True)
         part = number if end.split else 0
-        shapes.append(Shape(end.type, end.schema, data, part, hidden, None if marks == (data, hidden) else marks))
+        shapes.append(Shape(end.type, end.schema, data, part, hidden, None if before == (data, hidden) else before))
     return tuple(shapes)
 
 

@@ -10,7 +10,8 @@ from esctl.errors import UsageError
 from esctl.events.query import Query
 from esctl.events.record import Record
 from esctl.log import EventLog
-from esctl.points.marks import position_named, position_of
+from esctl.points.marks import position_of
+from esctl.points.points import parsed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ def located(log: EventLog, text: str, *, by: str | None = None, before: bool = F
 
     Raises UsageError for what is no point, and with `by` TIME for one at which events are not in order.
     """
-    from esctl.events.point import parse_point  # noqa: PLC0415 - re and datetime
-
-    point = parse_point(text, upper=not before, mark=lambda name: position_named(log, name))
+    point = parsed(log, text, upper=not before)
     if point.time is None:
         if by is not None:
             what = f"--by goes with a time, and {text} is a {'version' if point.position is None else 'position'}"

@@ -23,11 +23,12 @@ def query_of(
     bounds: dict[str, object] = {}
     for text, name in ((since, "since"), (until, "until"), (as_of, "as_of")):
         if text is not None:
-            _bound(bounds, name, _point(log, text, upper=name != "since"))
+            _bound(bounds, name, parsed(log, text, upper=name != "since"))
     return Query(stream=stream, **bounds, **filters)  # type: ignore[arg-type]  # each name is one of Query's
 
 
-def _point(log: EventLog, text: str, *, upper: bool) -> Point:
+def parsed(log: EventLog, text: str, *, upper: bool) -> Point:
+    """A point as a user types it; it may be a mark."""
     from esctl.events.point import parse_point  # noqa: PLC0415 - re and datetime; a query without points needs neither
     from esctl.points.marks import position_named  # noqa: PLC0415
 

@@ -9,6 +9,7 @@ from esctl.events.event import Event
 from esctl.events.fields import members
 from esctl.events.query import Query
 from esctl.log import EventLog
+from esctl.sql.quoting import text
 
 
 class Traced(msgspec.Struct, frozen=True):
@@ -51,15 +52,15 @@ def _related(log: EventLog, event: Event) -> list[Event]:
         written = correlation if arrow == "->>" else raw
         if "\0" in written:  # no SQL literal can contain a NUL: compare the JSON text
             arrow, written = "->", raw
-        return _where(log, f"meta {arrow} 'correlation_id' = {_quoted(written)}")
+        return _where(log, f"meta {arrow} 'correlation_id' = {text(written)}")
     related, causes = [event], {*_names(event)}
     cause = _meta(event, "causation_id")
     if cause is not None and (position := log.store.find(cause)):
         related += [e for e, _, _ in log.read(Query(since=position, until=position, system=True))]
     elif cause is not None:
-        related += _where(log, f"id = meta ->> 'source' || {_quoted(stored_id('', cause))}")
+        related += _where(log, f"id = meta ->> 'source' || {text(stored_id('', cause))}")
     while causes:
-        found = _where(log, f"meta ->> 'causation_id' in ({', '.join(map(_quoted, causes))})")
+        found = _where(log, f"meta ->> 'causation_id' in ({', '.join(map(text, causes))})")
         known = {e.id for e in related}
         fresh = [e for e in found if e.id not in known]
         related += fresh
@@ -79,9 +80,5 @@ def _where(log: EventLog, condition: str) -> list[Event]:
 
 
 def _meta(event: Event, key: str) -> str | None:
-    text = members(event.meta).get(key, "null") if event.meta is not None else "null"
-    return None if text == "null" else str(msgspec.json.decode(text)) if text.startswith('"') else text
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    raw = members(event.meta).get(key, "null") if event.meta is not None else "null"
+    return None if raw == "null" else str(msgspec.json.decode(raw)) if raw.startswith('"') else raw

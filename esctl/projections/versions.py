@@ -5,7 +5,7 @@ from __future__ import annotations
 from esctl.errors import HandlerError, NotFoundError, word
 from esctl.events.event import now
 from esctl.log import EventLog
-from esctl.model.compiled import BUILDING, DROPPED, ENGINE, LIVE, PREVIOUS, Version
+from esctl.model.compiled import BUILDING, COMPILER, DROPPED, LIVE, PREVIOUS, Version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def current(log: EventLog) -> list[Version] | None:
     """The stored versions if they were compared with the log's present model, as this esctl compiles it; else None."""
     found, model = log.store.projections().versions(), log.store.model()
     agree = all(version.model == model for version in found if version.state != PREVIOUS)
-    agree &= all(version.compiled.engine == ENGINE for version in found if version.state in (LIVE, BUILDING))
+    agree &= all(version.compiled.engine == COMPILER for version in found if version.state in (LIVE, BUILDING))
     whole = {version.name for version in found} == {version.name for version in found if version.state != PREVIOUS}
     return found if found and agree and whole else None
 
@@ -75,7 +75,7 @@ def _compare(log: EventLog, projection: Projection, versions: list[Version]) -> 
         if version is not None:
             version.model, version.inline = model, projection.inline
             projections.save(version)
-            if version.state != DROPPED and version.compiled.engine != ENGINE:
+            if version.state != DROPPED and version.compiled.engine != COMPILER:
                 projections.compared(version)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from esctl.sql.quoting import text
 
+SHORT = 2000  # characters; a shorter path has at most 999 steps
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from esctl.events.paths import Parts
@@ -25,6 +27,16 @@ def _key(quoted: str) -> str:
 
     key = str(json.loads(quoted, strict=False))
     return key if re.fullmatch(r'[^\s\x00-\x1f.,\[\]"\\$]+', key) else quoted
+
+
+def steps_to(path: str) -> tuple[str, ...]:
+    """Paths that lead, one after the other, where a path that SQLite prints does: it takes one of 999 steps at most."""
+    if len(path) < SHORT:
+        return (path,)
+    import re  # noqa: PLC0415 - few values are nested so deeply
+
+    start = max(match.start() for match in re.finditer(r'\."(?:[^"\\]|\\.)*"|\.\w+|\[\d+\]', path))
+    return path[:start], f"${path[start:]}"
 
 
 def sql_path(path: Parts) -> str:

@@ -189,7 +189,7 @@ def _compared(log: EventLog, snapshot: Snapshot, fold: Fold, why: str) -> list[d
     saved = (snapshot.version, snapshot.position, snapshot.time, snapshot.latest)
     found: list[dict[str, object]] = []
     try:
-        is_same = snapshot.state == state  # compared as texts first: SQLite's paths have a limit
+        is_same = snapshot.state == state  # nearly always, and seen at once
         for path, before, after in () if is_same else log.store.facts().differences(snapshot.state, state):
             values = {"before": before and Json(before), "after": after and Json(after)}
             found.append({**names, "path": readable(path), **values})

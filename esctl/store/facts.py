@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import apsw
 
 from esctl.events.record import Record
+from esctl.sql.paths import SHORT
 from esctl.store.errors import translating
 from esctl.store.format import STORAGE_VERSION
 from esctl.store.reads import VERSION
@@ -102,19 +103,27 @@ _ARCHIVED_COUNTED = """
 select ifnull(sum(events), 0), min(least_time), max(greatest_time), min(first_recorded), max(last_recorded),
        ifnull(sum(bytes), 0) from archived_types where not own"""
 _USED = "select type_id from {events} where stream_id > 0 union select type_id from archived_types where not own"
+# SQLite takes no path of 1,000 steps, so a long one is taken in two.
+_AT = f"iif(length(path) < {SHORT}, {{0}} -> path, ({{0}} -> around) -> ('$' || substr(path, 1 + length(around))))"
 # Leaves are plain values, empty objects and empty arrays. If an object replaces a value, both sides count as leaves.
-_DIFFERENCES = """
-with a as (select fullkey, type, atom from json_tree(?1)
-           where type not in ('object', 'array') or value in ('{}', '[]')),
-     b as (select fullkey, type, atom from json_tree(?2)
-           where type not in ('object', 'array') or value in ('{}', '[]'))
-select ifnull(b.fullkey, a.fullkey) as path, ?1 -> ifnull(b.fullkey, a.fullkey), ?2 -> ifnull(b.fullkey, a.fullkey)
-from a full join b on a.fullkey = b.fullkey
+# They are grouped by path: in a full join, SQLite would compare each leaf of one text with all leaves of the other.
+_DIFFERENCES = f"""
+with both as (
+  select fullkey, path, type as before, null as after, atom as earlier, null as later from json_tree(?1)
+  where type not in ('object', 'array') or value in ('{{}}', '[]')
+  union all
+  select fullkey, path, null, type, null, atom from json_tree(?2)
+  where type not in ('object', 'array') or value in ('{{}}', '[]')
+)
+select path, {_AT.format("?1")}, {_AT.format("?2")} from (
+  select fullkey as path, max(path) as around, max(before) as before, max(after) as after, max(earlier) as earlier,
+         max(later) as later from both group by fullkey
+)
 where case
-  when a.fullkey is null then b.type not in ('object', 'array') or json_type(?1, b.fullkey) is not b.type
-  when b.fullkey is null then a.type not in ('object', 'array') or json_type(?2, a.fullkey) is not a.type
-  else a.atom is not b.atom or (a.type <> b.type
-       and not (a.type in ('integer', 'real') and b.type in ('integer', 'real')))
+  when before is null then iif(after in ('object', 'array'), json_type(?1, path) is not after, 1)
+  when after is null then iif(before in ('object', 'array'), json_type(?2, path) is not before, 1)
+  else earlier is not later
+    or (before <> after and not (before in ('integer', 'real') and after in ('integer', 'real')))
 end
 order by path"""
 _NAMING = "select 'id', id, position from {events} where instr(lower(id), lower(?1)) and stream_id > 0"

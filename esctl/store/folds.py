@@ -8,6 +8,7 @@ import apsw
 
 from esctl.errors import MisfitError, UsageError
 from esctl.events.query import Query
+from esctl.sql.paths import steps_to
 from esctl.store import reads
 from esctl.store.blocks import Feeding
 from esctl.store.errors import Translated
@@ -128,14 +129,18 @@ class Fold:
         A path that has its final value from the beginning is omitted.
         """
         after = self._after
-        other = "(state -> ?) is not ?"
         found: dict[str, tuple[int, str]] = {}
-        beginning = f"select {other} from {self._fold}"
-        open_ = {path for path, final in paths.items() if self._connection.execute(beginning, (path, final)).get}
+
+        def differs(select: str, path: str) -> Any:
+            steps = steps_to(path)
+            condition = f"(state{' -> ?' * len(steps)}) is not ?"
+            return self._connection.execute(select.format(condition), (*steps, paths[path])).get
+
+        open_ = {path for path in paths if differs(f"select {{}} from {self._fold}", path)}
         for _ in self._feed_stream(query, "each"):
             last = self._connection.execute(f"select max(n) from {after}").get or 0
-            for path, final in paths.items():
-                at = self._connection.execute(f"select max(n) from {after} where {other}", (path, final)).get
+            for path in paths:
+                at = differs(f"select max(n) from {after} where {{}}", path)
                 if at:
                     open_.add(path)
                 if path in open_ and (at or 0) < last:

@@ -23,13 +23,14 @@ def in_fold(
 
     program = operations.program(aggregate, traced=True) if aggregate else operations.MERGE
     tried = store.fold(program, NO_UPCASTS if raw else upcasts.compiled(model, traced=True))
+    store.traced()  # of an earlier failure
     try:
         state, _ = fold.state(stream)
         tried.begin(stream, state)
         for _ in tried.feed(Query(stream=stream, since=position, until=position)):
             pass
     except MisfitError:
-        return _named(error, store.traced, stream)
+        return _named(error, store.traced(), stream)
     finally:
         tried.close()
     return _named(error, "", stream)
@@ -46,11 +47,12 @@ def upcast_field(store: Store, model: Model, position: int) -> str:
     """The place in the model at which the upcasts of the event at a position fail; empty if they do not."""
     from esctl.model import upcasts  # noqa: PLC0415 - only a failure needs it
 
+    store.traced()  # of an earlier failure
     try:
         for _ in store.read(Query(since=position, until=position), upcasts.compiled(model, traced=True)):
             pass
     except MisfitError:
-        return store.traced
+        return store.traced()
     return ""
 
 

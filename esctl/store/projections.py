@@ -16,8 +16,8 @@ from esctl.events.query import Query
 from esctl.model.compiled import (
     ANY,
     BUILDING,
+    COMPILER,
     DROPPED,
-    ENGINE,
     ERASED,
     LIVE,
     PREVIOUS,
@@ -166,7 +166,7 @@ class Projections:
         spite of the model.
         """
         sql = "update projections set compiled = json_set(compiled, '$.engine', ?) where version = ?"
-        self._run(sql, (ENGINE, version.version))
+        self._run(sql, (COMPILER, version.version))
 
     def drop(self, version: Version, *, keep: bool = False) -> None:
         """Within a transaction: drop a version's tables; with `keep`, remember that the projection was dropped."""

@@ -368,10 +368,9 @@ class Store:
                 self._reading, guard, program, name, lambda q: self._scan(q, upcasting, on_misfit), self.patience
             )
 
-    @property
     def traced(self) -> str:
-        """The place in the model that a traced expression came to last."""
-        return self._upcast_compiler().traced
+        """The place in the model that a traced expression has come to last; it is then forgotten."""
+        return self._upcast_compiler().take_trace()
 
     def is_json(self, text: str) -> bool:
         """Whether a text is strict JSON (RFC 8259) of at most 1,000 levels, by SQLite's parser."""

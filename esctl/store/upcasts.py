@@ -103,7 +103,7 @@ class UpcastCompiler:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self.on_misfit: Callable[[object, object], None] | None = None
-        self.traced = ""  # the place in the model that a traced expression came to last
+        self._traced = ""  # the place in the model that a traced expression came to last
         self._clockless = False
         # One opcode may copy the longest text: the shorter that is, the sooner the time limit takes effect.
         largest: int = connection.execute("select largest from head").get
@@ -116,8 +116,13 @@ class UpcastCompiler:
         (self.on_misfit or fail)(position, reason)
 
     def _trace(self, place: Any, value: Any) -> Any:
-        self.traced = place
+        self._traced = place
         return value
+
+    def take_trace(self) -> str:
+        """The place that was noted last; it is then forgotten."""
+        place, self._traced = self._traced, ""
+        return place
 
     def allow(self, *expressions: str | None) -> None:
         """Prepare the connection for expressions: none of them may read the clock."""

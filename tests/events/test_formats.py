@@ -152,6 +152,8 @@ EVENT = b'{"stream":"s","type":"T"}'
         ([b"BZh91AY"], "bzip2 -dc"),
         ([b"nonsense"], None),
         ([b"\x89PNG,\x1a,\0\0"], None),
+        ([b"a,b\rc,d", b"e,f"], None),
+        ([b"a," + b"b" * 200_000, b"c,d"], None),
     ],
 )
 def test_what_is_not_lines_of_events_has_a_command_that_makes_them(lines: list[bytes], way: str | None) -> None:
@@ -166,3 +168,8 @@ def test_a_payload_over_several_lines_is_recognised_too(lines: list[bytes]) -> N
 @pytest.mark.parametrize("line", [b"stream,type", b"[{}]", EVENT.decode().encode("utf-16")])
 def test_a_bad_line_among_good_ones_is_no_other_format(line: bytes) -> None:
     assert advised(line, first=False) is None
+
+
+@given(st.binary(min_size=1), st.binary())
+def test_whatever_the_bytes_are_there_is_advice_or_none(line: bytes, following: bytes) -> None:
+    assert advice(RefusedError("bad"), line, [following, None], first=True) or True

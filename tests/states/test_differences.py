@@ -95,6 +95,17 @@ def test_between_equal_states_there_is_no_difference(shop: EventLog) -> None:
     assert differences.diff(shop, Query(stream="order-1"), Query(stream="order-1")) == []
 
 
+@pytest.mark.parametrize(
+    ("opening", "closing", "step"), [('{"a b":', "}", '."a b"'), ("[", "]", "[0]"), ('{"k":', "}", ".k")]
+)
+def test_states_of_1000_levels_are_compared(log: EventLog, opening: str, closing: str, step: str) -> None:
+    deep = [f'{{"n":{opening * 999}{value}{closing * 999}}}' for value in ("1.50", '"x"', "2")]
+    put(log, *(event("s-1")._replace(data=data) for data in deep))
+    (change,) = differences.diff(log, Query(stream="s-1", until_version=1), Query(stream="s-1", until_version=2))
+    assert (change.before, change.after, change.position) == ("1.50", '"x"', 2)
+    assert change.path == "n" + step * 999
+
+
 def test_a_difference_can_be_looked_at_backwards(shop: EventLog) -> None:
     found = differences.diff(shop, Query(stream="order-1"), Query(stream="order-1", until_version=2))
     assert [tuple(change) for change in found] == [("paid", "30", "10", 5, "Paid")]

@@ -9,7 +9,7 @@ import pytest
 
 from esctl.errors import VerificationError
 from esctl.events.query import Shape
-from esctl.model.compiled import ENGINE, Compiled
+from esctl.model.compiled import COMPILER, Compiled
 from esctl.projections.versions import _serialized
 from esctl.store.compiled_forms import CompiledForms
 
@@ -33,7 +33,7 @@ def forms() -> CompiledForms:
 def test_a_form_is_decoded_as_it_was_compiled(forms: CompiledForms) -> None:
     found = forms.decoded(_serialized(FORM))
     assert [getattr(found, name) for name in Compiled.__slots__] == [getattr(FORM, name) for name in Compiled.__slots__]
-    assert found.engine == ENGINE
+    assert found.engine == COMPILER
 
 
 def test_a_form_is_decoded_once(forms: CompiledForms) -> None:

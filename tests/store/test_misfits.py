@@ -38,6 +38,7 @@ def test_a_fold_that_fails_names_its_operation(log: EventLog, body: str, place: 
     details = caught.value.details
     assert (details["position"], details["stream"], details["field"]) == (3, "a-1", f"aggregate.a.on.T[2].{place}")
     assert str(details["reason"]) in caught.value.what
+    assert log.store.traced() == ""  # a later failure that comes to no place names none
 
 
 UPCASTS = [

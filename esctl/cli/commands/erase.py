@@ -92,7 +92,7 @@ def command(
             erased = erasure.erase(log, plan.positions, reason)
             for _ in progress.watched(erased, "erasing", len(plan.positions), lambda count: count):
                 pass
-        elif not shared.quiet:
+        elif not shared.quiet and not plan.left:
             console.say(summary)
         finished = erasure.scrub(log) if erasure.unfinished(log) else True
         _refuse_unmarked(plan)

@@ -196,6 +196,14 @@ def test_what_a_model_does_not_mark_is_left_and_told(run: Esctl) -> None:
     assert gone(run) == [1, 4, 7]
 
 
+def test_where_a_model_marks_nothing_the_plan_says_what_is_left_and_never_that_there_is_nothing(run: Esctl) -> None:
+    only = ("erase", "--stream", "c-1", "--type", "Kept", "--reason", "asked")
+    planned = run(*only, "--dry-run")
+    assert (planned.returncode, json.loads(planned.stdout)["left"]) == (0, 1)
+    assert planned.stderr == "not erased, because the model does not mark them erasable: 1 Kept (--force erases them)\n"
+    assert run(*only, "--yes").stderr.startswith("error: none of these events may be erased: Kept\n")
+
+
 def test_only_a_type_of_a_stream(run: Esctl) -> None:
     assert erased(run, "--stream", "c-1", "--type", "Given")["erased"] == 3
     assert erased(run, "--stream", "c-1", "--type", "Kept", "--force")["erased"] == 1
