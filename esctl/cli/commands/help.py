@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import esctl
 from esctl.cli import overview
 from esctl.cli.table import COMMANDS, GROUPS
-from esctl.errors import UsageError, word
+from esctl.errors import UsageError
 from esctl.output import console
 
 TYPE_CHECKING = False
@@ -56,5 +56,5 @@ def page(subject: str) -> str:
     raise UsageError(
         f"there is no command or topic {subject!r}",
         why=f"did you mean {' or '.join(near)}?" if near else f"the topics are {', '.join(overview.topics())}",
-        fix=f"esctl help {word(near[0])}" if near else "esctl help",
+        fix=f"esctl help {near[0]}" if near else "esctl help",
     )
