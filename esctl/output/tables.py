@@ -218,6 +218,8 @@ def table(
     least = [
         DATE if i in times else _least([row[i] for row in cells] if i in numeric else ()) for i in range(len(header))
     ]
+    if len(header) - 1 in numeric:  # text shrinks before the name of the last column, which would be the first to go
+        least[-1] = max(least[-1], min(ENOUGH, widths[-1]))
     widths = fit(widths, screen.width - 2 * (len(widths) - 1), least)
     count = 0
     while cells or not count:
