@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
 from collections.abc import Sequence
 
 import esctl
@@ -49,7 +50,7 @@ def page(subject: str) -> str:
     if subject in overview.topics():
         folder = os.path.dirname(esctl.__file__)
         with open(os.path.join(folder, "help", f"{subject}.md"), encoding="utf-8") as file:
-            return file.read()
+            return _fitted(file.read())
     if subject in GROUPS:  # after the topics: `model` is both
         return overview.group(subject)
     near = difflib.get_close_matches(subject, [*overview.topics(), *COMMANDS, *GROUPS], 2, 0.5)
@@ -58,3 +59,14 @@ def page(subject: str) -> str:
         why=f"did you mean {' or '.join(near)}?" if near else f"the topics are {', '.join(overview.topics())}",
         fix=f"esctl help {near[0]}" if near else "esctl help",
     )
+
+
+def _fitted(text: str) -> str:
+    """A topic in lines that fit the terminal; in a pipe, as it is written."""
+    if not sys.stdout.isatty():
+        return text
+    import shutil  # noqa: PLC0415 - for a terminal only
+
+    from esctl.output.terminal import fitted  # noqa: PLC0415 - the same
+
+    return fitted(text, shutil.get_terminal_size().columns)
