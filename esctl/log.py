@@ -213,6 +213,13 @@ class EventLog:
 
             check_condition(query.where)
         if query.stream is not None and not self.store.stream_version(query.stream):
+            if not {"*", "?"}.isdisjoint(query.stream):
+                raise NotFoundError(
+                    f"there is no stream {query.stream} in {self.path}",
+                    why="a stream is named in full; only esctl streams takes a pattern",
+                    fix=f"esctl streams {word(query.stream)}",
+                    stream=query.stream,
+                )
             import difflib  # noqa: PLC0415 - only a mistake needs it
 
             near = difflib.get_close_matches(query.stream, self.store.facts().names("stream"), 3, 0.75)

@@ -97,11 +97,15 @@ class _AggregateRules:
         before: int,
         misfit: MisfitError,
     ) -> RefusedError:
-        """The error for an event that cannot be folded or checked; if SQLite did not report which, search for it."""
-        position = misfit.details.get("position")
-        if position is None:
-            self.forget()
-            self._catch_up(fold, touched, before)
+        """The error for an event that cannot be folded or checked, with the place in the model that fails. If SQLite
+        did not report the position, search for it.
+        """
+        known = position = misfit.details.get("position")
+        self.forget()
+        self._catch_up(fold, touched, before)
+        if isinstance(known, int):
+            self._ask(fold, before + 1, known - 1)
+        else:
             for position, _, _, _, duplicate in receipts:
                 try:
                     if not duplicate:
@@ -117,7 +121,7 @@ class _AggregateRules:
             index=index,
             stream=stream,
         )
-        if "position" not in misfit.details and (field := self._field(fold, stream, receipts[index].position, misfit)):
+        if field := self._field(fold, stream, receipts[index].position, misfit):
             error.why = f"{field} fails on it"
             error.details["field"] = field
         return error
@@ -127,10 +131,13 @@ class _AggregateRules:
         from esctl.store.misfits import in_fold  # noqa: PLC0415 - only a failure needs it
 
         model = self._definitions.model
+        is_reported = "position" in misfit.details  # SQLite reports it for steps, not for rules
         misfit.details["position"] = position
         named = in_fold(self._store, model, self._aggregate, fold, stream, misfit, raw=False)
         if "field" in named.details:
             return str(named.details["field"])
+        if is_reported:
+            return ""
         for event, _, _ in self._store.read(Query(since=position, until=position), self._definitions.upcasting):
             rule = self._aggregate.accept.get(event.type) or self._aggregate.accept.get(ANY)
             return rule.place if rule else ""  # the steps do not fail, so the rule did

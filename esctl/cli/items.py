@@ -57,7 +57,7 @@ def items(texts: Iterable[str], option: str) -> dict[str, str]:
     texts_by_key: dict[str, str] = {}
     for text in texts:
         if (pair := item(text)) is None:
-            raise UsageError(f"{option} {text[:80]!r}", why="expected: key=text or key:=json")
+            raise UsageError(f"{option} is {text[:80]!r}", why="expected: key=text or key:=json")
         if pair[0] in texts_by_key:
             raise UsageError(f"{option} gives the key {pair[0]!r} twice", why="an object has each key once")
         texts_by_key[pair[0]] = pair[1]

@@ -144,6 +144,7 @@ def check_shared(group: str, words: Sequence[str]) -> None:
 def _complaint(error: Any, verb: str, options: Sequence[Option]) -> UsageError:
     """Typer's message as an error of esctl, with similar options as a hint."""
     message = error.format_message() if hasattr(error, "format_message") else str(error)
+    message = re.sub("is not a valid int( range)?", "is not a whole number", message)
     message = " ".join(message.partition(" Did you mean")[0].partition(" (Possible options")[0].split()).rstrip(".")
     known = [flag for option in options for flag in option.flags if flag.startswith("--")]
     wrong = getattr(error, "option_name", "") if hasattr(error, "possibilities") else ""

@@ -43,6 +43,15 @@ def parse_point(text: str, *, upper: bool, mark: Callable[[str], int | None] = l
         return Point(position=position)
     raise UsageError(
         f"{text[:60]!r} is not a point in a log",
-        why="a point is a time (2026-01-31T09:30:00Z, 2026-01-31, 2h), #120 (a position), v7 (a version) or a mark",
+        why=_hint(text),
         fix="esctl help time",
     )
+
+
+def _hint(text: str) -> str:
+    """What a point is, for a text that is none."""
+    if text.isascii() and text.isdecimal():
+        month = f", {text}-01 a month" if len(text) == len("2026") else ""
+        return f"a number alone is none: #{text[:20]} is a position, v{text[:20]} a version{month}"
+    times = "2026-01-31T09:30:00Z, 2026-01-31, 2026-01, 2h"
+    return f"a point is a time ({times}), #120 (a position), v7 (a version) or a mark"

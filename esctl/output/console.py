@@ -126,7 +126,12 @@ def unknown(kind: str, names: Iterable[str], known: Collection[str]) -> None:
         if name not in known and not settings.quiet:
             import difflib
 
-            if near := difflib.get_close_matches(name, known, 3, 0.75):
+            parts = name.split(",")
+            if len(parts) > 1 and all(part in known for part in parts):
+                note(
+                    f"no event has the {kind} {name}; give --{kind} once for each: --{kind} {f' --{kind} '.join(parts)}"
+                )
+            elif near := difflib.get_close_matches(name, known, 3, 0.75):
                 note(f"no event has the {kind} {name}; did you mean {' or '.join(near)}?")
 
 

@@ -82,12 +82,12 @@ def formatted(name: str, value: object, look: Look, column: Column) -> str:
     return shown(name, value, look)
 
 
-def bar(value: object, largest: float) -> str:
-    """A bar of BAR_CELLS cells; blank unless the value is a number above 0."""
+def bar(value: object, largest: float, cells: int = BAR_CELLS) -> str:
+    """A bar of so many cells; blank unless the value is a number above 0."""
     share = value / largest if isinstance(value, int | float) and largest > 0 else 0
-    eighths = round(max(0.0, min(1.0, share)) * BAR_CELLS * 8)
+    eighths = round(max(0.0, min(1.0, share)) * cells * 8)
     full, rest = divmod(eighths, 8)
-    return ("█" * full + _EIGHTHS[rest].strip()).ljust(BAR_CELLS)
+    return ("█" * full + _EIGHTHS[rest].strip()).ljust(cells)
 
 
 def read_model(
@@ -113,7 +113,7 @@ def read_model(
         screen.width = max(screen.width, sum(widths) + 2 * len(widths))
     least = [max(MIN_WIDTH, min(ENOUGH, text)) if numeric[i] else MIN_WIDTH for i, text in enumerate(texts)]
     widths = fit(widths, screen.width - 2 * (len(widths) - 1), least)
-    bars = [room if width >= text + room else 0 for room, width, text in zip(bars, widths, texts, strict=True)]
+    bars = [_bar_room(room, width - text) for room, width, text in zip(bars, widths, texts, strict=True)]
     grid = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for i, width in enumerate(widths):
         align: Any = "left" if bars[i] else looks[i].align or ("right" if numeric[i] else "left")
@@ -122,7 +122,7 @@ def read_model(
         grid.add_column(_beside(labels[i], "", width, room), justify=align, no_wrap=True, width=width, style=style)
     for row, values in zip(cells, rows, strict=True):
         cells_with_bars = (
-            _beside(row[i], bar(values[i], largest[i]), width, bars[i]) for i, width in enumerate(widths)
+            _beside(row[i], bar(values[i], largest[i], bars[i] - 1), width, bars[i]) for i, width in enumerate(widths)
         )
         grid.add_row(*cells_with_bars)
     if totals:
@@ -130,6 +130,11 @@ def read_model(
         grid.add_row(*(_beside(sums[i], "", width, bars[i], "bold") for i, width in enumerate(widths)))
     screen.print(grid)
     return printed(screen)
+
+
+def _bar_room(wanted: int, left: int) -> int:
+    """The cells for a bar and the blank before it: those that are left beside the numbers, or none if they are few."""
+    return min(wanted, left) if left > BAR_CELLS // 4 else 0
 
 
 def _beside(cell: str, bar_text: str, width: int, room: int, style: str = "") -> Text:
@@ -213,6 +218,8 @@ def table(
     least = [
         DATE if i in times else _least([row[i] for row in cells] if i in numeric else ()) for i in range(len(header))
     ]
+    if len(header) - 1 in numeric:  # text shrinks before the name of the last column, which would be the first to go
+        least[-1] = max(least[-1], min(ENOUGH, widths[-1]))
     widths = fit(widths, screen.width - 2 * (len(widths) - 1), least)
     count = 0
     while cells or not count:

@@ -403,3 +403,10 @@ def _decidable(error: dict[str, Any], stream: str, *, expecting: bool) -> None:
         assert (error["error"], error["exit"], error["type"]) == ("refused", 5, "Taken")
         assert error["message"] == "no more is taken than is there"
         assert json.loads(error["state"]) == {"balance": 0}
+
+
+def test_an_event_that_steps_cannot_take_is_refused_with_the_place_in_the_model(log: EventLog) -> None:
+    for events in ([paid("x")], [paid(1), taken(1), paid("x"), paid(2)]):
+        error = refused(log, *events)
+        assert error.details["field"] == "aggregate.account.on.Paid.add.balance"
+        assert error.why == "aggregate.account.on.Paid.add.balance fails on it"

@@ -95,7 +95,7 @@ def test_a_key_that_occurs_twice_in_the_json_of_an_item_is_refused() -> None:
 
 
 def test_what_is_not_an_item_is_refused_with_its_option() -> None:
-    with pytest.raises(UsageError, match=r"^--meta 'actor'$"):
+    with pytest.raises(UsageError, match=r"^--meta is 'actor'$"):
         items(["a=b", "actor"], "--meta")
 
 

@@ -57,6 +57,7 @@ def test_the_shared_options_are_explained_once() -> None:
         ("completion", ["tcsh"], "'tcsh' is not one of 'bash', 'zsh', 'fish'", ""),
         ("replay", ["a", "b"], "got unexpected extra argument(s) (b)", ""),
         ("replay", ["--limit"], "option '--limit' requires an argument", ""),
+        ("replay", ["--limit", "x"], "'x' is not a whole number", ""),
     ],
 )
 def test_a_complaint_names_what_is_wrong_and_what_may_have_been_meant(

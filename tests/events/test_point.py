@@ -255,6 +255,19 @@ def test_garbage_is_not_a_point(text: str, upper: bool) -> None:
         parse_point(text, upper=upper)
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("2003", "a number alone is none: #2003 is a position, v2003 a version, 2003-01 a month"),
+        ("400", "a number alone is none: #400 is a position, v400 a version"),
+    ],
+)
+def test_a_number_alone_is_not_a_point_and_the_error_says_what_it_may_mean(text: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_point(text, upper=False)
+    assert caught.value.why == hint
+
+
 @pytest.mark.parametrize(("name", "text"), [("Asia/Tokyo", "0001-01-01"), ("America/New_York", "9999-12-31T23:00:00")])
 def test_a_local_moment_beyond_the_calendar_is_not_a_point(name: str, text: str, zone: Zone) -> None:
     zone(name)

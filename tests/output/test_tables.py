@@ -203,10 +203,17 @@ def test_a_number_is_cut_only_where_nothing_else_can_shrink() -> None:
         assert drawn_.splitlines()[1].rstrip() == line
 
 
-def test_a_bar_goes_before_its_number_is_cut() -> None:
-    with terminal(24):
+def test_text_is_cut_before_the_name_of_a_last_column_of_numbers() -> None:
+    with terminal(30):
+        head, _ = "".join(table(["name", "projections"], [["x" * 40, 1]], PLAIN)).splitlines()
+    assert head.split() == ["name", "projections"]
+
+
+@pytest.mark.parametrize(("columns", "line"), [(26, "Zoë Brânză  123456.5 █████"), (20, "Zoë Brânză  123456.5")])
+def test_a_bar_becomes_shorter_and_goes_before_its_number_is_cut(columns: int, line: str) -> None:
+    with terminal(columns):
         drawn_ = read_model(["customer", "spent"], [["Zoë Brânză", 123456.5]], PLAIN, {"spent": Column(bar=True)}, {})
-    assert drawn_.splitlines()[1].split()[-1] == "123456.5"
+    assert drawn_.splitlines()[1].rstrip() == line
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from esctl.output.terminal import clean
+from esctl.output.terminal import clean, fitted
 from tests.output.conftest import acts
 
 UNICODE = "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
@@ -32,3 +32,23 @@ def test_every_character_that_does_not_act_stays() -> None:
 )
 def test_what_acts_is_spelled_out(text: str, shown: str) -> None:
     assert clean(text) == shown
+
+
+LONG = "one two three four five six"
+
+
+@pytest.mark.parametrize(
+    ("page", "lines"),
+    [
+        (f"# {LONG}\n\n{LONG}\nseven\n", [f"# {LONG}", "", "one two three", "four five six", "seven", ""]),
+        (f"* {LONG}\n  seven\n* eight", ["* one two three", "  four five six", "  seven", "* eight"]),
+        (f"    {LONG}\n| {LONG} |", [f"    {LONG}", f"| {LONG} |"]),
+        (f"```sh\n{LONG}\n```\n{LONG}", ["```sh", LONG, "```", "one two three", "four five six"]),
+        ("    0  one two three", ["    0  one two", "       three"]),
+        ("    a = 1  # one two", ["    a = 1  # one two"]),
+        ("short\nlines stay", ["short", "lines stay"]),
+        ("https://example.org/a-long-address of it", ["https://example.org/a-long-address", "of it"]),
+    ],
+)
+def test_the_text_of_a_page_fits_the_terminal_and_its_code_stays(page: str, lines: list[str]) -> None:
+    assert fitted(page, 15).split("\n") == lines

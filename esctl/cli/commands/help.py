@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
 from collections.abc import Sequence
 
 import esctl
 from esctl.cli import overview
 from esctl.cli.table import COMMANDS, GROUPS
-from esctl.errors import UsageError, word
+from esctl.errors import UsageError
 from esctl.output import console
 
 TYPE_CHECKING = False
@@ -49,12 +50,23 @@ def page(subject: str) -> str:
     if subject in overview.topics():
         folder = os.path.dirname(esctl.__file__)
         with open(os.path.join(folder, "help", f"{subject}.md"), encoding="utf-8") as file:
-            return file.read()
+            return _fitted(file.read())
     if subject in GROUPS:  # after the topics: `model` is both
         return overview.group(subject)
     near = difflib.get_close_matches(subject, [*overview.topics(), *COMMANDS, *GROUPS], 2, 0.5)
     raise UsageError(
         f"there is no command or topic {subject!r}",
         why=f"did you mean {' or '.join(near)}?" if near else f"the topics are {', '.join(overview.topics())}",
-        fix=f"esctl help {word(near[0])}" if near else "esctl help",
+        fix=f"esctl help {near[0]}" if near else "esctl help",
     )
+
+
+def _fitted(text: str) -> str:
+    """A topic in lines that fit the terminal; in a pipe, as it is written."""
+    if not sys.stdout.isatty():
+        return text
+    import shutil  # noqa: PLC0415 - for a terminal only
+
+    from esctl.output.terminal import fitted  # noqa: PLC0415 - the same
+
+    return fitted(text, shutil.get_terminal_size().columns)

@@ -633,6 +633,21 @@ def test_a_type_that_no_event_has_is_noted_with_what_comes_near(esctl: Esctl, lo
     assert esctl("replay", "--type", "OrderPlace", "-q", "--log", str(log_path)).stderr == ""
 
 
+def test_types_that_are_joined_by_a_comma_are_noted_with_the_way_to_name_them(esctl: Esctl, log_path: Path) -> None:
+    for type_ in ("Placed", "Paid"):
+        assert esctl("append", "order-1", type_, "--log", str(log_path)).returncode == 0
+    done = esctl("replay", "--type", "Placed,Paid", "--log", str(log_path))
+    assert done.stderr == (
+        "note: no event has the type Placed,Paid; give --type once for each: --type Placed --type Paid\n"
+    )
+
+
+def test_a_pattern_of_streams_is_refused_with_the_command_that_takes_it(esctl: Esctl, log_path: Path) -> None:
+    assert esctl("append", "order-1", "Placed", "--log", str(log_path)).returncode == 0
+    done = esctl("replay", "order-*", "--log", str(log_path))
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (3, f"fix: esctl streams --log {log_path} 'order-*'")
+
+
 @pytest.mark.parametrize(
     ("category", "near"),
     [("ordr", "order"), ("Order", "order"), ("order-itm", "order-item"), ("order", ""), ("order-item", ""),

@@ -70,4 +70,6 @@ def _warn(planned: plan.Plan) -> None:
 def _dangers(planned: plan.Plan) -> str:
     count = planned.unreadable
     dangers = [f"this makes {count} stored event{'s' * (count > 1)} unreadable"] if count else []
-    return "; ".join(dangers + [f"this drops the projection {name}" for name in planned.dropped])
+    if dropped := planned.dropped:
+        dangers.append(f"this drops the projection{'s' * (len(dropped) > 1)} {', '.join(dropped)}")
+    return "; ".join(dangers)

@@ -48,6 +48,6 @@ def command(
         first = stopped[0]
         raise HandlerError(
             f"the projection {first['projection']} is stopped at position {first['failed']}",
-            why=f"{first['handler']}: {first['error']}; fix the handler or the row, then run it again",
+            why=f"{first['handler']}: {first['error']}; correct the handler or its data; the next run continues there",
             fix=f"esctl projection run {word(first['projection'])}",
         )

@@ -58,4 +58,11 @@ def _changes(log: EventLog, step: rewriting.Shown) -> str:
     if step.before is None or step.after is None:
         return "-"
     changes = log.store.facts().differences(step.before, step.after)
-    return ", ".join(f"{readable(path)} {before or '-'} -> {after or '-'}" for path, before, after in changes)
+    return ", ".join(f"{readable(path)} {_change(before, after)}" for path, before, after in changes)
+
+
+def _change(before: str | None, after: str | None) -> str:
+    """A value before and after a step, in the words of `diff`; None: the path is missing."""
+    if before is None:
+        return f"added: {after}"
+    return f"gone: {before}" if after is None else f"changed: {before} to {after}"

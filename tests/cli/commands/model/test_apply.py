@@ -81,3 +81,9 @@ def test_a_lock_that_another_holds_is_exit_8_and_reading_goes_on(run: Esctl, mod
         assert run("model", "plan", "model.toml").returncode == 0
         assert run("model", "history").returncode == 0
         other.communicate("")
+
+
+def test_several_projections_that_it_drops_are_named_in_one_sentence(run: Esctl, model: Model) -> None:
+    two = "".join(PROJECTION.replace(" p", f" {n}").replace("projection.p", f"projection.{n}") for n in "qr")
+    assert run("model", "apply", model(two)).returncode == 0
+    assert "this drops the projections q, r\n" in run("model", "apply", model("")).stderr

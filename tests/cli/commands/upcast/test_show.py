@@ -32,7 +32,7 @@ def test_a_table_shows_the_fields_that_a_step_changes(run: Esctl, log_path: Path
     with open_log(log_path, write=True) as log:
         log.append("p", "Cart", {f"field{n}": n for n in range(9)}, schema=1)
     lines = run("upcast", "show", "Paid", "-o", "table", env={"COLUMNS": "80"}).stdout.splitlines()
-    assert "changes     amount 5 -> -, sum - -> 5" in lines
+    assert "changes     amount gone: 5, sum added: 5" in lines
 
 
 @pytest.mark.parametrize("type_", ["Nothing", "A"])
