@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
+from esctl.errors import UnavailableError
 from esctl.events.event import FIELDS, part_of, whole_number
 from esctl.events.json import encoded, text_of
 from esctl.output import console
@@ -144,9 +145,21 @@ def receipt(values: Receipt) -> dict[str, object]:
 
 
 def acknowledge(record: Mapping[str, object], format_: str) -> None:
-    """Print the receipt of a command, one object. With --quiet, print nothing."""
+    """Print the receipt of a command, one object. With --quiet, print nothing.
+
+    If stdout cannot be written, the error has the receipt: what it says must not be done twice.
+    """
     if console.settings.quiet:
         return
+    try:
+        _acknowledge(record, format_)
+    except UnavailableError as error:
+        error.why += f"; do not repeat what the receipt says: {encoded(record).decode()}"
+        error.details["receipt"] = record
+        raise
+
+
+def _acknowledge(record: Mapping[str, object], format_: str) -> None:
     if format_ in ("csv", "tsv"):
         rows(list(record), [list(record.values())], format_)
     elif format_ == "table":
