@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from esctl.errors import EsctlError, UnavailableError
 from esctl.events.json import encoded
 from esctl.events.record import Record
-from esctl.output.terminal import clean
+from esctl.output.terminal import clean, clean_lines
 
 FORMATS = ("auto", "table", "ndjson", "json", "csv", "tsv", "raw", "cloudevents")
 
@@ -52,6 +52,11 @@ def write(chunks: Iterable[bytes]) -> None:
                 out.flush()
     with _Writing():
         out.flush()
+
+
+def write_data(chunks: Iterable[bytes], *, json: bool = False) -> None:
+    """Write chunks of whole lines: in a pipe as they are; on a terminal, what would control it is escaped."""
+    write((clean_lines(chunk, json=json) for chunk in chunks) if sys.stdout.isatty() else chunks)
 
 
 def try_stdout() -> None:

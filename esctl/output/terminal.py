@@ -8,7 +8,16 @@ _CONTROLS += range(0x2066, 0x206A)
 _VISIBLE = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _CONTROLS}
 _VISIBLE |= {10: "\\n", 13: "\\r", 9: "\\t"}
 
+# For whole lines, whose ends and tabs stay; in JSON a raw CR can only be a blank between tokens.
+_IN_LINES = {code: shown for code, shown in _VISIBLE.items() if code not in (9, 10)}
+_IN_JSON = {code: f"\\u{code:04x}" for code in _IN_LINES} | {13: " "}
+
 
 def clean(text: str) -> str:
     """Replace every character that controls a terminal by a visible escape."""
     return text.translate(_VISIBLE)
+
+
+def clean_lines(lines: bytes, *, json: bool) -> bytes:
+    """The same for whole lines of output; with `json` the escapes are those of JSON, and it remains valid."""
+    return lines.decode("utf-8", "replace").translate(_IN_JSON if json else _IN_LINES).encode()
