@@ -66,6 +66,28 @@ def test_a_receipt_that_was_read_is_true_at_that_moment(log_path: Path) -> None:
         process.stdin.close()
 
 
+@pytest.mark.parametrize("batches", ["--each", "--receipts"])
+def test_a_log_that_is_renamed_under_a_writer_keeps_what_was_acknowledged(log_path: Path, batches: str) -> None:
+    moved, told = log_path.with_name("moved.db"), 0
+    command = [ESCTL, "append", *{batches, "--receipts"}, "--log", str(log_path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for n in range(1, 5):
+            process.stdin.write(b'{"stream":"s","type":"T"}\n')
+            told += bool(process.stdout.readline())
+            if n == 3:
+                log_path.rename(moved)
+        process.stdin.close()
+        error = process.stderr.read()
+        assert (process.wait(), told) == (8, 3), error
+    count = [sys.executable, "-c", COUNT, str(moved)]
+    assert subprocess.run(count, check=True, capture_output=True, text=True).stdout == "3\n"
+
+
 COUNT = (
     "import sqlite3,sys;c=sqlite3.connect(sys.argv[1]);"
     "print(c.execute('select count(*) from events').fetchone()[0]);c.close()"

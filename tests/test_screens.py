@@ -25,6 +25,7 @@ import pytest
 
 from esctl.events.lines import Defaults, parser
 from esctl.log import EventLog
+from esctl.output import console
 from esctl.points.marks import set_mark
 from tests import runner
 from tests.conftest import ESCTL, SAMPLE, write_empty_log, writer_of
@@ -349,6 +350,36 @@ def test_nothing_acts_on_the_terminal(hostile: Path, name: str) -> None:
     printed = on_a_terminal(hostile, *OUTPUTS[name])
     assert printed
     assert acting(printed) == []
+
+
+EVERY_FIELD = ["--fields", "stream,type,id,data,meta,data.x"]
+DATA: dict[str, list[str]] = {
+    **{f"replay {form}": ["replay", "-o", form, "--system"] for form in console.FORMATS if form != "auto"},
+    **{f"fields {form}": ["replay", *EVERY_FIELD, "-o", form] for form in ("csv", "tsv", "raw", "ndjson", "json")},
+    **{f"query {form}": ["query", "select * from log", "-o", form] for form in ("csv", "tsv", "raw", "ndjson", "json")},
+    **{f"streams {form}": ["streams", "-o", form] for form in ("csv", "tsv", "raw", "ndjson", "json")},
+    "raw text": ["query", f"select '{ACTING[0]}' || char(155, 8238, 13)", "-o", "raw"],
+    "show": ["show", "20", "-o", "ndjson"],
+    "safe csv": ["query", "select * from log", "-o", "csv", "--safe-csv"],
+}
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_no_data_acts_on_the_terminal_in_any_format(hostile: Path, name: str) -> None:
+    printed = on_a_terminal(hostile, *DATA[name])
+    assert printed
+    assert acting(printed.replace("\t", "")) == []  # tabs separate columns
+
+
+def test_lines_of_json_stay_the_same_json_on_a_terminal(hostile: Path) -> None:
+    for command in (["replay"], ["replay", "--fields", "stream,data"], ["query", "select * from log"]):
+        printed = on_a_terminal(hostile, *command, "-o", "ndjson")
+        piped = subprocess.run(
+            [ESCTL, *command, "-o", "ndjson", "-l", str(hostile)], stdout=subprocess.PIPE, env=environment(), check=True
+        ).stdout.decode()
+        assert acting(piped)  # in a pipe nothing is changed
+        shown, given = (text.replace("\r\n", "\n").split("\n")[:-1] for text in (printed, piped))
+        assert [json.loads(line) for line in shown] == [json.loads(line) for line in given]
 
 
 def test_nothing_in_refused_lines_and_receipts_acts_on_the_terminal(tmp_path: Path) -> None:

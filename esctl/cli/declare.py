@@ -116,6 +116,8 @@ class Shared:
         where = self.path
         if self.verbose:
             console.say(f"log: {where}")
+        if write:
+            console.try_stdout()
         log = EventLog(where, write=write, bulk=bulk, timeout=self.timeout, cache=locate.cache())
         if self.sql_timeout is not None:
             log.store.limit(self.sql_timeout)

@@ -15,7 +15,7 @@ from esctl.append.inputs import Inputs
 from esctl.append.writer import Writer
 from esctl.cli.declare import Shared
 from esctl.cli.single import require_stdin
-from esctl.errors import RefusedError, Stopped
+from esctl.errors import RefusedError, Stopped, UnavailableError
 from esctl.events.event import Receipt
 from esctl.events.lines import Defaults
 from esctl.output import console, progress, render
@@ -63,6 +63,11 @@ def run(writer: Writer, inputs: Inputs, defaults: Defaults, options: Options, sh
         else:
             for _ in runs:
                 pass
+    except UnavailableError as error:
+        if error.code == console.STDOUT and tally.last is not None:
+            error.why += f"; all events up to position {tally.last} are stored: do not append them again"
+            error.details.update(tally.record())
+        raise
     except Stopped:
         console.say("interrupted: the unfinished batch was rolled back")
         raise

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 from collections.abc import Collection, Iterable
 
 from esctl.errors import EsctlError, UnavailableError
 from esctl.events.json import encoded
 from esctl.events.record import Record
-from esctl.output.terminal import clean
+from esctl.output.terminal import clean, clean_lines
 
 FORMATS = ("auto", "table", "ndjson", "json", "csv", "tsv", "raw", "cloudevents")
 
@@ -26,6 +28,7 @@ class Settings(Record):
 
 settings = Settings()  # of this process; a command sets them once, from its options
 stdout_lost = False  # whether stdout takes no more
+STDOUT = "stdout"  # the code of the error for a stdout that cannot be written
 
 
 def resolve(format_: str) -> str:
@@ -51,6 +54,24 @@ def write(chunks: Iterable[bytes]) -> None:
         out.flush()
 
 
+def write_data(chunks: Iterable[bytes], *, json: bool = False) -> None:
+    """Write chunks of whole lines: in a pipe as they are; on a terminal, what would control it is escaped."""
+    write((clean_lines(chunk, json=json) for chunk in chunks) if sys.stdout.isatty() else chunks)
+
+
+def try_stdout() -> None:
+    """Before something is stored whose receipt is then printed: raise UnavailableError if stdout is known to take none.
+
+    A write of nothing asks a device; a full disk is asked for its space.
+    """
+    if settings.quiet:
+        return
+    with _Writing():
+        os.write(1, b"")
+        if stat.S_ISREG(os.fstat(1).st_mode) and not os.fstatvfs(1).f_bfree:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 class _Writing:
     """Turns an OSError in its block into the error that stdout cannot be written."""
 
@@ -60,7 +81,7 @@ class _Writing:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
             silence()
-            raise UnavailableError("cannot write to stdout", why=error.strerror or str(error)) from error
+            raise UnavailableError("cannot write to stdout", why=error.strerror or str(error), code=STDOUT) from error
 
 
 def say(text: str) -> None:

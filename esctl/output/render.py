@@ -6,10 +6,11 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
+from esctl.errors import UnavailableError
 from esctl.events.event import FIELDS, part_of, whole_number
 from esctl.events.json import encoded, text_of
 from esctl.output import console
-from esctl.output.console import text, write
+from esctl.output.console import text, write, write_data
 from esctl.output.terminal import clean
 
 TYPE_CHECKING = False
@@ -30,7 +31,7 @@ def _look() -> Look:
 
 def lines(chunks: Iterable[bytes], format_: str) -> None:
     """Print chunks of NDJSON lines as they are (`ndjson`, `raw`) or as one JSON array (`json`)."""
-    write(_array(chunks) if format_ == "json" else chunks)
+    write_data(_array(chunks) if format_ == "json" else chunks, json=True)
 
 
 def _array(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -65,7 +66,7 @@ def event_fields(sealed: Iterable[SealedEvent], fields: Sequence[Field], format_
     if format_ in ("ndjson", "json"):
         lines((record(fields, event) for event, _, _ in sealed), format_)
     elif format_ == "raw":
-        write(("\t".join(plain(field.of(event)) for field in fields) + "\n").encode() for event, _, _ in sealed)
+        write_data(("\t".join(plain(field.of(event)) for field in fields) + "\n").encode() for event, _, _ in sealed)
     else:
         names = [field.name for field in fields]
         values = ([_number(plain(field.of(event))) for field in fields] for event, _, _ in sealed)
@@ -112,7 +113,7 @@ def _separated(header: Sequence[str], values: Iterable[Sequence[object]], format
             buffer.seek(0)
             buffer.truncate()
 
-    write(chunks())
+    write_data(chunks())
 
 
 _JSON_TYPES = frozenset((bool, list, tuple, dict))  # types that CSV cells hold as JSON
@@ -144,15 +145,27 @@ def receipt(values: Receipt) -> dict[str, object]:
 
 
 def acknowledge(record: Mapping[str, object], format_: str) -> None:
-    """Print the receipt of a command, one object. With --quiet, print nothing."""
+    """Print the receipt of a command, one object. With --quiet, print nothing.
+
+    If stdout cannot be written, the error has the receipt: what it says must not be done twice.
+    """
     if console.settings.quiet:
         return
+    try:
+        _acknowledge(record, format_)
+    except UnavailableError as error:
+        error.why += f"; do not repeat what the receipt says: {encoded(record).decode()}"
+        error.details["receipt"] = record
+        raise
+
+
+def _acknowledge(record: Mapping[str, object], format_: str) -> None:
     if format_ in ("csv", "tsv"):
         rows(list(record), [list(record.values())], format_)
     elif format_ == "table":
         write([_line(record)])
     else:
-        write([encoded(record) + b"\n"])
+        write_data([encoded(record) + b"\n"], json=True)
 
 
 def acknowledge_each(
@@ -185,7 +198,7 @@ def records(items: Iterable[Mapping[str, object]], format_: str, names: Sequence
         if format_ == "table":
             write([_line(row)])
         else:
-            write([encoded(row) + b"\n"])
+            write_data([encoded(row) + b"\n"], json=True)
 
 
 def listed(
@@ -205,7 +218,7 @@ def listed(
         elif first is not None:
             rows(list(first), (list(row.values()) for row in chain((first,), source)), format_, spare)
     else:
-        write(encoded(row) + b"\n" for row in items)
+        write_data((encoded(row) + b"\n" for row in items), json=True)
 
 
 def query_result(header: Sequence[str], values: Iterable[Sequence[object]], format_: str) -> None:
@@ -214,7 +227,7 @@ def query_result(header: Sequence[str], values: Iterable[Sequence[object]], form
     if format_ in ("table", "csv", "tsv"):
         rows(header, values, format_)
     elif format_ == "raw":
-        write(("\t".join("" if v is None else str(v) for v in row) + "\n").encode() for row in values)
+        write_data(("\t".join("" if v is None else str(v) for v in row) + "\n").encode() for row in values)
     else:
         listed((dict(zip(header, row, strict=True)) for row in values), format_)
 
@@ -249,7 +262,7 @@ def one(record: Mapping[str, object], format_: str) -> None:
 def states(items: Iterable[Mapping[str, object]], format_: str, *, single: bool) -> None:
     """Print states; `raw` prints the state alone. A table of a single state has one line per field of the state."""
     if format_ == "raw":
-        write(f"{record['state']}\n".encode() for record in items)
+        write_data((f"{record['state']}\n".encode() for record in items), json=True)
     elif single and format_ == "table":
         for record in items:
             fields = {f"state.{name}": value for name, value in _fields(str(record["state"]))}

@@ -11,6 +11,10 @@ _VISIBLE |= {10: "\\n", 13: "\\r", 9: "\\t"}
 _ITEM = "* "
 _NOT_TEXT = ("    ", "#", "|")  # code, titles, tables
 
+# For whole lines, whose ends and tabs stay; in JSON a raw CR can only be a blank between tokens.
+_IN_LINES = {code: shown for code, shown in _VISIBLE.items() if code not in (9, 10)}
+_IN_JSON = {code: f"\\u{code:04x}" for code in _IN_LINES} | {13: " "}
+
 
 def clean(text: str) -> str:
     """Replace every character that controls a terminal by a visible escape."""
@@ -54,3 +58,8 @@ def fitted(page: str, width: int) -> str:
         is_code ^= is_fence
     flush()
     return "\n".join(lines)
+
+
+def clean_lines(lines: bytes, *, json: bool) -> bytes:
+    """The same for whole lines of output; with `json` the escapes are those of JSON, and it remains valid."""
+    return lines.decode("utf-8", "replace").translate(_IN_JSON if json else _IN_LINES).encode()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from esctl.errors import HandlerError, NotFoundError, UsageError
@@ -26,11 +29,8 @@ def reducer(name: str) -> Reducer:
         raise UsageError(
             f"--reducer {name!r}", why="write MODULE:FUNCTION, such as shop.states:order", fix="esctl help model"
         )
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
     try:
-        found = getattr(importlib.import_module(module), function)
+        found = getattr(_imported(module), function)
     except AttributeError as error:
         raise NotFoundError(
             f"there is no reducer {name}", why=f"{error}; it is MODULE:FUNCTION", fix="esctl help model"
@@ -45,6 +45,26 @@ def reducer(name: str) -> Reducer:
         raise UsageError(f"--reducer {name!r}", why="it is not a function")
     function_: Reducer = found
     return function_
+
+
+def _imported(module: str) -> ModuleType:
+    """Import a module, from the current folder if it is there.
+
+    All other modules come from there only if none of that name is installed, so that a file beside it cannot take the
+    place of a package that esctl or the module itself imports.
+    """
+    here, top = str(Path.cwd()), module.partition(".")[0]
+    if here not in sys.path:
+        sys.path.append(here)
+    spec = PathFinder.find_spec(top, [here]) if top not in sys.modules else None
+    if spec is not None and spec.loader is not None:
+        sys.modules[top] = own = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(own)
+        except BaseException:
+            sys.modules.pop(top, None)
+            raise
+    return importlib.import_module(module)
 
 
 def reduced(log: EventLog, query: Query, name: str) -> Iterator[StateAt]:

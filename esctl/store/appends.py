@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Protocol
 
+    from esctl.store.opening import OpenFile
+
     Kept = Callable[[ConflictError], None]  # gets the conflict of each id whose first event is kept
 
     class Expectations(Protocol):
@@ -74,10 +76,10 @@ cross join types t on t.type_id = e.type_id where s.name = ?1 and t.name = ?2"""
 class Appender:
     """The writing half of a store, on its connection."""
 
-    def __init__(self, reading: Reading, timeout: float) -> None:
+    def __init__(self, reading: Reading, timeout: float, file: OpenFile | None) -> None:
         self._reading = reading
         self._connection, self._execute = reading.connection, reading.connection.execute
-        self.path, self.timeout = reading.path, timeout
+        self.path, self.timeout, self._file = reading.path, timeout, file
         self._archived = False  # whether ids may be in the archive, outside the hot table's index
         self.head: Head | None = None  # set within a transaction; _start is its value at the beginning
         self.newest: Mapping[str, int] = {}  # the schema version for events without one, by type
@@ -145,7 +147,18 @@ class Appender:
                     if self._connection.in_transaction:
                         self._execute("rollback")
 
+    def leave(self) -> None:
+        """Before the connection is closed: if the file was renamed, move into it what is still in its WAL, since nobody
+        finds that any more, and SQLite then closes without a checkpoint.
+        """
+        file, self._file = self._file, None
+        if file is not None and file.gone():
+            with Translated(self.path):
+                self._execute("pragma wal_checkpoint(truncate)").fetchall()
+
     def _commit(self, head: Head) -> None:
+        if self._file is not None:
+            self._file.check()
         if head is not self._start:
             self._execute(
                 "update head set position = ?, hash = ?, recorded = ?,"

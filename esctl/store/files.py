@@ -58,6 +58,16 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def remove_draft_names(path: str) -> None:
+    """Remove the names of drafts from a file that has its own name already, as a kill in `draft_of` can leave it."""
+    folder, name = os.path.split(path)
+    inode = os.stat(path).st_ino
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(f".{name}.") and entry.name.endswith(".new") and entry.inode() == inode:
+                Path(entry).unlink(missing_ok=True)
+
+
 def remove(path: Path) -> None:
     """Remove a file, durably. A missing file is no error, an unreachable folder is one."""
     try:

@@ -10,7 +10,7 @@ from esctl.errors import StorageVersionError, UnavailableError, word
 from esctl.events import chain
 from esctl.sql import functions
 from esctl.store.errors import Patience, Translated
-from esctl.store.format import APPLICATION_ID, STORAGE_VERSION, Memory, check_there, uri_of
+from esctl.store.format import APPLICATION_ID, STORAGE_VERSION, Memory, absolute, check_there, uri_of
 
 SETTINGS = """
 pragma synchronous = full;
@@ -27,22 +27,86 @@ BULK_CHECKPOINT_PAGES = 4000  # a page that many batches touch is copied once; m
 OPCODES_A_BREATH = 1_000_000
 
 
-def connect(path: str, *, write: bool) -> apsw.Connection:
-    """Connect to the file at `path`. Raises NotFoundError, UsageError or UnavailableError."""
+class OpenFile:
+    """The file that a writer has open. Its path has to remain its one name: by that SQLite finds the WAL, so events
+    appended to a file that was renamed, removed, replaced or linked would be lost.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Raises UnavailableError for a file with several names."""
+        self.path, self._where = path, absolute(path)
+        self._wal: tuple[int, int] | None = None
+        status = os.stat(self._where)
+        if status.st_nlink > 1:
+            from esctl.store import files  # noqa: PLC0415 - hardly ever
+
+            files.remove_draft_names(os.path.realpath(self._where))
+        self._file = status.st_dev, status.st_ino
+        self.check()
+
+    def watch_wal(self) -> None:
+        """The file's WAL, if it has one, has to remain, too."""
+        self._wal = self._wal_now()
+
+    def _wal_now(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(f"{self._where}-wal")
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def check(self) -> None:
+        """Raise UnavailableError unless the path is still the one name of the file."""
+        try:
+            status = os.stat(self._where)
+        except OSError as error:
+            raise self._lost("it was moved or removed") from error
+        if (status.st_dev, status.st_ino) != self._file:
+            raise self._lost("another file has its name now")
+        if status.st_nlink > 1:
+            raise UnavailableError(
+                f"{self.path} has {status.st_nlink} names (hard links)",
+                why="each name has a WAL of its own, so events appended by one would be lost by another;"
+                " remove the other names, or use a copy",
+                fix=f"esctl backup {word(f'{self.path}.copy')} --log {word(self.path)}",
+            )
+        if self._wal is not None and self._wal_now() != self._wal:
+            raise self._lost(f"its WAL was moved, removed or replaced: {self.path}-wal")
+
+    def gone(self) -> bool:
+        """Whether nothing has the path any more."""
+        return not os.path.lexists(self._where)
+
+    def _lost(self, why: str) -> UnavailableError:
+        return UnavailableError(
+            f"{self.path} is no longer the log that this command opened",
+            why=f"{why}; nothing of this transaction is stored",
+        )
+
+
+def connect(path: str, *, write: bool) -> tuple[apsw.Connection, OpenFile | None]:
+    """Connect to the file at `path`; for writing, also return what watches over the file.
+
+    Raises NotFoundError, UsageError or UnavailableError.
+    """
     uri = uri_of(path)
     if isinstance(path, Memory):
-        return apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI)
+        return apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI), None
     check_there(path)
     writable = os.access(path, os.W_OK) and os.access(os.path.dirname(path) or ".", os.W_OK)
     if write and not writable:  # checked before SQLite creates files beside it
         raise UnavailableError(f"{path} is read-only", why="make the file and its folder writable")
+    file = OpenFile(path) if write else None
     with Translated(path):
         if not write and not writable and not os.path.exists(f"{path}-wal"):
             # Nobody can write the file, so no WAL is needed; otherwise SQLite would require one.
             flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-            return apsw.Connection(f"{uri}?immutable=1", flags=flags)
+            return apsw.Connection(f"{uri}?immutable=1", flags=flags), None
         # Readers open for writing too, and then forbid it: only then are -wal and -shm removed at close.
-        return apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI)
+        connection = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI)
+    if file is not None:
+        file.check()
+    return connection, file
 
 
 def set_up(

@@ -132,6 +132,8 @@ def decompress(frame: Frame, packed: bytes, name: str) -> bytes:
         lines = zstandard.ZstdDecompressor().decompress(packed, max_output_size=frame.raw_size)
     except zstandard.ZstdError as error:
         raise damaged(name, str(error)) from error
+    if lines[-1:] != b"\n":  # readers search for the end of each line
+        raise damaged(name, f"the last line of the frame of positions {frame.first} to {frame.last} has no end")
     return lines
 
 
@@ -169,7 +171,7 @@ def without_own(lines: bytes) -> bytes:
     mark = b',"stream":"' + system.PREFIX.encode()
     if mark not in lines:
         return lines
-    return b"".join(line for line in lines.splitlines(keepends=True) if not line.startswith(mark, line.index(b",")))
+    return b"".join(line for line in lines.splitlines(keepends=True) if not line.startswith(mark, line.find(b",")))
 
 
 def hashes(

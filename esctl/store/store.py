@@ -83,14 +83,16 @@ class Store:
         self._archiving: Archiving | None = None
         self._projections: Projections | None = None
         self._guard: Guard | None = None
-        self._connection = connect(path, write=write)
+        self._connection, file = connect(path, write=write)
         with Translated(path):
             try:
                 self._execute = self._connection.execute
                 self._reading = Reading(self._connection, path)
-                self._appender = Appender(self._reading, timeout)
+                self._appender = Appender(self._reading, timeout, file)
                 self.new_names = self._appender.new_names
                 self.log_id = set_up(self._connection, path, self.patience, write=write, bulk=bulk, timeout=timeout)
+                if file is not None:
+                    file.watch_wal()
             except (TypeError, ValueError, apsw.CorruptError) as error:  # an impossible head
                 self._connection.close()
                 raise VerificationError(f"{path} is damaged", why=f"{error}; restore a backup") from error
@@ -446,4 +448,5 @@ class Store:
 
     def close(self) -> None:
         """Close the connection; leaves no file beside the log. May be called twice."""
+        self._appender.leave()
         self._connection.close()

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from esctl import open_log
-from tests.conftest import ESCTL, Esctl, environment, succeeded
+from tests.conftest import ESCTL, LIMITED, Esctl, environment, succeeded
 
 COMMANDS = ("init", "append", "replay", "head", "verify", "backup", "migrate", "help")
 LINE = b'{"stream":"s","type":"T"}\n'
@@ -390,7 +390,33 @@ def test_an_output_that_takes_no_more_is_unavailable(run: Esctl, log_path: Path,
     )
     assert done.returncode == 8
     assert done.stderr.startswith("error: cannot write to stdout\n")
-    assert json.loads(succeeded(run("verify")))["ok"] is True
+    assert json.loads(succeeded(run("verify")))["events"] == 1  # nothing was stored that was not acknowledged
+
+
+@pytest.mark.parametrize(
+    ("command", "receipt"),
+    [
+        ("append s T", '; do not repeat what the receipt says: {"position":1,"stream":"s","version":1,"id":'),
+        ("append", '; do not repeat what the receipt says: {"appended":1,"duplicates":0,"first_position":1,'),
+        ("append --receipts", "; all events up to position 1 are stored: do not append them again"),
+        ("mark x", "; do not repeat what the receipt says: "),
+    ],
+)
+def test_an_error_of_stdout_after_the_commit_says_what_is_stored(
+    run: Esctl, log_path: Path, tmp_path: Path, command: str, receipt: str
+) -> None:
+    room = 4 * 1024 * 1024
+    with (tmp_path / "out").open("wb") as out:
+        out.truncate(room)
+        out.seek(room)
+        done = subprocess.run(
+            [sys.executable, "-c", LIMITED, str(room), ESCTL, *command.split()],
+            env=environment(ESCTL_LOG=str(log_path)),
+            input=LINE, stdout=out, stderr=subprocess.PIPE, check=False,
+        )  # fmt: skip
+    assert done.returncode == 8
+    assert receipt in done.stderr.decode()
+    assert succeeded(run("head")).startswith("1:")
 
 
 # Signals

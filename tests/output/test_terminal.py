@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
-from esctl.output.terminal import clean, fitted
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esctl.output.terminal import clean, clean_lines, fitted
 from tests.output.conftest import acts
 
 UNICODE = "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
@@ -52,3 +56,23 @@ LONG = "one two three four five six"
 )
 def test_the_text_of_a_page_fits_the_terminal_and_its_code_stays(page: str, lines: list[str]) -> None:
     assert fitted(page, 15).split("\n") == lines
+
+
+@given(lines=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"))))
+def test_whole_lines_keep_their_ends_and_tabs_and_nothing_else_acts(lines: list[str]) -> None:
+    text = "".join(f"{line}\n" for line in lines)
+    shown = clean_lines(text.encode(), json=False).decode()
+    assert not [c for c in shown if acts(c) and c not in "\n\t"]
+    assert [line.replace("\t", "\\t") for line in shown.split("\n")] == [clean(line) for line in text.split("\n")]
+
+
+@given(value=st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_lines_of_json_keep_their_value(value: object) -> None:
+    line = json.dumps(value, ensure_ascii=False, separators=("\r,\t", "\r:\t")).encode("utf-8", "replace")
+    shown = clean_lines(line, json=True).decode()
+    assert not [c for c in shown if acts(c) and c != "\t"]
+    assert json.loads(shown) == json.loads(line)
+
+
+def test_what_is_no_unicode_is_shown_as_such() -> None:
+    assert clean_lines(b"a\xff\x1b\n", json=False) == "a\ufffd\\x1b\n".encode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from esctl.errors import EsctlError, NotFoundError, UsageError
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.states import reducing
+from tests.conftest import ESCTL, environment, write_empty_log
 from tests.logs import event, hold, put
 from tests.states.conftest import value
 
@@ -77,3 +80,40 @@ def test_a_reducer_that_fails_is_told_as_a_handlers_failure(log: EventLog, reduc
     with pytest.raises(EsctlError) as caught:
         list(reducing.reduced(log, Query(stream="s-1"), f"{reducers}:{function}"))
     assert caught.value.exit_code == 9
+
+
+TRUSTED = """
+import colorsys, beside
+
+def count(state, event):
+    import wave
+    return {"n": state.get("n", 0) + 1}
+"""
+
+
+def test_a_file_beside_a_reducer_does_not_replace_an_installed_package(tmp_path: Path) -> None:
+    write_empty_log(tmp_path / "esctl.db")
+    (tmp_path / "trusted.py").write_text(TRUSTED)
+    (tmp_path / "beside.py").write_text("")
+    for name in ("rich", "wcwidth", "msgspec", "colorsys", "wave", "csv"):
+        (tmp_path / f"{name}.py").write_text(f"open('{name}-was-run', 'w').close()\nraise SystemExit\n")
+    for command in ("append s T", "state s --reducer trusted:count -o table", "state s --reducer trusted:count -o csv"):
+        done = subprocess.run(
+            [ESCTL, *command.split()], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.glob("*-was-run"))
+
+
+def test_a_reducer_in_a_package_of_the_folder_is_found(
+    log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    (tmp_path / "shop_reducers").mkdir()
+    (tmp_path / "shop_reducers" / "__init__.py").touch()
+    (tmp_path / "shop_reducers" / "sub.py").write_text("from . import rules\nf = rules.f\n")
+    (tmp_path / "shop_reducers" / "rules.py").write_text("def f(state, event):\n    return [1]\n")
+    put(log, event("s-1", "A"))
+    *_, last = reducing.reduced(log, Query(stream="s-1"), "shop_reducers.sub:f")
+    assert value(last) == [1]

@@ -236,3 +236,110 @@ def test_newest_events_are_not_missed_where_one_may_only_read(shared: Path) -> N
             Path(f"{shared}{beside}").chmod(0o644)
         code = READ.join(["try:\n    ", "\nexcept UnavailableError:\n    print('unavailable')"])
         assert unprivileged(shared, IMPORTS, code) in ("21\n", "unavailable\n")
+
+
+# The file under a writer
+
+
+def renamed(path: Path) -> None:
+    path.rename(path.with_name("moved.db"))
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+def replaced(path: Path) -> None:
+    shutil.copy(path, path.with_name("other.db"))
+    path.with_name("other.db").replace(path)
+
+
+def linked(path: Path) -> None:
+    path.with_name("link.db").hardlink_to(path)
+
+
+def without_wal(path: Path) -> None:
+    Path(f"{path}-wal").unlink()
+
+
+def folder_renamed(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("elsewhere"))
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[Store]:
+    (tmp_path / "folder").mkdir()
+    migrations.create(tmp_path / "folder" / "log.db")
+    with closing(Store(tmp_path / "folder" / "log.db", write=True)) as store:
+        appended(store, events(3))
+        yield store
+
+
+@pytest.mark.parametrize("change", [renamed, removed, replaced, linked, without_wal, folder_renamed])
+def test_nothing_is_acknowledged_once_the_path_is_not_the_one_name_of_the_open_file(
+    writer: Store, change: Callable[[Path], None]
+) -> None:
+    change(Path(writer.path))
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match=r"no longer the log|hard links"):
+            appended(writer, events(1, prefix="new"))
+    assert writer.head().position == 3
+
+
+@pytest.mark.parametrize("attempt", [True, False])
+@pytest.mark.parametrize("change", [renamed, folder_renamed])
+def test_a_renamed_file_holds_all_that_was_acknowledged(
+    writer: Store, tmp_path: Path, change: Callable[[Path], None], attempt: bool
+) -> None:
+    change(Path(writer.path))
+    if attempt:
+        with pytest.raises(UnavailableError):
+            appended(writer, events(1, prefix="new"))
+    writer.close()
+    (found,) = [*tmp_path.glob("folder/moved.db"), *tmp_path.glob("elsewhere/log.db")]
+    alone = shutil.copy(found, tmp_path / "alone.db")
+    with closing(Store(alone)) as store:
+        assert store.head().position == 3
+
+
+def test_a_log_with_two_names_is_read_by_both_and_written_by_none(writer: Store) -> None:
+    path = Path(writer.path)
+    writer.close()
+    linked(path)
+    for name in (path, path.with_name("link.db")):
+        with closing(Store(name)) as store:
+            assert store.head().position == 3
+        with pytest.raises(UnavailableError, match=r"has 2 names \(hard links\)"):
+            Store(name, write=True)
+    path.with_name("link.db").unlink()
+    with closing(Store(path, write=True)) as store:
+        assert len(appended(store, events(1, prefix="new"))) == 1
+
+
+def test_a_log_reached_by_a_symbolic_link_is_written_until_that_names_another(writer: Store) -> None:
+    path = Path(writer.path)
+    writer.close()
+    path.with_name("link.db").symlink_to(path.name)
+    with closing(Store(path.with_name("link.db"), write=True)) as store:
+        assert len(appended(store, events(1, prefix="new"))) == 1
+        path.with_name("link.db").unlink()
+        with pytest.raises(UnavailableError, match="no longer the log"):
+            appended(store, events(1, prefix="newer"))
+
+
+def test_a_name_that_a_killed_run_left_of_a_draft_does_not_count(writer: Store) -> None:
+    path = Path(writer.path)
+    writer.close()
+    path.with_name(".log.db.0123456789ab.new").hardlink_to(path)
+    path.with_name(".log.db.ba9876543210.new").touch()
+    with closing(Store(path, write=True)) as store:
+        assert len(appended(store, events(1, prefix="new"))) == 1
+    assert sorted(file.name for file in path.parent.iterdir()) == [".log.db.ba9876543210.new", "log.db"]
+
+
+def test_a_writer_may_change_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrations.create(tmp_path / "log.db")
+    monkeypatch.chdir(tmp_path)
+    with closing(Store("log.db", write=True)) as store:
+        monkeypatch.chdir("/")
+        assert len(appended(store, events(1))) == 1

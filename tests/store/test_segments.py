@@ -61,7 +61,7 @@ def frame_of(lines: bytes, level: int = 9, **changes: Any) -> tuple[Frame, bytes
 # Frames
 
 
-@given(lines=st.binary(max_size=5000), level=st.sampled_from([1, 3, 9, 19, 22]))
+@given(lines=st.binary(max_size=5000).map(lambda b: b + b"\n"), level=st.sampled_from([1, 3, 9, 19, 22]))
 def test_what_is_compressed_comes_back_at_every_level(lines: bytes, level: int) -> None:
     frame, packed = frame_of(lines, level)
     assert segments.decompress(frame, packed, "1-1") == lines
@@ -113,6 +113,14 @@ def test_what_is_no_frame_at_all_is_refused_though_its_hash_is_right() -> None:
     frame = Frame(1, 1, 1, 0, bytes(32), 0, 9, 9, hashlib.sha256(b"not zstd!").digest(), 0)
     with pytest.raises(VerificationError, match="damaged"):
         segments.decompress(frame, b"not zstd!", "1-1")
+
+
+@pytest.mark.parametrize("lines", [b"line", b"line\nhalf a line", b"line\r"])
+def test_a_frame_whose_last_line_has_no_end_is_refused(lines: bytes) -> None:
+    frame, packed = frame_of(lines)
+    with pytest.raises(VerificationError, match="the segment 1-1 is damaged") as caught:
+        segments.decompress(frame, packed, "1-1")
+    assert "has no end" in caught.value.why
 
 
 # Lines

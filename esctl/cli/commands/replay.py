@@ -117,7 +117,7 @@ class Printing:
         elif self.format == "cloudevents":
             from esctl.events import cloudevents  # noqa: PLC0415
 
-            console.write(self._tracked(cloudevents.lines(self._events(), self.log.log_id)))
+            console.write_data(self._tracked(cloudevents.lines(self._events(), self.log.log_id)), json=True)
         elif self.format in ("table", "csv", "tsv"):
             render.events(self._events(), self.format, hashes=self.hashes)
         else:

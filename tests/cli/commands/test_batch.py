@@ -272,7 +272,7 @@ def test_nothing_more_is_done_when_stdout_takes_no_more(esctl: Esctl, log_path: 
         )  # fmt: skip
     assert done.returncode == 8
     assert done.stderr.startswith(b"error: cannot write to stdout\n")
-    assert types(esctl, log_path) == "First\n"
+    assert types(esctl, log_path) == ""
 
 
 def test_the_lines_of_a_batch_are_pinned_by_the_environment_and_by_their_own_option(run: Esctl) -> None:

@@ -39,4 +39,4 @@ def command(
     if shared.format in ("json", "ndjson"):  # only if asked for: a redirection wants the text
         render.one({name: getattr(found[0], name) for name in (*APPLIED, "text")}, shared.format)
     else:
-        console.text(found[0].text)
+        console.write_data([found[0].text.encode()])
