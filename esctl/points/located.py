@@ -36,6 +36,8 @@ def located(log: EventLog, text: str, *, by: str | None = None, before: bool = F
     """
     from esctl.events.point import parse_point  # noqa: PLC0415 - re and datetime
 
+    if by not in (None, RECORDED, TIME):
+        raise UsageError(f"by is {by!r}", why=f"expected {RECORDED} or {TIME}")
     point = parse_point(text, upper=not before, mark=lambda name: position_named(log, name))
     if point.time is None:
         if by is not None:
