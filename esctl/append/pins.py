@@ -7,7 +7,7 @@ in the Python API.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from esctl.errors import EsctlError, RefusedError, UsageError
 from esctl.events.event import NewEvent, check_name, check_schema, whole_number
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from esctl.model.declared import EventType
 
 VARIABLE = "ESCTL_SCHEMA"
+_HELP = {VARIABLE: "esctl help environment"}
 
 
 def given(options: Sequence[str] = ()) -> tuple[int, dict[str, int]]:
@@ -27,7 +28,7 @@ def given(options: Sequence[str] = ()) -> tuple[int, dict[str, int]]:
     Raises UsageError for a value that is neither, and RefusedError for a version that is not 1, 2, 3 …
     """
     plain = [text for text in options if whole_number(text) is not None]
-    pins = dict(_pin(text, "--schema") for text in options if text not in plain)
+    pins = _pins((text for text in options if text not in plain), "--schema")
     if plain and (pins or len(set(plain)) > 1):
         raise UsageError(
             f"--schema {plain[0]} is for all types, so no other --schema can stand beside it",
@@ -43,7 +44,21 @@ def given(options: Sequence[str] = ()) -> tuple[int, dict[str, int]]:
 def from_environment() -> dict[str, int]:
     """The pins of ESCTL_SCHEMA: `OrderPlaced=2,Deposited=1`."""
     texts = (text.strip() for text in os.environ.get(VARIABLE, "").split(","))
-    return dict(_pin(text, VARIABLE) for text in texts if text)
+    return _pins((text for text in texts if text), VARIABLE)
+
+
+def _pins(texts: Iterable[str], source: str) -> dict[str, int]:
+    """The pins of several texts; a type has one version."""
+    pins: dict[str, int] = {}
+    for text in texts:
+        type_, schema = _pin(text, source)
+        if pins.setdefault(type_, schema) != schema:
+            raise UsageError(
+                f"{source} pins {type_} to schema {pins[type_]} and to schema {schema}",
+                why="a writer's events of a type have one version",
+                fix=_HELP.get(source, "esctl append --help"),
+            )
+    return pins
 
 
 def _pin(text: str, source: str) -> tuple[str, int]:
@@ -55,7 +70,7 @@ def _pin(text: str, source: str) -> tuple[str, int]:
         raise UsageError(
             f"{source} has {text!r}",
             why=f"expected: {wanted}",
-            fix="esctl help environment" if source == VARIABLE else "esctl append --help",
+            fix=_HELP.get(source, "esctl append --help"),
         )
     checked(type_, schema)
     return type_, schema
@@ -63,6 +78,8 @@ def _pin(text: str, source: str) -> tuple[str, int]:
 
 def checked(type_: str, schema: int) -> None:
     """Refuse what is not the name of a type or not a schema version."""
+    if not isinstance(schema, int) or isinstance(schema, bool):  # a caller in Python may give anything
+        raise UsageError(f"{type_} is pinned to {schema!r}", why="a schema version is a number: 1, 2, 3 …")
     try:
         check_name("type", type_)
     except EsctlError as error:

@@ -192,6 +192,7 @@ def to_line(fields: Mapping[str, Raw], stream: str | None = None) -> dict[str, R
 def _stream(fields: dict[str, Raw], default: str | None) -> Raw | None:
     """The stream of a CloudEvent, None for the default; a partition key of its own stays in the fields."""
     subject, key = fields.pop("subject", None), fields.get("partitionkey")
+    subject = None if subject is None or bytes(subject) == b'""' else subject  # an empty one names no stream either
     if subject is None and key is None and default is None:
         raise RefusedError(
             "the CloudEvent names no stream",

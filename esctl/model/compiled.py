@@ -40,7 +40,8 @@ class Compiled:
     @property
     def types(self) -> tuple[str, ...]:
         """The event types that are fed to the handlers; empty for all types."""
-        return () if ANY in self.on else types_of(self.on)
+        types = types_of(self.on)
+        return () if ANY in types else types
 
 
 def types_of(handlers: Collection[str]) -> tuple[str, ...]:

@@ -299,9 +299,9 @@ def _with_fields(sql: str, fields: dict[str, str]) -> str:
 
 def seen(projection: Projection, upcasting: Upcasting) -> Upcasting:
     """The upcasts that affect a projection's handlers: of the types that they name, or that become one of these."""
-    if ANY in projection.on or not projection.on:  # a Python function gets every event
-        return upcasting
     named = set(types_of(projection.on))
+    if ANY in named or not named:  # a Python function gets every event
+        return upcasting
     return {
         type_: schemas
         for type_, schemas in upcasting.items()

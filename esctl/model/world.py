@@ -30,7 +30,9 @@ class Doubt(Record):
 
 def places(model: Model) -> dict[str, list[str]]:
     """The types that a model names, each with the places (dotted keys) of the declarations that name it."""
-    from esctl.model.declared import ANY  # noqa: PLC0415 - an append to a log without a model needs no declarations
+    # An append to a log without a model needs no declarations:
+    from esctl.model.compiled import ERASED  # noqa: PLC0415
+    from esctl.model.declared import ANY  # noqa: PLC0415
 
     found: dict[str, list[str]] = {}
 
@@ -49,7 +51,7 @@ def places(model: Model) -> dict[str, list[str]]:
                 add(type_, f"aggregate.{name}.{key}.{type_}")
     for name, projection in model.projections.items():
         for type_ in projection.on:
-            add(type_, f"projection.{name}.on.{type_}")
+            add(type_.removeprefix(ERASED) or type_, f"projection.{name}.on.{type_}")
     return found
 
 
@@ -74,7 +76,7 @@ def suggestion(name: str, known: Iterable[str], alike: float = 0.75) -> str:
 def similar_stream(stream: str, model: Model) -> str:
     """`did you mean …?` for a stream whose category is like one that the model names, else an empty text."""
     category, dash, rest = stream.partition("-")
-    return suggestion(category, categories(model)).replace("?", f"{dash}{rest}?")
+    return suggestion(category, categories(model) - {category}).replace("?", f"{dash}{rest}?")
 
 
 def one_letter_apart(one: str, other: str) -> bool:

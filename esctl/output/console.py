@@ -86,8 +86,16 @@ class _Writing:
 
 def say(text: str) -> None:
     """Print a message on stderr."""
-    sys.stderr.write("".join(f"{clean(line)}\n" for line in text.split("\n")))
-    sys.stderr.flush()
+    _tell("".join(f"{clean(line)}\n" for line in text.split("\n")))
+
+
+def _tell(text: str) -> None:
+    """Write to stderr. If it takes no more, messages are lost, and the run and its exit code stay what they are."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - stays open
 
 
 def note(text: str) -> None:
@@ -132,13 +140,12 @@ def report(error: EsctlError, format_: str = "text", *, fix: str | None = None) 
             "fix": fix,
             **error.details,
         }
-        sys.stderr.write(encoded(record).decode() + "\n")
+        _tell(encoded(record).decode() + "\n")
     else:
         lines = [f"error: {error.what}{where(error)}"]
         lines += [f"  {error.why}"] if error.why else []
         lines += [f"fix: {fix}"] if fix else []
-        sys.stderr.write("".join(f"{clean(line)}\n" for line in lines))
-    sys.stderr.flush()
+        _tell("".join(f"{clean(line)}\n" for line in lines))
 
 
 def unknown(kind: str, names: Iterable[str], known: Collection[str]) -> None:

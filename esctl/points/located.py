@@ -35,6 +35,8 @@ def located(log: EventLog, text: str, *, by: str | None = None, before: bool = F
 
     Raises UsageError for what is no point, and with `by` TIME for one at which events are not in order.
     """
+    if by not in (None, RECORDED, TIME):
+        raise UsageError(f"by is {by!r}", why=f"expected {RECORDED} or {TIME}")
     point = parsed(log, text, upper=not before)
     if point.time is None:
         if by is not None:

@@ -122,7 +122,7 @@ def rows(log: EventLog, projection: Projection, selection: RowFilter, *, built: 
         raise UsageError(f"--where {str(selection.where)[:80]!r} fails on a row: {failed.reason}") from failed
     for name, total in sums.items():
         if total is None:
-            raise UsageError(f"--total: {name} is not a column of numbers", why="it has texts")
+            raise UsageError(f"--total: {name} is not a column of numbers", why="it has other values")
     return RowSelection(table, columns, selected, sums, bars)
 
 

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 _COLUMNS = "select name, hidden, pk from pragma_table_xinfo(?, ?)"
 _LARGEST = "1.7976931348623157e308"  # a larger number is infinite
+_NUMBER = f"""(case typeof({{column}})
+  when 'integer' then true
+  when 'real' then {{column}} between -{_LARGEST} and {_LARGEST}
+  when 'text' then case when json_valid({{column}}) and {{column}} = trim({{column}}, char(9, 10, 13, 32))
+    then json_type({{column}}) in ('integer', 'real') else false end
+  else false end)"""  # a text may hold an exact decimal
 _WITHOUT_ROWID = "select max(wr) from pragma_table_list where name = ? and schema = ?"
 
 
@@ -64,12 +70,14 @@ class TableRows:
 
     def _sum(self, name: str, chosen: str) -> Any:
         column = quoted(name)
-        number = f"typeof({column}) in ('integer', 'real') and {column} between -{_LARGEST} and {_LARGEST}"
+        number = _NUMBER.format(column=column)
         total = f"decimal_sum({column}) filter (where {number})"
-        others = f"count(*) filter (where {column} is not null and not ({number}))"
+        others = f"count(*) filter (where {column} is not null and not {number})"
         ((found, no_numbers),) = self._run(f"select ifnull({total}, 0), {others} from ({chosen})")
         if isinstance(found, str):  # it has more digits than SQL's numbers
-            found = float(found) if "." in found else int(found)
+            from decimal import Decimal  # noqa: PLC0415 - few sums are so long
+
+            found = int(found) if found.lstrip("-").isdigit() else Decimal(found)
         return None if no_numbers else found
 
     def all(self) -> Iterator[Row]:

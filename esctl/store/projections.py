@@ -339,8 +339,9 @@ class Projections:
             which = f"= {types[name]}" if name != ANY else f"not in ({', '.join(types[t] for t in on if t != ANY)})"
             yield f"new.esctl_type {which}{there}", f"{recording.format('new.esctl_type')}{sql}"
         for type_ in sorted(erased):
-            name = f"{ERASED}{type_}"
-            yield f"new.esctl_type = {types[type_]} and new.esctl_erased", f"{recording.format(text(name))}{on[name]}"
+            name, others = f"{ERASED}{type_}", ", ".join(types[other] for other in sorted(erased - {ANY}))
+            which = f"= {types[type_]}" if type_ != ANY else f"not in ({others})"
+            yield f"new.esctl_type {which} and new.esctl_erased", f"{recording.format(text(name))}{on[name]}"
 
     def count(self, version: Version) -> int:
         """The number of rows in a version's tables."""

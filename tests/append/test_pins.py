@@ -70,6 +70,8 @@ def test_pins_are_given_by_options_and_by_the_environment(
         pytest.param(["0"], "", RefusedError, id="version 0 for all types"),
         pytest.param(["1", "2"], "", UsageError, id="two versions for all types"),
         pytest.param(["1", "Placed=2"], "", UsageError, id="all types and one"),
+        pytest.param(["Placed=1", "Placed=2"], "", UsageError, id="two versions for one type"),
+        pytest.param([], "Placed=1,Placed=2", UsageError, id="two versions for one type in the environment"),
         pytest.param([], "Placed", UsageError, id="no version in the environment"),
         pytest.param([], "Placed:2", UsageError, id="a colon in the environment"),
     ],
@@ -80,6 +82,12 @@ def test_what_is_no_pin_is_refused(
     monkeypatch.setenv("ESCTL_SCHEMA", variable)
     with pytest.raises(kind):
         pins.given(options)
+
+
+@pytest.mark.parametrize("schema", ["1", True, 1.0, None])
+def test_what_is_not_a_whole_number_is_no_schema_version(schema: int) -> None:
+    with pytest.raises(UsageError, match="Placed is pinned to"):
+        pins.checked("Placed", schema)
 
 
 def test_a_pin_gives_the_schema_to_events_that_name_none(log: EventLog) -> None:

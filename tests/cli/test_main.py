@@ -419,6 +419,26 @@ def test_an_error_of_stdout_after_the_commit_says_what_is_stored(
     assert succeeded(run("head")).startswith("1:")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("where", ["2>/dev/full", "2> >(exec 2>&-)"])
+def test_a_stderr_that_takes_no_more_changes_nothing(run: Esctl, log_path: Path, where: str) -> None:
+    run("append", "account-1", "Deposited")
+    for command, code in (
+        ("append account-1 Depositd", 0),  # with a note
+        ("append account-1 T '{'", 5),
+        ("append account-1 T '{' --error-format json", 5),
+        ("append account-1 T --expect 7", 4),
+        ("replay nothing", 3),
+        ("nothing", 2),
+        ("mark early 2020-01-01", 0),
+    ):
+        env = environment(ESCTL_LOG=str(log_path))
+        done = subprocess.run(
+            ["bash", "-c", f'"$0" {command} {where}', ESCTL], env=env, stdout=subprocess.DEVNULL, check=False
+        )
+        assert (command, done.returncode) == (command, code)
+
+
 # Signals
 
 

@@ -151,6 +151,7 @@ CLOUDEVENT = {"specversion": "1.0", "id": "1", "source": "/shop", "type": "Place
         ({}, "order-1"),
         ({"partitionkey": "p"}, "order-1"),
         ({"subject": None, "partitionkey": "p"}, "p"),
+        ({"subject": "", "partitionkey": "p"}, "p"),
         ({"subject": ..., "partitionkey": "p"}, "p"),
     ],
 )
@@ -225,7 +226,9 @@ def test_different_pairs_of_source_and_id_are_different_ids(pairs: list[tuple[st
     assert len({back(CLOUDEVENT | {"source": source, "id": id_}).id for source, id_ in pairs}) == len(pairs)
 
 
-@pytest.mark.parametrize("lacking", [{"subject": ...}, {"subject": None}, {"subject": None, "partitionkey": None}])
+@pytest.mark.parametrize(
+    "lacking", [{"subject": ...}, {"subject": None}, {"subject": ""}, {"subject": None, "partitionkey": None}]
+)
 def test_a_stream_of_the_command_line_is_for_cloudevents_that_name_none(lacking: dict[str, Any]) -> None:
     line = {k: v for k, v in (CLOUDEVENT | lacking).items() if v is not ...}
     inputs: tuple[Literal["auto", "cloudevents"], ...] = ("auto", "cloudevents")

@@ -51,13 +51,18 @@ def test_every_declaration_names_its_types_with_its_place_and_the_star_names_non
     }
 
 
+def test_a_handler_for_erased_events_names_their_type() -> None:
+    handlers = HANDLER + "on.'erased.Paid' = 'delete from p'\n"
+    assert world.places(model(handlers))["Paid"] == ["projection.p.on.erased.Paid"]
+
+
 def test_categories_are_those_that_patterns_spell_out() -> None:
     assert world.categories(model(MODEL)) == {"account", "counter"}
 
 
 @pytest.mark.parametrize(
     ("stream", "near"),
-    [("acount-7", "did you mean account-7?"), ("countr", "did you mean counter?"), ("order-7", "")],
+    [("acount-7", "did you mean account-7?"), ("countr", "did you mean counter?"), ("order-7", ""), ("account", "")],
 )
 def test_a_stream_is_like_those_of_a_similar_category(stream: str, near: str) -> None:
     assert world.similar_stream(stream, model(MODEL)) == near

@@ -105,6 +105,11 @@ def test_nothing_that_happened_is_reported() -> None:
         assert located(log, at(2), by="time").note == ""
 
 
+def test_a_time_is_located_by_when_events_were_recorded_or_happened_and_by_nothing_else() -> None:
+    with fresh() as log, pytest.raises(UsageError, match="by is 'happened'"):
+        located(log, at(1), by="happened")
+
+
 @pytest.mark.parametrize("by", ["recorded", "time"])
 def test_only_a_time_can_be_located_by_one(by: str) -> None:
     with fresh() as log:

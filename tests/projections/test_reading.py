@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from esctl.log import EventLog
 from esctl.points.points import query_of
 from esctl.projections import admin, reading, runs, versions
 from esctl.projections.reading import RowFilter
+from tests.logs import event as any_event
 from tests.logs import hold, put, run
 from tests.projections.sums import ORDERS, SUMS, event
 
@@ -69,6 +71,35 @@ def test_a_sum_is_exact(log: EventLog) -> None:
     assert dict(picture.totals) == {"a": 0.9, "b": 3 * (2**63 - 1)}
     with pytest.raises(UsageError, match="c is not a column of numbers"):
         reading.rows(log, projection, RowFilter(totals=["c"]), built=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "total"),
+    [
+        pytest.param(["0.1", "0.2"], 0.3, id="fractions"),
+        pytest.param(["9223372036854775807", "1"], 2**63, id="a large integer"),
+        pytest.param(["12345678901234567890.5", "0.25"], Decimal("12345678901234567890.75"), id="many digits"),
+        pytest.param(["1e400", "1"], 10**400 + 1, id="beyond a double"),
+        pytest.param(["1.5", "x"], None, id="a text that is no number"),
+        pytest.param(["1.5", " 1"], None, id="a number with a blank"),
+        pytest.param(["1.5", "true"], None, id="another JSON value"),
+    ],
+)
+def test_a_sum_of_decimals_in_texts_is_exact(log: EventLog, values: list[str], total: object) -> None:
+    hold(
+        log,
+        "[projection.t]\ntable = 'create table t(k integer primary key, a text)'\n[projection.t.on]\n"
+        "'*' = \"insert into t values (new.position, new.data ->> 'a')\"",
+    )
+    put(log, *(any_event("s-1", data={"a": value}) for value in values))
+    run(log).end()
+    asked = RowFilter(totals=["a"])
+    if total is None:
+        with pytest.raises(UsageError, match="a is not a column of numbers"):
+            reading.rows(log, log.definitions.model.projections["t"], asked, built=False)
+    else:
+        found = reading.rows(log, log.definitions.model.projections["t"], asked, built=False)
+        assert dict(found.totals) == {"a": total}
 
 
 @pytest.mark.parametrize(

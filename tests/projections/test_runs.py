@@ -128,6 +128,26 @@ def test_a_handler_for_erased_events_sees_them_under_their_new_type_and_leaves_o
     assert rows(log, "list") == [(2, "s-1"), (4, "New3"), (5, "s-1")]
 
 
+def test_the_handler_erased_star_is_for_erased_events_of_every_type_without_its_own(log: EventLog) -> None:
+    """It can stand alone, too."""
+    hold(
+        log,
+        "".join(
+            f"[projection.{name}]\ntable = 'create table {name}(at integer primary key, n)'\n[projection.{name}.on]\n"
+            f"'erased.*' = \"insert into {name} values (new.position, 'any ' || new.type)\"\n{more}"
+            for name, more in {
+                "alone": "",
+                "list": "'erased.T' = \"insert into list values (new.position, 'T')\"\n",
+            }.items()
+        ),
+    )
+    put(log, event(1), event(2, type_="Other"), event(3, type_="Other"))
+    list(erasure.erase(log, [2, 3], "asked"))
+    run(log)
+    assert rows(log, "list") == [(2, "T"), (3, "any Other")]
+    assert rows(log, "alone") == [(2, "any T"), (3, "any Other")]
+
+
 def test_a_handler_for_erased_events_that_fails_is_named(log: EventLog) -> None:
     hold(log, ERASED.replace("'erased ' || new.type || ifnull(new.data, '')", "abs(-9223372036854775808)"))
     fill(log, "xyz")
