@@ -286,7 +286,8 @@ def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason:
         return len(positions)
     path = found.place(segment)
     if path is not None:
-        folders.write(log, path.parent / new.segment.file, (*(f.packed for f in new.frames), new.trailer), new.segment)
+        packed = (*(f.packed for f in new.frames), new.trailer)
+        new = new._replace(segment=folders.write(log, path.parent, packed, new.segment))
     with log.transaction():
         found, _ = listing.again(log, segment)
         gone = sorted(new.digests)
@@ -294,7 +295,7 @@ def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason:
         folders.release(log, found, segment)
         log.store.archiving().place(new.segment, new.frames, new.facts)
         if path is not None:
-            folders.claim(log, path.parent / new.segment.file, new.segment)
+            folders.claim(log, new.segment)
         checking.check(log, new.segment)
     tidying.tidy(log)
     return len(positions)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -67,12 +69,22 @@ def test_what_has_a_segments_name_already_is_kept(fifty: EventLog, fifty_path: P
     assert file.is_symlink() or file.is_dir() or file.read_bytes() != kept
 
 
-def test_a_segment_that_is_there_already_is_taken(fifty: EventLog, fifty_path: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_missing_is_made_for_the_user_alone(fifty: EventLog, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        list(creation.create(fifty, [(1, 20)], to=tmp_path / "a" / "b"))
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a", "a/b")] == [0o700, 0o700]
+
+
+def test_a_segment_that_is_there_already_is_taken_by_a_link(fifty: EventLog, fifty_path: Path, tmp_path: Path) -> None:
     before, folder = hashed(fifty_path), tmp_path / "segments"
     (made,) = creation.create(fifty, [(1, 20)], to=folder)
     kept = (folder / made.file).read_bytes()
     moving.restore(fifty, made)
     (folder / made.file).write_bytes(kept)
-    assert [segment.sha256 for segment in creation.create(fifty, [(1, 20)], to=folder)] == [made.sha256]
-    assert files(folder) == [made.file]
+    (taken,) = creation.create(fifty, [(1, 20)], to=folder)
+    assert (taken.sha256, taken.location, taken.shared) == (made.sha256, f"segments/{folders.KEPT}", 1)
+    assert (folder / folders.KEPT / made.file).samefile(folder / made.file)
     assert hashed(fifty_path) == before
