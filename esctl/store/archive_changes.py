@@ -224,21 +224,37 @@ class Archiving:
         A copy owns no file of its original. What is in a folder of the original is shared from now on, so this log will
         never remove it; folders that were copied too are this log's own. Entries that no file signed are dropped.
         """
-        signed = {entry for (entry,) in self._execute("select path from leftovers where path glob '*/'")}
-        me = _identity("log", self.path)
-        folders: dict[str, str] = {
-            location: _identity("folder", os.path.join(os.path.dirname(absolute(self.path)), location))
-            for (location,) in self._execute("select distinct location from segments where location is not null")
-        }
-        if [entry for entry in signed if entry.startswith("log:")] != [me]:
-            self._execute("delete from leftovers where path <> ''")
-            for location, folder in folders.items():
-                if folder in signed:
-                    self._execute("update segments set shared = 1 where location = ?", (location,))
-                    self._execute("update head set archived = archived + 1")
+        signed, folders = self._signed(), self._folders()
+        if not self._is_signer(signed):
+            for location in self.of_original():
+                self._execute("update segments set shared = 1 where location = ?", (location,))
+                self._execute("update head set archived = archived + 1")
+            self.disown()
             signed.clear()
         if folders:
-            self._sign({me, *folders.values()} - signed)
+            self._sign({_identity("log", self.path), *folders.values()} - signed)
+
+    def of_original(self) -> list[str]:
+        """If this file is a copy of the one that made the entries: the locations that are that log's folders."""
+        signed = self._signed()
+        if self._is_signer(signed):
+            return []
+        return [location for location, folder in self._folders().items() if folder in signed]
+
+    def _signed(self) -> set[str]:
+        return {entry for (entry,) in self._execute("select path from leftovers where path glob '*/'")}
+
+    def _is_signer(self, signed: Iterable[str]) -> bool:
+        """Whether this very file, and no other, made the entries."""
+        return [entry for entry in signed if entry.startswith("log:")] == [_identity("log", self.path)]
+
+    def _folders(self) -> dict[str, str]:
+        """The identities of the folders of segments, by location."""
+        here = os.path.dirname(absolute(self.path))
+        return {
+            location: _identity("folder", os.path.join(here, location))
+            for (location,) in self._execute("select distinct location from segments where location is not null")
+        }
 
     def _sign(self, entries: Iterable[str]) -> None:
         """Record identities: of this file, which makes the other entries, and of its folders of segments."""
