@@ -8,7 +8,8 @@
 It uses the same `EventLog` as the command line, with the same checks, errors (`esctl.errors`) and points.
 
 Payloads and meta may contain `Decimal`, `datetime` (with a zone), `date`, `UUID` and `Json`, a JSON text that is stored
-as it is. Points are texts, positions, or `datetime` and `date` values. `open_log(":memory:")` is a log in memory.
+as it is. Points are texts, positions, or `datetime` and `date` values. `open_log(":memory:")` is a log in memory. A new
+type or category that looks misspelt is a warning of the logger `esctl`.
 """
 
 from __future__ import annotations
@@ -251,6 +252,10 @@ class Log:
             if len(parsed) == 1:
                 error.details.pop("index", None)
             raise
+        else:
+            _warn(self._log.path, self._log.notes)
+        finally:
+            self._log.notes.clear()
         return [Receipt(*receipt) for receipt in receipts]
 
     @_in_turn
@@ -388,9 +393,6 @@ class Log:
         position = self._log.head().position if point is None else located(self._log, point_of(point), by=by).position
         return marks.set_mark(self._log, name, position)
 
-    def _position(self, mark: str) -> int | None:
-        return marks.position_named(self._log, mark)
-
     @_in_turn
     def marks(self) -> dict[str, Mark]:
         """All marks, by name."""
@@ -428,6 +430,15 @@ class Events(Iterator[Event]):
         """End the replay, and a statement of it that is not finished."""
         with self._lock:
             self._source = iter(())
+
+
+def _warn(path: str, notes: list[str]) -> None:
+    """Log the notes on events that were appended."""
+    if notes:
+        import logging  # noqa: PLC0415 - it takes longer to load than an append does
+
+        for note in notes:
+            logging.getLogger("esctl").warning("%s: %s", path, note)
 
 
 def _line(event: Mapping[str, Any]) -> bytes:

@@ -298,6 +298,18 @@ def test_a_condition_is_judged_over_what_came_after_a_position(log: Log) -> None
     assert log.head().startswith("3:")
 
 
+def test_a_new_name_that_looks_misspelt_is_a_warning(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    log.append("order-1", "Deposited")
+    with pytest.raises(ConflictError):
+        log.append("order-1", "Deposted", if_none_match="true")
+    assert caplog.messages == []
+    log.append("order-1", "Depositted")
+    log.append("order-1", "Depositted")
+    (message,) = caplog.messages
+    assert message.endswith(": the type Depositted is new to this log, and one letter away from Deposited")
+    assert caplog.records[0].name == "esctl"
+
+
 def test_all_are_appended_or_none(log: Log) -> None:
     good = [{"stream": f"s-{n % 2}", "type": "T", "id": f"e{n}", "data": n} for n in range(4)]
     assert [(r.position, r.version, r.duplicate) for r in log.append_all(good)] == [

@@ -159,6 +159,7 @@ def _parsed(decision: Decision, printed: bytes) -> tuple[list[int], list[NewEven
                 if decision.id:
                     _refuse_own_id(line)
             except RefusedError as error:
+                error.what = f"in the output of {decision.named or decision.arguments[0]}, {error.what}"
                 error.details = {"line": number, **error.details}
                 error.fix = "esctl decide --help"
                 error.again = None

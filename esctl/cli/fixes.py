@@ -33,9 +33,25 @@ def _about(command: str, log: str) -> str:
 
 def again(argv: Sequence[str], more: str) -> str:
     """The same command line with more words; words after `--` stay last."""
-    words = list(argv)
+    words, added = list(argv), shlex.split(more)
+    if added[:1] == ["--timeout"]:
+        words = _without_timeout(words)
     at = words.index("--") if "--" in words else len(words)
-    return shlex.join(["esctl", *words[:at], *shlex.split(more), *words[at:]])
+    return shlex.join(["esctl", *words[:at], *added, *words[at:]])
+
+
+def _without_timeout(argv: Sequence[str]) -> list[str]:
+    """The words of a command line without --timeout and its value, which a new one replaces."""
+    words: list[str] = []
+    rest = iter(argv)
+    for each in rest:
+        if each == "--":
+            return [*words, each, *rest]
+        if each == "--timeout":
+            next(rest, None)
+        elif not each.startswith("--timeout="):
+            words.append(each)
+    return words
 
 
 def fed(argv: Sequence[str], feed: str, file: object) -> str:

@@ -24,6 +24,8 @@ from msgspec import Raw
 
 from esctl.errors import RefusedError
 from esctl.events.event import SealedEvent, part_of, whole_number
+from esctl.events.json import Deeper
+from esctl.events.keys import check_keys
 
 _ATTRIBUTES = ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data")
 _RENAMED = {"correlation_id": "correlationid", "causation_id": "causationid"}
@@ -36,7 +38,7 @@ _MAX_EXTENSION_NAME = 20
 _RANKS = {"source": 0, "datacontenttype": 1, _ABSENT: 3, _BASE64: 3}  # of all other keys: 2
 _TRUE = Raw(b"true")
 
-_decode = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 
 
@@ -110,6 +112,11 @@ def _add_meta(attributes: dict[str, object], event_id: str, meta: str, data: str
     if not same:
         attributes["esctlmeta"] = meta
     return name
+
+
+def _decode(meta: str) -> dict[str, Raw]:
+    with Deeper():
+        return _decode_object(meta)
 
 
 def _add_source(attributes: dict[str, object], event_id: str, raw: Raw) -> None:
@@ -226,7 +233,9 @@ def _meta(fields: dict[str, Raw], marker: str) -> Raw:
     if text is None:
         extensions |= {marker: _TRUE} if marker else {}
         return Raw(msgspec.json.encode({key: extensions[key] for key in sorted(extensions, key=_rank)}))
-    meta = _decode(_decode_text(text))
+    meta_text = _decode_text(text)
+    meta = _decode(meta_text)
+    check_keys(meta_text.encode(), "esctlmeta")
     own = ("source", "datacontenttype", *_REPLACED, *meta)
     added = {key: raw for key, raw in extensions.items() if key not in own}
-    return Raw(msgspec.json.encode(meta | added) if added else _decode_text(text).encode())
+    return Raw(msgspec.json.encode(meta | added) if added else meta_text.encode())

@@ -1,4 +1,4 @@
-"""Select parts of events by name (`stream`, `data.amount`, `meta.actor`), and fill templates with them."""
+"""Select parts of events by name (`stream`, `data.items[0].qty`, `meta."a.b"`), and fill templates with them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from msgspec import Raw
 from esctl.errors import UsageError
 from esctl.events.event import FIELDS, Event, part_of
 from esctl.events.json import Deeper
+from esctl.events.paths import HINT, Parts, PathError, listed, parts
 
 Value = str | None
 """The JSON text of a field; None if the event has no such field."""
 
 _decode = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_array = msgspec.json.Decoder(list[Raw]).decode
 _HOLE = re.compile(r"\{([^{}]*)\}|\{\{|\}\}|[{}]")
 
 
@@ -25,14 +27,14 @@ class Field:
     __slots__ = ("_index", "_path", "name")
 
     def __init__(self, name: str) -> None:
-        column, *path = name.split(".")
-        if column not in (*FIELDS, "part", "erased") or (path and column not in ("data", "meta")) or "" in path:
+        column, path = column_and_path(name)
+        if column not in (*FIELDS, "part", "erased") or (path and column not in ("data", "meta")):
             raise UsageError(
                 f"there is no field {name!r}",
                 why=f"fields are {', '.join(FIELDS)}, part, erased, data.KEY and meta.KEY, to any depth",
             )
         self.name = name
-        self._index = FIELDS.index(column) if column in FIELDS else None
+        self._index = FIELDS.index(str(column)) if column in FIELDS else None
         self._path = path
 
     def of(self, event: Event) -> Value:
@@ -47,13 +49,27 @@ class Field:
             return None
         if self._index < FIELDS.index("data"):
             return msgspec.json.encode(value).decode()
-        text = str(value)
-        for key in self._path:
-            found = members(text)
-            if key not in found:
-                return None
-            text = found[key]
-        return text
+        return inner(str(value), self._path)
+
+
+def column_and_path(name: str) -> tuple[str | int, Parts]:
+    """The column that a field is in, and its path there. Raises UsageError for what is not a path."""
+    try:
+        column, *path = parts(name)
+    except PathError as error:
+        raise UsageError(f"there is no field {name!r}: {error}", why=f"a field is {HINT}") from error
+    return column, tuple(path)
+
+
+def inner(text: str, path: Parts) -> Value:
+    """The JSON text that a path leads to in a JSON text."""
+    for part in path:
+        found: dict[str, str] | list[str] = members(text) if isinstance(part, str) else elements(text)
+        try:
+            text = found[part]  # type: ignore[index]  # a name in an object, an index in an array
+        except LookupError:
+            return None
+    return text
 
 
 def members(text: str) -> dict[str, str]:
@@ -64,9 +80,17 @@ def members(text: str) -> dict[str, str]:
         return {name: bytes(raw).decode() for name, raw in _decode(text).items()}
 
 
+def elements(text: str) -> list[str]:
+    """The elements of a JSON array, each as its JSON text; none of any other value."""
+    if not text.startswith("["):
+        return []
+    with Deeper():
+        return [bytes(raw).decode() for raw in _decode_array(text)]
+
+
 def parse_fields(text: str) -> list[Field]:
     """Parse a list of fields, `a,b,data.x`."""
-    return [Field(name.strip()) for name in text.split(",")]
+    return [Field(name) for name in listed(text)]
 
 
 def plain(value: Value) -> str:

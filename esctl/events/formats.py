@@ -19,6 +19,7 @@ CUT_OFF = "cut-off"
 LOOKED_AT = 20  # how many of the next lines help to recognise a format
 _BEFORE_ARRAYS = b"[ \t\r"  # what a line with an array, or a blank one, begins with
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{},]')
+_CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")  # not in text
 _SPECVERSION = b'"specversion"'
 _MAGIC = (
     (b"SQLite format 3\0", "the input is a database, not lines", "esctl replay --log"),
@@ -82,6 +83,8 @@ def _encoded(line: bytes) -> Advice | None:
 def _table(error: EsctlError, text: bytes, following: Sequence[Line]) -> Advice | None:
     """Advice for CSV: as many columns in the next line, if there is one."""
     rest = next((line for line in following if line and line.strip()), text)
+    if _CONTROL.search(text):
+        return None
     for separator in ",;\t":
         columns = [_columns(each, separator) for each in (text, rest)]
         if columns[0] > 1 and columns[0] == columns[1] and not rest.lstrip().startswith(b"{"):

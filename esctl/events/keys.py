@@ -44,12 +44,14 @@ def repeated(text: bytes) -> tuple[str, int] | None:
 
 def _string_end(text: bytes, start: int) -> int:
     """Where the string that begins at `start` has ended."""
-    end = text.index(b'"', start + 1)
-    while text[end - 1] == 0x5C:  # a backslash: it escapes the quote, or another backslash does not let it
-        before = text[start + 1 : end]
-        if (len(before) - len(before.rstrip(b"\\"))) % 2 == 0:
-            break
+    end = start
+    escaped = True
+    while escaped:
         end = text.index(b'"', end + 1)
+        slashes = end
+        while text[slashes - 1] == 0x5C:  # backslashes: each escapes the next one, the last of an odd number the quote
+            slashes -= 1
+        escaped = (end - slashes) % 2 == 1
     return end + 1
 
 

@@ -351,5 +351,5 @@ def _unknown_key(key: str) -> RefusedError:
     return RefusedError(
         f"the line has the unknown key {key!r}",
         why=f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(_ENVELOPE)}",
-        again="--extra meta",
+        again=None if near else "--extra meta",
     )

@@ -228,8 +228,12 @@ class _Costs:
             events = self._counts.get((type_, int(schema)), 0)
             return change._replace(events=events, snapshots=stale, projections=self._seeing(type_), misfits=misfits)
         if kind == "strict model" and change.change != "gone":
-            known = self._drafted.types
-            return change._replace(misfits=sum(n for (type_, _), n in self._counts.items() if type_ not in known))
+            unnamed = Counter[str]()
+            for (type_, _), events in self._counts.items():
+                if type_ not in self._drafted.types:
+                    unnamed[type_] += events
+            detail = f"it names no {', '.join(sorted(unnamed))}" if unnamed else ""
+            return change._replace(misfits=unnamed.total(), detail=detail)
         if kind == "aggregate":
             return self._aggregate(change)
         if kind == "rule":

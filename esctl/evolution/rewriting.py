@@ -178,12 +178,13 @@ def rewrite(log: EventLog, target: Path, watch: Watch) -> dict[str, object]:
     Raises UsageError if `target` exists, MisfitError for an event that cannot be upcast.
     """
     from esctl.store import migrations  # noqa: PLC0415 - sqlite-utils, to make a log
+    from esctl.store.drafts import complete  # noqa: PLC0415
     from esctl.store.files import draft_of  # noqa: PLC0415
 
     copy = _Copy(log)
     definitions, head = log.definitions, log.head()
     with draft_of(target) as draft:
-        log_id = migrations.shape(draft)
+        log_id = migrations.shape(draft, target)
         with EventLog(draft, write=True, bulk=True) as new:
             _write(log, new, copy, watch, head.position)
             if log.definitions.position != definitions.position:
@@ -195,6 +196,7 @@ def rewrite(log: EventLog, target: Path, watch: Watch) -> dict[str, object]:
             newest = new.head()
         if not report.ok:
             raise VerificationError("the new log is damaged, and was not kept", why=str(report.findings[0]))
+        complete(draft, target, newest.hash)
     counts: dict[str, object] = dict(copy.counts)
     return {"log": str(target), "log_id": log_id, **counts, "head": str(newest)}
 

@@ -123,9 +123,11 @@ class Definitions:
             return self.model.aggregates[name]
         from esctl.errors import NotFoundError  # noqa: PLC0415 - only a mistake needs it
 
-        known = ", ".join(self.model.aggregates) or "none"
+        known = ", ".join(self.model.aggregates)
         raise NotFoundError(
-            f"there is no aggregate {name}", why=f"the log's model has: {known}", fix="esctl model show"
+            f"there is no aggregate {name}",
+            why=f"the log's model has: {known}" if known else "the log has no aggregates; a model declares them",
+            fix="esctl model show" if known else "esctl help model",
         )
 
     def program(self, aggregate: Aggregate | None) -> Program:

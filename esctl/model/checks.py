@@ -47,7 +47,8 @@ def shared(model: Model) -> list[Problem]:
 
 def doubts(model: Model) -> Iterator[str]:
     """Paths that may not mean what they were written for: notes, since they are valid."""
-    from esctl.model.paths import doubt, parts, source_parts  # noqa: PLC0415 - an applied model is not checked again
+    from esctl.events.paths import parts  # noqa: PLC0415 - an applied model is not checked again
+    from esctl.model.paths import doubt, source_parts  # noqa: PLC0415
 
     steps = [part.step for event in model.events.values() for upcast in event.upcasts for part in upcast.parts]
     steps += [step for aggregate in model.aggregates.values() for several in aggregate.on.values() for step in several]

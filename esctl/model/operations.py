@@ -12,11 +12,13 @@ import json
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 
+from esctl.events.paths import Parts, parts, spelled
 from esctl.model.declared import ANY, Aggregate, Copy, Literal, Source, Step, fingerprint
-from esctl.model.paths import Parts, parts, source_parts, spelled, sql_path
+from esctl.model.paths import source_parts
 from esctl.model.program import Program
 from esctl.model.values import converted, fail, total
 from esctl.sql.judge import TRACE
+from esctl.sql.paths import sql_path
 from esctl.sql.payload import columns_of
 from esctl.sql.quoting import text
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 from esctl.errors import EsctlError
 from esctl.events import system
 from esctl.events.event import MAX_NAME_BYTES, MAX_SCHEMA, check_name
+from esctl.events.paths import HINT, PathError, parts
 from esctl.model import paths
 from esctl.model.declared import (
     ANY,
@@ -289,16 +290,16 @@ def _field(table: _Table, key: str, name: str) -> str:
     if name.startswith("$."):
         table.problem(f"{key}.{name}", "it is not the name of a field", paths.NO_DOLLAR)
     try:
-        paths.parts(name)
-    except paths.PathError as error:
-        table.problem(f"{key}.{name}", f"it is not the name of a field: {error}", paths.HINT)
+        parts(name)
+    except PathError as error:
+        table.problem(f"{key}.{name}", f"it is not the name of a field: {error}", HINT)
         return paths.as_before(name)
     return name
 
 
 def _renaming(table: _Table, old: str, new: str) -> tuple[str, str]:
     """A rename, checked: not of a field into itself, nor of an element of an array, which has no name."""
-    before, after = paths.parts(old), paths.parts(new)
+    before, after = parts(old), parts(new)
     if before[: len(after)] == after or after[: len(before)] == before:
         table.problem(f"rename.{old}", f"it becomes {new!r}", "a field cannot move into itself")
     elif isinstance(before[-1], int) or isinstance(after[-1], int):
@@ -330,7 +331,7 @@ def _path(table: _Table, key: str, text: str) -> Copy:
         return Copy("$")
     try:
         paths.source_parts(text)
-    except paths.PathError as error:
+    except PathError as error:
         table.problem(key, f"it is {text!r}: {error}", paths.SOURCE_HINT)
         return Copy(f"$.{paths.as_before(text[2:])}")
     return Copy(text)

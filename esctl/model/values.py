@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from esctl.model.paths import parts, sql_path
+from esctl.events.paths import parts
 from esctl.sql.decimals import SUM
 from esctl.sql.judge import FAIL
+from esctl.sql.paths import sql_path
 from esctl.sql.quoting import text
 
 

@@ -300,10 +300,9 @@ def event_tree(branches: Iterable[tuple[int, Event]], position: int) -> None:
 
 def bars(title: str, counts: Mapping[str, Sequence[int]]) -> None:
     """Print a line of bars for each name, with the sum."""
-    from esctl.output.tables import padded, sparkline
+    from esctl.output.tables import spark_lines
 
-    lines = [(n, f"  {sparkline(c)}  {sum(c):,}\n") for n, c in zip(padded(counts), counts.values(), strict=True)]
-    text(f"\n{title}\n" + "".join(name + line for name, line in lines))
+    text(f"\n{title}\n" + "".join(spark_lines(counts, _look())))
 
 
 def _text(value: object) -> str:

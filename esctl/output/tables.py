@@ -24,8 +24,9 @@ from esctl.output.terminal import clean
 MEASURED = 1000  # rows that determine the widths of columns; later rows are cut to these widths
 HINT_ROWS = 1000
 MIN_WIDTH = 8
+DATE, MINUTE = 10, 16  # characters of a time that are its date, and its date and minute
 ENOUGH = 20  # width of the last column at which no spare column has to go
-MAX_NAME = 20  # leaves room for 48 bars and a count on 80 columns
+MIN_NAME = 16  # width of names beside lines of bars at which the bars need not be fewer
 _TIMES = ("time", "recorded", "created", "taken", "first_recorded", "last_recorded")
 _MINUTES = ("first_time", "last_time")
 _COUNTS = (
@@ -106,12 +107,13 @@ def read_model(
     sums = [formatted(n, totals[n], look, c) if n in totals else "" for n, c in zip(header, looks, strict=True)]
     labels = [clean(column.label or name) for name, column in zip(header, looks, strict=True)]
     bars = [(BAR_CELLS + 1) * column.bar for column in looks]
-    widths = [
-        max(cell_len(label), *(cell_len(row[i]) + bars[i] for row in [*cells, sums])) for i, label in enumerate(labels)
-    ]
+    texts = [max(cell_len(row[i]) for row in [*cells, sums]) for i in range(len(header))]
+    widths = [max(cell_len(label), texts[i] + bars[i]) for i, label in enumerate(labels)]
     if look.wide:
         screen.width = max(screen.width, sum(widths) + 2 * len(widths))
-    widths = fit(widths, screen.width - 2 * (len(widths) - 1))
+    least = [max(MIN_WIDTH, min(ENOUGH, text)) if numeric[i] else MIN_WIDTH for i, text in enumerate(texts)]
+    widths = fit(widths, screen.width - 2 * (len(widths) - 1), least)
+    bars = [room if width >= text + room else 0 for room, width, text in zip(bars, widths, texts, strict=True)]
     grid = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for i, width in enumerate(widths):
         align: Any = "left" if bars[i] else looks[i].align or ("right" if numeric[i] else "left")
@@ -207,10 +209,14 @@ def table(
     widths = [max([cell_len(clean(name)), *(cell_len(row[i]) for row in cells)]) for i, name in enumerate(header)]
     if look.wide:
         screen.width = max(screen.width, sum(widths) + 2 * len(widths))
-    widths = fit(widths, screen.width - 2 * (len(widths) - 1))
+    times = {i for i, name in enumerate(header) if name in _MINUTES or name in _TIMES}
+    least = [
+        DATE if i in times else _least([row[i] for row in cells] if i in numeric else ()) for i in range(len(header))
+    ]
+    widths = fit(widths, screen.width - 2 * (len(widths) - 1), least)
     count = 0
     while cells or not count:
-        yield _block(screen, header if not count else (), cells, widths, numeric)
+        yield _block(screen, header if not count else (), cells, widths, numeric, times)
         count += len(cells) or 1
         cells = [
             [shown(name, value, look) for name, value in zip(header, row, strict=True)]
@@ -241,34 +247,54 @@ def _columns_that_fit(
     return chosen
 
 
-def fit(widths: Sequence[int], total: int) -> list[int]:
-    """Widths that add up to `total` at most, if possible: first the last one shrinks, then the widest."""
+def fit(widths: Sequence[int], total: int, least: Sequence[int] = ()) -> list[int]:
+    """Widths that add up to `total` at most, if possible: first the last one shrinks, then the widest.
+
+    No width becomes less than its `least`, by default MIN_WIDTH, unless all others are as narrow as they may be.
+    """
     fitted = list(widths)
-    while (excess := sum(fitted) - total) > 0:
-        if fitted[-1] > MIN_WIDTH:
-            fitted[-1] = max(MIN_WIDTH, fitted[-1] - excess)
-            continue
-        widest = max(range(len(fitted)), key=fitted.__getitem__)
-        if fitted[widest] <= MIN_WIDTH:
-            break
-        fitted[widest] -= 1
+    for floors in (least, ()):
+        floor = list(floors) or [MIN_WIDTH] * len(fitted)
+        while (excess := sum(fitted) - total) > 0:
+            if fitted[-1] > floor[-1]:
+                fitted[-1] = max(floor[-1], fitted[-1] - excess)
+                continue
+            wider = [i for i, width in enumerate(fitted) if width > floor[i]]
+            if not wider:
+                break
+            fitted[max(wider, key=fitted.__getitem__)] -= 1
     return fitted
 
 
 def _block(
-    screen: Console, header: Sequence[str], cells: list[list[str]], widths: Sequence[int], numeric: set[int]
+    screen: Console,
+    header: Sequence[str],
+    cells: list[list[str]],
+    widths: Sequence[int],
+    numeric: set[int],
+    times: set[int],
 ) -> str:
     grid = Table(box=None, show_header=bool(header), header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for i, width in enumerate(widths):
         name = clean(header[i]) if header else ""
         grid.add_column(Text(name), justify="right" if i in numeric else "left", no_wrap=True, width=width)
     for row in cells:
-        grid.add_row(*(Text(_cut(cell, width)) for cell, width in zip(row, widths, strict=True)))
+        grid.add_row(
+            *(Text(_cut(cell, width, time=i in times)) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        )
     screen.print(grid)
     return printed(screen)
 
 
-def _cut(cell: str, width: int) -> str:
+def _least(numbers: Sequence[str]) -> int:
+    """The width that a column keeps, so that its numbers, if it has any, are not cut."""
+    return max(MIN_WIDTH, min(ENOUGH, max(map(cell_len, numbers), default=0)))
+
+
+def _cut(cell: str, width: int, *, time: bool = False) -> str:
+    """A cell of at most this width; of a time, its date and minute, or its date."""
+    if time and DATE <= width < cell_len(cell) and cell[:1].isdigit():
+        return cell[: MINUTE if width >= MINUTE else DATE]
     return cell if cell_len(cell) <= width else set_cell_size(cell, width - 1).rstrip() + "…"
 
 
@@ -282,11 +308,19 @@ def pairs(record: Iterable[tuple[str, object]], look: Look) -> str:
     return printed(screen)
 
 
-def padded(names: Iterable[str]) -> list[str]:
-    """Names padded to the width of the widest, in terminal cells."""
-    cut_names = [_cut(clean(name), MAX_NAME) for name in names]
-    width = max((cell_len(name) for name in cut_names), default=0)
-    return [name + " " * (width - cell_len(name)) for name in cut_names]
+def spark_lines(counts: Mapping[str, Sequence[int]], look: Look) -> Iterator[str]:
+    """For each name a line of bars, with the sum; names are cut, or neighbours added up, so that a line fits."""
+    names = [clean(name) for name in counts]
+    sums = [f"{sum(numbers):,}" for numbers in counts.values()]
+    drawn = list(counts.values())
+    longest, last = max(map(cell_len, names), default=0), max(map(len, sums), default=0)
+    while (room := console(look).width - len(drawn[0]) - last - 4) < min(longest, MIN_NAME) and len(
+        drawn[0]
+    ) > MIN_WIDTH:
+        drawn = [[sum(numbers[i : i + 2]) for i in range(0, len(numbers), 2)] for numbers in drawn]
+    width = longest if look.wide else min(longest, max(MIN_WIDTH, room))
+    for name, numbers, total in zip(names, drawn, sums, strict=True):
+        yield f"{set_cell_size(_cut(name, width), width)}  {sparkline(numbers)}  {total}\n"
 
 
 def sparkline(counts: Sequence[int]) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import decimal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 
 from esctl.errors import RefusedError
 from esctl.events.json import Deeper, Json
+from esctl.events.paths import Parts, parts, spelled
 
 _decode = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -19,6 +21,7 @@ _EXACT = decimal.Context(prec=1000, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX
 _MEAN = decimal.Context(prec=28, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX)
 _LONG_DIGITS = 60  # before or after the point; longer numbers are written with an exponent
 _SUGGESTED_LEVELS = 4  # how deep fields are looked for that a misspelt one may mean
+_parts = lru_cache(parts)  # each field is looked up in each line
 _BOM = b"\xef\xbb\xbf"
 OPERATIONS = ("sum", "min", "max", "avg", "first", "last")
 
@@ -83,7 +86,7 @@ def grouped(
     absent = absent if record else {}
     if unknown:
         for field in absent:
-            unknown(field, [*_paths(record, "", _SUGGESTED_LEVELS)])
+            unknown(field, [*_paths(record, (), _SUGGESTED_LEVELS)])
     for values, tallies in groups.values():
         results = (None if m.field in absent else _result(m, tally) for m, tally in zip(measures, tallies, strict=True))
         row = [*map(_printable, values), *results]
@@ -92,8 +95,8 @@ def grouped(
 
 def names(by: Sequence[str], measures: Sequence[Measure]) -> list[str]:
     """Column names such as `customer_id`, `count`, `sum_amount`: full paths if two would be equal, then numbered."""
-    short = [field.rpartition(".")[2] for field in by]
-    short += [f"{m.operation}_{m.field.rpartition('.')[2]}" if m.field else m.operation for m in measures]
+    short = [last_name(field) for field in by]
+    short += [f"{m.operation}_{last_name(m.field)}" if m.field else m.operation for m in measures]
     whole = [*by, *(f"{m.operation}_{m.field}" if m.field else m.operation for m in measures)]
     unique: list[str] = []
     for name, path in zip(short, whole, strict=True):
@@ -116,25 +119,44 @@ def _record(line: bytes, number: int) -> dict[str, Any]:
         ) from error
 
 
+def last_name(field: str) -> str:
+    """The name of a field without the path to it; that of an element with its index: `items[0]`."""
+    path = _parts(field)
+    start = max(at for at, part in enumerate(path) if isinstance(part, str))
+    return spelled(path[start:]) if start < len(path) - 1 else str(path[start])
+
+
 def _of(record: dict[str, Any], field: str) -> Any:
-    value: Any = record
-    for key in field.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
+    return _within(record, _parts(field))
+
+
+def _within(value: Any, path: Parts) -> Any:
+    for part in path:
+        if not isinstance(value, dict if isinstance(part, str) else list):
+            return None
+        try:
+            value = value[part]  # type: ignore[index]  # a name in an object, an index in an array
+        except LookupError:
+            return None
     return value
 
 
 def _has(record: dict[str, Any], field: str) -> bool:
-    *path, last = field.split(".")
-    inner = _of(record, ".".join(path)) if path else record
-    return isinstance(inner, dict) and last in inner
+    *path, last = _parts(field)
+    inner = _within(record, tuple(path))
+    if isinstance(last, str):
+        return isinstance(inner, dict) and last in inner
+    return isinstance(inner, list) and -len(inner) <= last < len(inner)
 
 
-def _paths(record: dict[str, Any], prefix: str, levels: int) -> Iterator[str]:
+def _paths(record: dict[str, Any], prefix: Parts, levels: int) -> Iterator[str]:
     """The fields of a record, to a depth of `levels`."""
     for key, value in record.items():
-        yield f"{prefix}{key}"
+        if not key.isprintable() or not key:
+            continue  # no path leads there
+        yield spelled((*prefix, key))
         if isinstance(value, dict) and levels > 1:
-            yield from _paths(value, f"{prefix}{key}.", levels - 1)
+            yield from _paths(value, (*prefix, key), levels - 1)
 
 
 def _mark(value: Any) -> tuple[str, Any]:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from esctl.sql.quoting import text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.events.paths import Parts
+
 
 def readable(path: str) -> str:
     """A path that SQLite prints (`$."customer_id"`), as users write it: without `$.`, and without quotes around keys
@@ -9,8 +15,8 @@ def readable(path: str) -> str:
     """
     import re  # noqa: PLC0415 - only a difference needs it
 
-    text = re.sub(r'"(?:[^"\\]|\\.)*"', lambda quoted: _key(quoted[0]), path.removeprefix("$"))
-    return text.removeprefix(".") or "$"
+    found = re.sub(r'"(?:[^"\\]|\\.)*"', lambda quoted: _key(quoted[0]), path.removeprefix("$"))
+    return found.removeprefix(".") or "$"
 
 
 def _key(quoted: str) -> str:
@@ -19,3 +25,16 @@ def _key(quoted: str) -> str:
 
     key = str(json.loads(quoted, strict=False))
     return key if re.fullmatch(r'[^\s\x00-\x1f.,\[\]"\\$]+', key) else quoted
+
+
+def sql_path(path: Parts) -> str:
+    """A path as SQLite's JSON functions take it, as an SQL literal."""
+    import json  # noqa: PLC0415
+
+    made = "$"
+    for part in path:
+        if isinstance(part, int):
+            made += f"[{part}]" if part >= 0 else f"[#{part}]"
+        else:
+            made += f".{json.dumps(part, ensure_ascii=False)}"
+    return text(made)

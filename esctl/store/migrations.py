@@ -21,6 +21,7 @@ from sqlite_utils import Database, Migrations  # noqa: TID253 - this is its home
 from esctl.errors import StorageVersionError, UnavailableError, UsageError
 from esctl.events.chain import created_digest, genesis
 from esctl.events.event import now
+from esctl.store.drafts import complete
 from esctl.store.files import BYTES_PER_READ, draft_of
 from esctl.store.format import APPLICATION_ID, MEMORY, STORAGE_VERSION, check_there
 
@@ -167,17 +168,21 @@ def create(path: Path) -> str:
     if path.name == MEMORY:
         raise UsageError(f"no file can be a log named {MEMORY}", why="it names a log in memory, which only Python has")
     with draft_of(path) as draft:
-        try:
-            log_id = shape(draft)
-        except sqlite3.OperationalError as error:
-            raise UnavailableError(f"cannot make {path}", why=str(error)) from error
+        log_id = shape(draft, path)
+        complete(draft, path, genesis(log_id))
     return log_id
 
 
-def shape(path: Path) -> str:
-    """Turn an empty file into an empty log, and return its id."""
+def shape(path: Path, target: Path) -> str:
+    """Turn an empty file, which shall get the name `target`, into an empty log; return its id.
+
+    Raises UnavailableError if the file cannot be written.
+    """
     log_id = str(uuid.uuid4())
-    _build(path, log_id, wal=journal_of(path) == "wal")
+    try:
+        _build(path, log_id, wal=journal_of(path) == "wal")
+    except sqlite3.OperationalError as error:
+        raise UnavailableError(f"cannot make {target}", why=str(error)) from error
     return log_id
 
 
@@ -299,6 +304,8 @@ def _copied(connection: sqlite3.Connection, path: Path) -> tuple[Path, bool]:
     try:
         with draft_of(copy) as draft:
             _copy(connection, draft)
+            sql = "select hash from head"
+            complete(draft, copy, connection.execute(sql).fetchone()[0] if _version(connection) else None)
             _refuse_equal(draft, [other for other in present if not _is_same(other, path)])
     except _EqualError as error:
         return error.copy, True

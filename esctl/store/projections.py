@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
 
 import apsw
 
-from esctl.errors import ConflictError, MisfitError, VerificationError
-from esctl.events.query import Query, Shape
+from esctl.errors import ConflictError, MisfitError
+from esctl.events.query import Query
 from esctl.model.compiled import (
     ANY,
     BUILDING,
@@ -30,6 +29,7 @@ from esctl.model.compiled import (
 )
 from esctl.sql.quoting import quoted, text
 from esctl.store.blocks import Moment, Placed
+from esctl.store.compiled_forms import CompiledForms
 from esctl.store.errors import OverrunError, Patience, translating
 from esctl.store.feed import TriggerFeed
 from esctl.store.format import TEMP_STORE_IN_FILES
@@ -50,9 +50,6 @@ if TYPE_CHECKING:
 POSITIONS_PER_FEED = 1000
 _COLUMNS = "version, name, state, inline, model, held, fingerprint, compiled, reducer, position, made"
 _FAILURE = "failed, handler, error, failed_at"
-_SHAPES = """
-select t.key, cast(s.key as integer), p.value ->> 0, p.value ->> 1, p.value ->> 2, p.value ->> 3, p.value ->> 4
-from json_each(?, '$.upcasting') t, json_each(t.value) s left join json_each(s.value) p order by t.id, s.id, p.id"""
 _COUNT_OWN_AFTER = """select (select count(*) from main.events where stream_id < 0 and position > ?1)
 + (select ifnull(sum(own), 0) from frames where first > ?1 and segment in (select first from segments))"""
 _NUMBERS = "select name, type_id from carray(?) c cross join types on name = c.value"
@@ -76,9 +73,9 @@ class Projections:
     ) -> None:
         self._connection, self._execute = reading.connection, reading.connection.execute
         self._reading, self.path, self._guard = reading, reading.path, guard
-        self._scan, self._upcast_compiler, self._cache = scan, upcast_compiler, cache
+        self._scan, self._upcast_compiler = scan, upcast_compiler
         self._triggers = TriggerFeed(reading, guard, patience)
-        self._decoded_forms: dict[str, Compiled] = {}
+        self._forms = CompiledForms(self._connection, self.path, cache)
         self._temporary: set[str] = set()
         self._recorded: tuple[int, object] | None = None
         self._records = False
@@ -103,39 +100,9 @@ class Projections:
 
     def _version(self, row: Any) -> Version:
         number, name, state, inline, model, held, fingerprint, serialized, *rest = row
-        return Version(number, name, state, bool(inline), model, held, fingerprint, self._decoded(serialized), *rest)
-
-    def _decoded(self, serialized: str) -> Compiled:
-        """Decode a compiled projection, with SQLite's parser: a cold run would have to load another."""
-        if serialized not in self._decoded_forms:
-            cache = self._cache()
-            judged = partial(self._judged, serialized)
-            self._decoded_forms[serialized] = cache.get("projection", serialized, judged) if cache else judged()
-        return self._decoded_forms[serialized]
-
-    def _judged(self, serialized: str) -> Compiled:
-        """Decode a compiled projection and check that it does no more than what esctl compiles."""
-        from esctl.model.untrusted import wrong  # noqa: PLC0415 - a cached one was judged
-
-        compiled = self._read(serialized)
-        if why := wrong(compiled):
-            raise VerificationError(
-                f"{self.path} is damaged",
-                why=f"a projection in it was not compiled by esctl: {why}; restore a backup",
-            )
-        return compiled
-
-    def _read(self, serialized: str) -> Compiled:
-        def pairs(key: str) -> dict[str, str]:
-            return dict(self._execute("select key, value from json_each(?, '$.' || ?)", (serialized, key)).fetchall())  # type: ignore[arg-type]  # of two columns
-
-        upcasting: dict[str, dict[int, tuple[Shape, ...]]] = {}
-        for type_, schema, *shape in self._execute(_SHAPES, (serialized,)):
-            shapes = upcasting.setdefault(str(type_), {}).setdefault(schema, ())
-            if shape[0] is not None:
-                upcasting[str(type_)][schema] = (*shapes, Shape(*shape))
-        engine: int = self._execute("select ifnull(?1 ->> 'engine', 1)", (serialized,)).get
-        return Compiled(pairs("tables"), pairs("indexes"), pairs("on"), pairs("columns"), upcasting, engine)
+        return Version(
+            number, name, state, bool(inline), model, held, fingerprint, self._forms.decoded(serialized), *rest
+        )
 
     def add(self, version: Version, serialized: str) -> None:
         """Within a transaction: save a new version, which gets its number, and create its tables. `serialized` is its

@@ -122,7 +122,7 @@ class _Question:
             compiles = isinstance(error, apsw.SQLError) and not str(error).startswith(_UNREADABLE)
             raise UsageError(
                 f"the SQL cannot be run: {error}",
-                why="a question is one SELECT over the view log, or the tables of esctl help format",
+                why="a query is one SELECT over log, states, a projection, or the tables of esctl help format",
                 fix="esctl query 'select * from log limit 5'",
                 code=FAILED_ON_A_ROW if compiles else "",
             ) from error

@@ -18,7 +18,7 @@ from esctl.store import reads
 from esctl.store.appends import HEAD, Appender, Transaction
 from esctl.store.blocks import Conditioned, Located
 from esctl.store.errors import Patience, Translated
-from esctl.store.format import ARCHIVED, HOT, Memory, uri_of
+from esctl.store.format import ARCHIVED, HOT
 from esctl.store.opening import connect, run, set_up
 from esctl.store.windows import Reading
 
@@ -400,19 +400,10 @@ class Store:
             yield from checks.findings(self._reading, full=full)
 
     def copy_to(self, empty: str | os.PathLike[str]) -> None:
-        """Copy a consistent state into an empty file while others read and write: SQLite's own online copy."""
-        with Translated(os.fspath(empty)):
-            flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
-            copy = apsw.Connection(uri_of(os.fspath(empty)), flags=flags)
-            try:
-                with copy.backup("main", self._connection, "main") as backup:
-                    backup.step(-1)  # all under one read lock: otherwise every write restarts the copy
-                if isinstance(self.path, Memory):  # a log in memory has no journal of a file's kind
-                    from esctl.store import migrations  # noqa: PLC0415 - sqlite-utils, only to make a log
+        """Copy a consistent state into an empty file while others read and write."""
+        from esctl.store import copying  # noqa: PLC0415 - only a copy needs it
 
-                    run(copy, f"pragma journal_mode = {migrations.journal_of(empty)}")
-            finally:
-                copy.close()
+        copying.copy_to(self._connection, self.path, empty)
 
     def cut(self, position: int) -> None:
         """Within a transaction, on a new copy: end the log at a position."""

@@ -9,6 +9,7 @@ from esctl.events import system
 from esctl.events.event import Head, ranges
 from esctl.log import EventLog
 from esctl.projections import admin
+from esctl.store.drafts import complete
 from esctl.store.files import draft_of
 
 
@@ -17,7 +18,9 @@ def backup(log: EventLog, target: Path, *, segments: bool = True) -> Head:
     the new file, or, without `segments`, referred to.
     """
     with draft_of(target) as draft:
-        return _copy(log, draft, segments=segments)
+        head = _copy(log, draft, segments=segments)
+        complete(draft, target, head.hash)
+    return head
 
 
 def restore(source: EventLog, target: Path) -> Head:
@@ -44,7 +47,9 @@ def _derived(source: EventLog, target: Path, type_: str, position: int | None) -
             data = {"from": str(head)} | ({} if position is None else {"until": position})
             copy.record(type_, data)
             admin.settle(copy)
-            return copy.head()
+            head = copy.head()
+        complete(draft, target, head.hash)
+    return head
 
 
 def _copy(source: EventLog, draft: Path, *, segments: bool = True) -> Head:

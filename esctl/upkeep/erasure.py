@@ -7,7 +7,6 @@ says which, why and by whom. So a killed run has erased exactly what its events 
 from __future__ import annotations
 
 import hashlib
-import json
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -18,11 +17,14 @@ from esctl.archive import checking, content, folders, listing, tidying
 from esctl.errors import ConflictError, HandlerError, RefusedError, UsageError
 from esctl.events import chain, system
 from esctl.events.event import Event, ranges
+from esctl.events.paths import HINT, PathError, parts
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.model.applied import Definitions
 from esctl.model.compiled import BUILDING, DROPPED, LIVE, Version
 from esctl.projections import runs, versions
+from esctl.sql import quoting
+from esctl.sql.paths import sql_path
 from esctl.store import segments
 from esctl.store.archive import Archive
 from esctl.store.segments import Facts, Frame, Line, Packed, Segment
@@ -72,23 +74,22 @@ def of_stream(log: EventLog, stream: str, types: Sequence[str], *, force: bool) 
 
 
 def of_subject(log: EventLog, subject: str, *, force: bool) -> Plan:
-    """Plan the erasure of events whose payload, as stored or as upcast, has a value in a field (`customer_id=C-7`)."""
+    """Plan the erasure of events whose payload, as stored or as upcast, has a value in a field (`customer_id=C-7`,
+    `lines[0].email=a@b.se`).
+    """
     field, equals, value = subject.partition("=")
-    if not field or not equals or "" in field.split(".") or "\0" in subject:
+    try:
+        path = sql_path(parts(field))
+    except PathError as error:
+        raise UsageError(f"--subject {subject[:80]!r}: {error}", why=f"a field is {HINT}") from error
+    if not equals or "\0" in subject:
         raise UsageError(
             f"--subject {subject[:80]!r}", why="write FIELD=VALUE, such as customer_id=C-7", fix="esctl erase --help"
         )
-    path = "$" + "".join(f".{json.dumps(key, ensure_ascii=False)}" for key in field.split("."))
     # Compare texts by value; numbers, true and false also by their JSON text.
-    matches = (
-        f"(cast(data ->> {_quoted(path)} as text) = {_quoted(value)} or data -> {_quoted(path)} = {_quoted(value)})"
-    )
+    matches = f"(cast(data ->> {path} as text) = {quoting.text(value)} or data -> {path} = {quoting.text(value)})"
     where = f"data is not null and {matches}"
     return _plan(log.definitions, _both(log, Query(where=where)), force=force)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _both(log: EventLog, query: Query) -> Iterator[Event]:

@@ -58,8 +58,9 @@ def test_a_stream_that_is_not_there_yet_begins_with_its_initial_state(log: Event
 
 
 def test_an_aggregate_that_is_not_there_is_not_found(log: EventLog) -> None:
-    with pytest.raises(NotFoundError, match="no aggregate"):
+    with pytest.raises(NotFoundError, match="no aggregate") as caught:
         decide(log, Decision("c-1", ["true"], "none"))
+    assert caught.value.fix == "esctl help model"
 
 
 # What becomes of what it prints
@@ -114,6 +115,7 @@ def test_a_line_that_is_no_event_is_refused_by_its_number_and_nothing_is_stored(
     with pytest.raises(RefusedError) as caught:
         decided(log, says('{"type":"A"}', "", line))
     assert caught.value.details["line"] == 3
+    assert caught.value.what.startswith("in the output of ")
     assert log.head()[0] == 0
 
 

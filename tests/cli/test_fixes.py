@@ -62,6 +62,18 @@ def test_what_stands_behind_two_dashes_stays_last() -> None:
     assert again(["append", "-q", "--", "s", "T", "-1"], "--yes") == "esctl append -q --yes -- s T -1"
 
 
+@pytest.mark.parametrize(
+    ("argv", "fix"),
+    [
+        (["mark", "x", "--timeout", "1"], "esctl mark x --timeout 60"),
+        (["--timeout=1", "mark", "x"], "esctl mark x --timeout 60"),
+        (["mark", "--", "--timeout", "1"], "esctl mark --timeout 60 -- --timeout 1"),
+    ],
+)
+def test_a_longer_wait_replaces_the_shorter_one(argv: list[str], fix: str) -> None:
+    assert again(argv, "--timeout 60") == fix
+
+
 def test_the_same_again_may_need_no_more_words() -> None:
     assert again(["replay", "a b"], "") == "esctl replay 'a b'"
 

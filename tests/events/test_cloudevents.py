@@ -126,6 +126,15 @@ def test_every_cloudevent_is_valid(meta: dict[str, Any]) -> None:
             assert isinstance(found, str)
 
 
+@pytest.mark.parametrize("source", ["", '"source":"/shop",'])
+def test_meta_and_data_may_be_nested_1000_levels(source: str) -> None:
+    meta, data = '{"k":' + "[" * 999 + "]" * 999 + "}", '{"k":' * 999 + "1" + "}" * 999
+    meta = meta.replace("{", "{" + source)
+    (line,) = lines([sealed(data, meta)], LOG_ID)
+    event = back(line)
+    assert (event.meta, event.data) == (meta, data)
+
+
 def test_numbers_of_a_payload_keep_their_text() -> None:
     (line,) = lines([sealed('{"a": 1.50, "b":1E400}', '{"n":12345678901234567890123}')], LOG_ID)
     assert b'"data":{"a": 1.50, "b":1E400}' in line
@@ -253,6 +262,7 @@ def test_what_a_broker_added_to_an_exported_event_goes_to_meta_too() -> None:
         ({"esctlmeta": 5}, "not an event"),
         ({"esctlmeta": "[]"}, "not an event"),
         ({"esctlmeta": "{"}, "not JSON"),
+        ({"esctlmeta": '{"a":1,"a":2}'}, "'a' occurs twice in an object of esctlmeta"),
         ({"esctlschema": 0}, "schema"),
     ],
 )

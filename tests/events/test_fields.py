@@ -13,10 +13,11 @@ from hypothesis.strategies import SearchStrategy
 from esctl.errors import UsageError
 from esctl.events.event import FIELDS, Event
 from esctl.events.fields import Field, members, parse_fields, plain, record, template
+from esctl.events.paths import spelled
 
 Value = Any
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
-key = text.filter(lambda name: name != "" and "." not in name)
+key = text.filter(lambda name: name != "" and name.isprintable())
 value: SearchStrategy[Value] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(key, inner, max_size=3),
@@ -43,12 +44,32 @@ def test_a_path_leads_to_the_value_that_python_finds_there(wanted: Value, path: 
     for step in reversed(path):
         nested = {"other": 0, step: nested}
     e = event(**{column: json.dumps(nested)})
-    found = Field(".".join([column, *path])).of(e)
+    found = Field(spelled((column, *path))).of(e)
     assert found is not None
     assert json.loads(found) == wanted
-    beyond = Field(".".join([column, *path, "nothing"])).of(e)
+    beyond = Field(spelled((column, *path, "nothing"))).of(e)
     inner = wanted.get("nothing") if isinstance(wanted, dict) else None
     assert (None if beyond is None else json.loads(beyond)) == inner
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("data.items[0].qty", "1.50"),
+        ("data.items[#-1].qty", "2"),
+        ("data.items[2]", None),
+        ("data.items[#-3]", None),
+        ("data.items.0", None),
+        ('data."http.method"', '"GET"'),
+        ("data.http.method", None),
+        ('data."items[0]"', "true"),
+        ('"data".items[1]', '{"qty":2}'),
+        ("data[0]", None),
+    ],
+)
+def test_a_path_is_read_as_in_a_model(path: str, found: str | None) -> None:
+    data = '{"items":[{"qty":1.50},{"qty":2}],"http.method":"GET","items[0]":true}'
+    assert Field(path).of(event(data)) == found
 
 
 @pytest.mark.parametrize("number", ["1.0", "1.50", "1E400", "-0", "12345678901234567890123", "1e-7"])
@@ -98,12 +119,12 @@ def test_fields_stand_between_commas_with_blanks_or_without() -> None:
 
 @given(st.lists(st.tuples(key, value), max_size=4, unique_by=lambda pair: pair[0]))
 def test_a_record_is_json_with_null_for_what_is_not_there(pairs: list[tuple[str, Value]]) -> None:
-    names = [f"data.{name}" for name, _ in pairs if name == name.strip() and "," not in name]
+    names = [spelled(("data", name)) for name, _ in pairs]
     fields = [Field(name) for name in [*names, "id", "meta.nothing"]]
     line = record(fields, event(json.dumps(dict(pairs))))
     assert line.endswith(b"}\n")
     assert line.count(b"\n") == 1
-    expected = {f"data.{name}": found for name, found in pairs if f"data.{name}" in names}
+    expected = {spelled(("data", name)): found for name, found in pairs}
     assert json.loads(line) == expected | {"id": "an-id", "meta.nothing": None}
 
 

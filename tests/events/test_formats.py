@@ -151,6 +151,7 @@ EVENT = b'{"stream":"s","type":"T"}'
         ([b"\xfd7zXZ\0\0\4"], "xz -dc"),
         ([b"BZh91AY"], "bzip2 -dc"),
         ([b"nonsense"], None),
+        ([b"\x89PNG,\x1a,\0\0"], None),
     ],
 )
 def test_what_is_not_lines_of_events_has_a_command_that_makes_them(lines: list[bytes], way: str | None) -> None:

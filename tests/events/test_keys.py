@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import nullcontext
 
 import pytest
@@ -69,3 +70,10 @@ def test_the_error_names_the_key_and_where_it_is() -> None:
     with pytest.raises(RefusedError, match=r"^the key 'amount' occurs twice in an object of meta$") as caught:
         check_keys(b'{"amount":1,"amount":2}', "meta")
     assert caught.value.details == {"byte": 13, "key": "amount"}
+
+
+def test_a_text_with_very_many_escaped_quotes_takes_no_longer_than_its_length_asks() -> None:
+    text = ('{"a": "' + r"\"x" * 1_000_000 + '"}').encode()
+    began = time.monotonic()
+    assert repeated(text) is None
+    assert time.monotonic() - began < 20  # it takes 0.2 s; if each quote read all before it, more than a minute

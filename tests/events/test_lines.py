@@ -240,6 +240,7 @@ def test_a_line_that_is_not_an_object_is_refused(line: str) -> None:
 def test_an_unknown_key_is_refused_with_its_near_miss(key: str, near: str) -> None:
     error = refused(f'{{"data":1,"{key}":1}}')
     assert (error.what, error.why) == (f"the line has the unknown key {key!r}", f"did you mean {near!r}?")
+    assert error.again is None  # in meta, the key would be lost
 
 
 @pytest.mark.parametrize("key", ["zzz", "", "truncated", "surrogate", "a b", "é"])

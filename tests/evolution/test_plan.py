@@ -417,6 +417,7 @@ STRICT = '[model]\nstrict = true\n[aggregate.order]\nstreams = "order-*"\non.Pla
 def test_a_strict_model_is_a_change_with_the_stored_events_that_it_would_not_take(log: EventLog, folder: Path) -> None:
     change = one(planned(log, folder, STRICT), "strict model")
     assert (change.change, change.name, change.misfits) == ("new", "types and streams", 2)
+    assert change.detail == "it names no Paid"
     applied(log, folder, STRICT)
     gone = one(planned(log, folder, STRICT.replace("true", "false")), "strict model")
     assert (gone.change, gone.misfits) == ("gone", 0)

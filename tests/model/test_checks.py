@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from esctl.events.paths import parts
 from esctl.model.checks import checked, doubts, shared
 from esctl.model.declared import Copy
-from esctl.model.paths import parts
 from tests.model.texts import UPCAST
 from tests.models import COUNT
 

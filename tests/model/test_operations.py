@@ -17,10 +17,11 @@ from hypothesis.strategies import SearchStrategy
 
 from esctl.errors import MisfitError
 from esctl.events.event import Event
+from esctl.events.paths import Parts, parts, spelled
 from esctl.model.checks import checked
 from esctl.model.declared import Aggregate, Copy, Literal, Source, Step
 from esctl.model.operations import MERGE, payload_after, program, state_after
-from esctl.model.paths import Parts, parts, source_parts, spelled
+from esctl.model.paths import source_parts
 from esctl.model.program import Program
 from esctl.sql import decimals
 from esctl.sql.judge import FAIL, TRACE

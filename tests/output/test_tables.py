@@ -23,6 +23,7 @@ from esctl.output.tables import (
     pairs,
     read_model,
     shown,
+    spark_lines,
     sparkline,
     table,
     tree,
@@ -190,6 +191,24 @@ def test_widths_fit_if_they_can_and_none_grows(widths: list[int], total: int) ->
         assert fitted == widths
 
 
+def test_a_number_is_cut_only_where_nothing_else_can_shrink() -> None:
+    rows = [["x" * 60, 1234567, "2026-01-31T10:20:30Z", 9876543]]
+    for width, line in [
+        (50, "xxxxxxxxxxxx…  1,234,567  2026-01-31     9,876,543"),
+        (44, "xxxxxxxxx…  1,234,567  2026-01-31  9,876,543"),
+        (30, "xxxxx…  1,234…  2026-…  9,876…"),
+    ]:
+        with terminal(width):
+            drawn_ = "".join(table(["name", "events", "time", "bytes"], rows, PLAIN))
+        assert drawn_.splitlines()[1].rstrip() == line
+
+
+def test_a_bar_goes_before_its_number_is_cut() -> None:
+    with terminal(24):
+        drawn_ = read_model(["customer", "spent"], [["Zoë Brânză", 123456.5]], PLAIN, {"spent": Column(bar=True)}, {})
+    assert drawn_.splitlines()[1].split()[-1] == "123456.5"
+
+
 @pytest.mark.parametrize(
     ("zone", "local_", "utc"),
     [
@@ -232,6 +251,24 @@ def test_pairs_stand_whole_below_each_other_with_their_values_aligned(record: di
     assert [line.rstrip() for line in lines] == [
         (name + " " * (width - cells(name)) + "  " + clean(text)).rstrip() for name, text in record.items()
     ]
+
+
+@given(
+    st.dictionaries(word, st.lists(st.integers(0, 10**6), min_size=48, max_size=48), min_size=1, max_size=5),
+    st.integers(40, 200),
+)
+def test_lines_of_bars_fit_their_terminal_with_whole_sums(counts: dict[str, list[int]], columns: int) -> None:
+    with terminal(columns):
+        lines = list(spark_lines(counts, PLAIN))
+    assert all(cells(line.rstrip("\n")) <= columns for line in lines)
+    assert [line.split()[-1] for line in lines] == [f"{sum(numbers):,}" for numbers in counts.values()]
+
+
+def test_names_beside_bars_are_cut_no_more_than_the_terminal_demands() -> None:
+    counts = {"T06DetermineNecessityOfStopAdvice": [1] * 48}
+    for columns, line in [(100, "T06DetermineNecessityOfStopAdvice  " + "█" * 48), (80, "T06DetermineNecessityOfSt…")]:
+        with terminal(columns):
+            assert next(spark_lines(counts, PLAIN)).startswith(line)
 
 
 def test_a_sparkline_has_a_bar_a_count_and_any_count_is_seen() -> None:

@@ -52,6 +52,14 @@ def test_fields_lie_as_deep_as_their_names_say() -> None:
     assert told(made, ["data.x.y"], COUNT) == [{"y": 1, "count": 1}, {"y": None, "count": 3}]
 
 
+def test_a_field_may_be_an_element_or_have_a_dot_in_its_name() -> None:
+    made = lines({"items": [{"n": 1}, {"n": 2}], "http.method": "GET"}, {"items": [], "http": {"method": "PUT"}})
+    assert told(made, ['"http.method"'], Measure("sum", "items[0].n"), Measure("last", "items[#-1]")) == [
+        {"http.method": "GET", "sum_n": 1, "last_items[#-1]": {"n": 2}},
+        {"http.method": None, "sum_n": 0, "last_items[#-1]": None},
+    ]
+
+
 def test_values_of_different_types_are_different_groups() -> None:
     made = [b'{"a":1}', b'{"a":true}', b'{"a":"1"}', b'{"a":null}', b'{"a":[1]}', b'{"a":{"1":1}}', b'{"a":"null"}']
     rows = told(made, ["a"], COUNT)

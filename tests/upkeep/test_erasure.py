@@ -451,7 +451,9 @@ def test_a_stream_is_all_of_its_events_or_those_of_a_type(path: Path, where: str
         ({"é": "x"}, "é=x"),
         ({"it's": "x"}, "it's=x"),
         ({'q"q': "x"}, 'q"q=x'),
-        ({"a[0]": "x"}, "a[0]=x"),
+        ({"a[0]": "x"}, '"a[0]"=x'),
+        ({"a": [{"b.c": "x"}]}, 'a[0]."b.c"=x'),
+        ({"a": ["y", "x"]}, "a[#-1]=x"),
         ({"%": "%"}, "%=%"),
     ],
 )

@@ -59,8 +59,8 @@ def command(
         )
     with shared.opened() as log:
         query = query_of(log, stream, until=until, as_of=as_of)
-        if (note := left_out.note(log, query)) and not shared.quiet:
-            console.say(f"note: {note}")
+        if note := left_out.note(log, query):
+            console.note(note)
         found = differences.bisect(log, query, when, aggregate, monotonic=monotonic)
         if not shared.quiet:
             how = f"snapshots checked: {found.looked}, events folded: {found.folded}"

@@ -9,6 +9,7 @@ from esctl.errors import RefusedError, UnavailableError, UsageError
 from esctl.events.event import ranges
 from esctl.log import EventLog
 from esctl.output import console, progress, render
+from esctl.output.terminal import clean
 from esctl.upkeep import effects as effects_
 from esctl.upkeep import erasure
 
@@ -71,10 +72,10 @@ def command(
             "streams": len(plan.streams),
             "left": sum(plan.left.values()),
         }
-        if not shared.quiet and plan.positions:
+        if not shared.quiet and (plan.positions or dry_run):
             _report_unmarked(plan)
         summary = (
-            f"this erases the payloads of {_counts(plan.types)} for good" if plan.positions else "nothing to erase"
+            f"this erases the payloads of {_counts(plan.types)} for good" if plan.positions else _nothing(plan, subject)
         )
         effects = _effects(log, plan, stream, subject, reason, compare=dry_run or not shared.yes)
         if dry_run:
@@ -82,6 +83,8 @@ def command(
             record |= {"positions": spans}
             if not shared.quiet and plan.positions:
                 console.say("\n".join(_description(effects)) or "no state and no row will differ")
+            elif not shared.quiet and not plan.left:
+                console.say(summary)
             render.one(record | (effects.record() if shared.rendering in ("ndjson", "json") else {}), shared.rendering)
             return
         if plan.positions:
@@ -170,6 +173,10 @@ def _paths(paths: list[str]) -> str:
 def _more(count: int, listed: int) -> Iterator[str]:
     if count > listed:
         yield f"  and {count - listed} more"
+
+
+def _nothing(plan: erasure.Plan, subject: str | None) -> str:
+    return f"nothing to erase: no payload has {clean(subject)}" if subject and not plan.left else "nothing to erase"
 
 
 def _refuse_unmarked(plan: erasure.Plan) -> None:

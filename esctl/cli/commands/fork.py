@@ -46,8 +46,8 @@ def command(
         with EventLog(file, timeout=shared.timeout) as new_log:
             copied = marks.marks(new_log)
         lost = [mark.name for mark in marks.marks(log).values() if copied.get(mark.name) != mark]
-    if note and not shared.quiet:
-        console.say(f"note: {note}")
-    if lost and not shared.quiet:
-        console.say(f"note: marks that were set later are not in {file}: {', '.join(lost)}")
+    if note:
+        console.note(note)
+    if lost:
+        console.note(f"marks that were set later are not in {file}: {', '.join(lost)}")
     render.acknowledge({"log": file, "until": position, "head": str(head)}, shared.rendering)

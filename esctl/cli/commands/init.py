@@ -47,6 +47,6 @@ def command(
         log_id = log.log_id
         if created and draft is not None:
             plan.apply(log, draft, 0)
-    if draft is not None and not created and not shared.quiet:
-        console.say(f"note: {path} exists already, and its model was not changed: esctl model apply {model}")
+    if draft is not None and not created:
+        console.note(f"{path} exists already, and its model was not changed: esctl model apply {model}")
     render.acknowledge({"log": path, "log_id": log_id, "created": created}, shared.rendering)

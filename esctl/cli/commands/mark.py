@@ -40,6 +40,6 @@ def command(
         if point is not None:
             position, note, _ = located(log, point, by=by)
         mark = marks.set_mark(log, name, position)
-    if note and not shared.quiet:
-        console.say(f"note: {note}")
+    if note:
+        console.note(note)
     render.acknowledge(mark.record(), shared.rendering)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from esctl.errors import UsageError
+from esctl.events.paths import HINT, PathError, listed, parts
 from esctl.output import console, render
 from esctl.projections import grouping
 from esctl.projections.grouping import Measure
@@ -52,8 +53,8 @@ def command(
     measures = [Measure("count")] * count + [Measure(op, field) for op, fields in options for field in _split(fields)]
     by = _split([group_by] if group_by else [])
     named = [measure.field for measure in measures if measure.operation != "count"]
-    if any("" in field.split(".") for field in (*by, *named)):
-        raise UsageError("a field is a name, or names joined by dots: data.amount")
+    for field in (*by, *named):
+        _check(field)
     if not by and not measures:
         raise UsageError("nothing to group, count or sum was given", fix="esctl project --help")
     measures = measures or [Measure("count")]
@@ -62,14 +63,21 @@ def command(
 
 
 def _split(lists: Sequence[str]) -> list[str]:
-    return [field.strip() for fields in lists for field in fields.split(",")]
+    return [field for fields in lists for field in listed(fields)]
+
+
+def _check(field: str) -> None:
+    try:
+        parts(field)
+    except PathError as error:
+        raise UsageError(f"{field!r} is not a field: {error}", why=f"a field is {HINT}") from error
 
 
 def _unknown(field: str, known: Sequence[str]) -> None:
     """Print a note for a field that no line has, with fields of a similar name."""
     import difflib  # noqa: PLC0415 - only a mistake needs it
 
-    last = {name: name.rpartition(".")[2] for name in known}
-    found = difflib.get_close_matches(field.rpartition(".")[2], last.values(), 3, 0.75)
+    last = {name: grouping.last_name(name) for name in known}
+    found = difflib.get_close_matches(grouping.last_name(field), last.values(), 3, 0.75)
     near = [name for name in known if last[name] in found][:3]
     console.note(f"no line has the field {field}" + (f"; did you mean {' or '.join(near)}?" if near else ""))

@@ -38,9 +38,7 @@ def command(
     with shared.opened() as log:
         if not shared.quiet:
             for name, behind in status.behind(log, sql):
-                console.say(
-                    f"note: {name} is {behind:,} event{'s' * (behind != 1)} behind: esctl projection run {name}"
-                )
+                console.note(f"{name} is {behind:,} event{'s' * (behind != 1)} behind: esctl projection run {name}")
         header, rows = folding.question(log, sql, raw_schema=raw_schema)
         held = folding.Held(rows)
         render.query_result(header, held, shared.rendering)

@@ -69,8 +69,8 @@ def command(
         raise UsageError(what, fix="esctl state --help")
     with shared.opened() as log:
         query = query_of(log, stream, until=until, as_of=as_of)
-        if (note := left_out.note(log, query, aggregate)) and not shared.quiet:
-            console.say(f"note: {note}")
+        if note := left_out.note(log, query, aggregate):
+            console.note(note)
         found: Iterator[StateAt]
         if all_:
             found = folding.states(log, aggregate or "", query, where)
@@ -91,28 +91,28 @@ def command(
         if fields is None:
             render.states(records, format_, single=single)
         else:
-            names = [name.strip() for name in fields.split(",")]
+            from esctl.events.paths import listed  # noqa: PLC0415
+
+            names = listed(fields)
             render.listed(({name: _field(record, name) for name in names} for record in records), format_, names=names)
         held.end()
 
 
 def _field(record: dict[str, object], name: str) -> object:
     """A field of the printed record, or of the state itself (`state.shipping.city`); None if it is absent."""
-    column, *path = name.split(".")
-    if column not in record or (path and column != "state") or "" in path:
+    import msgspec  # noqa: PLC0415 - only --fields needs it
+
+    from esctl.events.fields import column_and_path, inner  # noqa: PLC0415
+
+    column, path = column_and_path(name)
+    if column not in record or (path and column != "state"):
         raise UsageError(
             f"there is no field {name!r}", why=f"the fields are {', '.join(record)}, and state.KEY to any depth"
         )
-    import msgspec  # noqa: PLC0415 - only --fields needs it
-
-    from esctl.events.fields import members  # noqa: PLC0415
-
-    value = record[column]
-    for key in path:
-        found = members(str(value))
-        if key not in found:
-            return None
-        value = Json(found[key])
+    value = record[str(column)]
+    if path:
+        found = inner(str(value), path)
+        value = None if found is None else Json(found)
     if isinstance(value, Json) and value.startswith('"'):
         return msgspec.json.decode(value.encode(), type=str)
     return value

@@ -255,7 +255,15 @@ def test_run_again_it_finds_nothing_to_do_and_is_fine(run: Esctl, arguments: lis
 def test_a_subject_that_nobody_has_is_said_to_be_found_nowhere(run: Esctl) -> None:
     done = run("erase", "--subject", "of=C-99", "--reason", "asked", "--yes")
     assert (done.returncode, json.loads(done.stdout)["erased"]) == (0, 0)
-    assert done.stderr != ""
+    assert done.stderr == "nothing to erase: no payload has of=C-99\n"
+    assert run("erase", "--subject", "of=C-99", "--reason", "asked", "--dry-run").stderr == done.stderr
+
+
+def test_a_dry_run_names_what_only_force_would_erase(run: Esctl) -> None:
+    erased(run, "--subject", "of=C-1")
+    done = run("erase", "--subject", "of=C-1", "--reason", "asked", "--dry-run")
+    assert (done.returncode, json.loads(done.stdout)["left"]) == (0, 1)
+    assert done.stderr == "not erased, because the model does not mark them erasable: 1 Kept (--force erases them)\n"
 
 
 def test_an_event_named_twice_counts_once(run: Esctl) -> None:

@@ -65,8 +65,7 @@ def command(
     folder = None if to is None else folders.check_folder(to)
     with shared.opened(write=not dry_run, bulk=True) as log:
         until, notes = _until(log, {"--before": before, "--older-than": older_than}, keep_last, by)
-        for note in () if shared.quiet else notes:
-            console.say(f"note: {note}")
+        console.notes(notes)
         spans = listing.hot(log, until)
         events = sum(last - first + 1 for first, last in spans)
         number = sum(-(-(last - first + 1) // segment_events) for first, last in spans)

@@ -46,8 +46,8 @@ def command(
             shared.confirm(_dangers(planned))
         receipt = plan.apply(log, draft, planned.position)
         current = log.definitions.applied
-        if not shared.quiet and receipt is not None and status.waiting(log):
-            console.say("note: projections have stored events to process: esctl projection run")
+        if receipt is not None and status.waiting(log):
+            console.note("projections have stored events to process: esctl projection run")
     record: dict[str, object] = {
         "applied": receipt is not None,
         "changes": len(planned.changes),
@@ -63,7 +63,8 @@ def _warn(planned: plan.Plan) -> None:
     for change in planned.changes:
         if change.misfits:
             events = f"{change.misfits} stored event{'s do' if change.misfits > 1 else ' does'}"
-            console.say(f"warning: {events} not fit the {change.kind} of {change.name}")
+            which = f": {change.detail}" if change.kind == "strict model" else ""
+            console.say(f"warning: {events} not fit the {change.kind} of {change.name}{which}")
 
 
 def _dangers(planned: plan.Plan) -> str:

@@ -40,8 +40,8 @@ def command(
         error.fix = "esctl help model"  # all problems are printed already
         raise error
     if not shared.quiet:
-        for path in checks.doubts(draft.model):
-            console.say(f"note: {path}")
+        for note in checks.doubts(draft.model):
+            console.note(note)
         counts = {name: len(getattr(draft.model, name)) for name in ("events", "aggregates", "projections")}
         console.say(f"{file} is valid: {', '.join(f'{name} {count}' for name, count in counts.items())}")
         for doubt in world.doubts(draft.model, _stored(shared)):
@@ -55,5 +55,5 @@ def _stored(shared: Shared) -> set[str] | None:
             return world.stored(log.store.facts().names("type"))
     except EsctlError as error:
         if shared.log is not None:
-            console.say(f"note: the log was not asked for its types: {error.what}")
+            console.note(f"the log was not asked for its types: {error.what}")
         return None

@@ -61,7 +61,7 @@ def say_doubts(planned: plan.Plan, shared: Shared) -> None:
         for doubt in planned.doubts:
             console.say(f"warning: {doubt}")
         for risk in planned.risks:
-            console.say(f"note: {risk}")
+            console.note(str(risk))
 
 
 def _has_any(planned: plan.Plan, name: str) -> bool:

@@ -64,8 +64,6 @@ def _report(done: runs.Run, shared: Shared, *, following: bool) -> None:
     if following:
         for failure in done.failures:
             console.say(f"warning: {failure.what}: {failure.why}")
-    elif not shared.quiet:
-        for name in done.skipped:
-            console.say(
-                f"note: {name} needs its Python function: esctl projection run --reducer MODULE:FUNCTION {name}"
-            )
+        return
+    for name in done.skipped:
+        console.note(f"{name} needs its Python function: esctl projection run --reducer MODULE:FUNCTION {name}")

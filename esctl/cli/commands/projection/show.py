@@ -47,9 +47,9 @@ def command(
         str | None, typer.Option(metavar="POINT", help="As the log stood then (by recorded time).")
     ] = None,
     total: Annotated[
-        Sequence[str], typer.Option(metavar="COL", help="Print the sum of a column below the table.")
+        Sequence[str], typer.Option(metavar="A,B", help="Print the sums of columns below the table.")
     ] = (),
-    bars: Annotated[Sequence[str], typer.Option(metavar="COL", help="Draw bars in a column of the table.")] = (),
+    bars: Annotated[Sequence[str], typer.Option(metavar="A,B", help="Draw bars in columns of the table.")] = (),
     fresh: Annotated[bool, typer.Option("--fresh", help="Catch up first, however many events are missing.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="On a terminal: redraw the table as events arrive.")] = False,
 ) -> None:
@@ -58,7 +58,7 @@ def command(
     If 10,000 events or more are missing, it does not catch up, and says how many are missing.
     """
     row_filter, at_point = (
-        RowFilter(table, where, order_by, limit, list(total), list(bars)),
+        RowFilter(table, where, order_by, limit, _names(total), _names(bars)),
         until is not None or as_of is not None,
     )
     if watch and not sys.stdout.isatty():
@@ -74,7 +74,7 @@ def command(
             return
         while True:
             log.store.changed()
-            _catch_up(log, name, always=fresh or watch, quiet=shared.quiet)
+            _catch_up(log, name, always=fresh or watch)
             selection = reading.rows(log, projection, row_filter, built=False)
             if not watch:
                 break
@@ -84,6 +84,11 @@ def command(
         _print(selection, projection, shared)
 
 
+def _names(lists: Sequence[str]) -> list[str]:
+    """The names in lists such as `a,b`."""
+    return [name.strip() for each in lists for name in each.split(",")]
+
+
 def _opened(shared: Shared, *, write: bool, wait: bool) -> EventLog:
     """Open the log, for writing if possible; unless `wait`, do not wait long for a lock."""
     if not wait:
@@ -91,22 +96,20 @@ def _opened(shared: Shared, *, write: bool, wait: bool) -> EventLog:
     return freshness.opened(lambda for_writing: shared.opened(write=write and for_writing, bulk=write and for_writing))
 
 
-def _catch_up(log: EventLog, name: str, *, always: bool, quiet: bool) -> None:
+def _catch_up(log: EventLog, name: str, *, always: bool) -> None:
     """Let a projection catch up, and say how many events it is behind."""
     result = freshness.freshen(
         log, name, always=always, advance=lambda rows: running.watch(rows, "projecting", runs.ahead(log, [name]))
     )
     for failure in result.failures:
         console.say(f"warning: {failure.what}: {failure.why}")
-    if quiet:
-        return
     if result.hindered is not None:
-        console.say(f"note: {name} did not catch up: {result.hindered.what}")
+        console.note(f"{name} did not catch up: {result.hindered.what}")
     if result.behind:
         arguments = f"run {name}" if result.has_handlers else f"run --reducer MODULE:FUNCTION {name}"
         built = "is" if result.position else "is not built yet:"
         events = f"{result.behind:,} event{'s' * (result.behind != 1)}"
-        console.say(f"note: {name} {built} {events} behind: esctl projection {arguments}")
+        console.note(f"{name} {built} {events} behind: esctl projection {arguments}")
 
 
 def _as_table(selection: RowSelection, projection: Projection) -> str:

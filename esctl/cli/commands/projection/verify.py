@@ -36,8 +36,8 @@ def command(
         live = [version for version in log.store.projections().versions() if version.state == "live"]
         with_handlers = [version.name for version in live if version.compiled.on]
         chosen = [versions.declared(log, name).name for name in names] or with_handlers
-        if not names and len(with_handlers) < len(live) and not shared.quiet:
-            console.say("note: projections with a Python function are not verified")
+        if not names and len(with_handlers) < len(live):
+            console.note("projections with a Python function are not verified")
     for name in chosen:
         with shared.opened() as log:  # each with temporary tables of its own
             if show(only_cells(differences.checked(log, name), log.head().position), shared):

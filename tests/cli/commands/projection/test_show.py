@@ -144,10 +144,11 @@ def test_elsewhere_a_sum_is_told_beside_the_data(run: Run, format_: str) -> None
     assert run("projection", "show", "daily_revenue", "-o", format_, "--bars", "revenue").err == ""
 
 
-def test_a_sum_is_of_the_rows_that_are_shown(run: Run) -> None:
+@pytest.mark.parametrize("totals", [["--total", "received", "--total", "payments"], ["--total", "received,payments"]])
+def test_a_sum_is_of_the_rows_that_are_shown(run: Run, totals: list[str]) -> None:
     chosen = ["--where", "day < '2026-02'", "--order-by", "received desc", "--limit", "5"]
     rows = run("projection", "show", "daily_revenue", *chosen).records
-    done = run("projection", "show", "daily_revenue", *chosen, "--total", "received", "--total", "payments")
+    done = run("projection", "show", "daily_revenue", *chosen, *totals)
     spoken = dict(line.removeprefix("total ").split(": ") for line in done.err.splitlines())
     assert {name: round(float(value), 2) for name, value in spoken.items()} == {
         "received": round(sum(row["received"] for row in rows), 2),
