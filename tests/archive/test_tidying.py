@@ -86,6 +86,46 @@ def test_what_a_copy_of_the_log_says_is_not_removed(twelve: EventLog, log_path: 
     assert verify.verify(twelve, full=True).ok
 
 
+@pytest.mark.parametrize("how", ["renamed", "made by an earlier version"])
+def test_a_log_that_is_no_copy_goes_on_owning_its_files(twelve: EventLog, log_path: Path, cold: Path, how: str) -> None:
+    make(twelve, cold)
+    twelve.close()
+    path = log_path.with_name("renamed.db")
+    log_path.rename(path)
+    if how != "renamed":
+        altered(path, "delete from leftovers")
+    with EventLog(path, write=True, bulk=True) as log:
+        for segment in listing.archived(log):
+            moving.restore(log, segment)
+    assert list(cold.iterdir()) == []
+
+
+def test_entries_that_several_files_signed_remove_nothing(twelve: EventLog, log_path: Path, cold: Path) -> None:
+    segment = make(twelve, cold, until=4)[0]
+    path = place(twelve, segment)
+    kept = path.read_bytes()
+    moving.restore(twelve, segment)
+    path.write_bytes(kept)
+    with twelve.transaction():
+        twelve.store.archiving().leave(str(path), path.stat().st_ino)
+    altered(log_path, "insert into leftovers values ('log:1.2/')")
+    tidying.tidy(twelve)
+    assert path.exists()
+    assert twelve.store.archiving().leftovers() == []
+
+
+def test_another_file_of_the_same_name_is_not_removed(twelve: EventLog, cold: Path) -> None:
+    segment = make(twelve, cold, until=4)[0]
+    path = place(twelve, segment)
+    kept = path.read_bytes()
+    moving.restore(twelve, segment)
+    path.write_bytes(kept)
+    with twelve.transaction():
+        twelve.store.archiving().leave(str(path), path.stat().st_ino + 1)
+    tidying.tidy(twelve)
+    assert path.exists()
+
+
 def test_a_log_that_is_copied_with_its_folder_owns_the_copied_files(twelve: EventLog, cold: Path) -> None:
     make(twelve, cold)
     twelve.close()
