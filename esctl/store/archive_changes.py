@@ -13,7 +13,6 @@ from esctl.errors import ConflictError
 from esctl.events import chain
 from esctl.store import reads
 from esctl.store.errors import translating
-from esctl.store.format import absolute
 from esctl.store.windows import NOT_ARCHIVED
 
 TYPE_CHECKING = False
@@ -250,7 +249,7 @@ class Archiving:
 
     def _folders(self) -> dict[str, str]:
         """The identities of the folders of segments, by location."""
-        here = os.path.dirname(absolute(self.path))
+        here = os.path.dirname(os.path.realpath(self.path))
         return {
             location: _identity("folder", os.path.join(here, location))
             for (location,) in self._execute("select distinct location from segments where location is not null")
@@ -267,7 +266,7 @@ class Archiving:
     def leave(self, path: str, inode: int | None = None) -> None:
         """Schedule an outside file for removal after the commit: that with this inode, if given; or traces ("")."""
         if path:
-            folder = os.path.dirname(os.path.join(os.path.dirname(absolute(self.path)), path))
+            folder = os.path.dirname(os.path.join(os.path.dirname(os.path.realpath(self.path)), path))
             self._sign([_identity("log", self.path), _identity("folder", folder)])
         self._execute("insert or ignore into leftovers values (?)", (path if inode is None else f"{path}#{inode}",))
 

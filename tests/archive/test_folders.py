@@ -12,6 +12,7 @@ import pytest
 from esctl.archive import creation, folders, moving
 from esctl.errors import EsctlError, UsageError
 from esctl.log import EventLog
+from esctl.upkeep import verify
 from tests.fifty import files, hashed, names
 from tests.segments import EVENTS, make, replayed
 
@@ -29,6 +30,16 @@ def test_a_folder_beside_the_log_moves_with_it(twelve: EventLog, cold: Path, tmp
     with EventLog(tmp_path.parent / f"{tmp_path.name}-moved" / "log.db") as moved:
         shutil.rmtree(cold)
         assert replayed(moved) == list(range(1, EVENTS + 1))
+
+
+def test_a_log_that_is_opened_through_a_link_finds_its_segments(twelve: EventLog, cold: Path, tmp_path: Path) -> None:
+    (segment, *_) = make(twelve, cold)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link.db").symlink_to(twelve.path)
+    with EventLog(tmp_path / "elsewhere" / "link.db", write=True, bulk=True) as log:
+        assert verify.verify(log, full=True).findings == []
+        moving.restore(log, segment)
+    assert segment.file not in files(cold)
 
 
 def test_a_folder_elsewhere_is_noted_whole(fifty: EventLog, tmp_path_factory: pytest.TempPathFactory) -> None:
