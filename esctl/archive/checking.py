@@ -121,7 +121,12 @@ def _absent(log: EventLog, segment: Segment) -> Iterator[str]:
 
 
 def check(log: EventLog, segment: Segment) -> None:
-    """Raise VerificationError for a damaged segment, ConflictError for one that another process has changed."""
-    again(log, segment)
+    """Raise VerificationError for a damaged segment, SegmentError for one whose file is missing, and ConflictError for
+    one that another process has changed.
+    """
+    archive, _ = again(log, segment)
+    path = archive.place(segment)
+    if path is not None and not path.exists():
+        read_part(path, 0, 1, segment)
     for problem in problems(log, segment):
         raise segments.damaged(segment.name, problem)

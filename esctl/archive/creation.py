@@ -21,7 +21,7 @@ from tempfile import TemporaryFile
 
 from esctl.archive.checking import hash_before
 from esctl.archive.content import digest_of
-from esctl.archive.folders import claim, folder_for, location, write
+from esctl.archive.folders import claim, folder_for, location, path_of, write
 from esctl.archive.listing import Span
 from esctl.archive.tidying import delete_leftover_rows, tidy
 from esctl.errors import ConflictError, EsctlError
@@ -165,13 +165,13 @@ def _commit(log: EventLog, checker: EventLog, draft: Draft, folder: Path | None)
         with log.transaction():
             log.store.archiving().pend(map(draft.of, draft.frames))
     else:
-        write(log, folder / segment.file, chain((draft.packed(frame) for frame in draft.frames), (trailer,)), segment)
-    facts = _compared(checker, draft, segment, erased, folder)
+        segment = write(log, folder, chain((draft.packed(frame) for frame in draft.frames), (trailer,)), segment)
+    facts = _compared(checker, draft, segment, erased, None if folder is None else path_of(log, segment))
     segment = segment._replace(first_recorded=facts.recorded[0], last_recorded=facts.recorded[1])
     with log.transaction():
         log.store.archiving().commit_segment(segment, draft.frames, facts)
         if folder is not None:
-            claim(log, folder / segment.file, segment)
+            claim(log, segment)
     return segment
 
 
@@ -188,12 +188,12 @@ def _segment_of(log: EventLog, draft: Draft, folder: Path | None) -> tuple[Segme
 
 
 def _compared(
-    checker: EventLog, draft: Draft, segment: Segment, erased: Mapping[int, bytes], folder: Path | None
+    checker: EventLog, draft: Draft, segment: Segment, erased: Mapping[int, bytes], path: Path | None
 ) -> Facts:
     """Read back what was written, and compare lines and hashes with those of the hot rows."""
     facts = Facts()
     for frame, digest in zip(draft.frames, draft.lines, strict=True):
-        packed = _read_back(checker, frame, segment, folder)
+        packed = _read_back(checker, frame, segment, path)
         lines = segments.decompress(frame, packed, segment.name)
         decoded = segments.decoded(lines, segment.name)
         hashes = b"".join(segments.hashes(decoded, draft.of(frame).salts, erased, frame.before))
@@ -203,7 +203,7 @@ def _compared(
     return facts
 
 
-def _read_back(checker: EventLog, frame: Frame, segment: Segment, folder: Path | None) -> bytes:
-    if folder is None:
+def _read_back(checker: EventLog, frame: Frame, segment: Segment, path: Path | None) -> bytes:
+    if path is None:
         return checker.store.archiving().pending(frame)
-    return read_part(folder / segment.file, frame.offset, frame.size, segment)
+    return read_part(path, frame.offset, frame.size, segment)

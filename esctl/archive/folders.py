@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +16,8 @@ from esctl.store.archive import Archive
 from esctl.store.files import draft_of, read_part, read_whole
 from esctl.store.segments import Segment
 
+KEPT = "kept-for-copies"  # in a folder of segments: further names (hard links) of files, which no log removes
+
 
 def check_folder(to: Path | str) -> Path:
     """A path that may be a folder's. Raises UsageError for a URL, which Path would silently change."""
@@ -22,10 +27,13 @@ def check_folder(to: Path | str) -> Path:
 
 
 def folder_for(to: Path) -> Path:
-    """A folder for segments, created if it is missing."""
+    """A folder for segments. If it is missing, it is created, for the user alone, as the files in it are."""
     check_folder(to)
     try:
-        to.mkdir(parents=True, exist_ok=True)
+        for folder in [*reversed(to.parents), to]:
+            if not folder.exists():
+                folder.mkdir(mode=0o700, exist_ok=True)
+        to.mkdir(exist_ok=True)  # for the error
     except OSError as error:
         raise UnavailableError(f"cannot use the folder {to}", why=error.strerror or str(error)) from error
     return to
@@ -37,28 +45,62 @@ def location(log: EventLog, folder: Path) -> str:
     return str(absolute.relative_to(own)) if absolute.is_relative_to(own) else str(absolute)
 
 
-def write(log: EventLog, path: Path, parts: Iterable[Bytes], segment: Segment) -> None:
-    """Write a segment's file durably; its name contains its hash. A file with the same content is left as it is.
+def write(log: EventLog, folder: Path, parts: Iterable[Bytes], segment: Segment) -> Segment:
+    """Write a segment's file durably, its name contains its hash; return the segment as it is placed.
 
-    The file is first recorded as a leftover to be removed, until a segment owns it: see `claim`.
+    The file is first recorded as a leftover to be removed, until a segment owns it: see `claim`. A file with the same
+    content that this log did not make may be another log's: it gets a further name, which no log removes.
     """
+    folder = folder.parent if folder.name == KEPT else folder
+    path = folder / segment.file
+    placed = segment._replace(location=location(log, folder), shared=0)
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise UsageError(f"{path} is not a file", why="a segment would be written there")
     if path.exists():
-        if digest_of(read_whole(path, segment)) == segment.sha256:
-            return
-        raise UsageError(f"{path} exists, with other content", why="look what it is, and remove it")
+        if digest_of(read_whole(path, segment)) != segment.sha256:
+            raise UsageError(f"{path} exists, with other content", why="look what it is, and remove it")
+        own = f"{recorded_path(log, path)}#{path.stat().st_ino}"
+        if own in log.store.archiving().leftovers():  # another run of this log has just made it
+            return placed
+        return segment._replace(location=location(log, kept(folder, segment)), shared=1)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.new")
     with log.transaction():
-        for name in (path, draft_name(path)):
-            log.store.archiving().leave(recorded_path(log, name))
-    with draft_of(path, draft_name(path)) as draft, draft.open("wb") as file:
-        for part in parts:
-            file.write(part)
+        log.store.archiving().leave(recorded_path(log, draft))
+    with draft_of(path, draft):
+        with draft.open("wb") as file:
+            for part in parts:
+                file.write(part)
+        with log.transaction():
+            log.store.archiving().leave(recorded_path(log, path), draft.stat().st_ino)
+    with log.transaction():
+        log.store.archiving().removed(recorded_path(log, draft))
+    return placed
 
 
-def draft_name(path: Path) -> Path:
-    """The path under which a segment's file is written before it gets its name."""
-    return path.with_name(f".{path.name}.new")
+def kept(folder: Path, segment: Segment) -> Path:
+    """A folder in which a segment's file stays, whatever its log does: it gets a further name there, a hard link.
+
+    On a read-only file system this is the same folder. Raises UnavailableError if links are not possible.
+    """
+    if folder.name == KEPT:
+        return folder
+    to = folder / KEPT
+    read_part(folder / segment.file, 0, 1, segment)
+    try:
+        to.mkdir(mode=0o700, exist_ok=True)
+        try:
+            os.link(folder / segment.file, to / segment.file, follow_symlinks=False)
+        except FileExistsError:
+            if digest_of(read_whole(to / segment.file, segment)) != segment.sha256:
+                raise
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            return folder
+        raise UnavailableError(
+            f"cannot link {folder / segment.file} into {to}",
+            why=f"{error.strerror or error}; without a link, erasing or moving it in one log would remove it for both",
+        ) from error
+    return to
 
 
 def recorded_path(log: EventLog, path: Path) -> str:
@@ -66,14 +108,21 @@ def recorded_path(log: EventLog, path: Path) -> str:
     return str(Path(location(log, path.parent)) / path.name)
 
 
-def claim(log: EventLog, path: Path, segment: Segment) -> None:
-    """Within a transaction: record that a segment owns a file, which is no longer a leftover."""
+def path_of(log: EventLog, segment: Segment) -> Path:
+    """The path of the file of a segment that is, or will be, in a folder."""
+    assert segment.location is not None
+    return Path(log.path).resolve().parent / segment.location / segment.file
+
+
+def claim(log: EventLog, segment: Segment) -> None:
+    """Within a transaction: record that a segment owns its file, which is no longer a leftover."""
+    path = path_of(log, segment)
     read_part(path, 0, 1, segment)  # another run may have removed it as a leftover of a killed one
-    for name in (path, draft_name(path)):
-        log.store.archiving().removed(recorded_path(log, name))
+    if not segment.shared:
+        log.store.archiving().removed(recorded_path(log, path))
 
 
 def release(log: EventLog, archive: Archive, segment: Segment) -> None:
     """Within a transaction: record a segment's file as a leftover to be removed, unless another log shares it."""
-    if (path := archive.place(segment)) is not None and not segment.shared:
-        log.store.archiving().leave(recorded_path(log, path))
+    if (path := archive.place(segment)) is not None and not segment.shared and path.exists():
+        log.store.archiving().leave(recorded_path(log, path), path.stat().st_ino)

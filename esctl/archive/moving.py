@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from esctl.archive.checking import check
 from esctl.archive.content import digest_of, lines, packed, parts
-from esctl.archive.folders import claim, folder_for, location, release, write
+from esctl.archive.folders import claim, folder_for, kept, location, path_of, release, write
 from esctl.archive.listing import again, archived
 from esctl.archive.tidying import tidy
 from esctl.log import EventLog
@@ -47,15 +47,15 @@ def move(log: EventLog, segment: Segment, to: Path | None) -> Segment:
         return segment
     check(log, segment)
     if folder is not None:
-        write(log, folder / segment.file, export(log, segment), segment)
-        if digest_of(read_whole(folder / segment.file, segment)) != segment.sha256:
+        moved = write(log, folder, export(log, segment), moved)
+        if digest_of(read_whole(path_of(log, moved), segment)) != segment.sha256:
             raise segments.damaged(segment.name, "what was read back differs from what was written")
     with log.transaction():
         archive, segment = again(log, segment)
         release(log, archive, segment)
         log.store.archiving().place(moved, packed(archive, segment))
         if folder is not None:
-            claim(log, folder / segment.file, moved)
+            claim(log, moved)
     tidy(log)
     return moved
 
@@ -69,7 +69,7 @@ def _same_place(log: EventLog, one: Segment, other: Segment) -> bool:
 
 def embed(copy: EventLog, source: EventLog) -> None:
     """Make a copy of a log contain, in its own file, the segments that its source stores in folders."""
-    refer(copy, source)
+    _refer(copy, source, lambda folder, _: folder)
     for segment in archived(copy):
         if segment.location is not None:
             check(copy, segment)
@@ -79,14 +79,21 @@ def embed(copy: EventLog, source: EventLog) -> None:
 
 
 def refer(copy: EventLog, source: EventLog) -> None:
-    """Make a copy of a log refer to the files in its source's folders by absolute paths, as shared files."""
+    """Make a copy of a log refer to the files in its source's folders by absolute paths, as shared files.
+
+    The files get further names for it, so that they stay when the source's log erases, moves or restores a segment.
+    """
+    _refer(copy, source, kept)
+
+
+def _refer(copy: EventLog, source: EventLog, folder_of: Callable[[Path, Segment], Path]) -> None:
     folder = Path(source.path).resolve().parent
     for segment in archived(copy):
         if segment.location is not None:
             with copy.transaction():
                 archive, _ = again(copy, segment)
                 frames = [Packed(frame, b"", b"") for frame in archive.frames(segment)]
-                where = str((folder / segment.location).resolve())
+                where = str(folder_of((folder / segment.location).resolve(), segment))
                 copy.store.archiving().place(segment._replace(location=where, shared=1), frames)
 
 

@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
 from esctl.log import EventLog
 from esctl.store.files import remove
+from esctl.store.segments import log_id_in
 
 ROWS_PER_TRANSACTION = 50_000  # deleted in one transaction, or saved in memory while all other rows are deleted
 
 
 _SEGMENT_NAME = re.compile(r"\d{12,}-\d{12,}-([0-9a-f]{16})\.ndjson\.zst").fullmatch
-_DRAFT_NAME = re.compile(r"\.\d{12,}-\d{12,}-[0-9a-f]{16}\.ndjson\.zst\.new").fullmatch
+_DRAFT_NAME = re.compile(r"\.\d{12,}-\d{12,}-[0-9a-f]{16}\.ndjson\.zst\.[0-9a-f]{12}\.new").fullmatch
+_ENTRY = re.compile(r"(.*?)(?:#(\d+))?", re.DOTALL).fullmatch  # a file's path, and its inode unless it is a draft
 
 
 def tidy(log: EventLog) -> None:
     """Clean up after a killed run: remove unneeded files, frames of no segment, and leftover hot rows.
 
-    Under the write lock, so that no other run can claim a file meanwhile. A log may come from a stranger, so a file
-    that it records as a leftover is removed only if esctl made it for a segment.
+    Under the write lock, so that no other run can claim a file meanwhile. A log may be a copy, or come from a stranger:
+    so a file is removed only if this very file of the log recorded it, and it is a segment of this log.
     """
     archiving = log.store.archiving()
     with log.transaction():
+        archiving.adopt()
         if leftovers := [name for name in archiving.leftovers() if name]:
             folder, archive = Path(log.path).resolve().parent, log.store.archive()
             places = [archive.place(segment) for segment in archive.segments] if archive else []
             needed = {place.resolve() for place in places if place is not None}
-            for name in leftovers:
+            for entry in leftovers:
+                name, inode = _parsed(entry)
                 path = folder / name
-                if path.resolve() not in needed and _is_ours(path):
+                if path.resolve() not in needed and _is_ours(path, inode, log.log_id):
                     remove(path)
-                archiving.removed(name)
+                archiving.removed(entry)
         archiving.drop_pending()
     delete_leftover_rows(log)
 
@@ -50,12 +55,24 @@ def delete_leftover_rows(log: EventLog) -> None:
                 archiving.delete_leftover_rows(low, min(low + ROWS_PER_TRANSACTION - 1, last))
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether esctl made a file for a segment: judged by its name and, unless it is a draft, by its hash."""
+def _parsed(entry: str) -> tuple[str, int | None]:
+    """The path and the inode of an entry."""
+    found = _ENTRY(entry)
+    assert found is not None
+    return found[1], None if found[2] is None else int(found[2])
+
+
+def _is_ours(path: Path, inode: int | None, log_id: str) -> bool:
+    """Whether a file is the one that was recorded, and a segment of this log, as written; or a draft of one."""
     if _DRAFT_NAME(path.name):
         return True
     name = _SEGMENT_NAME(path.name)
     if name is None or path.is_symlink() or not path.is_file():
         return name is not None and not path.exists()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest().startswith(name[1])
+        return (
+            os.fstat(file.fileno()).st_ino == inode
+            and log_id_in(file) == log_id
+            and file.seek(0) == 0
+            and hashlib.file_digest(file, "sha256").hexdigest().startswith(name[1])
+        )

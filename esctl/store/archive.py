@@ -5,6 +5,7 @@ Some unpacked frames are cached, since the next question is mostly about the sam
 
 from __future__ import annotations
 
+import os
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
@@ -16,7 +17,6 @@ from esctl.events import chain
 from esctl.store import archive_table
 from esctl.store.errors import Translated, translating
 from esctl.store.files import read_part
-from esctl.store.format import absolute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,12 +122,14 @@ class Archive:
         return [Frame(*row) for row in rows]
 
     def place(self, segment: Segment) -> Path | None:
-        """The path of a segment's file; None if it lies in the log's file. Relative folders move with the log."""
+        """The path of a segment's file; None if it lies in the log's file. Relative folders move with the log itself,
+        not with a link to it.
+        """
         if segment.location is None:
             return None
         from pathlib import Path  # noqa: PLC0415 - only an archive outside the log needs it
 
-        return Path(absolute(self.path)).parent / segment.location / segment.file
+        return Path(os.path.realpath(self.path)).parent / segment.location / segment.file
 
     def packed(self, frame: Frame, segment: Segment) -> bytes:
         """The compressed bytes of a frame, unchecked."""

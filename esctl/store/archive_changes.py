@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -216,17 +217,66 @@ class Archiving:
 
     # Files that are no longer needed
 
-    def leave(self, path: str) -> None:
-        """Schedule an outside file for removal after the commit."""
-        self._execute("insert or ignore into leftovers values (?)", (path,))
+    def adopt(self) -> None:
+        """Within a transaction: if this file is a copy of the one that made the entries of `leftovers`, drop them.
+
+        A copy owns no file of its original. What is in a folder of the original is shared from now on, so this log will
+        never remove it; folders that were copied too are this log's own. Entries that no file signed are dropped.
+        """
+        signed, folders = self._signed(), self._folders()
+        if not self._is_signer(signed):
+            for location in self.of_original():
+                self._execute("update segments set shared = 1 where location = ?", (location,))
+                self._execute("update head set archived = archived + 1")
+            self.disown()
+            signed.clear()
+        if folders:
+            self._sign({_identity("log", self.path), *folders.values()} - signed)
+
+    def of_original(self) -> list[str]:
+        """If this file is a copy of the one that made the entries: the locations that are that log's folders."""
+        signed = self._signed()
+        if self._is_signer(signed):
+            return []
+        return [location for location, folder in self._folders().items() if folder in signed]
+
+    def _signed(self) -> set[str]:
+        return {entry for (entry,) in self._execute("select path from leftovers where path glob '*/'")}
+
+    def _is_signer(self, signed: Iterable[str]) -> bool:
+        """Whether this very file, and no other, made the entries."""
+        return [entry for entry in signed if entry.startswith("log:")] == [_identity("log", self.path)]
+
+    def _folders(self) -> dict[str, str]:
+        """The identities of the folders of segments, by location."""
+        here = os.path.dirname(os.path.realpath(self.path))
+        return {
+            location: _identity("folder", os.path.join(here, location))
+            for (location,) in self._execute("select distinct location from segments where location is not null")
+        }
+
+    def _sign(self, entries: Iterable[str]) -> None:
+        """Record identities: of this file, which makes the other entries, and of its folders of segments."""
+        self._connection.executemany("insert or ignore into leftovers values (?)", [(entry,) for entry in entries])
+
+    def disown(self) -> None:
+        """Within a transaction, on a new copy: own no file of the original. Traces in the file itself stay recorded."""
+        self._execute("delete from leftovers where path <> ''")
+
+    def leave(self, path: str, inode: int | None = None) -> None:
+        """Schedule an outside file for removal after the commit: that with this inode, if given; or traces ("")."""
+        if path:
+            folder = os.path.dirname(os.path.join(os.path.dirname(os.path.realpath(self.path)), path))
+            self._sign([_identity("log", self.path), _identity("folder", folder)])
+        self._execute("insert or ignore into leftovers values (?)", (path if inode is None else f"{path}#{inode}",))
 
     def leftovers(self) -> list[str]:
-        """The files to be removed."""
-        return [path for (path,) in self._execute("select path from leftovers")]
+        """The files to be removed, each as PATH or PATH#INODE."""
+        return [path for (path,) in self._execute("select path from leftovers where path not glob '*/'")]
 
     def removed(self, path: str) -> None:
-        """A file was removed."""
-        self._execute("delete from leftovers where path = ?", (path,))
+        """A file was removed, or is needed now, whatever its inode."""
+        self._execute("delete from leftovers where path = ?1 or substr(path, 1, length(?1) + 1) = ?1 || '#'", (path,))
 
     # Erasure
 
@@ -251,6 +301,18 @@ class Archiving:
         self._execute(
             "delete from snapshots where stream_id = (select stream_id from streams where name = ?)", (stream,)
         )
+
+
+def _identity(kind: str, path: str) -> str:
+    """An entry that identifies a log's file or a folder: a copy has another. No file's path ends with a slash.
+
+    A file system's id is the same after a restart, unlike the number of its device.
+    """
+    try:
+        found, system = os.stat(path), os.statvfs(path)
+    except OSError:  # a log in memory, or a folder that is out of reach
+        return f"{kind}:{path}/"
+    return f"{kind}:{system.f_fsid or found.st_dev}.{found.st_ino}/"
 
 
 def _changed(first: int, last: int) -> ConflictError:

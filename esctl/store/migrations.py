@@ -10,8 +10,10 @@ import os
 import sqlite3
 import sys
 import uuid
+from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
+from itertools import count, islice, takewhile
 from pathlib import Path
 
 from sqlite_utils import Database, Migrations  # noqa: TID253 - this is its home
@@ -20,12 +22,13 @@ from esctl.errors import StorageVersionError, UnavailableError, UsageError
 from esctl.events.chain import created_digest, genesis
 from esctl.events.event import now
 from esctl.store.drafts import complete
-from esctl.store.files import draft_of
+from esctl.store.files import BYTES_PER_READ, draft_of
 from esctl.store.format import APPLICATION_ID, MEMORY, STORAGE_VERSION, check_there
 
 # Measured on 1,000,000 events of 380 bytes with random ids, rates against 4096: appending 1.2 times as fast at 8192
 # and 1.4 at 16384, replay 1.05 and 1.1; but a small log, a WAL and a cold append grow with the page.
 PAGE_SIZE = 8192
+HEADER_BYTES = 100  # of an SQLite file; 18-19: WAL mode; 24-27, 40-43 and 92-99 count changes
 
 migrations = Migrations("esctl")
 
@@ -254,32 +257,85 @@ def pending(path: Path) -> list[str]:
 def migrate(path: Path, timeout: float = 5.0) -> Path:
     """Migrate a log to this esctl's storage version, after a copy beside it; returns the copy's path.
 
-    In one transaction: other processes see the old log or the new one. Raises UnavailableError if a process has it
-    open.
+    A copy that a killed run left is taken if it is equal; another file is kept, and the copy gets the next name. The
+    migration is one transaction: other processes see the old log or the new one. Raises UnavailableError if a process
+    has the log open.
     """
     connection = _connect(path, timeout)
-    copy = path.with_name(f"{path.name}.v{_version(connection)}.bak")
     try:
         connection.execute("pragma synchronous = full")
         connection.execute("pragma locking_mode = exclusive")
         connection.execute("begin exclusive")
         connection.execute("commit")  # the lock stays; SQLite cannot copy within a writing transaction
-        with draft_of(copy) as draft:
-            _copy(connection, draft)
-            sql = "select hash from head"
-            complete(draft, copy, connection.execute(sql).fetchone()[0] if _version(connection) else None)
+        copy, was_there = _copied(connection, path)
         try:
             connection.execute("begin immediate")
             _apply(connection, str(uuid.uuid4()))
             connection.execute("commit")
         except BaseException:
-            copy.unlink()  # the log is unchanged
+            if not was_there:
+                copy.unlink()  # the log is unchanged
             raise
     except sqlite3.OperationalError as error:
         raise UnavailableError(f"cannot migrate {path}", why=f"{error}; stop what uses the log", again="") from error
     finally:
         connection.close()
     return copy
+
+
+class _EqualError(Exception):
+    """There is an equal copy already."""
+
+    def __init__(self, copy: Path) -> None:
+        super().__init__()
+        self.copy = copy
+
+
+def _copied(connection: sqlite3.Connection, path: Path) -> tuple[Path, bool]:
+    """A copy of a log beside it, and whether it was there already."""
+    name = f"{path.name}.v{_version(connection)}"
+
+    def names() -> Iterator[str]:
+        yield f"{name}.bak"
+        yield from (f"{name}.{number}.bak" for number in count(1))
+
+    present = list(takewhile(os.path.lexists, map(path.with_name, names())))
+    copy = path.with_name(next(islice(names(), len(present), None)))
+    try:
+        with draft_of(copy) as draft:
+            _copy(connection, draft)
+            sql = "select hash from head"
+            complete(draft, copy, connection.execute(sql).fetchone()[0] if _version(connection) else None)
+            _refuse_equal(draft, [other for other in present if not _is_same(other, path)])
+    except _EqualError as error:
+        return error.copy, True
+    return copy, False
+
+
+def _refuse_equal(draft: Path, present: list[Path]) -> None:
+    """Raise _EqualError if one of the files that are there is equal to a draft."""
+    for copy in present:
+        if _equal(draft, copy):
+            raise _EqualError(copy)
+
+
+def _is_same(other: Path, path: Path) -> bool:
+    """Whether a name leads to the log itself: a link is no copy."""
+    return other.exists() and other.samefile(path)
+
+
+def _equal(one: Path, other: Path) -> bool:
+    """Whether two files have the same pages, whatever their headers count and whether they are in WAL mode."""
+    if other.is_symlink() or not other.is_file() or one.stat().st_size != other.stat().st_size:
+        return False
+    with one.open("rb") as first, other.open("rb") as second:
+        heads = [file.read(HEADER_BYTES) for file in (first, second)]
+        if len({head[:18] + head[20:24] + head[28:40] + head[44:92] for head in heads}) > 1:
+            return False
+        while content := first.read(BYTES_PER_READ):
+            if content != second.read(BYTES_PER_READ):
+                return False
+    return True
 
 
 def _copy(connection: sqlite3.Connection, target: Path) -> None:

@@ -11,7 +11,7 @@ import hashlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 import zstandard  # noqa: TID253 - this is its home; whoever needs segments imports them late
@@ -235,6 +235,20 @@ def salts_in(end: bytes, frames: Sequence[Frame], name: str) -> list[bytes]:
         raise damaged(name, "its last frame is not what was written")
     first = frames[0].first
     return [salts[(f.first - first) * chain.SALT_BYTES : (f.last - first + 1) * chain.SALT_BYTES] for f in frames]
+
+
+def log_id_in(file: BinaryIO) -> str | None:
+    """The id of the log whose segment a file is, from its last frame; None if it is no segment."""
+    try:
+        file.seek(-4 - len(_END), 2)
+        size = int.from_bytes(file.read(4), "little")
+        if file.read() != _END:
+            return None
+        file.seek(-size, 2)
+        manifest = msgspec.json.decode(file.read(size)[8:].partition(b"\n")[0], type=dict)
+    except (OSError, ValueError):
+        return None
+    return manifest.get("log_id")
 
 
 _YEAR_1 = datetime(1, 1, 1)  # noqa: DTZ001 - the log's times are UTC

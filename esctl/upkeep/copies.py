@@ -56,6 +56,8 @@ def _copy(source: EventLog, draft: Path, *, segments: bool = True) -> Head:
     """Copy a log into an empty file; return the copy's head."""
     source.store.copy_to(draft)
     with EventLog(draft, write=True) as copy:
+        with copy.transaction():  # before anything else: the files that are recorded there are the source's
+            copy.store.archiving().disown()
         if copy.store.archive() is not None:
             from esctl.archive import moving  # noqa: PLC0415 - zstandard and msgspec, for logs that need them
 
@@ -65,15 +67,15 @@ def _copy(source: EventLog, draft: Path, *, segments: bool = True) -> Head:
 
 def _cut(copy: EventLog, position: int) -> None:
     """Remove everything after a position from a copy."""
-    if copy.store.archive() is not None:
-        from esctl.archive import moving  # noqa: PLC0415
-
-        moving.cut(copy, position)
     later: dict[int, list[int]] = {}
     for erased, _, event in copy.store.facts().erasures():
         if erased <= position < event:
             later.setdefault(event, []).append(erased)
     erasures = {event.position: event for event in copy.system_events(system.PAYLOAD_ERASED)} if later else {}
+    if copy.store.archive() is not None:  # from here on, archived events after the position are gone
+        from esctl.archive import moving  # noqa: PLC0415
+
+        moving.cut(copy, position)
     with copy.transaction():
         copy.store.cut(position)
         admin.cut(copy, position)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from esctl.archive import folders, listing
 from esctl.errors import HandlerError, MisfitError, UsageError
 from esctl.events import system
 from esctl.events.query import Query
@@ -104,11 +105,11 @@ def compare(log: EventLog, plan: Plan, effects: Effects) -> Iterator[int]:
                 effects.first_rows += [item][: FIRST - len(effects.first_rows)]
 
 
-def look(log: EventLog, sought: Sequence[str], reason: str, effects: Effects) -> None:
-    """Find what the erasure leaves: files beside the log that may hold its payloads, and streams, ids, marks and
-    reasons that hold one of the texts as a word, in any case. `reason` is that of this erasure.
+def look(log: EventLog, sought: Sequence[str], reason: str, effects: Effects, positions: Sequence[int] = ()) -> None:
+    """Find what the erasure leaves: files that may hold the payloads at positions, and streams, ids, marks and reasons
+    that hold one of the texts as a word, in any case. `reason` is that of this erasure.
     """
-    for found in _remains(log, sought, reason):
+    for found in chain(_segment_files(log, positions), _remains(log, sought, reason)):
         effects.remains += 1
         effects.first_remains += [found][: FIRST - len(effects.first_remains)]
 
@@ -232,3 +233,30 @@ def _files(path: Path) -> Iterator[Remains]:
         for file in sorted(path.resolve().parent.iterdir()):
             if ours(file.name):
                 yield Remains("file", file.name, None)
+
+
+def _segment_files(log: EventLog, positions: Sequence[int]) -> Iterator[Remains]:
+    """Files of segments that hold payloads at positions and stay, since another log may use them."""
+    foreign = log.store.archiving().of_original()
+    names: dict[str, None] = {}
+    for segment in listing.archived(log):
+        if segment.location is None or not any(segment.first <= position <= segment.last for position in positions):
+            continue
+        path = folders.path_of(log, segment)
+        if segment.shared or segment.location in foreign:
+            names[folders.recorded_path(log, path)] = None
+        links = path.parent if path.parent.name == folders.KEPT else path.parent / folders.KEPT
+        with suppress(OSError):
+            for link in sorted(links.iterdir()):
+                if any(_holds(link.name, position) for position in positions):
+                    names[folders.recorded_path(log, link)] = None
+    yield from (Remains("segment", name, None) for name in names)
+
+
+_SPAN = re.compile(r"(\d{12,})-(\d{12,})-[0-9a-f]{16}\.ndjson\.zst").fullmatch
+
+
+def _holds(name: str, position: int) -> bool:
+    """Whether a file's name is that of a segment with a position."""
+    span = _SPAN(name)
+    return span is not None and int(span[1]) <= position <= int(span[2])

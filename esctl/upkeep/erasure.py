@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from esctl.archive import checking, content, folders, listing, tidying
-from esctl.errors import ConflictError, HandlerError, RefusedError, UsageError
+from esctl.errors import ConflictError, HandlerError, RefusedError, UnavailableError, UsageError, word
 from esctl.events import chain, system
 from esctl.events.event import Event, ranges
 from esctl.events.paths import HINT, PathError, parts
@@ -287,7 +287,8 @@ def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason:
         return len(positions)
     path = found.place(segment)
     if path is not None:
-        folders.write(log, path.parent / new.segment.file, (*(f.packed for f in new.frames), new.trailer), new.segment)
+        packed = (*(f.packed for f in new.frames), new.trailer)
+        new = new._replace(segment=folders.write(log, path.parent, packed, new.segment))
     with log.transaction():
         found, _ = listing.again(log, segment)
         gone = sorted(new.digests)
@@ -295,9 +296,15 @@ def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason:
         folders.release(log, found, segment)
         log.store.archiving().place(new.segment, new.frames, new.facts)
         if path is not None:
-            folders.claim(log, path.parent / new.segment.file, new.segment)
+            folders.claim(log, new.segment)
         checking.check(log, new.segment)
     tidying.tidy(log)
+    if path is not None and not segment.shared and path.exists():
+        raise UnavailableError(
+            f"the payloads are erased, but {path} still has them",
+            why="it was not removed, since the log has no record that it made this file",
+            fix=f"rm {word(path)}",
+        )
     return len(positions)
 
 

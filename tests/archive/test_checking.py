@@ -56,6 +56,13 @@ def test_a_file_that_is_not_there_as_it_was_is_an_error_that_names_it(
         moving.restore(twelve, segment)
 
 
+def test_a_file_that_is_merely_not_there_is_not_called_damaged(twelve: EventLog, cold: Path) -> None:
+    segment = make(twelve, cold)[1]
+    place(twelve, segment).unlink()
+    with pytest.raises(SegmentError, match="the segment 5-8 cannot be read"):
+        moving.restore(twelve, segment)
+
+
 @pytest.mark.parametrize("at", [0, 40, -60, -1])
 def test_a_changed_byte_anywhere_in_a_file_is_found(twelve: EventLog, cold: Path, at: int) -> None:
     segment = make(twelve, cold)[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from esctl.archive import creation, folders, moving
 from esctl.errors import EsctlError, UsageError
 from esctl.log import EventLog
+from esctl.upkeep import verify
 from tests.fifty import files, hashed, names
 from tests.segments import EVENTS, make, replayed
 
@@ -27,6 +30,16 @@ def test_a_folder_beside_the_log_moves_with_it(twelve: EventLog, cold: Path, tmp
     with EventLog(tmp_path.parent / f"{tmp_path.name}-moved" / "log.db") as moved:
         shutil.rmtree(cold)
         assert replayed(moved) == list(range(1, EVENTS + 1))
+
+
+def test_a_log_that_is_opened_through_a_link_finds_its_segments(twelve: EventLog, cold: Path, tmp_path: Path) -> None:
+    (segment, *_) = make(twelve, cold)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link.db").symlink_to(twelve.path)
+    with EventLog(tmp_path / "elsewhere" / "link.db", write=True, bulk=True) as log:
+        assert verify.verify(log, full=True).findings == []
+        moving.restore(log, segment)
+    assert segment.file not in files(cold)
 
 
 def test_a_folder_elsewhere_is_noted_whole(fifty: EventLog, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -67,12 +80,22 @@ def test_what_has_a_segments_name_already_is_kept(fifty: EventLog, fifty_path: P
     assert file.is_symlink() or file.is_dir() or file.read_bytes() != kept
 
 
-def test_a_segment_that_is_there_already_is_taken(fifty: EventLog, fifty_path: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_missing_is_made_for_the_user_alone(fifty: EventLog, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        list(creation.create(fifty, [(1, 20)], to=tmp_path / "a" / "b"))
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a", "a/b")] == [0o700, 0o700]
+
+
+def test_a_segment_that_is_there_already_is_taken_by_a_link(fifty: EventLog, fifty_path: Path, tmp_path: Path) -> None:
     before, folder = hashed(fifty_path), tmp_path / "segments"
     (made,) = creation.create(fifty, [(1, 20)], to=folder)
     kept = (folder / made.file).read_bytes()
     moving.restore(fifty, made)
     (folder / made.file).write_bytes(kept)
-    assert [segment.sha256 for segment in creation.create(fifty, [(1, 20)], to=folder)] == [made.sha256]
-    assert files(folder) == [made.file]
+    (taken,) = creation.create(fifty, [(1, 20)], to=folder)
+    assert (taken.sha256, taken.location, taken.shared) == (made.sha256, f"segments/{folders.KEPT}", 1)
+    assert (folder / folders.KEPT / made.file).samefile(folder / made.file)
     assert hashed(fifty_path) == before

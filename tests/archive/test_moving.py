@@ -72,11 +72,11 @@ def test_a_file_in_the_way_stays_and_is_no_segment(twelve: EventLog, cold: Path,
     assert replayed(twelve) == list(range(1, EVENTS + 1))
 
 
-def test_the_same_file_that_a_killed_run_wrote_is_taken(twelve: EventLog, cold: Path) -> None:
+def test_the_same_file_of_another_log_is_taken_by_a_link(twelve: EventLog, cold: Path) -> None:
     segment = make(twelve)[0]
     cold.mkdir()
     (cold / segment.file).write_bytes(b"".join(moving.export(twelve, segment)))
-    assert moving.move(twelve, segment, cold).location == "cold"
+    assert moving.move(twelve, segment, cold).location == "cold/kept-for-copies"
     assert replayed(twelve) == list(range(1, EVENTS + 1))
 
 

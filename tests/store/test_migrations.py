@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -26,8 +28,11 @@ from esctl.store.format import APPLICATION_ID, STORAGE_VERSION
 from esctl.store.store import Store
 from esctl.upkeep.verify import verify
 from tests.conftest import writer_of
+from tests.logs import alter
 from tests.store.paths import a_dangling_link, a_file, a_folder, empty_file, names, text_file
 from tests.store.unprivileged import unprivileged
+
+DATA = Path(__file__).parent.parent / "data"
 
 
 def ask(path: Path, *queries: str) -> list[Any]:
@@ -218,13 +223,45 @@ def test_migrating_keeps_a_copy_of_what_was(unfinished: Path) -> None:
     assert asked == [APPLICATION_ID, 0, 0]
 
 
-def test_a_copy_that_is_there_is_kept_and_the_log_left_as_it_was(unfinished: Path) -> None:
-    unfinished.with_name("log.db.v0.bak").write_text("kept")
-    before = unfinished.read_bytes()
-    with pytest.raises(UsageError, match="exists already"):
-        migrations.migrate(unfinished)
-    assert unfinished.with_name("log.db.v0.bak").read_text() == "kept"
-    assert unfinished.read_bytes() == before
+def test_another_file_that_has_the_name_of_the_copy_is_kept_and_the_copy_gets_the_next(unfinished: Path) -> None:
+    for name in ("log.db.v0.bak", "log.db.v0.1.bak"):
+        unfinished.with_name(name).write_text("kept")
+    assert migrations.migrate(unfinished) == unfinished.with_name("log.db.v0.2.bak")
+    assert {unfinished.with_name(name).read_text() for name in ("log.db.v0.bak", "log.db.v0.1.bak")} == {"kept"}
+    assert migrations.pending(unfinished) == []
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_a_link_to_the_log_is_no_copy_of_it(unfinished: Path, link: Callable[[Path, Path], None]) -> None:
+    link(unfinished, unfinished.with_name("log.db.v0.bak"))
+    assert migrations.migrate(unfinished) == unfinished.with_name("log.db.v0.1.bak")
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("by", ["cp", "run"])
+def test_an_equal_copy_that_a_killed_run_left_is_taken(tmp_path: Path, version: int, by: str) -> None:
+    log = tmp_path / "log.db"
+    shutil.copy(DATA / f"storage-{version}.db", log)
+    if by == "cp":
+        copy = Path(shutil.copy(log, f"{log}.v{version}.bak"))
+    else:
+        copy = migrations.migrate(log)
+        shutil.copy(DATA / f"storage-{version}.db", log)  # as if the run had been killed after its copy
+    inode = copy.stat().st_ino
+    assert migrations.migrate(log) == copy
+    assert copy.stat().st_ino == inode
+    assert names(tmp_path) == ["log.db", copy.name]
+    assert migrations.pending(log) == []
+
+
+def test_an_equal_copy_that_was_there_stays_if_migrating_fails(tmp_path: Path) -> None:
+    log = Path(shutil.copy(DATA / "storage-3.db", tmp_path / "log.db"))
+    copy = Path(shutil.copy(log, f"{log}.v3.bak"))
+    alter(log, "create table projections (mine text)")
+    shutil.copy(log, copy)
+    with pytest.raises(UnavailableError):
+        migrations.migrate(log)
+    assert copy.exists()
 
 
 def test_migrating_a_log_that_is_up_to_date_keeps_its_events(log_path: Path) -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from esctl.api import open_log
-from esctl.archive import checking, creation, listing, moving
-from esctl.errors import UnavailableError, UsageError
+from esctl.archive import checking, creation, folders, listing, moving, tidying
+from esctl.errors import SegmentError, UnavailableError, UsageError, VerificationError
 from esctl.events import system
 from esctl.events.query import Query
 from esctl.log import EventLog
-from esctl.upkeep import copies, verify
+from esctl.upkeep import copies, erasure, verify
 from tests.conftest import write_empty_log
 from tests.logs import whole
 from tests.segments import EVENTS, make, replayed
@@ -156,12 +162,12 @@ def test_a_backup_holds_in_itself_what_lies_outside(twelve: EventLog, cold: Path
         assert list(checking.findings(copy, full=True)) == []
 
 
-def test_a_backup_without_segments_names_them_where_they_lie(twelve: EventLog, cold: Path, tmp_path: Path) -> None:
+def test_a_backup_without_segments_names_links_of_them_that_stay(twelve: EventLog, cold: Path, tmp_path: Path) -> None:
     make(twelve, cold)
     (tmp_path / "deep").mkdir()
     copies.backup(twelve, tmp_path / "deep" / "copy.db", segments=False)
     with EventLog(tmp_path / "deep" / "copy.db") as copy:
-        assert {segment.location for segment in listing.archived(copy)} == {str(cold.resolve())}
+        assert {segment.location for segment in listing.archived(copy)} == {str(cold.resolve() / folders.KEPT)}
         assert replayed(copy) == list(range(1, EVENTS + 1))
 
 
@@ -173,3 +179,153 @@ def test_a_fork_ends_at_its_position_wherever_segments_end(twelve: EventLog, tmp
         assert replayed(fork) == list(range(1, position + 2))
         assert verify.verify(fork, full=True).findings == []
     assert replayed(twelve) == list(range(1, EVENTS + 1))
+
+
+# A copy owns nothing of its original
+
+
+COPIES: dict[str, Callable[[EventLog, Path], object]] = {
+    "backup": copies.backup,
+    "thin": lambda log, target: copies.backup(log, target, segments=False),
+    "restore": copies.restore,
+    "fork": lambda log, target: copies.fork(log, target, EVENTS),
+    "cp": lambda log, target: [
+        subprocess.run(["cp", f"{log.path}{end}", f"{target}{end}"], check=False, stderr=subprocess.DEVNULL)
+        for end in ("", "-wal")
+    ],
+}
+
+
+def change(log: EventLog, what: str, cold: Path) -> None:
+    """A command that writes or removes a segment's file."""
+    if what == "create":
+        make(log, cold, until=8)
+    elif what == "erase":
+        list(erasure.erase(log, [2, 6], "asked for"))
+    else:
+        for segment in listing.archived(log):
+            if what == "restore":
+                moving.restore(log, segment)
+            else:
+                moving.move(log, segment, {"out": cold, "in": None, "elsewhere": cold.with_name("ice")}[what])
+
+
+@contextmanager
+def watched(action: Callable[[], None]) -> Iterator[None]:
+    """Call an action before each operation on files, except those of the action itself."""
+    busy = False
+
+    def around(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any, **named: Any) -> Any:
+            nonlocal busy
+            if not busy:
+                busy = True
+                action()
+                busy = False
+            return real(*given, **named)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("fsync", "link", "unlink", "mkdir"):
+            patch.setattr(os, name, around(getattr(os, name)))
+        yield
+
+
+def found_whole(path: Path) -> None:
+    with EventLog(path) as log:
+        assert verify.verify(log, full=True).findings == []
+        assert replayed(log)[:EVENTS] == list(range(1, EVENTS + 1))
+
+
+@pytest.mark.parametrize("what", ["create", "out", "in", "elsewhere", "restore", "erase"])
+def test_a_copy_made_between_any_two_operations_on_files_owns_nothing_of_its_original(
+    twelve: EventLog, log_path: Path, cold: Path, what: str
+) -> None:
+    if what != "create":
+        make(twelve, None if what == "out" else cold, until=8)
+    made: list[Path] = []
+
+    def copied() -> None:
+        for how, copy in COPIES.items():
+            target = log_path.with_name(f"{how}-{len(made)}.db")
+            with EventLog(log_path) as reader:
+                copy(reader, target)
+            made.append(target)
+
+    with watched(copied):
+        change(twelve, what, cold)
+    assert len(made) >= 4 * len(COPIES)
+    for target in made:
+        by_hand = target.name.startswith("cp")  # the original may have removed files that such a copy refers to
+        with EventLog(target, write=True, bulk=True) as copy:
+            tidying.tidy(copy)
+            for segment in listing.archived(copy):
+                with suppress(*[SegmentError, VerificationError] if by_hand else []):
+                    moving.restore(copy, segment)
+            tidying.tidy(copy)
+        if not by_hand:
+            found_whole(target)
+        found_whole(log_path)
+
+
+@pytest.mark.parametrize("what", ["in", "elsewhere", "restore", "erase"])
+def test_a_backup_without_segments_stays_whole_whatever_its_original_does(
+    twelve: EventLog, log_path: Path, cold: Path, what: str
+) -> None:
+    make(twelve, cold, until=8)
+    thin = log_path.with_name("thin.db")
+    copies.backup(twelve, thin, segments=False)
+    change(twelve, what, cold)
+    found_whole(thin)
+    found_whole(log_path)
+    with EventLog(thin) as log:
+        assert all(event.data is not None for event, _, _ in log.read(Query()))
+
+
+def test_a_copy_that_archives_the_same_events_into_the_same_folder_removes_none_of_its_originals_files(
+    twelve: EventLog, log_path: Path, cold: Path
+) -> None:
+    copies.backup(twelve, copy_path := log_path.with_name("copy.db"))
+    with EventLog(copy_path, write=True, bulk=True) as copy:
+        for first, second in ((copy, twelve), (twelve, copy)):
+            make(first, cold, until=8)
+            make(second, cold, until=8)
+            change(first, "restore", cold)
+            found_whole(Path(second.path))
+            change(second, "restore", cold)
+
+
+def test_an_erasure_in_a_backup_without_segments_leaves_the_payload_to_its_original(
+    twelve: EventLog, log_path: Path, cold: Path
+) -> None:
+    make(twelve, cold, until=8)
+    copies.backup(twelve, thin := log_path.with_name("thin.db"), segments=False)
+    for path in (thin, log_path):
+        with EventLog(path, write=True, bulk=True) as log:
+            change(log, "erase", cold)
+            found_whole(path)
+            assert [event.position for event, _, _ in log.read(Query()) if event.data is None] == [2, 6]
+    found_whole(thin)
+    change(twelve, "restore", cold)
+    found_whole(thin)
+
+
+def test_an_erasure_that_cannot_remove_the_file_names_it(twelve: EventLog, log_path: Path, cold: Path) -> None:
+    make(twelve, cold, until=8)
+    ids = count(1)  # a file system that gives files another identity each time
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_fsid=next(ids)))
+        with pytest.raises(UnavailableError, match="still has them") as caught:
+            list(erasure.erase(twelve, [2], "asked for"))
+    subprocess.run(str(caught.value.fix), shell=True, check=True)
+    list(erasure.erase(twelve, [2, 6], "asked for"))
+    found_whole(log_path)
+
+
+def test_a_fork_to_before_an_erasure_that_is_archived_records_it_again(twelve: EventLog, tmp_path: Path) -> None:
+    list(erasure.erase(twelve, [2], "asked for"))
+    make(twelve, until=EVENTS + 1, most=EVENTS)
+    copies.fork(twelve, tmp_path / "fork.db", 3)
+    assert own(tmp_path / "fork.db", system.PAYLOAD_ERASED) == {"positions": [[2, 2]], "reason": "asked for"}
+    assert whole(tmp_path / "fork.db")

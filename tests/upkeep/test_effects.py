@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esctl.archive import creation
+from esctl.archive import creation, tidying
 from esctl.errors import EsctlError
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
@@ -22,7 +24,7 @@ from esctl.log import EventLog
 from esctl.points.marks import set_mark
 from esctl.states import folding
 from esctl.states.snapshot_care import take
-from esctl.upkeep import effects, erasure
+from esctl.upkeep import copies, effects, erasure
 from tests.conftest import write_empty_log
 from tests.logs import event, hold, put, run
 
@@ -190,9 +192,11 @@ def test_nothing_is_written(log: EventLog, log_path: Path) -> None:
 # What stays
 
 
-def remaining(log: EventLog, *sought: str, reason: str = "asked") -> list[tuple[str, str]]:
+def remaining(
+    log: EventLog, *sought: str, reason: str = "asked", positions: Sequence[int] = ()
+) -> list[tuple[str, str]]:
     found = effects.Effects()
-    effects.look(log, sought, reason, found)
+    effects.look(log, sought, reason, found, positions)
     assert found.remains == len(found.first_remains)
     return [(one.kind, one.name) for one in found.first_remains]
 
@@ -237,3 +241,29 @@ def test_copies_that_esctl_made_beside_the_log_are_named(log: EventLog, log_path
     for file in (*ours, "other.v3.bak", "notes.new", f"{name}.bak", ".hidden"):
         (log_path.parent / file).touch()
     assert sorted(remaining(log)) == sorted(("file", file) for file in ours)
+
+
+def test_files_of_segments_that_another_log_may_use_are_named(log: EventLog, tmp_path: Path) -> None:
+    put(log, *(named("order-1", f"e-{n}") for n in range(1, 9)))
+    first, second = creation.create(log, [(1, 8)], most=4, to=tmp_path / "cold")
+    assert remaining(log, positions=[2]) == []
+    copies.backup(log, tmp_path / "thin.db", segments=False)
+    link = ("segment", f"cold/kept-for-copies/{first.file}")
+    assert remaining(log, positions=[2]) == [link]
+    list(erasure.erase(log, [6], "asked"))
+    assert remaining(log, positions=[6]) == [("segment", f"cold/kept-for-copies/{second.file}")]
+    with EventLog(tmp_path / "thin.db") as thin:
+        assert remaining(thin, positions=[2]) == [link]
+
+
+def test_a_copy_by_hand_names_the_files_of_its_original(log: EventLog, log_path: Path, tmp_path: Path) -> None:
+    put(log, named("order-1", "e-1"))
+    (made,) = creation.create(log, [(1, 1)], to=tmp_path / "cold")
+    log.close()
+    shutil.copy(log_path, tmp_path / "copy.db")
+    with EventLog(tmp_path / "copy.db", write=True) as copy:
+        for _ in range(2):
+            assert remaining(copy, positions=[1]) == [("segment", f"cold/{made.file}")]
+            tidying.tidy(copy)
+        list(erasure.erase(copy, [1], "asked"))
+        assert remaining(copy, positions=[1]) == []

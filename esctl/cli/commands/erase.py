@@ -126,7 +126,7 @@ def _effects(
             for _ in progress.watched(effects_.compare(log, plan, found), "comparing", total, lambda count: count):
                 pass
         sought = effects_.sought_in(stream) if stream is not None else [(subject or "").partition("=")[2]]
-        effects_.look(log, sought, reason, found)
+        effects_.look(log, sought, reason, found, plan.positions)
     return found
 
 
@@ -159,6 +159,7 @@ KINDS = {
     "id": "the id {0} of the event at position {1}",
     "mark": "the mark {0}",
     "reason": "the reason of an earlier erasure, at position {1}: {0}",
+    "segment": "the file {0}: it holds the payloads, and another log may use it",
     "file": "the file {0} beside the log: a copy that may hold the payloads",
 }
 

@@ -123,12 +123,12 @@ def test_a_no_leaves_everything_as_it_is_and_is_not_a_signal(old: Path, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["old.db"]
 
 
-def test_a_copy_that_is_there_already_is_kept(esctl: Esctl, old: Path, tmp_path: Path) -> None:
+def test_another_file_with_the_name_of_the_copy_is_kept(esctl: Esctl, old: Path, tmp_path: Path) -> None:
     (tmp_path / "old.db.v0.bak").write_bytes(b"precious")
     done = esctl("migrate", "--yes", "--log", "old.db")
-    assert (done.returncode, done.stdout) == (2, "")
+    assert json.loads(done.stdout)["copy"] == "old.db.v0.1.bak"
     assert (tmp_path / "old.db.v0.bak").read_bytes() == b"precious"
-    assert version(old) == 0
+    assert version(old) == STORAGE_VERSION
 
 
 def test_a_log_that_others_have_open_is_not_migrated(esctl: Esctl, old: Path) -> None:
