@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from esctl.store.reads import Scan
     from esctl.store.windows import Reading
 
+_GENERATION = "select ifnull(max(archived), 0) from head"
+
 
 class Located:
     """A block in which an expression of the model may fail on an event, which is then searched for and named."""
@@ -80,14 +82,62 @@ class Placed:
 
 
 class Moment:
-    """A block that sees one state of the file and may write temporary tables."""
+    """A block that sees one state of the file and may write temporary tables. Within a transaction it is part of it."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
+        self._is_outermost = False
 
     def __enter__(self) -> None:
-        self._connection.execute("begin").fetchall()
+        self._is_outermost = not self._connection.in_transaction
+        if self._is_outermost:
+            self._connection.execute("begin").fetchall()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if self._connection.in_transaction:
+        if self._is_outermost and self._connection.in_transaction:
             self._connection.execute("commit" if kind is None else "rollback").fetchall()
+
+
+class OneState:
+    """A block in which everything sees one state of the file and, of each segment in a folder, the file that it had
+    then: it stays open, so that it can be read even if another process moves or removes it meanwhile.
+
+    Within a transaction the block is part of it: a writer keeps others from removing files.
+    """
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading, self._connection = reading, reading.connection
+        self._is_outermost = False
+
+    def __enter__(self) -> None:
+        self._is_outermost = not self._connection.in_transaction
+        before = None
+        while self._is_outermost:
+            try:
+                generation, are_there = self._begun()
+            except BaseException:
+                self._leave("rollback")
+                raise
+            if are_there or generation == before:
+                return
+            before = generation  # a file is missing: another process has moved it just now, or it is lost
+            self._leave("rollback")
+
+    def _begun(self) -> tuple[int, bool]:
+        """How often the archive had changed in the state of the file; whether each file of it is there."""
+        with Translated(self._reading.path):
+            self._connection.execute("begin").fetchall()
+            generation: int = self._connection.execute(_GENERATION).get
+            archived = self._reading.known(generation)
+        archive = self._reading.archive
+        return generation, not archived or archive is None or archive.hold()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self._is_outermost:
+            self._leave("commit")  # temporary tables stay
+
+    def _leave(self, end: str) -> None:
+        if self._reading.archive is not None:
+            self._reading.archive.let_go()
+        if self._connection.in_transaction:
+            self._connection.execute(end).fetchall()
