@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import apsw
 
-from esctl.errors import MisfitError, UsageError, word
+from esctl.errors import EsctlError, MisfitError, UsageError, word
 from esctl.events.query import Query
 from esctl.store import reads
 from esctl.store.errors import Translated
+from esctl.store.format import TEMP_STORE_IN_FILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,12 +106,15 @@ class OneState:
     Within a transaction the block is part of it: a writer keeps others from removing files.
     """
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: Reading, *, large: bool = False) -> None:
         self._reading, self._connection = reading, reading.connection
+        self._large = large  # temporary tables are to be in files, which cannot be changed within a transaction
         self._is_outermost = False
 
     def __enter__(self) -> None:
         self._is_outermost = not self._connection.in_transaction
+        if self._is_outermost and self._large:
+            self._connection.execute(TEMP_STORE_IN_FILES).fetchall()
         before = None
         while self._is_outermost:
             try:
@@ -134,7 +138,13 @@ class OneState:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self._is_outermost:
-            self._leave("commit")  # temporary tables stay
+            try:
+                with Translated(self._reading.path):
+                    self._leave("commit")  # temporary tables stay
+            except EsctlError:  # of a damaged file
+                self._leave("rollback")
+                if kind is None:
+                    raise
 
     def _leave(self, end: str) -> None:
         if self._reading.archive is not None:

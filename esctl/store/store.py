@@ -219,9 +219,12 @@ class Store:
 
     # Reading
 
-    def one_state(self) -> OneState:
-        """A block in which everything that is read is of one state of the file; see `OneState`. Checks need it."""
-        return OneState(self._reading)
+    def one_state(self, *, large: bool = False) -> OneState:
+        """A block in which everything that is read is of one state of the file; see `OneState`. Checks need it.
+
+        `large`: temporary tables may be large.
+        """
+        return OneState(self._reading, large=large)
 
     def archive(self) -> Archive | None:
         """The archived part; None if there never was one."""
