@@ -14,7 +14,6 @@ from esctl.log import EventLog
 from esctl.store import segments
 from esctl.store.archive import Archive
 from esctl.store.checks import Finding
-from esctl.store.files import read_part
 from esctl.store.segments import Facts, Frame, Line, Segment
 
 
@@ -113,9 +112,9 @@ def _absent(log: EventLog, segment: Segment) -> Iterator[str]:
     """Why the file of a segment in a folder cannot be read, if it cannot."""
     archive = log.store.archive()
     path = archive.place(segment) if archive else None
-    if path is not None:
+    if archive is not None and path is not None:
         try:
-            read_part(path, 0, 1, segment)
+            archive.part(path, 0, 1, segment)
         except EsctlError as error:
             yield error.why or error.what
 
@@ -124,9 +123,9 @@ def check(log: EventLog, segment: Segment) -> None:
     """Raise VerificationError for a damaged segment, SegmentError for one whose file is missing, and ConflictError for
     one that another process has changed.
     """
-    archive, _ = again(log, segment)
-    path = archive.place(segment)
-    if path is not None and not path.exists():
-        read_part(path, 0, 1, segment)
-    for problem in problems(log, segment):
-        raise segments.damaged(segment.name, problem)
+    with log.store.one_state():
+        archive, _ = again(log, segment)
+        if (path := archive.place(segment)) is not None:
+            archive.part(path, 0, 1, segment)
+        for problem in problems(log, segment):
+            raise segments.damaged(segment.name, problem)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from esctl.log import EventLog
 from esctl.store import segments
 from esctl.store.archive import Archive
-from esctl.store.files import read_whole
 from esctl.store.segments import Frame, Line, Packed, Segment
 
 Bytes = bytes | bytearray | memoryview
@@ -18,7 +17,7 @@ def parts(log: EventLog, archive: Archive, segment: Segment, frames: Sequence[Fr
     """The bytes of a segment's file, also of a segment stored in the log."""
     path = archive.place(segment)
     if path is not None:
-        yield from read_whole(path, segment)
+        yield from archive.whole(path, segment)
         return
     for frame in frames:
         yield archive.packed(frame, segment)

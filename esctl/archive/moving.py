@@ -68,8 +68,14 @@ def _same_place(log: EventLog, one: Segment, other: Segment) -> bool:
 
 
 def embed(copy: EventLog, source: EventLog) -> None:
-    """Make a copy of a log contain, in its own file, the segments that its source stores in folders."""
+    """Make a copy of a log contain, in its own file, the segments that its source stores in folders.
+
+    Within the source's block of one state, which holds their files open.
+    """
     _refer(copy, source, lambda folder, _: folder)
+    archive, lender = copy.store.archive(), source.store.archive()
+    if archive is not None and lender is not None:
+        archive.borrow(lender)
     for segment in archived(copy):
         if segment.location is not None:
             check(copy, segment)

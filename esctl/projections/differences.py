@@ -73,6 +73,11 @@ def without(log: EventLog, projection: Projection, imagined: Imagined) -> Iterat
 
 def checked(log: EventLog, name: str) -> Iterator[int | Cell]:
     """Compare the rows of a live version with a rebuild of the same definition: they should be equal."""
+    with log.store.one_state(large=True):
+        yield from _checked(log, name)
+
+
+def _checked(log: EventLog, name: str) -> Iterator[int | Cell]:
     version, projection = live(log, name), log.definitions.model.projections[name]
     if not version.compiled.on:
         raise needs_reducer(name, version.reducer)

@@ -153,6 +153,11 @@ class Report(NamedTuple):
 
 def verify(log: EventLog, streams: Sequence[str] | None = None, sample: int | None = None) -> Report:
     """Compare snapshots (with `sample`, about so many) with folds of their streams from the beginning."""
+    with log.store.one_state():
+        return _verified(log, streams, sample)
+
+
+def _verified(log: EventLog, streams: Sequence[str] | None, sample: int | None) -> Report:
     snapshots = list(_all(log, streams))
     step = 1 if sample is None else max(1, len(snapshots) // sample)
     checked = stale = wrong = 0

@@ -15,7 +15,7 @@ from esctl.events.json import same
 from esctl.events.record import Record
 from esctl.store import reads
 from esctl.store.errors import Translated
-from esctl.store.windows import Reading
+from esctl.store.windows import NOT_ARCHIVED, Reading
 
 TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold start
 if TYPE_CHECKING:
@@ -146,6 +146,8 @@ class Appender:
                     self._categories.clear()
                     if self._connection.in_transaction:
                         self._execute("rollback")
+                    if self._reading.archive is not None:  # what it read may be of this transaction
+                        self._reading.archive.as_of(-1)
 
     def leave(self) -> None:
         """Before the connection is closed: if the file was renamed, move into it what is still in its WAL, since nobody
@@ -208,8 +210,9 @@ class Appender:
         """The position of the newest model, and its payload if that is archived."""
         newest = f"select * from ({sql}) order by position desc limit 1"
         position, text = self._execute(newest, (system.STREAM, system.MODEL_APPLIED)).get or (0, None)
-        hot = self._execute("select exists(select 1 from events where position = ?)", (position,)).get
-        return position, None if hot else text
+        hot = f"select exists(select 1 from main.events as h where position = ? and {NOT_ARCHIVED})"
+        is_hot = self._execute(hot, (position,)).get
+        return position, None if is_hot else text
 
     def new_names(self) -> tuple[list[str], list[str]]:
         """The new categories of streams, and the new types, of the transaction since the last call."""

@@ -16,7 +16,7 @@ import apsw
 from esctl.events import chain
 from esctl.store import archive_table
 from esctl.store.errors import Translated, translating
-from esctl.store.files import read_part
+from esctl.store.files import read_part, read_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class Archive:
         self._connection, self.path = connection, path
         self.generation = -1
         self._segments: list[Segment] | None = None
+        self._held: dict[bytes, int] = {}  # open files of segments, by their SHA-256
+        self._lent: dict[bytes, int] = {}  # those that another archive holds
         self._unpacked: OrderedDict[tuple[int, bytes], Unpacked] = OrderedDict()
         self._numbers: dict[str, dict[str, int]] = {"stream": {}, "type": {}}
         archive_table.register(connection, self)
@@ -131,10 +133,46 @@ class Archive:
 
         return Path(os.path.realpath(self.path)).parent / segment.location / segment.file
 
+    def hold(self) -> bool:
+        """Open the files of all segments in folders, as many as can be, until `let_go`; whether each was there."""
+        from esctl.store.files import descriptor_of, most_descriptors  # noqa: PLC0415
+
+        are_there = True
+        places = [(s.sha256, self.place(s)) for s in self.segments if s.location is not None]
+        for sha256, path in places[: most_descriptors()] if places else ():
+            if path is not None and self._descriptor(sha256) is None:
+                try:
+                    self._held[sha256] = descriptor_of(path)
+                except OSError:
+                    are_there = False
+        return are_there
+
+    def let_go(self) -> None:
+        """Close the files that `hold` opened."""
+        for descriptor in self._held.values():
+            os.close(descriptor)
+        self._held.clear()
+
+    def borrow(self, other: Archive) -> None:
+        """Read files that another archive holds open, as long as it does."""
+        self._lent = other._held
+
+    def _descriptor(self, sha256: bytes) -> int | None:
+        found = self._held.get(sha256)
+        return self._lent.get(sha256) if found is None else found
+
+    def part(self, path: Path, offset: int, size: int, segment: Segment) -> bytes:
+        """Bytes of a segment's file."""
+        return read_part(path, offset, size, segment, self._descriptor(segment.sha256))
+
+    def whole(self, path: Path, segment: Segment) -> Iterator[bytes]:
+        """A segment's file, in parts."""
+        return read_whole(path, segment, self._descriptor(segment.sha256))
+
     def packed(self, frame: Frame, segment: Segment) -> bytes:
         """The compressed bytes of a frame, unchecked."""
         if (path := self.place(segment)) is not None:
-            return read_part(path, frame.offset, frame.size, segment)
+            return self.part(path, frame.offset, frame.size, segment)
         found: bytes | None = self._connection.execute("select packed from frames where first = ?", (frame.first,)).get
         return found or b""
 
@@ -150,7 +188,7 @@ class Archive:
 
         frames = self.frames(segment)
         end = frames[-1].offset + frames[-1].size
-        trailer = read_part(path, end, segment.size - end, segment)
+        trailer = self.part(path, end, segment.size - end, segment)
         return salts_in(trailer, frames, segment.name)[frame.number]
 
     def digests(self, low: int, high: int) -> dict[int, bytes]:

@@ -106,6 +106,7 @@ class Archiving:
         Raises ConflictError if the hot rows or the pending frames have changed since it was drafted.
         """
         span = segment.first, segment.last
+        self._refuse_taken(*span)  # rows of an archived event stay in the hot table for a while
         hot = self._execute("select count(*) from events where position between ? and ?", span).get
         erased = self._execute("select position from erased where position between ? and ?", span).fetchall()
         pending = self._execute(
@@ -280,15 +281,16 @@ class Archiving:
 
     # Erasure
 
-    def erase(self, positions: Sequence[int], digests: Sequence[bytes], event: int) -> int:
-        """Erase payloads: store their digests and the event that says so, and clear the hot rows; returns how many."""
+    def erase(self, positions: Sequence[int], digests: Sequence[bytes], event: int) -> None:
+        """Erase payloads: store their digests and the event that says so, and clear the rows in the hot table, also
+        those that are left of archived events.
+        """
         rows = [(position, digest, event) for position, digest in zip(positions, digests, strict=True)]
         self._connection.executemany("insert into erased values (?, ?, ?)", rows)
         self._execute(
             "update events set data = null, meta = null, salt = null where position in (select value from carray(?))",
             (apsw.carray(array("q", positions), flags=apsw.SQLITE_CARRAY_INT64),),
         )
-        return self._connection.changes()
 
     def record_erased(self, positions: Sequence[int], event: int) -> None:
         """Assign erased payloads to another event."""

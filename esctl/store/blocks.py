@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import apsw
 
-from esctl.errors import MisfitError, UsageError, word
+from esctl.errors import EsctlError, MisfitError, UsageError, word
 from esctl.events.query import Query
 from esctl.store import reads
 from esctl.store.errors import Translated
+from esctl.store.format import TEMP_STORE_IN_FILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from esctl.store.projections import Projections
     from esctl.store.reads import Scan
     from esctl.store.windows import Reading
+
+_GENERATION = "select ifnull(max(archived), 0) from head"
 
 
 class Located:
@@ -80,14 +83,71 @@ class Placed:
 
 
 class Moment:
-    """A block that sees one state of the file and may write temporary tables."""
+    """A block that sees one state of the file and may write temporary tables. Within a transaction it is part of it."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
+        self._is_outermost = False
 
     def __enter__(self) -> None:
-        self._connection.execute("begin").fetchall()
+        self._is_outermost = not self._connection.in_transaction
+        if self._is_outermost:
+            self._connection.execute("begin").fetchall()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if self._connection.in_transaction:
+        if self._is_outermost and self._connection.in_transaction:
             self._connection.execute("commit" if kind is None else "rollback").fetchall()
+
+
+class OneState:
+    """A block in which everything sees one state of the file and, of each segment in a folder, the file that it had
+    then: it stays open, so that it can be read even if another process moves or removes it meanwhile.
+
+    Within a transaction the block is part of it: a writer keeps others from removing files.
+    """
+
+    def __init__(self, reading: Reading, *, large: bool = False) -> None:
+        self._reading, self._connection = reading, reading.connection
+        self._large = large  # temporary tables are to be in files, which cannot be changed within a transaction
+        self._is_outermost = False
+
+    def __enter__(self) -> None:
+        self._is_outermost = not self._connection.in_transaction
+        if self._is_outermost and self._large:
+            self._connection.execute(TEMP_STORE_IN_FILES).fetchall()
+        before = None
+        while self._is_outermost:
+            try:
+                generation, are_there = self._begun()
+            except BaseException:
+                self._leave("rollback")
+                raise
+            if are_there or generation == before:
+                return
+            before = generation  # a file is missing: another process has moved it just now, or it is lost
+            self._leave("rollback")
+
+    def _begun(self) -> tuple[int, bool]:
+        """How often the archive had changed in the state of the file; whether each file of it is there."""
+        with Translated(self._reading.path):
+            self._connection.execute("begin").fetchall()
+            generation: int = self._connection.execute(_GENERATION).get
+            archived = self._reading.known(generation)
+        archive = self._reading.archive
+        return generation, not archived or archive is None or archive.hold()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self._is_outermost:
+            try:
+                with Translated(self._reading.path):
+                    self._leave("commit")  # temporary tables stay
+            except EsctlError:  # of a damaged file
+                self._leave("rollback")
+                if kind is None:
+                    raise
+
+    def _leave(self, end: str) -> None:
+        if self._reading.archive is not None:
+            self._reading.archive.let_go()
+        if self._connection.in_transaction:
+            self._connection.execute(end).fetchall()

@@ -167,36 +167,32 @@ _ROWS = "select position, stream_id, type_id from {events}"
 
 
 def findings(reading: Reading, *, full: bool) -> Iterator[Finding]:
-    """All findings, from one read transaction."""
+    """All findings; the caller has them come from one state of the file."""
     connection = reading.connection
-    connection.execute("begin")
-    try:
-        archived = reading.known(connection.execute("select archived from head").get)
-        pragma = "integrity_check" if full else "quick_check"
-        for (text,) in connection.execute(f"pragma {pragma}"):
-            if text != "ok":
-                yield ("sqlite", None, str(text))
-        parts = {
-            "versions": _VERSIONS_EVERYWHERE if archived else _VERSIONS,
-            "rows": reading.everywhere(_ROWS),
-            "events": reading.hot,
-            "archived": _ARCHIVED_CONTENT if archived else "select 0 as position, null as said",
-        }
-        log_id, created, digest = connection.execute("select log_id, created, created_digest from head").get
-        if chain.created_digest(str(log_id), str(created)) != digest:
-            yield (
-                "head",
-                None,
-                f"the head says that the log was created at {created}, and its digest says another time",
-            )
-        if full:
-            yield from _schema(connection)
-        has_leftovers = reading.hot != HOT
-        for check, sql in _QUICK + (_FULL if full else ()) + (_LEFTOVER if has_leftovers and full else ()):
-            for position, problem in connection.execute(_filled(sql, parts)):
-                yield (check, position, problem)
-    finally:
-        connection.execute("rollback")
+    archived = reading.known(connection.execute("select archived from head").get)
+    pragma = "integrity_check" if full else "quick_check"
+    for (text,) in connection.execute(f"pragma {pragma}"):
+        if text != "ok":
+            yield ("sqlite", None, str(text))
+    parts = {
+        "versions": _VERSIONS_EVERYWHERE if archived else _VERSIONS,
+        "rows": reading.everywhere(_ROWS),
+        "events": reading.hot,
+        "archived": _ARCHIVED_CONTENT if archived else "select 0 as position, null as said",
+    }
+    log_id, created, digest = connection.execute("select log_id, created, created_digest from head").get
+    if chain.created_digest(str(log_id), str(created)) != digest:
+        yield (
+            "head",
+            None,
+            f"the head says that the log was created at {created}, and its digest says another time",
+        )
+    if full:
+        yield from _schema(connection)
+    has_leftovers = reading.hot != HOT
+    for check, sql in _QUICK + (_FULL if full else ()) + (_LEFTOVER if has_leftovers and full else ()):
+        for position, problem in connection.execute(_filled(sql, parts)):
+            yield (check, position, problem)
 
 
 def _schema(connection: apsw.Connection) -> Iterator[Finding]:

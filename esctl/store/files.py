@@ -82,31 +82,53 @@ def remove(path: Path) -> None:
         ) from error
 
 
-def read_part(path: Path, offset: int, size: int, segment: Segment) -> bytes:
-    """Read bytes of a segment's file. Raises SegmentError if it is unreachable or has another size."""
-    with _opened(path, segment) as descriptor:
+def read_part(path: Path, offset: int, size: int, segment: Segment, held: int | None = None) -> bytes:
+    """Read bytes of a segment's file; `held` is its descriptor if it is open already. Raises SegmentError if the file
+    is unreachable or has another size.
+    """
+    with _opened(path, segment, held) as descriptor:
         return os.pread(descriptor, size, offset)
 
 
-def read_whole(path: Path, segment: Segment) -> Iterator[bytes]:
+def read_whole(path: Path, segment: Segment, held: int | None = None) -> Iterator[bytes]:
     """Read a segment's file, in parts."""
-    with _opened(path, segment) as descriptor:
+    with _opened(path, segment, held) as descriptor:
         for offset in range(0, segment.size, BYTES_PER_READ):
             yield os.pread(descriptor, BYTES_PER_READ, offset)
 
 
+def descriptor_of(path: Path) -> int:
+    """Open a segment's file, which must not be a link; a pipe in its place does not block. Raises OSError."""
+    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def most_descriptors() -> int:
+    """How many files may be held open: half of what the process may open, once it may open as many as it can get."""
+    import resource  # noqa: PLC0415 - only a check of an archive in folders needs it
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+        except (ValueError, OSError):
+            pass  # macOS allows fewer than it says
+    return soft // 2 if soft != resource.RLIM_INFINITY else 2**31
+
+
 @contextmanager
-def _opened(path: Path, segment: Segment) -> Iterator[int]:
+def _opened(path: Path, segment: Segment, held: int | None) -> Iterator[int]:
     """Open a segment's file, which must be a regular file and not a link."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = descriptor_of(path) if held is None else held
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size != segment.size:
                 raise _unreadable(segment, path, f"it has {status.st_size} bytes, and not {segment.size}")
             yield descriptor
         finally:
-            os.close(descriptor)
+            if held is None:
+                os.close(descriptor)
     except OSError as error:
         raise _unreadable(segment, path, error.strerror or str(error)) from error
 

@@ -35,7 +35,7 @@ from esctl.store.feed import TriggerFeed
 from esctl.store.format import TEMP_STORE_IN_FILES
 from esctl.store.guard import FED, RECORD, Guard
 from esctl.store.projection_rows import TableRows
-from esctl.store.windows import Reading
+from esctl.store.windows import NOT_ARCHIVED, Reading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ if TYPE_CHECKING:
 POSITIONS_PER_FEED = 1000
 _COLUMNS = "version, name, state, inline, model, held, fingerprint, compiled, reducer, position, made"
 _FAILURE = "failed, handler, error, failed_at"
-_COUNT_OWN_AFTER = """select (select count(*) from main.events where stream_id < 0 and position > ?1)
+_COUNT_OWN_AFTER = f"""select
+ (select count(*) from main.events as h where stream_id < 0 and position > ?1 and {NOT_ARCHIVED})
 + (select ifnull(sum(own), 0) from frames where first > ?1 and segment in (select first from segments))"""
 _NUMBERS = "select name, type_id from carray(?) c cross join types on name = c.value"
 _SIZE = """select ifnull(sum(pgsize), 0) from dbstat

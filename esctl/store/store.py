@@ -16,7 +16,7 @@ from esctl.events.event import Event, Head, NewEvent, Part, SealedEvent
 from esctl.events.query import NO_UPCASTS, Query
 from esctl.store import reads
 from esctl.store.appends import HEAD, Appender, Transaction
-from esctl.store.blocks import Conditioned, Located
+from esctl.store.blocks import Conditioned, Located, OneState
 from esctl.store.errors import Patience, Translated
 from esctl.store.format import ARCHIVED, HOT
 from esctl.store.opening import connect, run, set_up
@@ -221,6 +221,13 @@ class Store:
 
     # Reading
 
+    def one_state(self, *, large: bool = False) -> OneState:
+        """A block in which everything that is read is of one state of the file; see `OneState`. Checks need it.
+
+        `large`: temporary tables may be large.
+        """
+        return OneState(self._reading, large=large)
+
     def archive(self) -> Archive | None:
         """The archived part; None if there never was one."""
         with Translated(self.path), self._reading.pinned():
@@ -397,7 +404,7 @@ class Store:
         """
         from esctl.store import checks  # noqa: PLC0415 - only verify needs it
 
-        with Translated(self.path):
+        with Translated(self.path), self.one_state():
             yield from checks.findings(self._reading, full=full)
 
     def copy_to(self, empty: str | os.PathLike[str]) -> None:

@@ -53,16 +53,17 @@ def _derived(source: EventLog, target: Path, type_: str, position: int | None) -
 
 
 def _copy(source: EventLog, draft: Path, *, segments: bool = True) -> Head:
-    """Copy a log into an empty file; return the copy's head."""
-    source.store.copy_to(draft)
-    with EventLog(draft, write=True) as copy:
-        with copy.transaction():  # before anything else: the files that are recorded there are the source's
-            copy.store.archiving().disown()
-        if copy.store.archive() is not None:
-            from esctl.archive import moving  # noqa: PLC0415 - zstandard and msgspec, for logs that need them
+    """Copy a log into an empty file; return the copy's head. Its segments are those of one state of the source."""
+    with source.store.one_state():
+        source.store.copy_to(draft)
+        with EventLog(draft, write=True) as copy:
+            with copy.transaction():  # before anything else: the files that are recorded there are the source's
+                copy.store.archiving().disown()
+            if copy.store.archive() is not None:
+                from esctl.archive import moving  # noqa: PLC0415 - zstandard and msgspec, for logs that need them
 
-            (moving.embed if segments else moving.refer)(copy, source)
-        return copy.head()
+                (moving.embed if segments else moving.refer)(copy, source)
+            return copy.head()
 
 
 def _cut(copy: EventLog, position: int) -> None:

@@ -7,14 +7,23 @@ says which, why and by whom. So a killed run has erased exactly what its events 
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 from esctl.archive import checking, content, folders, listing, tidying
-from esctl.errors import ConflictError, HandlerError, RefusedError, UnavailableError, UsageError, word
+from esctl.errors import (
+    ConflictError,
+    HandlerError,
+    NotFoundError,
+    RefusedError,
+    SegmentError,
+    UnavailableError,
+    UsageError,
+    VerificationError,
+    word,
+)
 from esctl.events import chain, system
 from esctl.events.event import Event, ranges
 from esctl.events.paths import HINT, PathError, parts
@@ -31,6 +40,7 @@ from esctl.store.segments import Facts, Frame, Line, Packed, Segment
 
 TRACES = ""  # an entry among the leftover files: the log's file itself may still contain traces of erased payloads
 PAYLOADS_PER_TRANSACTION = 10_000
+MOVES = 100  # of events between hot table and segments, after which an erasure gives up
 _ERASED = b',"data":null,"meta":null,"erased":true}\n'
 
 
@@ -137,21 +147,47 @@ def erasable(definitions: Definitions, type_: str, schema: int) -> bool:
 
 
 def erase(log: EventLog, positions: Sequence[int], reason: str) -> Iterator[int]:
-    """Erase payloads; yield numbers of events, for progress. Afterwards, `scrub` removes what remains in the file."""
+    """Erase payloads; yield numbers of events, for progress. Afterwards, `scrub` removes what remains in the file.
+
+    Another process may archive events meanwhile, or bring them back. So each transaction takes the positions of one
+    place, hot or a segment, checks that they are still there, and if they are not, looks for them again.
+    """
     tidying.tidy(log)
-    spans = [(segment.first, segment.last) for segment in listing.archived(log)]
-    for span, group in groupby(positions, key=lambda position: _span_of(spans, position)):
-        in_span = list(group)
-        if span is None:
-            for start in range(0, len(in_span), PAYLOADS_PER_TRANSACTION):
-                yield _hot(log, in_span[start : start + PAYLOADS_PER_TRANSACTION], reason)
+    positions = sorted(positions)
+    done = moved = 0
+    while done < len(positions):
+        generation, archived = _generation(log), listing.archived(log)
+        segment, portion = _portion(archived, positions, done)
+        try:
+            if segment is None:
+                _hot(log, portion, reason)
+            else:
+                _archived(log, segment, portion, reason)
+        except (ConflictError, NotFoundError, VerificationError, SegmentError):
+            moved += 1
+            if moved > MOVES or _generation(log) == generation:
+                raise
         else:
-            yield _archived(log, listing.named(log, f"{span[0]}-{span[1]}"), in_span, reason)
+            done += len(portion)
+            yield len(portion)
 
 
-def _span_of(spans: Sequence[tuple[int, int]], position: int) -> tuple[int, int] | None:
-    at = bisect_right(spans, position, key=lambda span: span[0]) - 1
-    return spans[at] if at >= 0 and position <= spans[at][1] else None
+def _generation(log: EventLog) -> int:
+    """How often the archive has changed."""
+    archive = log.store.archive()
+    return archive.generation if archive is not None else 0
+
+
+def _portion(archived: Sequence[Segment], positions: Sequence[int], start: int) -> tuple[Segment | None, Sequence[int]]:
+    """The segment of the position at index `start` (None: it is hot), and the positions from there on that are in the
+    same place and can be erased in one transaction.
+    """
+    at = bisect_right(archived, positions[start], key=lambda segment: segment.first)
+    segment = archived[at - 1] if at and positions[start] <= archived[at - 1].last else None
+    if segment is not None:
+        return segment, positions[start : bisect_right(positions, segment.last)]
+    end = bisect_left(positions, archived[at].first) if at < len(archived) else len(positions)
+    return None, positions[start : min(end, start + PAYLOADS_PER_TRANSACTION)]
 
 
 def scrub(log: EventLog) -> bool:
@@ -175,9 +211,14 @@ def unfinished(log: EventLog) -> bool:
     return TRACES in log.store.archiving().leftovers()
 
 
-def _hot(log: EventLog, positions: Sequence[int], reason: str) -> int:
-    """Erase payloads of hot events."""
+def _hot(log: EventLog, positions: Sequence[int], reason: str) -> None:
+    """Erase payloads of hot events. Raises ConflictError if some of them are archived by now.
+
+    Their rows do not tell: those of archived events stay in the hot table until the end of the run that archives them.
+    """
     with log.transaction():
+        if any(s.first <= positions[-1] and s.last >= positions[0] for s in listing.archived(log)):
+            raise ConflictError("some of the events were archived just now", again="")
         found: list[int] = []
         digests: list[bytes] = []
         kinds: set[Kind] = set()
@@ -186,9 +227,8 @@ def _hot(log: EventLog, positions: Sequence[int], reason: str) -> int:
                 found.append(event.position)
                 digests.append(chain.payload_digest(salt, event.data.encode(), event.meta.encode()))
                 kinds.add((event.stream, event.type, event.schema))
-        if found and _record(log, found, digests, kinds, reason) != len(found):
-            raise ConflictError("some of the events were archived just now", again="")
-    return len(positions)
+        if found:
+            _record(log, found, digests, kinds, reason)
 
 
 def _each(log: EventLog, positions: Sequence[int]) -> Iterator[tuple[Event, bytes, bytes]]:
@@ -197,15 +237,15 @@ def _each(log: EventLog, positions: Sequence[int]) -> Iterator[tuple[Event, byte
         yield from log.store.read(Query(since=low, until=high, system=True, raw_schema=True))
 
 
-def _record(log: EventLog, positions: Sequence[int], digests: Sequence[bytes], kinds: set[Kind], reason: str) -> int:
-    """Append the event that records the erasure, and erase; return how many of the payloads were hot."""
+def _record(log: EventLog, positions: Sequence[int], digests: Sequence[bytes], kinds: set[Kind], reason: str) -> None:
+    """Append the event that records the erasure, and erase what is hot or left of archived rows."""
     event = log.say(system.PAYLOAD_ERASED, {"positions": ranges(positions), "reason": reason}).position
     archiving = log.store.archiving()
     archiving.leave(TRACES)
     for stream in {stream for stream, _, _ in kinds}:
         archiving.drop_snapshots(stream)
     _invalidate(log, set(positions), {(type_, schema) for _, type_, schema in kinds})
-    return archiving.erase(positions, digests, event)
+    archiving.erase(positions, digests, event)
 
 
 # Projections
@@ -277,14 +317,15 @@ class _Rewritten(NamedTuple):
     kinds: set[Kind]
 
 
-def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason: str) -> int:
+def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason: str) -> None:
     """Erase payloads of a segment: rewrite it without them, check it, and replace the old one."""
-    checking.check(log, segment)
-    found = log.store.archive()
-    assert found is not None
-    new = _rewritten(log, found, segment, set(positions))
+    with log.store.one_state():
+        checking.check(log, segment)
+        found = log.store.archive()
+        assert found is not None
+        new = _rewritten(log, found, segment, set(positions))
     if not new.digests:  # another process has just erased them
-        return len(positions)
+        return
     path = found.place(segment)
     if path is not None:
         packed = (*(f.packed for f in new.frames), new.trailer)
@@ -305,7 +346,6 @@ def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason:
             why="it was not removed, since the log has no record that it made this file",
             fix=f"rm {word(path)}",
         )
-    return len(positions)
 
 
 def _rewritten(log: EventLog, found: Archive, segment: Segment, positions: set[int]) -> _Rewritten:

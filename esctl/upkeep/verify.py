@@ -48,14 +48,15 @@ def verify(
     log: EventLog, *, full: bool, expect_head: str | None = None, watch: Watch = lambda events, _: events
 ) -> Report:
     """Check the store, and with `full` every event: its hash, names and times; and that a head saved elsewhere
-    (`expect_head`, `<position>:<hash>`) is still in the log.
+    (`expect_head`, `<position>:<hash>`) is still in the log. All of it is of one state of the file.
     """
     if full:
         chain.for_many()
+    notes: list[Finding] = []
     try:
-        head, erased = log.head(), sum(1 for _ in log.store.facts().erasures())
-        notes: list[Finding] = []
-        found = list(islice(_findings(log, head, watch, notes, full=full, expect_head=expect_head), MAX_FINDINGS))
+        with log.store.one_state():
+            head, erased = log.head(), sum(1 for _ in log.store.facts().erasures())
+            found = list(islice(_findings(log, head, watch, notes, full=full, expect_head=expect_head), MAX_FINDINGS))
     except VerificationError as error:
         error.fix = ""  # it may be `esctl verify` itself
         raise

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,8 +19,8 @@ import pytest
 import zstandard  # noqa: TID253 - what any reader of segments would use
 
 from esctl.api import Log, open_log
-from esctl.archive import checking, creation, listing, moving
-from esctl.errors import ConflictError, EsctlError, NotFoundError, RefusedError, UsageError
+from esctl.archive import checking, creation, listing, moving, tidying
+from esctl.errors import ConflictError, EsctlError, NotFoundError, RefusedError, UnavailableError, UsageError
 from esctl.events.event import ranges
 from esctl.events.lines import Defaults, parser
 from esctl.events.query import Query
@@ -29,6 +31,7 @@ from esctl.states.snapshot_care import take
 from esctl.upkeep import copies, erasure
 from esctl.upkeep.verify import verify
 from tests.conftest import write_empty_log, writer_of
+from tests.interleaving import interleaved, stopped
 from tests.logs import hold, put, run
 from tests.projections.counts import (
     COUNTS,
@@ -383,6 +386,58 @@ def test_what_is_brought_back_while_it_is_to_be_erased_is_not_said_to_be_erased(
         list(erasure.erase(filled, [8], "test"))
     assert [line["position"] for line in lines(path) if "erased" in line] == [1, 8]
     assert findings(path) == []
+
+
+def unfinished(path: Path, folder: Path | None) -> None:
+    """Archive the oldest twenty events in two segments, and stop before their rows are deleted."""
+    with EventLog(path, write=True, timeout=0) as other, suppress(UnavailableError):  # the write lock is taken
+        list(islice(creation.create(other, [(1, 20)], most=10, to=folder), 2))
+
+
+def brought_back(path: Path, _: Path | None) -> None:
+    with EventLog(path, write=True, timeout=0) as other, suppress(UnavailableError):
+        for segment in listing.archived(other):
+            moving.restore(other, segment)
+
+
+def moved(path: Path, _: Path | None) -> None:
+    with EventLog(path, write=True, timeout=0) as other, suppress(UnavailableError):
+        for segment in listing.archived(other):
+            moving.move(other, segment, None if segment.location else path.parent / "moved")
+
+
+@pytest.mark.parametrize(
+    ("where", "other", "folder"),
+    [
+        ("hot", unfinished, None),
+        ("hot", unfinished, "segments"),
+        pytest.param("in a folder", moved, None, marks=pytest.mark.slow),
+        pytest.param("half and half", moved, None, marks=pytest.mark.slow),
+        pytest.param("in a folder", brought_back, None, marks=pytest.mark.slow),
+        ("half and half", brought_back, None),
+    ],
+)
+def test_whatever_moves_between_two_steps_of_an_erasure_is_erased_where_it_is(
+    path: Path, where: str, other: Callable[[Path, Path | None], None], folder: str | None
+) -> None:
+    lay(path, where)
+    original = path.with_name("original")
+    shutil.copytree(path.parent, original)
+
+    def one(number: int) -> int:
+        shutil.rmtree(run := path.with_name("run"), ignore_errors=True)
+        shutil.copytree(original, run)
+        with (
+            EventLog(run / path.name, write=True) as log,
+            stopped(log, number, lambda: other(run / path.name, run / folder if folder else None)) as steps,
+        ):
+            assert sum(erasure.erase(log, [3, 15, 25], "they asked")) == 3
+            tidying.tidy(log)
+        assert [line["position"] for line in lines(run / path.name) if "erased" in line] == [3, 15, 25]
+        assert findings(run / path.name) == []
+        return steps[0]
+
+    assert interleaved(one) > 10
 
 
 # Which

@@ -38,7 +38,7 @@ def command(
         raise UsageError(
             "compressed data does not go to a terminal", fix=f"esctl archive export {word(name)} | zstd -dc"
         )
-    with shared.opened() as log:
+    with shared.opened() as log, log.store.one_state():
         parts = moving.export(log, listing.named(log, name))
         if file is None:
             console.write(parts)

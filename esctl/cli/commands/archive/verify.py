@@ -32,7 +32,7 @@ def command(
 
     It computes everything that is recorded about a segment again, and compares.
     """
-    with shared.opened() as log:
+    with shared.opened() as log, log.store.one_state():
         chosen = listing.chosen(log, names) if names else listing.archived(log)
         total = sum(segment.events for segment in chosen)
         records: list[dict[str, object]] = []

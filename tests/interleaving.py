@@ -1,0 +1,52 @@
+"""Two commands in one file, step by step: one stops before each of its steps, and the other runs there.
+
+A step is an SQL statement, or the opening of a file. So every way is tried in which the whole of one command can come
+between two steps of another, and none of it is left to luck.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from esctl.log import EventLog
+
+_stopping: list[Callable[[], None]] = []  # audit hooks cannot be removed
+
+
+def _audit(event: str, arguments: tuple[object, ...]) -> None:
+    if _stopping and event == "open" and ".ndjson.zst" in str(arguments[0]):
+        _stopping[-1]()
+
+
+sys.addaudithook(_audit)
+
+
+@contextmanager
+def stopped(log: EventLog, number: int, other: Callable[[], None]) -> Iterator[list[int]]:
+    """Run `other` before the step of this number (from 1) of what the block does with a log; gives the steps so far."""
+    steps = [0]
+
+    def step(_: str = "") -> None:
+        steps[0] += 1
+        if steps[0] == number:
+            other()
+
+    log.store.trace(step)
+    _stopping.append(step)
+    try:
+        yield steps
+    finally:
+        _stopping.pop()
+        log.store.trace(lambda _: None)
+
+
+def interleaved(one: Callable[[int], int]) -> int:
+    """Call `one` with the number of each step at which the other command is to run; it gives how many steps it took.
+    Returns the number of the last.
+    """
+    number = 1
+    while number <= one(number):
+        number += 1
+    return number - 1
