@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from esctl.archive import checking, content, folders, listing, tidying
-from esctl.errors import ConflictError, HandlerError, RefusedError, UnavailableError, UsageError, word
+from esctl.errors import ConflictError, HandlerError, RefusedError, UnavailableError, UsageError
 from esctl.events import chain, system
 from esctl.events.event import Event, ranges
 from esctl.events.paths import HINT, PathError, parts
@@ -302,8 +302,8 @@ def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason:
     if path is not None and not segment.shared and path.exists():
         raise UnavailableError(
             f"the payloads are erased, but {path} still has them",
-            why="it was not removed, since the log has no record that it made this file",
-            fix=f"rm {word(path)}",
+            why="it was not removed, since the log has no record that it made this file; remove it yourself",
+            path=str(path),
         )
     return len(positions)
 
