@@ -13,7 +13,7 @@ from esctl.archive.content import Bytes, digest_of
 from esctl.errors import UnavailableError, UsageError
 from esctl.log import EventLog
 from esctl.store.archive import Archive
-from esctl.store.files import draft_of, read_part, read_whole
+from esctl.store.files import draft_of, make_folder, read_part, read_whole, sync
 from esctl.store.segments import Segment
 
 KEPT = "kept-for-copies"  # in a folder of segments: further names (hard links) of files, which no log removes
@@ -31,9 +31,7 @@ def folder_for(to: Path) -> Path:
     check_folder(to)
     try:
         for folder in [*reversed(to.parents), to]:
-            if not folder.exists():
-                folder.mkdir(mode=0o700, exist_ok=True)
-        to.mkdir(exist_ok=True)  # for the error
+            make_folder(folder)
     except OSError as error:
         raise UnavailableError(f"cannot use the folder {to}", why=error.strerror or str(error)) from error
     return to
@@ -87,12 +85,13 @@ def kept(folder: Path, segment: Segment) -> Path:
     to = folder / KEPT
     read_part(folder / segment.file, 0, 1, segment)
     try:
-        to.mkdir(mode=0o700, exist_ok=True)
+        make_folder(to)
         try:
             os.link(folder / segment.file, to / segment.file, follow_symlinks=False)
         except FileExistsError:
             if digest_of(read_whole(to / segment.file, segment)) != segment.sha256:
                 raise
+        sync(to)
     except OSError as error:
         if error.errno == errno.EROFS:
             return folder

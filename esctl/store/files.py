@@ -35,9 +35,9 @@ def draft_of(target: Path, draft: Path | None = None) -> Iterator[Path]:
             if os.path.lexists(target):  # an early check; the link below decides
                 raise FileExistsError
             yield draft
-            _sync(draft)
+            sync(draft)
             os.link(draft, target, follow_symlinks=False)
-            _sync(target.parent)
+            sync(target.parent)
         finally:
             for leftover in (
                 (draft, *(Path(f"{draft}{end}") for end in ("-wal", "-shm", "-journal"))) if is_ours else ()
@@ -49,7 +49,7 @@ def draft_of(target: Path, draft: Path | None = None) -> Iterator[Path]:
         raise UnavailableError(f"cannot write {target}", why=error.strerror or str(error)) from error
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Make a file's bytes, or a folder's names, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -68,13 +68,20 @@ def remove_draft_names(path: str) -> None:
                 Path(entry).unlink(missing_ok=True)
 
 
+def make_folder(path: Path) -> None:
+    """Create a folder for the user alone, unless it is there; its name is durable."""
+    if not path.is_dir():
+        path.mkdir(mode=0o700, exist_ok=True)
+        sync(path.parent)
+
+
 def remove(path: Path) -> None:
     """Remove a file, durably. A missing file is no error, an unreachable folder is one."""
     try:
         if not path.parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, "its folder is not there")
         path.unlink(missing_ok=True)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise UnavailableError(
             f"cannot remove {path}",

@@ -22,7 +22,6 @@ from esctl.errors import (
     UnavailableError,
     UsageError,
     VerificationError,
-    word,
 )
 from esctl.events import chain, system
 from esctl.events.event import Event, ranges
@@ -343,8 +342,8 @@ def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason:
     if path is not None and not segment.shared and path.exists():
         raise UnavailableError(
             f"the payloads are erased, but {path} still has them",
-            why="it was not removed, since the log has no record that it made this file",
-            fix=f"rm {word(path)}",
+            why="it was not removed, since the log has no record that it made this file; remove it yourself",
+            path=str(path),
         )
 
 

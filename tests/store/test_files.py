@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from esctl.errors import UnavailableError, UsageError
-from esctl.store.files import draft_of
+from esctl.store.files import draft_of, make_folder
 from tests.store.paths import a_dangling_link, a_file, a_folder, names
 
 
@@ -173,3 +174,18 @@ def test_a_signal_while_a_draft_is_made_leaves_none(tmp_path: Path, monkeypatch:
     with pytest.raises(KeyboardInterrupt), draft_of(tmp_path / "log.db"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_made_is_the_users_alone_and_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[tuple[int, int]] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_dev, os.fstat(descriptor).st_ino))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    for _ in range(2):
+        make_folder(tmp_path / "new")
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+    assert synced == [(tmp_path.stat().st_dev, tmp_path.stat().st_ino)]
