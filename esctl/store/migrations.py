@@ -22,6 +22,7 @@ from esctl.events.event import now
 from esctl.store.drafts import complete
 from esctl.store.files import draft_of
 from esctl.store.format import APPLICATION_ID, MEMORY, STORAGE_VERSION, check_there
+from esctl.store.opening import OpenFile
 
 # Measured on 1,000,000 events of 380 bytes with random ids, rates against 4096: appending 1.2 times as fast at 8192
 # and 1.4 at 16384, replay 1.05 and 1.1; but a small log, a WAL and a cold append grow with the page.
@@ -257,6 +258,8 @@ def migrate(path: Path, timeout: float = 5.0) -> Path:
     In one transaction: other processes see the old log or the new one. Raises UnavailableError if a process has it
     open.
     """
+    check_there(str(path))
+    file = OpenFile(str(path))
     connection = _connect(path, timeout)
     copy = path.with_name(f"{path.name}.v{_version(connection)}.bak")
     try:
@@ -271,6 +274,7 @@ def migrate(path: Path, timeout: float = 5.0) -> Path:
         try:
             connection.execute("begin immediate")
             _apply(connection, str(uuid.uuid4()))
+            file.check()
             connection.execute("commit")
         except BaseException:
             copy.unlink()  # the log is unchanged
