@@ -73,9 +73,13 @@ class OpenFile:
         if self._wal is not None and self._wal_now() != self._wal:
             raise self._lost(f"its WAL was moved, removed or replaced: {self.path}-wal")
 
-    def gone(self) -> bool:
-        """Whether nothing has the path any more."""
-        return not os.path.lexists(self._where)
+    def place(self) -> str:
+        """Where the file is: `here`, or `gone` if nothing has its path now, or `replaced` if another file has."""
+        try:
+            status = os.stat(self._where)
+        except OSError:
+            return "gone"
+        return "here" if (status.st_dev, status.st_ino) == self._file else "replaced"
 
     def _lost(self, why: str) -> UnavailableError:
         return UnavailableError(
