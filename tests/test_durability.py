@@ -202,6 +202,18 @@ def test_a_small_disk_that_fills_keeps_what_was_acknowledged(esctl: Esctl, small
     (small_disk / "filler").unlink()
 
 
+def test_nothing_is_stored_whose_receipt_has_no_room(run: Esctl, log_path: Path, small_disk: Path) -> None:
+    (small_disk / "filler").write_bytes(b"x" * (small_disk_room(small_disk)))
+    for arguments in (["s", "T"], ["--receipts"]):
+        with (small_disk / "receipts").open("ab") as out:
+            done = subprocess.run(
+                [ESCTL, "append", *arguments, "--log", str(log_path)],
+                input=lines(1).encode(), stdout=out, stderr=subprocess.PIPE, check=False,
+            )  # fmt: skip
+        assert (done.returncode, done.stderr) == (8, b"error: cannot write to stdout\n  No space left on device\n")
+    assert succeeded(run("head")).startswith("0:")
+
+
 def small_disk_room(folder: Path) -> int:
     room = os.statvfs(folder)
     return room.f_bavail * room.f_frsize

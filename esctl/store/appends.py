@@ -150,12 +150,15 @@ class Appender:
                         self._reading.archive.as_of(-1)
 
     def leave(self) -> None:
-        """Before the connection is closed: if the file was renamed, move into it what is still in its WAL, since nobody
-        finds that any more, and SQLite then closes without a checkpoint.
+        """Before the connection is closed: if the file was renamed, move into it what is still in its WAL. SQLite then
+        closes without a checkpoint, and would take that WAL for the one of the next file with the name. If there is
+        such a file, and another process has written to it, the WAL is no longer ours.
         """
         file, self._file = self._file, None
-        if file is not None and file.gone():
-            with Translated(self.path):
+        if file is None or (place := file.place()) == "here":
+            return
+        with Translated(self.path):
+            if place == "gone" or self._execute("pragma data_version").get == self._seen_version:
                 self._execute("pragma wal_checkpoint(truncate)").fetchall()
 
     def _commit(self, head: Head) -> None:

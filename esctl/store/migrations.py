@@ -24,6 +24,7 @@ from esctl.events.event import now
 from esctl.store.drafts import complete
 from esctl.store.files import BYTES_PER_READ, draft_of
 from esctl.store.format import APPLICATION_ID, MEMORY, STORAGE_VERSION, check_there
+from esctl.store.opening import OpenFile
 
 # Measured on 1,000,000 events of 380 bytes with random ids, rates against 4096: appending 1.2 times as fast at 8192
 # and 1.4 at 16384, replay 1.05 and 1.1; but a small log, a WAL and a cold append grow with the page.
@@ -261,6 +262,8 @@ def migrate(path: Path, timeout: float = 5.0) -> Path:
     migration is one transaction: other processes see the old log or the new one. Raises UnavailableError if a process
     has the log open.
     """
+    check_there(str(path))
+    file = OpenFile(str(path))
     connection = _connect(path, timeout)
     try:
         connection.execute("pragma synchronous = full")
@@ -271,6 +274,7 @@ def migrate(path: Path, timeout: float = 5.0) -> Path:
         try:
             connection.execute("begin immediate")
             _apply(connection, str(uuid.uuid4()))
+            file.check()
             connection.execute("commit")
         except BaseException:
             if not was_there:

@@ -64,18 +64,23 @@ class OpenFile:
         if (status.st_dev, status.st_ino) != self._file:
             raise self._lost("another file has its name now")
         if status.st_nlink > 1:
+            copy = f"{self.path}.copy"
             raise UnavailableError(
                 f"{self.path} has {status.st_nlink} names (hard links)",
                 why="each name has a WAL of its own, so events appended by one would be lost by another;"
                 " remove the other names, or use a copy",
-                fix=f"esctl backup {word(f'{self.path}.copy')} --log {word(self.path)}",
+                fix=f"esctl backup {word(copy)} --log {word(self.path)}",
             )
         if self._wal is not None and self._wal_now() != self._wal:
             raise self._lost(f"its WAL was moved, removed or replaced: {self.path}-wal")
 
-    def gone(self) -> bool:
-        """Whether nothing has the path any more."""
-        return not os.path.lexists(self._where)
+    def place(self) -> str:
+        """Where the file is: `here`, or `gone` if nothing has its path now, or `replaced` if another file has."""
+        try:
+            status = os.stat(self._where)
+        except OSError:
+            return "gone"
+        return "here" if (status.st_dev, status.st_ino) == self._file else "replaced"
 
     def _lost(self, why: str) -> UnavailableError:
         return UnavailableError(

@@ -11,7 +11,7 @@ import hashlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import BinaryIO, NamedTuple
+from typing import Annotated, BinaryIO, NamedTuple
 
 import msgspec
 import zstandard  # noqa: TID253 - this is its home; whoever needs segments imports them late
@@ -94,15 +94,18 @@ class Packed(NamedTuple):
     salts: bytes | memoryview
 
 
+_Stored = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # what a table can hold
+
+
 class Line(msgspec.Struct):
     """A line of a segment; `data` and `meta` are JSON texts, `null` where the payload was erased."""
 
-    position: int
+    position: _Stored
     stream: str
-    version: int
+    version: _Stored
     id: str
     type: str
-    schema: int
+    schema: _Stored
     time: str
     recorded: str
     data: Raw
@@ -134,6 +137,8 @@ def decompress(frame: Frame, packed: bytes, name: str) -> bytes:
         raise damaged(name, str(error)) from error
     if lines[-1:] != b"\n":  # readers search for the end of each line
         raise damaged(name, f"the last line of the frame of positions {frame.first} to {frame.last} has no end")
+    if (count := lines.count(b"\n")) != frame.last - frame.first + 1:
+        raise damaged(name, f"the frame of positions {frame.first} to {frame.last} has {count} lines")
     return lines
 
 
@@ -255,8 +260,13 @@ _YEAR_1 = datetime(1, 1, 1)  # noqa: DTZ001 - the log's times are UTC
 
 
 def micros(time: str) -> int:
-    """Microseconds since the year 1."""
-    apart = datetime.fromisoformat(time[:-1]) - _YEAR_1
+    """Microseconds since the year 1. Raises VerificationError for what the log would not have written."""
+    try:
+        apart = datetime.fromisoformat(time[:-1]) - _YEAR_1
+    except (ValueError, TypeError) as error:
+        raise VerificationError(
+            f"a segment is damaged: it has the time {time!r}", why=str(error), fix="esctl archive verify"
+        ) from error
     return (apart.days * 86_400 + apart.seconds) * 1_000_000 + apart.microseconds
 
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import json
 import os
 import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
+import apsw
 import pytest
 
 from esctl.errors import UnavailableError
+from esctl.events.event import Head
+from esctl.log import EventLog
 from esctl.store.drafts import complete
 from esctl.store.store import Store
+from esctl.upkeep import copies, verify
 from tests.conftest import ESCTL, LIMITED, environment, succeeded, write_empty_log
 from tests.runner import ROOT
 from tests.store.paths import names
@@ -26,7 +33,10 @@ DATA = ROOT / "tests" / "data"
 COMPLETE = """
 import resource, sys
 from pathlib import Path
+from typing import Any
 from esctl.errors import UnavailableError
+from esctl.events.event import Head
+from esctl.log import EventLog
 from esctl.store.drafts import complete
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
@@ -194,3 +204,88 @@ def test_a_migration_on_a_full_disk_leaves_the_old_log_or_the_new_one(tmp_path: 
             assert (folder / "log.db.v3.bak").stat().st_size == size
             shutil.copy(log, tmp_path / "elsewhere.db")
             succeeded(esctl(tmp_path, ESCTL, "verify", "--log", "elsewhere.db"))
+
+
+# A file operation that fails
+
+
+SYSTEM_CALLS: dict[str, tuple[type, ...]] = {
+    "write": (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t),
+    "pwrite": (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64),
+    "pwrite64": (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64),
+    "ftruncate": (ctypes.c_int, ctypes.c_int64),
+}
+
+
+class Failing:
+    """SQLite's system calls; one of the changes to the files of a folder fails, or all from there on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.changes, self.fails = str(folder), 0, range(0)
+        self.vfs = apsw.VFS("failing", "unix")
+        self.calls = []
+        for name, types in SYSTEM_CALLS.items():
+            if pointer := self.vfs.xGetSystemCall(name):
+                kind = ctypes.CFUNCTYPE(ctypes.c_ssize_t, *types, use_errno=True)
+                self.calls.append(replacement := kind(self.replacement(kind(pointer))))
+                self.vfs.xSetSystemCall(name, ctypes.cast(replacement, ctypes.c_void_p).value or 0)
+
+    def replacement(self, real: Callable[..., int]) -> Callable[..., int]:
+        def call(descriptor: int, *arguments: Any) -> int:
+            if os.readlink(f"/proc/self/fd/{descriptor}").startswith(self.folder):
+                self.changes += 1
+                if self.changes in self.fails:
+                    ctypes.set_errno(errno.ENOSPC)
+                    return -1
+            return real(descriptor, *arguments)
+
+        return call
+
+    def end(self) -> None:
+        self.vfs.xSetSystemCall(None, 0)
+        self.vfs.unregister()
+
+
+def the_backup(log: EventLog, new: Path) -> Head:
+    return copies.backup(log, new)
+
+
+def the_fork(log: EventLog, new: Path) -> Head:
+    return copies.fork(log, new, 250)
+
+
+@pytest.fixture
+def failing(tmp_path: Path) -> Iterator[Failing]:
+    (tmp_path / "m").mkdir()
+    vfs = Failing(tmp_path / "m")
+    try:
+        yield vfs
+    finally:
+        vfs.end()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="a descriptor's file is not known here")
+@pytest.mark.parametrize("step", [13, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stays", [False, True])
+@pytest.mark.parametrize("make", [the_backup, the_fork])
+def test_a_copy_one_of_whose_changes_fails_is_whole_or_not_there(
+    source: Path, tmp_path: Path, failing: Failing, make: Callable[[EventLog, Path], Head], stays: bool, step: int
+) -> None:
+    new = tmp_path / "m" / "new.db"
+    with EventLog(source) as log:
+        make(log, new)
+        changes = failing.changes
+        new.unlink()
+        for n in range(changes, 0, -step):
+            failing.changes, failing.fails = 0, range(n, 1_000_000 if stays else n + 1)
+            try:
+                head = make(log, new)
+            except UnavailableError:
+                assert names(new.parent) == []
+                continue
+            failing.fails = range(0)
+            shutil.copy(new, tmp_path / "alone.db")
+            assert names(new.parent) == [new.name]
+            with EventLog(tmp_path / "alone.db") as copy:
+                assert verify.verify(copy, full=True, expect_head=str(head), watch=lambda each, _: each).ok
+            new.unlink()

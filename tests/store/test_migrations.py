@@ -188,6 +188,13 @@ def unfinished(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_log_with_two_names_is_not_migrated(unfinished: Path) -> None:
+    unfinished.with_name("link.db").hardlink_to(unfinished)
+    with pytest.raises(UnavailableError, match="has 2 names"):
+        migrations.migrate(unfinished)
+    assert names(unfinished.parent) == ["link.db", "log.db"]
+
+
 def test_a_log_without_tables_needs_every_migration(unfinished: Path) -> None:
     assert migrations.pending(unfinished) == ["m001_events", "m002_model", "m003_archive", "m004_projections"]
 

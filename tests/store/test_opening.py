@@ -18,7 +18,7 @@ from esctl.store.store import Store
 from tests.logs import alter
 from tests.store.paths import empty_file, text_file
 from tests.store.unprivileged import unprivileged
-from tests.stores import appended, connection_of, events
+from tests.stores import appended, connection_of, events, ids
 
 # The file
 
@@ -300,6 +300,26 @@ def test_a_renamed_file_holds_all_that_was_acknowledged(
     alone = shutil.copy(found, tmp_path / "alone.db")
     with closing(Store(alone)) as store:
         assert store.head().position == 3
+
+
+@pytest.mark.parametrize("attempt", [True, False])
+def test_a_log_that_takes_the_place_of_another_does_not_get_its_wal(
+    writer: Store, tmp_path: Path, attempt: bool
+) -> None:
+    path = Path(writer.path)
+    migrations.create(tmp_path / "other.db")
+    with closing(Store(tmp_path / "other.db", write=True)) as store:
+        appended(store, events(1, prefix="other"))
+    path.rename(tmp_path / "old.db")
+    (tmp_path / "other.db").rename(path)
+    if attempt:
+        with pytest.raises(UnavailableError, match="no longer the log"):
+            appended(writer, events(1, prefix="new"))
+    writer.close()
+    for name, expected in ((path, ["other-0"]), (tmp_path / "old.db", ["id-0", "id-1", "id-2"])):
+        with closing(Store(name)) as store:
+            assert ids(store) == expected
+            assert list(store.check(full=True)) == []
 
 
 def test_a_log_with_two_names_is_read_by_both_and_written_by_none(writer: Store) -> None:

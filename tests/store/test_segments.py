@@ -123,6 +123,20 @@ def test_a_frame_whose_last_line_has_no_end_is_refused(lines: bytes) -> None:
     assert "has no end" in caught.value.why
 
 
+@pytest.mark.parametrize(("first", "last"), [(1, 1), (1, 3), (2, 2), (5, 4)])
+def test_a_frame_that_has_more_or_fewer_lines_than_positions_is_refused(first: int, last: int) -> None:
+    frame, packed = frame_of(b"line\n" * 2, first=first, last=last)
+    with pytest.raises(VerificationError, match="damaged") as caught:
+        segments.decompress(frame, packed, "1-2")
+    assert caught.value.why.endswith("has 2 lines")
+
+
+@pytest.mark.parametrize("time", ["", "Z", "yesterday", "2026-13-01T00:00:00.000000Z", "2026-01-01T00:00:00+01:00Z"])
+def test_a_time_that_no_log_writes_is_refused(time: str) -> None:
+    with pytest.raises(VerificationError, match="a segment is damaged"):
+        Facts().add(segments.decoded(text_of(1, time=time).encode(), "1-1"), 0)
+
+
 # Lines
 
 
@@ -140,6 +154,9 @@ def test_a_payload_may_be_nested_as_deeply_as_a_log_holds_it(depth: int) -> None
         b"not json\n",
         b'{"position":1}\n',
         text_of(1).encode().replace(b'"version":1', b'"version":"1"'),
+        text_of(1).encode().replace(b'"version":1', b'"version":-1'),
+        text_of(2**63).encode(),
+        text_of(1, schema=10**30).encode(),
         text_of(1).encode().replace(b"id-1", b"\xff"),
         b"[" * 100_000 + b"\n",
     ],
