@@ -95,7 +95,8 @@ def refuse_unreadable(
             if misfits:
                 break
     except MisfitError as error:
-        misfits.setdefault(int(str(error.details.get("position", 0))), error.what)
+        reason = str(error.__cause__ or error.what)  # not the position, which the event will not have
+        misfits.setdefault(int(str(error.details.get("position", 0))), reason)
     for position, reason in misfits.items():
         index = index_at(receipts, position)
         if index is None:

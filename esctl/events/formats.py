@@ -25,6 +25,8 @@ _MAGIC = (
     (b"SQLite format 3\0", "the input is a database, not lines", "esctl replay --log"),
     (b"\xfd7zXZ\0", "the input is compressed with xz", "xz -dc"),
     (b"BZh", "the input is compressed with bzip2", "bzip2 -dc"),
+    (b"\x04\x22\x4d\x18", "the input is compressed with lz4", "lz4 -dc"),
+    (b"PK\3\4", "the input is a zip archive", "funzip"),
     (b"\xff\xfe\0\0", "the input is UTF-32", "iconv -f UTF-32 -t UTF-8"),
     (b"\xff\xfe", "the input is UTF-16", "iconv -f UTF-16 -t UTF-8"),
     (b"\xfe\xff", "the input is UTF-16", "iconv -f UTF-16 -t UTF-8"),

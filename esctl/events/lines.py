@@ -33,6 +33,7 @@ MAX_REMEMBERED = 65_536
 _SHORT = 2 * MAX_DEPTH  # no valid JSON of so few characters is nested too deeply
 _plain_name = re.compile(f"[!-~]{{1,{MAX_NAME_BYTES}}}").fullmatch
 _ONE_BYTE_LATE = ("trailing characters", "unicode escape")  # errors that msgspec reports one byte after the wrong one
+_TIME_IS_TEXT = '; a time is a text: "2026-01-31T09:30:00Z", or "@1769848200" for seconds since 1970'
 _ABSENT = Raw(b"")
 _ENVELOPE = ("stream", "type", "data", "id", "time", "schema", "meta", "expect")
 _REPLAYED = (
@@ -337,7 +338,8 @@ def _refusal(line: bytes, error: ValueError, what: str = "the line") -> RefusedE
     if unknown := re.search(r"unknown field `(.*?)`", text):
         return _unknown_key(unknown[1])
     if isinstance(error, msgspec.ValidationError):
-        return RefusedError("the line is not an event", why=text[0].lower() + text[1:])
+        hint = _TIME_IS_TEXT if text.endswith("`$.time`") else ""
+        return RefusedError("the line is not an event", why=text[0].lower() + text[1:] + hint)
     place = re.search(r" \(byte (\d+)\)", text)
     reason = re.sub(r" \(byte \d+\)", "", text).removeprefix("JSON is malformed: ")
     if "truncated" in reason:

@@ -59,12 +59,13 @@ def _refusal(store: Store, version: Version, failed: HandlerFailed, receipts: Se
     old = "" if receipts else "; a run notes where it stops, and appends go on"
     error = RefusedError(
         f"{failed.type or type_} in {stream} is refused: {failed.reason}",
-        why=f"projection.{version.name}.{handler} fails on it; this projection is updated inside the append{old}",
+        why=f"{field_of(version, handler)} fails on it; this projection is updated inside the append{old}",
         fix="esctl projection status" if receipts else f"esctl projection run {word(version.name)}",
         stream=stream,
         type=failed.type or type_,
         projection=version.name,
         handler=handler,
+        field=field_of(version, handler),
     )
     if index is not None:
         error.details["index"] = index
@@ -76,6 +77,11 @@ def handler_of(version: Version, type_: str) -> str:
     if not version.compiled.on:
         return str(version.reducer).partition(" ")[0]
     return f"on.{type_ if type_ in version.compiled.on else ANY}"
+
+
+def field_of(version: Version, handler: str) -> str:
+    """The place of a version's handler in the model; a Python function has none there."""
+    return f"projection.{version.name}.{handler}" if version.compiled.on else f"projection.{version.name}"
 
 
 def seen_at(store: Store, version: Version, position: int) -> tuple[str, str]:

@@ -60,17 +60,40 @@ def feed_some(log: EventLog, version: Version, positions: range, until_time: str
     """Feed a version the events at some positions, in batches; yields the size of each."""
     starts = range(0, len(positions), POSITIONS_PER_TRANSACTION)
     for some in (positions[start : start + POSITIONS_PER_TRANSACTION] for start in starts):
+        query = Query(since=some[0], until=some[-1], until_time=until_time)
         try:
-            log.store.projections().feed(version, Query(since=some[0], until=some[-1], until_time=until_time))
+            log.store.projections().attempt(version, query, record=False)
         except HandlerFailed as failed:
-            raise HandlerError(
-                f"the projection {version.name} cannot be built up to that point",
-                why=f"a handler fails between positions {some[0]} and {some[-1]}: {failed.reason};"
-                " a run names the event",
-                fix=f"esctl projection run {word(version.name)}",
-                projection=version.name,
-            ) from failed
+            raise _stopped(log, version, query, failed) from failed
         yield len(some)
+
+
+def _stopped(log: EventLog, version: Version, query: Query, failed: HandlerFailed) -> HandlerError:
+    """The error of a version that cannot be built, with the event on which a handler failed."""
+    from esctl.projections.inline import field_of, handler_of, seen_at  # noqa: PLC0415 - only a failure needs it
+
+    if failed.position is None:
+        try:
+            log.store.projections().attempt(version, query)  # recording each event
+        except HandlerFailed as again:
+            failed = again
+    what = f"the projection {version.name} cannot be built up to that point"
+    if failed.position is None:  # a handler that ran too long, this time
+        why = f"a handler fails between positions {query.since} and {query.until}: {failed.reason}"
+        return HandlerError(what, why=why, fix=f"esctl projection run {word(version.name)}", projection=version.name)
+    stream, type_ = seen_at(log.store, version, failed.position)
+    handler = handler_of(version, failed.type or type_)
+    return HandlerError(
+        what,
+        why=f"{handler} fails on the event at position {failed.position}, {type_} in {stream}: {failed.reason}",
+        fix=f"esctl show {failed.position:d}",
+        projection=version.name,
+        position=failed.position,
+        type=type_,
+        handler=handler,
+        reason=failed.reason,
+        field=field_of(version, handler),
+    )
 
 
 _numbers = count(10**15)  # no log has so many versions

@@ -209,7 +209,7 @@ def _advance(projections: Projections, version: Version, position: int, complete
 
 def _stopped(log: EventLog, number: int, failed: HandlerFailed) -> HandlerError:
     """Save the event on which a handler failed, and return the error."""
-    from esctl.projections.inline import handler_of, seen_at  # noqa: PLC0415 - only a failure needs it
+    from esctl.projections.inline import field_of, handler_of, seen_at  # noqa: PLC0415 - only a failure needs it
     from esctl.store.misfits import upcast_field  # noqa: PLC0415
 
     projections = log.store.projections()
@@ -232,5 +232,6 @@ def _stopped(log: EventLog, number: int, failed: HandlerFailed) -> HandlerError:
         position=position,
         type=type_,
         handler=version.handler,
-        error=version.error,
+        reason=version.error,
+        field=field or field_of(version, str(version.handler)),
     )

@@ -98,6 +98,8 @@ class _Rewriting:
         if self._words[index] == "case":
             self._case(index)
             return
+        if index + 1 in self._closing and self._words[self._closing[index + 1] + 1] == "as":
+            self._columns(index + 1)
         before = self._words[index - 1] if index else ""
         if before in _TIGHT or (self._words[index] == "(" and before.isidentifier() and before not in _BEFORE_BRACKETS):
             return  # part of a larger operand, or the arguments of a function
@@ -116,7 +118,7 @@ class _Rewriting:
             self._compare(left, self._operand(at + 1)[0] if self._words[at] == "and" else None)
         elif word == "in" and self._words[at + 1] == "(":
             for start, end in self._items(at + 1):
-                self._compare(left, self._whole(start, end))
+                self._compare(left, self._whole(start + (self._words[start] in ("select", "values")), end))
         elif word in _COMPARISONS and not negated:
             self._compare(left, self._operand(self._after(at))[0])
 
@@ -124,6 +126,18 @@ class _Rewriting:
         """Remember the name that a time is given in a SELECT, if it is given one here."""
         if self._words[at].isidentifier() and self._words[at + 1] in (",", "from", ")", ""):
             self._names.add(self._words[at])
+
+    def _columns(self, opening: int) -> None:
+        """Remember the names in brackets that WITH gives to times: `with x(a, b) as (select time, …`."""
+        body = self._closing[opening] + 2
+        while self._words[body] in ("not", "materialized"):
+            body += 1
+        if self._words[body] != "(":
+            return
+        for (name, _), (start, _) in zip(self._items(opening), self._items(body), strict=False):
+            left, at = self._operand(start + (self._words[start] == "select"))
+            if left == _TIME and self._words[at] in (",", "from", ")", "as"):
+                self._names.add(self._words[name])
 
     def _after(self, at: int) -> int:
         """Where the right side of a comparison begins: after IS [NOT] [DISTINCT FROM], or an operator."""

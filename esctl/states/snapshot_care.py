@@ -42,7 +42,10 @@ def take(log: EventLog, stream: str, aggregate: str | None = None) -> Snapshot |
         chosen = definitions.aggregate(aggregate) if aggregate else definitions.of_stream(stream)
         program = definitions.program(chosen)
         fold = log.store.fold(program, definitions.upcasting)
-        snapshot = _saved(log, fold, program, stream)
+        try:
+            snapshot = _saved(log, fold, program, stream)
+        except MisfitError as error:
+            raise in_fold(log.store, definitions.model, chosen, fold, stream, error, raw=False) from error
     fold.close()
     return snapshot
 

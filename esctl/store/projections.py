@@ -232,11 +232,11 @@ class Projections:
         with self.placed(version):
             self._feed(version, query, record=record)
 
-    def attempt(self, version: Version, query: Query) -> None:
+    def attempt(self, version: Version, query: Query, *, record: bool = True) -> None:
         """The same within a savepoint: HandlerFailed then says whether everything was undone."""
         self._run("savepoint esctl_attempt")
         try:
-            self.feed(version, query, record=True)
+            self.feed(version, query, record=record)
         except HandlerFailed as failed:
             if self._connection.in_transaction:
                 self._run("rollback to esctl_attempt; release esctl_attempt")

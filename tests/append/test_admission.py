@@ -40,6 +40,14 @@ def test_an_event_that_its_upcasts_cannot_be_done_on_is_refused(log: EventLog) -
     assert log.head() == before
 
 
+def test_a_refusal_by_an_expression_of_an_upcast_names_no_position_which_the_event_does_not_get(log: EventLog) -> None:
+    hold(log, "[[event.T.upcast]]\nfrom = 1\ncompute = { n = \"json(new.data ->> 'n')\" }\n")
+    with pytest.raises(RefusedError) as raised, log.transaction():
+        writer_of(log).append([NewEvent("s", "T", "a", None, 1, '{"n":"{"}', "{}", None)])
+    assert raised.value.what == "T in s is refused: malformed JSON"
+    assert raised.value.details["field"] == "event.T.upcast[1].compute.n"
+
+
 def test_an_expression_may_not_make_texts_of_any_size(log: EventLog) -> None:
     bomb = "length(hex(printf('%400000000s', 'x')))"
     hold(log, f'[[event.T.upcast]]\nfrom = 1\ncompute = {{ n = "{bomb}" }}\n')
@@ -84,7 +92,7 @@ def test_a_strict_model_takes_what_its_declarations_name(log: EventLog, stream: 
     [
         ("account-1", "Depositd", "did you mean Deposited?"),
         ("acount-1", "Deposited", "did you mean account-1?"),
-        ("account", "Deposited", "did you mean account?"),
+        ("account", "Deposited", "they match account-*, other"),
         ("account-1", "Xyz", "they name Deposited, New, Old, Shown"),
         ("xyz-1", "Deposited", "they match account-*, other"),
     ],

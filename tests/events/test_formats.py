@@ -150,6 +150,8 @@ EVENT = b'{"stream":"s","type":"T"}'
         ([b"SQLite format 3\0 \0"], "esctl replay --log"),
         ([b"\xfd7zXZ\0\0\4"], "xz -dc"),
         ([b"BZh91AY"], "bzip2 -dc"),
+        ([b'\4"M\x18d@\xa7'], "lz4 -dc"),
+        ([b"PK\3\4\x14\0,\xff,"], "funzip"),
         ([b"nonsense"], None),
         ([b"\x89PNG,\x1a,\0\0"], None),
         ([b"a,b\rc,d", b"e,f"], None),

@@ -266,7 +266,13 @@ WRONG_TYPES = {
 def test_a_value_of_the_wrong_type_is_refused_with_its_key(key: str, value: str, defaults: Defaults) -> None:
     error = refused(f'{{"{key}":{value}}}', defaults)
     assert error.what == "the line is not an event"
-    assert error.why.endswith(f"at `$.{key}`")
+    assert f"at `$.{key}`" in error.why
+
+
+@pytest.mark.parametrize("time", ["1769848200", "1769848200.5", "true"])
+def test_a_time_that_is_no_text_is_refused_with_the_spelling_for_seconds(time: str) -> None:
+    why = refused(f'{{"stream":"s","type":"T","time":{time}}}').why
+    assert why.endswith('; a time is a text: "2026-01-31T09:30:00Z", or "@1769848200" for seconds since 1970')
 
 
 @pytest.mark.parametrize(

@@ -236,8 +236,9 @@ def test_where_a_handler_fails_before_the_point_that_is_told(log: EventLog) -> N
     assert [row[:2] for row in built(log.path, "sums", until=2)] == [("x", 1)]
     with pytest.raises(HandlerError, match="the projection sums cannot be built up to that point") as raised:
         built(log.path, "sums", until=4)
-    assert "fails between positions 1 and 4: CHECK constraint failed: n < 9;" in raised.value.why
-    assert raised.value.fix == "esctl projection run sums"
+    assert raised.value.why == "on.T fails on the event at position 3, T in s-1: CHECK constraint failed: n < 9"
+    assert raised.value.fix == "esctl show 3"
+    assert (raised.value.details["position"], raised.value.details["field"]) == (3, "projection.sums.on.T")
 
 
 def test_without_handlers_there_is_no_past(log: EventLog) -> None:

@@ -219,7 +219,7 @@ def test_a_function_that_fails_stops_at_its_event_and_keeps_what_came_before(
     with pytest.raises(HandlerError) as stopped:
         kept(log_path, "tally", reducer)
     assert stopped.value.details["position"] == 3
-    assert why in str(stopped.value.details["error"])
+    assert why in str(stopped.value.details["reason"])
     with EventLog(log_path) as log:
         assert list(log.store.projections().select("select name from tally")) == [("A",)]
 

@@ -154,6 +154,8 @@ def test_a_handler_for_erased_events_that_fails_is_named(log: EventLog) -> None:
     list(erasure.erase(log, [3], "asked"))
     (failure,) = run(log).failures
     assert (failure.details["position"], failure.details["handler"]) == (3, "on.erased.T")
+    assert failure.details["field"] == "projection.list.on.erased.T"
+    assert "error" not in failure.details  # in JSON, this key has the kind of the error
 
 
 def test_a_handler_sees_events_as_upcasts_read_them(log: EventLog) -> None:

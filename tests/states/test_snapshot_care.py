@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from esctl.errors import NotFoundError
+from esctl.errors import MisfitError, NotFoundError
 from esctl.events.event import NewEvent
 from esctl.events.json import MAX_DEPTH
 from esctl.events.query import Query
@@ -81,6 +81,14 @@ def test_a_snapshot_continues_from_the_one_before(log: EventLog) -> None:
 def test_no_snapshot_is_taken_of_a_stream_that_is_not_there(log: EventLog) -> None:
     with pytest.raises(NotFoundError):
         snapshot_care.take(log, "c-9")
+
+
+def test_what_cannot_be_folded_is_named_with_stream_and_field(log: EventLog) -> None:
+    hold(log, COUNT)
+    put(log, event("c-1"), NewEvent("c-1", "T", next(IDS), None, 0, '{"n":"x"}', "{}", None))
+    with pytest.raises(MisfitError, match="position 3 in c-1") as raised:
+        snapshot_care.take(log, "c-1")
+    assert (raised.value.details["stream"], raised.value.details["field"]) == ("c-1", "aggregate.c.on.*.add.n")
 
 
 def test_a_model_that_is_applied_while_a_snapshot_is_taken_does_not_make_it_a_wrong_answer(
