@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import esctl
 from esctl.cli import overview
 from esctl.cli.table import COMMANDS, GROUPS
-from esctl.errors import UsageError
+from esctl.errors import UsageError, word
 from esctl.output import console
 
 TYPE_CHECKING = False
@@ -57,7 +57,7 @@ def page(subject: str) -> str:
     raise UsageError(
         f"there is no command or topic {subject!r}",
         why=f"did you mean {' or '.join(near)}?" if near else f"the topics are {', '.join(overview.topics())}",
-        fix=f"esctl help {near[0]}" if near else "esctl help",
+        fix=f"esctl help {word(near[0])}" if near else "esctl help",
     )
 
 
