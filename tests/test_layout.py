@@ -326,3 +326,19 @@ def test_reading_by_number_is_seen() -> None:
     assert by_number(ast.parse("event[4]; log.head()[0]; receipts[0]; self.head[1]; event[:8]")) == [
         "event[4]", "log.head()[0]", "self.head[1]"
     ]  # fmt: skip
+
+
+# Sizes: what is larger has more than one concern, or says one of them twice.
+MOST_LINES, MOST_LINES_OF_A_FUNCTION = 450, 60
+
+
+def test_no_module_has_more_than_450_lines() -> None:
+    sizes = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert {name: lines for name, lines in sizes.items() if lines > MOST_LINES} == {}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_function_has_more_than_60_lines(module: str) -> None:
+    functions = [node for node in ast.walk(MODULES[module]) if isinstance(node, ast.FunctionDef)]
+    sizes = {node.name: (node.end_lineno or 0) - node.lineno + 1 for node in functions}
+    assert {name: lines for name, lines in sizes.items() if lines > MOST_LINES_OF_A_FUNCTION} == {}

@@ -12,6 +12,7 @@ Parts = tuple[str | int, ...]
 QUOTED = "a name with a dot or a bracket has quotes of its own"
 HINT = f"""a name, or names with dots: shipping.city, items[0].qty; {QUOTED}: '"http.method"'"""
 MAX_INDEX_DIGITS = 9
+_SIGNS = frozenset(' .,[]"\\$')
 
 
 class PathError(ValueError):
@@ -71,17 +72,21 @@ def _index(inside: str, closed: str) -> int:
 
 
 def spelled(path: Parts) -> str:
-    """A path as a model may write it."""
-    import json  # noqa: PLC0415
+    """A path as users and models may write it."""
+    import json  # noqa: PLC0415 - only a message needs it
 
     made = ""
     for part in path:
         if isinstance(part, int):
             made += f"[{part}]" if part >= 0 else f"[#{part}]"
         else:
-            plain = part and not part.startswith('"') and not set(part) & set(".[]")
-            made += ("." if made else "") + (part if plain else json.dumps(part, ensure_ascii=False))
+            made += ("." if made else "") + (part if is_plain(part) else json.dumps(part, ensure_ascii=False))
     return made
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name is written without quotes. It might do without in more cases: `two words`, `a"b`."""
+    return bool(name) and name.isprintable() and not set(name) & _SIGNS
 
 
 def listed(text: str) -> list[str]:

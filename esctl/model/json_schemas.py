@@ -9,6 +9,7 @@ from typing import Any
 
 from esctl.errors import UsageError
 from esctl.events.json import Deeper
+from esctl.events.paths import spelled
 from esctl.model.declared import Model, Problem
 
 Validator = Callable[[str], str]
@@ -49,8 +50,7 @@ def compiled(schema: str) -> Validator:
                 return "" if validator.is_valid(value) else "the payload: a deeply nested part is not as it has to be"
         if error is None:
             return ""
-        place = "".join(f".{part}" if isinstance(part, str) else f"[{part}]" for part in error.instance_path)
-        return f"{place.removeprefix('.') or 'the payload'}: {error.message}"
+        return f"{spelled(tuple(error.instance_path)) or 'the payload'}: {error.message}"
 
     return validate
 

@@ -23,10 +23,11 @@ def readable(path: str) -> str:
 
 def _key(quoted: str) -> str:
     import json  # noqa: PLC0415
-    import re  # noqa: PLC0415
+
+    from esctl.events.paths import is_plain  # noqa: PLC0415
 
     key = str(json.loads(quoted, strict=False))
-    return key if re.fullmatch(r'[^\s\x00-\x1f.,\[\]"\\$]+', key) else quoted
+    return key if is_plain(key) else quoted
 
 
 def steps_to(path: str) -> tuple[str, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,6 +72,5 @@ def test_a_comma_within_the_quotes_of_a_name_does_not_end_a_path(text: str, foun
 
 
 @given(st.lists(a_path, min_size=1, max_size=3))
-def test_a_list_of_quoted_paths_is_those_paths(paths: list[Parts]) -> None:
-    quoted = [".".join(json.dumps(part) for part in path if isinstance(part, str)) for path in paths]
-    assert listed(", ".join(quoted)) == quoted
+def test_a_list_of_spelled_paths_is_those_paths(paths: list[Parts]) -> None:
+    assert [parts(path) for path in listed(", ".join(map(spelled, paths)))] == paths

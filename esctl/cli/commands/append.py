@@ -91,13 +91,8 @@ def command(
     _refuse_contradictions(transactions, condition, stream=stream, type_=type_, payload=payload, extra=extra)
     fields, expected = items(meta, "--meta"), expectation(expect)
     if is_single:
-        with shared.opened(write=True) as log:
-            log.pins = pins
-            options = single.EventOptions(id_, time, every, fields, expected)
-            writer = Writer(log, rules=not no_rules)
-            receipt = _append_one(writer, single.event(arguments, options), condition, dry_run=dry_run)
-            console.notes(log.notes)
-            render.acknowledge(render.receipt(receipt) | ({"rules": False} if no_rules else {}), shared.rendering)
+        options = single.EventOptions(id_, time, every, fields, expected)
+        _run_single(shared, arguments, options, pins, condition, rules=not no_rules, dry_run=dry_run)
         return
     from esctl.cli import lines  # noqa: PLC0415 - loads msgspec and more; a single event does not need them
 
@@ -108,9 +103,27 @@ def command(
     )
     with shared.opened(write=True, bulk=True) as log:
         log.pins = pins
-        lines.run(
-            Writer(log, rules=not no_rules), lines.inputs(arguments, quiet=shared.quiet), defaults, line_options, shared
-        )
+        writer = Writer(log, rules=not no_rules)
+        lines.run(writer, lines.inputs(arguments, quiet=shared.quiet), defaults, line_options, shared)
+
+
+def _run_single(
+    shared: Shared,
+    arguments: Sequence[str],
+    options: single.EventOptions,
+    pins: Mapping[str, int],
+    condition: AppendCondition | None,
+    *,
+    rules: bool,
+    dry_run: bool,
+) -> None:
+    """Append the event that the arguments give, and print its receipt."""
+    with shared.opened(write=True) as log:
+        log.pins = pins
+        writer = Writer(log, rules=rules)
+        receipt = _append_one(writer, single.event(arguments, options), condition, dry_run=dry_run)
+        console.notes(log.notes)
+        render.acknowledge(render.receipt(receipt) | ({} if rules else {"rules": False}), shared.rendering)
 
 
 def _are_files(words: Sequence[str]) -> bool:

@@ -67,33 +67,21 @@ def command(
         raise UsageError("--reason is empty", why="the log has to say why a payload is gone")
     with shared.opened(write=not dry_run, bulk=not dry_run) as log:
         plan = _plan(log, events, stream, types, subject, force=force)
-        record: dict[str, object] = {
-            "erased": len(plan.positions),
-            "streams": len(plan.streams),
-            "left": sum(plan.left.values()),
-        }
+        record = _record(plan)
         if not shared.quiet and (plan.positions or dry_run):
             _report_unmarked(plan)
-        summary = (
-            f"this erases the payloads of {_counts(plan.types)} for good" if plan.positions else _nothing(plan, subject)
-        )
         effects = _effects(log, plan, stream, subject, reason, compare=dry_run or not shared.yes)
         if dry_run:
-            spans = " ".join(f"{low}-{high}" if low < high else str(low) for low, high in ranges(plan.positions))
-            record |= {"positions": spans}
-            if not shared.quiet and plan.positions:
-                console.say("\n".join(_description(effects)) or "no state and no row will differ")
-            elif not shared.quiet and not plan.left:
-                console.say(summary)
-            render.one(record | (effects.record() if shared.rendering in ("ndjson", "json") else {}), shared.rendering)
+            _print_plan(plan, record, effects, subject, shared)
             return
         if plan.positions:
+            summary = f"this erases the payloads of {_counts(plan.types)} for good"
             shared.confirm("\n".join([summary, *_description(effects)]))
             erased = erasure.erase(log, plan.positions, reason)
             for _ in progress.watched(erased, "erasing", len(plan.positions), lambda count: count):
                 pass
         elif not shared.quiet and not plan.left:
-            console.say(summary)
+            console.say(_nothing(subject))
         finished = erasure.scrub(log) if erasure.unfinished(log) else True
         _refuse_unmarked(plan)
     render.acknowledge(record, shared.rendering)
@@ -103,6 +91,24 @@ def command(
             why="another process is reading the log; rewrite the file when that process has ended",
             fix="esctl compact --full",
         )
+
+
+def _record(plan: erasure.Plan) -> dict[str, object]:
+    """The receipt of an erasure."""
+    return {"erased": len(plan.positions), "streams": len(plan.streams), "left": sum(plan.left.values())}
+
+
+def _print_plan(
+    plan: erasure.Plan, record: dict[str, object], effects: effects_.Effects, subject: str | None, shared: Shared
+) -> None:
+    """Print what an erasure would do: its effects for a person on stderr, all of it as a record on stdout."""
+    spans = " ".join(f"{low}-{high}" if low < high else str(low) for low, high in ranges(plan.positions))
+    if not shared.quiet and plan.positions:
+        console.say("\n".join(_description(effects)) or "no state and no row will differ")
+    elif not shared.quiet and not plan.left:
+        console.say(_nothing(subject))
+    whole = effects.record() if shared.rendering in ("ndjson", "json") else {}
+    render.one(record | {"positions": spans} | whole, shared.rendering)
 
 
 def _plan(
@@ -175,8 +181,8 @@ def _more(count: int, listed: int) -> Iterator[str]:
         yield f"  and {count - listed} more"
 
 
-def _nothing(plan: erasure.Plan, subject: str | None) -> str:
-    return f"nothing to erase: no payload has {clean(subject)}" if subject and not plan.left else "nothing to erase"
+def _nothing(subject: str | None) -> str:
+    return f"nothing to erase: no payload has {clean(subject)}" if subject else "nothing to erase"
 
 
 def _refuse_unmarked(plan: erasure.Plan) -> None:

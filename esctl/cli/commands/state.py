@@ -91,11 +91,16 @@ def command(
         if fields is None:
             render.states(records, format_, single=single)
         else:
-            from esctl.events.paths import listed  # noqa: PLC0415
-
-            names = listed(fields)
-            render.listed(({name: _field(record, name) for name in names} for record in records), format_, names=names)
+            _print_fields(records, fields, format_)
         held.end()
+
+
+def _print_fields(records: Iterator[dict[str, object]], fields: str, format_: str) -> None:
+    """Print some fields of states."""
+    from esctl.events.paths import listed  # noqa: PLC0415 - only --fields needs it
+
+    names = listed(fields)
+    render.listed(({name: _field(record, name) for name in names} for record in records), format_, names=names)
 
 
 def _field(record: dict[str, object], name: str) -> object:
