@@ -19,7 +19,7 @@ from esctl.errors import (
     HandlerError,
     NotFoundError,
     RefusedError,
-    SegmentError,
+    UnavailableError,
     UsageError,
     VerificationError,
 )
@@ -32,6 +32,7 @@ from esctl.model.compiled import BUILDING, DROPPED, LIVE, Version
 from esctl.projections import runs, versions
 from esctl.store import segments
 from esctl.store.archive import Archive
+from esctl.store.errors import BUSY
 from esctl.store.segments import Facts, Frame, Line, Packed, Segment
 
 TRACES = ""  # an entry among the leftover files: the log's file itself may still contain traces of erased payloads
@@ -160,9 +161,9 @@ def erase(log: EventLog, positions: Sequence[int], reason: str) -> Iterator[int]
                 _hot(log, portion, reason)
             else:
                 _archived(log, segment, portion, reason)
-        except (ConflictError, NotFoundError, VerificationError, SegmentError):
+        except (ConflictError, NotFoundError, VerificationError, UnavailableError) as error:
             moved += 1
-            if moved > MOVES or _generation(log) == generation:
+            if moved > MOVES or error.code == BUSY or _generation(log) == generation:
                 raise
         else:
             done += len(portion)
