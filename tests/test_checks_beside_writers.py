@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from esctl.upkeep.verify import verify
 from tests.conftest import write_empty_log
 from tests.interleaving import interleaved, stopped
 from tests.logs import event, hold, put, run
+from tests.runner import ROOT
 
 EVENTS = 24
 MODEL = """
@@ -137,3 +140,16 @@ def test_no_check_takes_what_another_command_does_meanwhile_for_damage(
         return (steps[0] + stride - 1) // stride
 
     assert interleaved(one)
+
+
+@pytest.mark.parametrize("seconds", ["0.5", pytest.param("5", marks=pytest.mark.slow)])
+def test_commands_side_by_side_find_a_whole_log_whole(seconds: str) -> None:
+    command = [sys.executable, "-m", "tests.long.pairs", "--seconds", seconds, "--writer", "archive move"]
+    done = subprocess.run(
+        [*command, *(["--check", "verify"] if seconds == "0.5" else [])],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from esctl.errors import NotFoundError, UsageError, word
+from esctl.errors import ConflictError, NotFoundError, UsageError, word
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.model import projections
@@ -81,6 +81,12 @@ def _checked(log: EventLog, name: str) -> Iterator[int | Cell]:
     version, projection = live(log, name), log.definitions.model.projections[name]
     if not version.compiled.on:
         raise needs_reducer(name, version.reducer)
+    if not version.fingerprint:
+        raise ConflictError(
+            f"the rows of {name} are from before an erasure",
+            why="the erasure rebuilds them at its end, or was stopped before it",
+            fix=f"esctl projection rebuild {word(name)}",
+        )
     if version.fingerprint != projections.mark(projection, log.definitions.upcasting):
         raise UsageError(
             f"{name} is not what the model says by now",

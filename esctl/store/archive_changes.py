@@ -76,9 +76,12 @@ class Archiving:
         )
 
     def pending(self, frame: Frame) -> bytes:
-        """The bytes of a pending frame."""
-        found: bytes | None = self._execute("select packed from frames where first = ?", (frame.first,)).get
-        return found or b""
+        """The bytes of a pending frame. Raises ConflictError if another run has deleted or replaced it."""
+        sql = "select packed from frames where first = ? and sha256 = ?"
+        found: bytes | None = self._execute(sql, (frame.first, frame.sha256)).get
+        if found is None:
+            raise _changed(frame.first, frame.last)
+        return found
 
     def sealed_lines(self, low: int, high: int) -> tuple[int, bytes, bytes, bytes]:
         """The number of hot events between two positions; their stored lines, salts (zeros if erased) and hashes, each

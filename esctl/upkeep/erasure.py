@@ -18,7 +18,6 @@ from esctl.errors import (
     HandlerError,
     NotFoundError,
     RefusedError,
-    SegmentError,
     UnavailableError,
     UsageError,
     VerificationError,
@@ -35,6 +34,7 @@ from esctl.sql import quoting
 from esctl.sql.paths import sql_path
 from esctl.store import segments
 from esctl.store.archive import Archive
+from esctl.store.errors import BUSY
 from esctl.store.segments import Facts, Frame, Line, Packed, Segment
 
 TRACES = ""  # an entry among the leftover files: the log's file itself may still contain traces of erased payloads
@@ -162,9 +162,9 @@ def erase(log: EventLog, positions: Sequence[int], reason: str) -> Iterator[int]
                 _hot(log, portion, reason)
             else:
                 _archived(log, segment, portion, reason)
-        except (ConflictError, NotFoundError, VerificationError, SegmentError):
+        except (ConflictError, NotFoundError, VerificationError, UnavailableError) as error:
             moved += 1
-            if moved > MOVES or _generation(log) == generation:
+            if moved > MOVES or error.code == BUSY or _generation(log) == generation:
                 raise
         else:
             done += len(portion)

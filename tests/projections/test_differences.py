@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from esctl.errors import NotFoundError, UsageError
+from esctl.errors import ConflictError, NotFoundError, UsageError
 from esctl.events.query import Query
 from esctl.evolution.plan import drafted
 from esctl.log import EventLog
 from esctl.model.applied import Applied, Definitions
 from esctl.projections import differences, versions
 from esctl.projections.differences import Cell
+from esctl.upkeep import erasure
 from tests.logs import hold, put, run
 from tests.projections.sums import BAG, ORDERS, SUMS, drawn, event
 
@@ -152,6 +153,14 @@ def test_what_waits_to_be_built_anew_is_not_checked(sums: EventLog) -> None:
     hold(sums, SUMS.replace("n + excluded", "n - excluded"))
     with pytest.raises(UsageError, match="sums is not what the model says by now"):
         cells(differences.checked(sums, "sums"))
+
+
+def test_rows_from_before_an_erasure_that_goes_on_are_not_checked(sums: EventLog) -> None:
+    list(erasure.erase(sums, [2], "they asked"))
+    with pytest.raises(ConflictError, match="the rows of sums are from before an erasure"):
+        cells(differences.checked(sums, "sums"))
+    erasure.scrub(sums)
+    assert cells(differences.checked(sums, "sums")) == []
 
 
 def test_tables_that_refer_to_each_other_are_checked(log: EventLog) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from esctl.archive import content
+from esctl.archive import content, creation, listing
 from esctl.errors import ConflictError
 from esctl.log import EventLog
 from esctl.states import snapshot_care
+from esctl.store.segments import Facts
 from tests.segments import EVENTS, archive_of, make, place, replayed
 from tests.stores import connection_of
 
@@ -39,6 +41,21 @@ def test_frames_that_are_kept_for_a_segment_are_seen_by_nobody_until_it_is_there
     with twelve.transaction():
         archiving.drop_pending()
     assert count(twelve, "frames") == 0
+    with pytest.raises(ConflictError, match="positions 1 to 12 changed"):
+        archiving.pending(frames[0].frame)
+
+
+def test_events_whose_rows_are_left_are_not_archived_a_second_time(twelve: EventLog, cold: Path) -> None:
+    spans = listing.hot(twelve, EVENTS)
+    assert len(list(islice(creation.create(twelve, spans, most=4), 3))) == 3  # stopped before rows are deleted
+    with EventLog(twelve.path) as reader:
+        frames = [packed for s in archive_of(reader).segments for packed in content.packed(archive_of(reader), s)]
+        facts = Facts()
+        for packed, segment in zip(frames, archive_of(reader).segments, strict=True):
+            facts.add(content.lines(archive_of(reader), packed.frame, segment), packed.frame.number)
+    other = segment._replace(location=str(cold))
+    with pytest.raises(ConflictError, match="positions 9 to 12 changed"), twelve.transaction():
+        twelve.store.archiving().commit_segment(other, [], facts)
 
 
 def test_frames_of_segments_that_are_there_are_not_dropped(twelve: EventLog) -> None:
@@ -91,7 +108,7 @@ def test_a_file_that_is_left_is_listed_until_it_is_removed(twelve: EventLog) -> 
     assert archiving.leftovers() == ["b"]
 
 
-def test_an_erasure_takes_hot_payloads_and_counts_them(twelve: EventLog) -> None:
+def test_an_erasure_takes_payloads_from_the_hot_table(twelve: EventLog) -> None:
     make(twelve, until=4)
     archiving = twelve.store.archiving()
     with twelve.transaction():

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import apsw
 import pytest
 
+from esctl.archive import checking, moving
 from esctl.errors import MisfitError, UsageError
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.store.blocks import Conditioned, Moment
+from esctl.store.segments import Segment
 from tests.logs import event, hold, put, run
+from tests.segments import make, place, replayed
 
 
 @pytest.mark.parametrize("reason", [apsw.SQLError("malformed JSON"), apsw.TooBigError("too big")])
@@ -71,6 +76,46 @@ def test_a_moment_that_fails_leaves_nothing() -> None:
             fail()
         assert not connection.in_transaction
         assert connection.execute("select count(*) from sqlite_temp_schema").get == 0
+
+
+# One state
+
+
+def test_a_block_of_one_state_sees_nothing_of_what_comes_meanwhile(log: EventLog) -> None:
+    put(log, event("s-1"))
+    with EventLog(log.path) as reader:
+        with reader.store.one_state():
+            put(log, event("s-1"))
+            with reader.store.one_state():  # one within it is part of it
+                assert reader.head().position == 1
+            assert [found.event.position for found in reader.read(Query())] == [1]
+        assert reader.head().position == 2
+
+
+@pytest.mark.parametrize("remove", [moving.restore, lambda log, segment: moving.move(log, segment, None)])
+def test_in_a_block_of_one_state_a_file_can_be_read_that_is_removed_meanwhile(
+    twelve: EventLog, cold: Path, remove: Callable[[EventLog, Segment], object]
+) -> None:
+    segment, *_ = make(twelve, cold)
+    file = place(twelve, segment)
+    with EventLog(twelve.path) as reader:
+        with reader.store.one_state():
+            remove(twelve, segment)
+            assert not file.exists()
+            assert list(checking.problems(reader, segment)) == []
+            assert replayed(reader) == list(range(1, 13))
+        assert replayed(reader) == list(range(1, 13))
+
+
+def test_a_block_of_one_state_begins_where_a_file_is_lost_and_closes_the_others(twelve: EventLog, cold: Path) -> None:
+    first, *_ = make(twelve, cold)
+    place(twelve, first).unlink()
+    with EventLog(twelve.path) as reader:
+        before = len(os.listdir("/dev/fd"))
+        with reader.store.one_state():
+            assert len(os.listdir("/dev/fd")) == before + 2
+            assert list(checking.problems(reader, first)) != []
+        assert len(os.listdir("/dev/fd")) == before
 
 
 COUNT = "[projection.c]\ntable = 'create table c(tag)'\n[projection.c.on]\nT = \"insert into c values ('{}')\"\n"

@@ -406,19 +406,20 @@ def moved(path: Path, _: Path | None) -> None:
             moving.move(other, segment, None if segment.location else path.parent / "moved")
 
 
+@pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("where", "other", "folder"),
     [
         ("hot", unfinished, None),
         ("hot", unfinished, "segments"),
-        pytest.param("in a folder", moved, None, marks=pytest.mark.slow),
-        pytest.param("half and half", moved, None, marks=pytest.mark.slow),
-        pytest.param("in a folder", brought_back, None, marks=pytest.mark.slow),
+        ("in a folder", moved, None),
+        ("half and half", moved, None),
+        ("in a folder", brought_back, None),
         ("half and half", brought_back, None),
     ],
 )
 def test_whatever_moves_between_two_steps_of_an_erasure_is_erased_where_it_is(
-    path: Path, where: str, other: Callable[[Path, Path | None], None], folder: str | None
+    path: Path, where: str, other: Callable[[Path, Path | None], None], folder: str | None, stride: int
 ) -> None:
     lay(path, where)
     original = path.with_name("original")
@@ -429,15 +430,30 @@ def test_whatever_moves_between_two_steps_of_an_erasure_is_erased_where_it_is(
         shutil.copytree(original, run)
         with (
             EventLog(run / path.name, write=True) as log,
-            stopped(log, number, lambda: other(run / path.name, run / folder if folder else None)) as steps,
+            stopped(
+                log, 1 + (number - 1) * stride, lambda: other(run / path.name, run / folder if folder else None)
+            ) as steps,
         ):
             assert sum(erasure.erase(log, [3, 15, 25], "they asked")) == 3
             tidying.tidy(log)
         assert [line["position"] for line in lines(run / path.name) if "erased" in line] == [3, 15, 25]
         assert findings(run / path.name) == []
-        return steps[0]
+        return (steps[0] + stride - 1) // stride
 
-    assert interleaved(one) > 10
+    assert interleaved(one) * stride > 10
+
+
+@pytest.mark.parametrize("until", [25, 31])
+def test_a_fork_of_a_log_whose_archived_rows_are_left_is_whole(path: Path, filled: EventLog, until: int) -> None:
+    list(islice(creation.create(filled, [(1, 31)], most=31), 1))  # stopped before rows are deleted
+    copies.fork(filled, path.with_name("fork.db"), until)
+    assert findings(path.with_name("fork.db")) == []
+
+
+def test_the_logs_own_events_that_are_archived_and_left_are_counted_once(filled: EventLog) -> None:
+    assert filled.store.projections().count_own_after(0) == 1
+    list(islice(creation.create(filled, [(1, 31)], most=31), 1))
+    assert filled.store.projections().count_own_after(0) == 1
 
 
 # Which

@@ -34,6 +34,16 @@ def test_a_cell_that_somebody_changed_is_found_with_exit_6(run: Run, log: Path) 
     assert run("projection", "verify").code == 0
 
 
+def test_what_an_erasure_has_yet_to_rebuild_is_noted_and_named_it_is_refused(run: Run, log: Path) -> None:
+    assert run("projection", "run").code == 0
+    alter(log, "update projections set fingerprint = '' where name = 'daily_revenue'")
+    done = run("projection", "verify")
+    assert (done.code, done.out) == (0, "")
+    assert done.err.startswith("note: the rows of daily_revenue are from before an erasure;")
+    assert done.err.endswith("\n2 projections verified\n")
+    assert run("projection", "verify", "daily_revenue").code == 4
+
+
 @pytest.mark.parametrize(
     ("sql", "change"),
     [
