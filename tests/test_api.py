@@ -82,8 +82,9 @@ def test_a_log_open_for_reading_refuses_every_write(log_path: Path) -> None:
     ]
     with open_log(log_path) as log:
         for write in writes:
-            with pytest.raises(UnavailableError, match="read-only"):
+            with pytest.raises(UnavailableError, match="is opened read-only") as raised:
                 write(log)
+            assert raised.value.why == "in Python: open_log(path, write=True)"
         assert list(log.replay()) == []
 
 

@@ -9,6 +9,7 @@ import apsw
 
 from esctl.errors import (
     MisfitError,
+    UnavailableError,
     VerificationError,
 )
 from esctl.events import system
@@ -108,6 +109,8 @@ class Store:
         It waits for another writer up to the store's time limit, then raises UnavailableError; meanwhile `waiting` is
         called repeatedly, and may raise. Not re-entrant.
         """
+        if not self._write:
+            raise UnavailableError(f"{self.path} is opened read-only", why="in Python: open_log(path, write=True)")
         return Transaction(self._appender, keep=keep, waiting=waiting)
 
     def append(
