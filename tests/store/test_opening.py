@@ -90,6 +90,16 @@ def test_what_is_not_a_log_is_refused(
     assert caught.value.why
 
 
+@pytest.mark.parametrize(
+    ("make", "what"), [(empty_file, "an empty file"), (other_database, "some other SQLite database")]
+)
+def test_an_empty_file_is_told_from_another_database(tmp_path: Path, make: Callable[[Path], None], what: str) -> None:
+    make(tmp_path / "log.db")
+    with pytest.raises(StorageVersionError) as caught:
+        Store(tmp_path / "log.db")
+    assert caught.value.why == f"it is {what}; name the log with --log"
+
+
 def cut_short(path: Path) -> None:
     migrations.create(path)
     os.truncate(path, 50)
