@@ -22,9 +22,6 @@ class Shape(Record):
     data: str | None  # the payload as an SQL expression over `new`, the stored event; None: unchanged
     part: int  # its number among the events of a split; 0: not split
     hidden: str | None  # an SQL condition over `new` under which the event is dropped
-    fingerprinted: tuple[str | None, str | None] | None = (
-        None  # what fingerprints take for data and hidden, if not these
-    )
 
 
 Upcasting = Mapping[str, Mapping[int, tuple[Shape, ...]]]

@@ -53,7 +53,6 @@ class _Layers:
         self.prefix = prefix  # `json` or `jsonb`: the prefix of the names of SQLite's editing functions
         self._nest = nest  # makes one expression of a layer and the expression for its subject
         self.step = step  # the name of the step, for messages
-        self.plain = False  # whether nothing is checked that SQLite itself does not check
         self.is_object = prefix == "jsonb"  # a state always is one; a payload may be anything
         self.traced = traced  # whether TRACE notes each operation
         self.layers: list[str] = []
@@ -99,15 +98,13 @@ def payload_after(
     condition: tuple[str, int, str] | None = None,
     *,
     traced: bool = False,
-    plain: bool = False,
 ) -> str:
     """An expression over `new` for the payload (JSON text) after steps, each given with the type and schema it reads.
 
     With a condition (type, schema version, SQL): an expression for the condition's value on the event after the steps.
-    `plain`: the expression of esctl before it refused what cannot be written; fingerprints stay what they were.
     """
     data, ordered = "new.data", _renames_first(list(steps))
-    making = next(((type_, schema) for type_, schema, step in ordered if _makes(step) and not plain), None)
+    making = next(((type_, schema) for type_, schema, step in ordered if _makes(step)), None)
     for type_, schema, step in ordered:
         name = f"upcast of {type_} from {schema}"  # not its place, which may change when nothing else does
 
@@ -116,8 +113,7 @@ def payload_after(
 
         layers = _Layers("new.data", None, "json", nest, name, traced=traced)
         layers.now = data  # not yet a layer: an operation that uses it once needs none
-        layers.is_object = plain or making is not None  # checked once, below
-        layers.plain = plain
+        layers.is_object = making is not None  # checked once, below
         _apply(layers, step)
         data = layers.sql()
     if making is not None:
@@ -128,7 +124,7 @@ def payload_after(
         return data
     type_, schema, sql = condition
     asked = _asked(sql, f"event.{type_}.upcast from {schema}: when", traced=traced)
-    return _with_new(asked, data, type_, schema, also="new.data" if plain else "")
+    return _with_new(asked, data, type_, schema)
 
 
 def _renames_first(steps: list[tuple[str, int, Step]]) -> list[tuple[str, int, Step]]:
@@ -151,12 +147,10 @@ def _makes(step: Step) -> bool:
     return step.when is None and (bool(step.compute) or any(isinstance(source, Literal) for source in literal))
 
 
-def _with_new(layer: str, data: str, type_: str, schema: int, *, also: str = "") -> str:
-    """An expression over `new` with another payload, type and schema; only the columns that it uses are selected, and
-    those of `also`.
-    """
+def _with_new(layer: str, data: str, type_: str, schema: int) -> str:
+    """An expression over `new` with another payload, type and schema; only the columns that it uses are selected."""
     given = {"data": f"{data} as data", "type": f"{text(type_)} as type", "schema": f"{schema} as schema"}
-    columns = ", ".join(given.get(name, f"new.{name} as {name}") for name in columns_of(f"{layer} {also}"))
+    columns = ", ".join(given.get(name, f"new.{name} as {name}") for name in columns_of(layer))
     return f"(select {layer} from (select {columns} limit 1 offset 0) as new)"
 
 
@@ -167,7 +161,7 @@ def _apply(layers: _Layers, step: Step) -> None:
         return
     layers.come_to(f"{step.place}.when")
     inner = _Layers(layers.once(), layers._payload, layers.prefix, layers._nest, layers.step, traced=layers.traced)  # noqa: SLF001 - the same class
-    inner.is_object, inner.plain = layers.is_object, layers.plain
+    inner.is_object = layers.is_object
     _operations(inner, step)
     layers.now = f"iif(({step.when}\n), {inner.sql()}, {layers.column})"
 
@@ -209,8 +203,6 @@ def _barriers(layers: _Layers, here: str, field: str, verb: str, *, making: bool
     What is absent on the way is made, if `making`: an object, or an array of one element.
     """
     at, found = parts(field), list[tuple[str, str]]()
-    if layers.plain:
-        return found
 
     def blocked(condition: str, why: str) -> None:
         found.append((condition, fail(f"{layers.step}: {verb} {field}: {why}")))
@@ -240,7 +232,7 @@ def _set(layers: _Layers, verb: str, fields: tuple[tuple[str, Source], ...], pla
     """json_set or json_insert of fields. Both skip a NULL path, which stands for a source that is absent."""
     arguments: list[str] = []
     payload = layers.payload if any(isinstance(source, Copy) for _, source in fields) else ""
-    if not layers.plain and (not layers.is_object or any(len(parts(field)) > 1 for field, _ in fields)):
+    if not layers.is_object or any(len(parts(field)) > 1 for field, _ in fields):
         layers.once()
     subject = layers.now
     named = "default" if verb == "insert" else "set"

@@ -316,8 +316,7 @@ def mark(projection: Projection, upcasting: Upcasting) -> str:
 
 def _flat(upcasting: Upcasting) -> Mapping[str, Mapping[str, tuple[tuple[object, ...], ...]]]:
     def values(shape: Shape) -> tuple[object, ...]:
-        data, hidden = shape.fingerprinted or (shape.data, shape.hidden)
-        return shape.type, shape.schema, data, shape.part, hidden
+        return shape.type, shape.schema, shape.data, shape.part, shape.hidden
 
     return {
         type_: {str(schema): tuple(map(values, shapes)) for schema, shapes in schemas.items()}

@@ -129,17 +129,10 @@ def _shapes(ends: list[End], traced: bool) -> tuple[Shape, ...]:
     shapes = []
     for number, end in enumerate(ends, 1):
         changes = any(step != Step(step.place) for _, _, step in end.taken)
-
-        def sql(
-            end: End = end, changes: bool = changes, *, traced: bool = False, plain: bool = False
-        ) -> tuple[str | None, str | None]:
-            conditions = [payload_after(taken, one, traced=traced, plain=plain) for taken, one in end.hidden]
-            data = payload_after(end.taken, traced=traced, plain=plain) if changes else None
-            return data, " or ".join(f"ifnull({condition}, 0)" for condition in conditions) or None
-
-        (data, hidden), before = sql(traced=traced), sql(plain=True)
-        part = number if end.split else 0
-        shapes.append(Shape(end.type, end.schema, data, part, hidden, None if before == (data, hidden) else before))
+        conditions = [payload_after(taken, one, traced=traced) for taken, one in end.hidden]
+        data = payload_after(end.taken, traced=traced) if changes else None
+        hidden = " or ".join(f"ifnull({condition}, 0)" for condition in conditions) or None
+        shapes.append(Shape(end.type, end.schema, data, number if end.split else 0, hidden))
     return tuple(shapes)
 
 

@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 
 from esctl.events.query import Shape
-from esctl.model import upcasts
-from esctl.model.checks import checked
 from esctl.model.declared import Projection
 from esctl.model.projections import ProjectionJudge, body, compiled, mark, seen
 from esctl.store import migrations
@@ -490,42 +488,3 @@ def test_only_upcasts_that_a_handler_sees_change_its_fingerprint() -> None:
     less = {type_: schemas for type_, schemas in upcasting.items() if type_ != "D"}
     assert mark(sees_some, less) == mark(sees_some, upcasting)
     assert mark(sees_all, less) != mark(sees_all, upcasting)
-
-
-LONG_AGO = """
-[event.A]
-schema = 3
-[[event.A.upcast]]
-from = 1
-default = { d = 0, "n.x" = "$.y" }
-set = { a = "$.b", "q.r" = 1 }
-[[event.A.upcast]]
-from = 2
-when = "new.data ->> 'c' is null"
-set = { c = "EUR" }
-rename = { x = "y", "n.x" = "m.y" }
-convert = { k = "integer", "n.k" = "string" }
-append = { l = 1 }
-compute = { z = "new.version", "z.z" = "1" }
-merge = "$.m"
-remove = ["o", "n.o"]
-[event.L]
-schema = 2
-[[event.L.upcast]]
-from = 1
-drop = true
-when = "new.stream = 'test'"
-[[event.S.upcast]]
-from = 1
-split = [ { type = "A", schema = 1, set = { t = 1 } }, { type = "A", schema = 3, remove = ["t"] } ]
-[projection.p]
-table = "create table p(k)"
-on."*" = "insert into p values (1)"
-"""
-
-
-def test_a_definition_has_the_fingerprint_that_earlier_releases_gave_it() -> None:
-    model, problems = checked(LONG_AGO, {})
-    assert problems == []
-    fingerprint = mark(model.projections["p"], upcasts.compiled(model))
-    assert fingerprint == "f1c0daad0e01397a1ae772ba2b95f1855b2388ad685729204e96c567578042d9"
