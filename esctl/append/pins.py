@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from esctl.model.declared import EventType
 
 VARIABLE = "ESCTL_SCHEMA"
-_HELP = {VARIABLE: "esctl help environment"}
 
 
 def given(options: Sequence[str] = ()) -> tuple[int, dict[str, int]]:
@@ -56,7 +55,7 @@ def _pins(texts: Iterable[str], source: str) -> dict[str, int]:
             raise UsageError(
                 f"{source} pins {type_} to schema {pins[type_]} and to schema {schema}",
                 why="a writer's events of a type have one version",
-                fix=_HELP.get(source, "esctl append --help"),
+                fix="esctl help environment" if source == VARIABLE else "esctl append --help",
             )
     return pins
 
@@ -70,7 +69,7 @@ def _pin(text: str, source: str) -> tuple[str, int]:
         raise UsageError(
             f"{source} has {text!r}",
             why=f"expected: {wanted}",
-            fix=_HELP.get(source, "esctl append --help"),
+            fix="esctl help environment" if source == VARIABLE else "esctl append --help",
         )
     checked(type_, schema)
     return type_, schema

@@ -51,7 +51,8 @@ def test_a_handler_that_fails_stops_its_projection_and_no_other(fragile: Run) ->
     assert records == {"strict": 3, "lenient": 5}
     said = json.loads(done.err.splitlines()[-1])
     assert (said["exit"], said["projection"], said["position"], said["type"]) == (9, "strict", 4, "T")
-    assert "UNIQUE" in said["error"]
+    assert (said["error"], said["field"]) == ("handler", "projection.strict.on.T")
+    assert "UNIQUE" in said["reason"]
 
 
 def test_after_a_mend_the_run_goes_on(fragile: Run, tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ def test_a_function_that_fails_stops_at_the_event_which_is_named(
     done = reduce(reduced, function, "--error-format", "json")
     assert done.code == 9
     said = json.loads(done.err.splitlines()[-1])
-    assert (said["projection"], said["position"], said["error"]) == ("tally", position, why)
+    assert (said["projection"], said["position"], said["reason"]) == ("tally", position, why)
     assert reduced("projection", "status").code == 9
     assert reduce(reduced, "count").code == 0
     assert [row["n"] for row in reduced("projection", "show", "tally").records] == [2, 1, 1]
