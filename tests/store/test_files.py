@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from esctl.errors import UnavailableError, UsageError
-from esctl.store.files import draft_of
+from esctl.store.files import draft_of, most_descriptors
 from tests.store.paths import a_dangling_link, a_file, a_folder, names
 
 
@@ -173,3 +174,15 @@ def test_a_signal_while_a_draft_is_made_leaves_none(tmp_path: Path, monkeypatch:
     with pytest.raises(KeyboardInterrupt), draft_of(tmp_path / "log.db"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_more_files_are_held_than_the_soft_limit_allows_and_fewer_leave_it_alone() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = before[1] if before[1] != resource.RLIM_INFINITY else 4096
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most // 2, before[1]))
+        assert most_descriptors(1) == most // 2 // 2
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == most // 2
+        assert most_descriptors(most // 2) > most // 2 // 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
