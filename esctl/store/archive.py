@@ -139,7 +139,7 @@ class Archive:
 
         are_there = True
         places = [(s.sha256, self.place(s)) for s in self.segments if s.location is not None]
-        for sha256, path in places[: most_descriptors()] if places else ():
+        for sha256, path in places[: most_descriptors(len(places))] if places else ():
             if path is not None and self._descriptor(sha256) is None:
                 try:
                     self._held[sha256] = descriptor_of(path)

@@ -109,12 +109,14 @@ def descriptor_of(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
-def most_descriptors() -> int:
-    """How many files may be held open: half of what the process may open, once it may open as many as it can get."""
+def most_descriptors(wanted: int) -> int:
+    """How many files may be held open: half of what the process may open. If that is fewer than are wanted, it first
+    gets as many as it can.
+    """
     import resource  # noqa: PLC0415 - only a check of an archive in folders needs it
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
+    if soft // 2 < wanted and soft not in (hard, resource.RLIM_INFINITY):
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             soft = hard

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from esctl.errors import UnavailableError, UsageError
-from esctl.store.files import draft_of, make_folder
+from esctl.store.files import draft_of, make_folder, most_descriptors
 from tests.store.paths import a_dangling_link, a_file, a_folder, names
 
 
@@ -189,3 +190,15 @@ def test_a_folder_that_is_made_is_the_users_alone_and_durable(tmp_path: Path, mo
         make_folder(tmp_path / "new")
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
     assert synced == [(tmp_path.stat().st_dev, tmp_path.stat().st_ino)]
+
+
+def test_more_files_are_held_than_the_soft_limit_allows_and_fewer_leave_it_alone() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = before[1] if before[1] != resource.RLIM_INFINITY else 4096
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most // 2, before[1]))
+        assert most_descriptors(1) == most // 2 // 2
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == most // 2
+        assert most_descriptors(most // 2) > most // 2 // 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
