@@ -232,6 +232,6 @@ def _stopped(log: EventLog, number: int, failed: HandlerFailed) -> HandlerError:
         position=position,
         type=type_,
         handler=version.handler,
-        reason=version.error,
+        reason=failed.reason,
         field=field or field_of(version, str(version.handler)),
     )

@@ -130,7 +130,7 @@ def set_up(
     run(connection, SETTINGS)
     application, version = (connection.execute(f"pragma {name}").get for name in ("application_id", "user_version"))
     if application != APPLICATION_ID:
-        found = "some other SQLite database" if os.path.getsize(path) else "an empty file"
+        found = "some other SQLite database" if isinstance(path, Memory) or os.path.getsize(path) else "an empty file"
         raise StorageVersionError(f"{path} is not a log", why=f"it is {found}; name the log with --log")
     if version > STORAGE_VERSION:
         raise StorageVersionError(

@@ -225,10 +225,7 @@ class Store:
     # Reading
 
     def one_state(self, *, large: bool = False) -> OneState:
-        """A block in which everything that is read is of one state of the file; see `OneState`. Checks need it.
-
-        `large`: temporary tables may be large.
-        """
+        """A block in which all that is read is of one state of the file; `large`: temporary tables may be large."""
         return OneState(self._reading, large=large)
 
     def archive(self) -> Archive | None:
@@ -422,22 +419,11 @@ class Store:
             self._appender.cut(position)
 
     def compact(self, *, full: bool = False) -> tuple[int, int, bool]:
-        """Free unused space; the size before and after in bytes, and whether the file could shrink at once.
+        """Free unused space; see `compacting.compact`."""
+        from esctl.store import compacting  # noqa: PLC0415 - only `compact` and an erasure need it
 
-        `full`: rewrite the file, so that no removed bytes remain. Otherwise each step of the pragma frees a page, so it
-        is run to its end.
-        """
         with Translated(self.path):
-            size = "select page_count * page_size from pragma_page_count, pragma_page_size"
-            before: int = self._execute(size).get
-            if full:
-                # The copy may be large.
-                run(self._connection, "pragma temp_store = file; vacuum; pragma temp_store = memory")
-            else:
-                run(self._connection, "pragma incremental_vacuum")
-            after: int = self._execute(size).get
-            busy, _, _ = self._execute("pragma wal_checkpoint(truncate)").get or (0, 0, 0)
-            return before, after, not busy
+            return compacting.compact(self._connection, full=full)
 
     def limit(self, seconds: float) -> None:
         """In a dedicated process: stop a statement with a model's expressions after so many seconds, or if it needs too

@@ -37,6 +37,7 @@ from esctl.store.archive import Archive
 from esctl.store.errors import BUSY
 from esctl.store.segments import Facts, Frame, Line, Packed, Segment
 
+FILE_STAYS = "file-stays"  # the code of the error for a file with erased payloads that could not be removed
 TRACES = ""  # an entry among the leftover files: the log's file itself may still contain traces of erased payloads
 PAYLOADS_PER_TRANSACTION = 10_000
 MOVES = 100  # of events between hot table and segments, after which an erasure gives up
@@ -164,7 +165,7 @@ def erase(log: EventLog, positions: Sequence[int], reason: str) -> Iterator[int]
                 _archived(log, segment, portion, reason)
         except (ConflictError, NotFoundError, VerificationError, UnavailableError) as error:
             moved += 1
-            if moved > MOVES or error.code == BUSY or _generation(log) == generation:
+            if moved > MOVES or error.code in (BUSY, FILE_STAYS) or _generation(log) == generation:
                 raise
         else:
             done += len(portion)
@@ -343,6 +344,7 @@ def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason:
         raise UnavailableError(
             f"the payloads are erased, but {path} still has them",
             why="it was not removed, since the log has no record that it made this file; remove it yourself",
+            code=FILE_STAYS,
             path=str(path),
         )
 

@@ -98,8 +98,12 @@ def test_a_projection_that_an_upcast_stops_names_its_field_and_one_that_a_handle
         f"[projection.q]\n{table.format('q', 'U', BAD)}",
     )
     upcast, handler = (failure.details for failure in run(log).failures)
-    assert (upcast["position"], upcast["error"]) == (1, "event.T.upcast[1].compute.c: malformed JSON")
-    assert (handler["position"], handler["handler"], handler["error"]) == (2, "on.U", "malformed JSON")
+    assert (upcast["position"], upcast["field"], upcast["reason"]) == (
+        1,
+        "event.T.upcast[1].compute.c",
+        "malformed JSON",
+    )
+    assert (handler["position"], handler["handler"], handler["reason"]) == (2, "on.U", "malformed JSON")
 
 
 def test_a_snapshot_that_cannot_be_taken_names_the_field(log: EventLog) -> None:
