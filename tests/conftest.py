@@ -25,7 +25,7 @@ from esctl.store.store import Store
 from tests import fixes, runner
 
 # A rule holds however slow the machine is; what fails is printed so that it can be run again.
-settings.register_profile("esctl", deadline=None, print_blob=True)
+settings.register_profile("esctl", deadline=None, print_blob=True, max_examples=50)
 settings.load_profile("esctl")
 
 # Commands that the tests start have signals as at a terminal, whoever runs the tests: a shell's background job ignores

@@ -118,7 +118,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("stride", [20, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [40, pytest.param(1, marks=pytest.mark.slow)])
 def test_no_check_takes_what_another_command_does_meanwhile_for_damage(
     original: Path,
     tmp_path: Path,

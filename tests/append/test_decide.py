@@ -203,7 +203,9 @@ def counted(log_path: Path) -> list[int]:
         return [json.loads(event.data or "")["n"] for event, _, _ in log.read(Query(stream="c-1"))]
 
 
-@pytest.mark.parametrize("words", [[], ["--retries", "1"], ["--retries", "50"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [[], ["--retries", "1"], pytest.param(["--retries", "50"], marks=pytest.mark.slow)], ids=" ".join
+)
 def test_as_many_deciders_at_once_count_to_as_many(log: EventLog, log_path: Path, words: list[str]) -> None:
     put(log, event("c-1", "Began", '{"n":0}'))
     log.close()

@@ -152,7 +152,9 @@ def whole_or_nothing(done: subprocess.CompletedProcess[str], new: Path, elsewher
     succeeded(esctl(elsewhere.parent, ESCTL, "verify", "--log", str(elsewhere)))
 
 
-@pytest.mark.parametrize("kib", [150, 250, 300, 350, 400, 450, 2000])
+@pytest.mark.parametrize(
+    "kib", [250, 350, 2000, *[pytest.param(kib, marks=pytest.mark.slow) for kib in (150, 300, 400, 450)]]
+)
 @pytest.mark.parametrize("name", ["backup", "fork"])
 def test_a_copy_whose_file_may_not_grow_is_whole_or_not_there(
     source: Path, tmp_path: Path, name: str, kib: int

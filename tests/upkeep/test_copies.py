@@ -238,7 +238,10 @@ def found_whole(path: Path) -> None:
         assert replayed(log)[:EVENTS] == list(range(1, EVENTS + 1))
 
 
-@pytest.mark.parametrize("what", ["create", "out", "in", "elsewhere", "restore", "erase"])
+RARE = [pytest.param(what, marks=pytest.mark.slow) for what in ("out", "in", "restore")]
+
+
+@pytest.mark.parametrize("what", ["create", "elsewhere", "erase", *RARE])
 def test_a_copy_made_between_any_two_operations_on_files_owns_nothing_of_its_original(
     twelve: EventLog, log_path: Path, cold: Path, what: str
 ) -> None:

@@ -406,7 +406,7 @@ def moved(path: Path, _: Path | None) -> None:
             moving.move(other, segment, None if segment.location else path.parent / "moved")
 
 
-@pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [8, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("where", "other", "folder"),
     [
