@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -33,6 +34,13 @@ settings.load_profile("esctl")
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)
+
+
+def pytest_collection_finish() -> None:
+    """The collected tests live to the end: no garbage collection need look at them again."""
+    gc.collect()
+    gc.freeze()
+
 
 ESCTL = str(Path(sys.executable).with_name("esctl"))
 SHARED = Path(__file__).parents[2] / "shared" / "data"

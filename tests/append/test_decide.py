@@ -215,6 +215,7 @@ def test_as_many_deciders_at_once_count_to_as_many(log: EventLog, log_path: Path
     assert counted(log_path) == list(range(DECIDERS + 1))
 
 
+@pytest.mark.slow
 def test_a_wait_for_the_lock_ends_only_when_nobody_gets_on(log: EventLog, log_path: Path) -> None:
     put(log, event("c-1", "Began", '{"n":0}'))
     log.close()
