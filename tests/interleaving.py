@@ -14,6 +14,20 @@ from esctl.log import EventLog
 
 _stopping: list[Callable[[], None]] = []  # audit hooks cannot be removed
 
+# A model that has all that checks look at.
+MODEL = """
+[event.T]
+erasable = true
+[aggregate.s]
+streams = "s-*"
+[aggregate.s.on.T]
+add = { n = 1, sum = "$.n" }
+[projection.totals]
+table = "create table totals(k text primary key, n integer not null)"
+[projection.totals.on]
+T = "insert into totals values (new.stream, 1) on conflict(k) do update set n = n + 1"
+"""
+
 
 def _audit(event: str, arguments: tuple[object, ...]) -> None:
     if _stopping and event == "open" and ".ndjson.zst" in str(arguments[0]):

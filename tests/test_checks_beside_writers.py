@@ -17,23 +17,11 @@ from esctl.states import snapshot_care
 from esctl.upkeep import copies, erasure
 from esctl.upkeep.verify import verify
 from tests.conftest import write_empty_log
-from tests.interleaving import interleaved, stopped
+from tests.interleaving import MODEL, interleaved, stopped
 from tests.logs import event, hold, put, run
 from tests.runner import ROOT
 
 EVENTS = 24
-MODEL = """
-[event.T]
-erasable = true
-[aggregate.s]
-streams = "s-*"
-[aggregate.s.on.T]
-add = { n = 1, sum = "$.n" }
-[projection.totals]
-table = "create table totals(k text primary key, n integer not null)"
-[projection.totals.on]
-T = "insert into totals values (new.stream, 1) on conflict(k) do update set n = n + 1"
-"""
 
 # The checks: each gives what it finds, of which there must be nothing.
 

@@ -17,9 +17,8 @@ from esctl.states.snapshots import digest
 from esctl.store.checks import Finding
 
 MAX_FINDINGS = 1000  # the report lists no more
-EVENTS_AT_ONCE = 128
+EVENTS_AT_ONCE = 64
 LARGE = 64 * 1024  # characters of a payload that is looked at without waiting for others
-_PARTS = ("data", "meta")
 
 
 class Report(NamedTuple):
@@ -210,23 +209,12 @@ def _linked(
 
 
 def _note(events: list[Event], notes: list[Finding]) -> None:
-    """Note keys that occur twice in some events, and empty the list. An append refuses them now, but earlier versions
-    of esctl stored them.
-    """
-    from esctl.events.lines import check_unique, plain_chunks  # noqa: PLC0415 - msgspec, which --quick does without
+    """Note keys that occur twice in some events, and empty the list."""
+    from esctl.events.repeats import repeats  # noqa: PLC0415 - msgspec, which --quick does without
 
-    texts = [(event.position, what, (event.data, event.meta)[n]) for event in events for n, what in enumerate(_PARTS)]
+    if len(notes) < MAX_FINDINGS:
+        notes += (("keys", position, f"{error.what}; {error.why}") for position, error in repeats(events))
     events.clear()
-    texts = [found for found in texts if found[2] not in (None, "{}")]
-    if len(notes) >= MAX_FINDINGS or all(plain_chunks([str(text).encode() for _, _, text in texts])):
-        return
-    for position, what, text in texts:
-        try:
-            check_unique(str(text).encode(), what)
-        except RefusedError as error:
-            notes.append(("keys", position, f"{error.what}; {error.why}"))
-        except ValueError:
-            pass  # it is not JSON: the store's checks report it
 
 
 def _formed(event: Event) -> Iterator[Finding]:

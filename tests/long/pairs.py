@@ -24,21 +24,10 @@ from typing import Any
 
 from tests import runner
 from tests.conftest import environment
+from tests.interleaving import MODEL
 
 EVENTS = 90
 SEGMENTS = ("1-20", "21-40", "41-60")
-MODEL = """
-[event.T]
-erasable = true
-[aggregate.s]
-streams = "s-*"
-[aggregate.s.on.T]
-add = { n = 1, sum = "$.n" }
-[projection.totals]
-table = "create table totals(k text primary key, n integer not null)"
-[projection.totals.on]
-T = "insert into totals values (new.stream, 1) on conflict(k) do update set n = n + 1"
-"""
 Done = "subprocess.CompletedProcess[bytes]"
 Commands = Iterator[list[str]]
 

@@ -48,8 +48,7 @@ def command(
                 if names:
                     raise
                 skipped += 1
-                if not shared.quiet:
-                    console.say(f"note: {error.what}; {error.why}; it is not verified")
+                console.note(f"{error.what}; {error.why}; it is not verified")
     if differing:
         raise VerificationError(
             f"{len(differing)} of {len(chosen)} projections differ from what their handlers give",
