@@ -84,4 +84,4 @@ def _note(text: str, happened: Happened, word: str) -> str:
     few = happened.recorded
     found = f"{few} event{' was' if few == 1 else 's were'}" if few else "nothing was"
     then = f"{happened.events} event{'s' * (happened.events != 1)} happened {word} then"
-    return f"{found} recorded {word} {text}; {then}, which --by time goes by"
+    return f"{found} recorded {word} {text}; {then}; --by time counts these"

@@ -70,9 +70,9 @@ def test_by_time_is_exactly_what_happened_by_then_or_refused(days: list[int], n:
 @pytest.mark.parametrize(
     ("text", "before", "note"),
     [
-        (at(4), False, "nothing was recorded by {}; 3 events happened by then, which --by time goes by"),
-        (at(2), False, "nothing was recorded by {}; 1 event happened by then, which --by time goes by"),
-        (day(4), True, "nothing was recorded before {}; 1 event happened before then, which --by time goes by"),
+        (at(4), False, "nothing was recorded by {}; 3 events happened by then; --by time counts these"),
+        (at(2), False, "nothing was recorded by {}; 1 event happened by then; --by time counts these"),
+        (day(4), True, "nothing was recorded before {}; 1 event happened before then; --by time counts these"),
         (at(1), False, "nothing was recorded by {}"),
         ("now", False, ""),
         ("2999-01-01", True, ""),
@@ -94,7 +94,7 @@ def test_what_was_recorded_and_what_only_happened_by_then_are_both_counted() -> 
         history(log, 2, 4)
         found = located(log, recorded)
         assert (found.position, found.imported) == (1, False)
-        then = "happened by then, which --by time goes by"
+        then = "happened by then; --by time counts these"
         assert found.note == f"1 event was recorded by {recorded}; 3 events {then}"
 
 

@@ -33,7 +33,7 @@ def test_a_fork_of_an_imported_past_ends_by_time(esctl: Esctl) -> None:
     assert esctl("append", input="\n".join(lines)).returncode == 0
     done = esctl("fork", "none.db", "--until", "2026-02")
     assert json.loads(done.stdout)["until"] == 0
-    assert done.stderr == "note: nothing was recorded by 2026-02; 2 events happened by then, which --by time goes by\n"
+    assert done.stderr == "note: nothing was recorded by 2026-02; 2 events happened by then; --by time counts these\n"
     done = esctl("fork", "two.db", "--until", "2026-02", "--by", "time")
     assert (json.loads(done.stdout)["until"], done.stderr) == (2, "")
     assert len(esctl("replay", "--log", "two.db").stdout.splitlines()) == 2

@@ -122,7 +122,7 @@ def test_an_imported_past_is_reported_and_marked_by_time(esctl: Esctl) -> None:
     assert esctl("append", input=HISTORY).returncode == 0
     done = esctl("mark", "march", "2026-03-31")
     assert json.loads(done.stdout)["position"] == 0
-    note = "note: nothing was recorded by 2026-03-31; 3 events happened by then, which --by time goes by\n"
+    note = "note: nothing was recorded by 2026-03-31; 3 events happened by then; --by time counts these\n"
     assert (done.returncode, done.stderr) == (0, note)
     assert esctl("mark", "march", "2026-03-31", "-q").stderr == ""
     done = esctl("mark", "march", "2026-03", "--by", "time")
