@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from esctl import open_log
 from esctl.append.writer import Writer
@@ -26,7 +26,9 @@ from esctl.store.store import Store
 from tests import fixes, runner
 
 # A rule holds however slow the machine is; what fails is printed so that it can be run again.
-settings.register_profile("esctl", deadline=None, print_blob=True, max_examples=50)
+settings.register_profile(
+    "esctl", deadline=None, print_blob=True, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("esctl")
 
 # Commands that the tests start have signals as at a terminal, whoever runs the tests: a shell's background job ignores

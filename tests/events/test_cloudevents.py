@@ -69,6 +69,7 @@ key = st.sampled_from(
 ) | text  # fmt: skip
 scalar = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text
 value = st.recursive(scalar, lambda v: st.lists(v, max_size=3) | st.dictionaries(text, v, max_size=3), max_leaves=5)
+an_id = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=8)  # what a log takes as an id
 sources = st.sampled_from(["/shop", "/", "a/b", f"urn:uuid:{LOG_ID}", "urn:uuid:x", "https://shop.example/x?y=%2F"])
 meta_value = text | st.integers() | st.booleans() | sources | value
 meta_of = st.dictionaries(key, meta_value, max_size=5)
@@ -187,7 +188,7 @@ extension = st.from_regex(r"[a-z0-9]{1,25}", fullmatch=True).filter(
     lambda name: name not in {*STANDARD, "correlationid"} and not name.startswith("esctl")
 )
 foreign = st.fixed_dictionaries(
-    {"specversion": st.just("1.0"), "id": text.filter(lambda t: t.isprintable() and t.strip() == t != ""),
+    {"specversion": st.just("1.0"), "id": an_id,
      "source": sources, "type": st.just("Placed"), "subject": st.sampled_from(["order-1", "order/2"])},
     optional={
         "datacontenttype": st.sampled_from(["application/json", "application/xml", "text/plain; charset=utf-8"]),
@@ -216,11 +217,7 @@ def test_a_cloudevent_comes_back_as_it_was(
     assert found.keys() - line.keys() <= added
 
 
-@given(
-    st.lists(
-        st.tuples(sources, text.filter(lambda t: t.isprintable() and t.strip() == t != "")), max_size=8, unique=True
-    )
-)
+@given(st.lists(st.tuples(sources, an_id), max_size=8, unique=True))
 @example([("/a", "b/1"), ("/a/b", "1"), ("/a", "b%2F1"), ("/a", "b%252F1")])
 def test_different_pairs_of_source_and_id_are_different_ids(pairs: list[tuple[str, str]]) -> None:
     assert len({back(CLOUDEVENT | {"source": source, "id": id_}).id for source, id_ in pairs}) == len(pairs)
