@@ -77,8 +77,8 @@ def cache_home() -> str:
 # The server
 
 
-def serve(descriptor: int) -> None:
-    """Run one command after the other, for as long as somebody asks."""
+def load() -> None:
+    """Import all that commands need, so that a fork of this process need not."""
     from esctl.cli.table import COMMANDS
 
     for verb in COMMANDS:
@@ -94,6 +94,11 @@ def serve(descriptor: int) -> None:
     ):
         import_module(f"esctl.{module}")
     gc.freeze()
+
+
+def serve(descriptor: int) -> None:
+    """Run one command after the other, for as long as somebody asks."""
+    load()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = socket.socket(fileno=descriptor)
     while True:
@@ -104,13 +109,13 @@ def serve(descriptor: int) -> None:
         child = os.fork()
         if not child:
             arguments, cwd, env = request
-            _become(arguments, cwd, env, streams)
+            become(arguments, cwd, env, streams)
         for stream in streams:
             os.close(stream)
         connection.sendall(os.waitpid(child, 0)[1].to_bytes(SIZE))
 
 
-def _become(arguments: Sequence[str], cwd: str, env: Mapping[str, str], streams: Sequence[int]) -> None:
+def become(arguments: Sequence[str], cwd: str, env: Mapping[str, str], streams: Sequence[int]) -> None:
     """Be the command from here on, as a new interpreter would be at its start."""
     from esctl.cli import main
 
