@@ -379,7 +379,10 @@ def _read(step: Steps, story: Story) -> Iterator[str]:
             low = 0
         if not low <= position <= high:
             yield f"{step}: read up to #{position}; the log was between #{low} and #{high}"
-        elif isinstance(step, Head) and step.hash not in (None, story.log[position - 1].hash if position else step.hash):
+        elif isinstance(step, Head) and step.hash not in (
+            None,
+            story.log[position - 1].hash if position else step.hash,
+        ):
             yield f"{step}: read the hash {step.hash} at #{position}, and the log has another"
         elif isinstance(step, Replay):
             yield from _replay(step, story)

@@ -43,7 +43,6 @@ from tests.long.histories import (
     Receipt,
     Replay,
     State,
-    Step,
     Steps,
     Totals,
     digest_of,
@@ -181,7 +180,9 @@ class Worker:
         for events in transactions:
             receipts = [told[e.id] for e in events if e.id in told]
             acknowledged = len(receipts) == len(events)
-            self.note(Put, run._replace(code=0) if acknowledged else run, what, events=events, receipts=receipts, **fields)
+            self.note(
+                Put, run._replace(code=0) if acknowledged else run, what, events=events, receipts=receipts, **fields
+            )
             for receipt in receipts:
                 self.versions[receipt.stream] = max(receipt.version, self.versions.get(receipt.stream, 0))
                 self.head = max(self.head, receipt.position)
@@ -226,7 +227,14 @@ class Worker:
     def batches(self) -> None:
         size, count = self.chance.randrange(2, 9), self.chance.randrange(1, 6)
         events = [[self.event() for _ in range(size)] for _ in range(count)]
-        run = self.run("append", "--receipts", "--batch", str(size), input=lines(sum(events, [])), what="append --batch")
+        run = self.run(
+            "append",
+            "--receipts",
+            "--batch",
+            str(size),
+            input=lines(list(itertools.chain(*events))),
+            what="append --batch",
+        )
         self.put("append --batch", run, events)
 
     def atomic(self) -> None:
@@ -246,7 +254,9 @@ class Worker:
         with tempfile.TemporaryFile() as stderr:
             there, stdin = os.pipe()
             stdout, here = os.pipe()
-            child = fork(self.folder, ["append", "--each", "--receipts", "--timeout", "60"], [there, here, stderr.fileno()])
+            child = fork(
+                self.folder, ["append", "--each", "--receipts", "--timeout", "60"], [there, here, stderr.fileno()]
+            )
             os.close(there)
             os.close(here)
             with open(stdin, "wb", buffering=0) as given, open(stdout, "rb") as told:
@@ -410,7 +420,9 @@ def secret(id_: str) -> str:
 
 def lines(events: list[Proposed]) -> bytes:
     """Events as an input of `append`."""
-    return "".join(f'{{"stream":"{e.stream}","type":"{e.type}","id":"{e.id}","data":{e.data}}}\n' for e in events).encode()
+    return "".join(
+        f'{{"stream":"{e.stream}","type":"{e.type}","id":"{e.id}","data":{e.data}}}\n' for e in events
+    ).encode()
 
 
 # All of them
@@ -490,15 +502,13 @@ def summary(steps: list[Steps], events: int, checks: int) -> str:
     reads = sum(not isinstance(step, Put | Done | Erase) for step in steps)
     kills = sum(step.code == -signal.SIGKILL for step in steps if isinstance(step, Done | Put))
     told = [receipt for put in puts for receipt in put.receipts]
-    return "\n".join(
-        (
-            ", ".join(f"{kind} {count}" for kind, count in operations.most_common()),
-            f"{operations.total()} commands, {events} events, {len(told)} acknowledgements"
-            f" ({sum(r.duplicate for r in told)} duplicates), {sum(put.code == 4 for put in puts)} conflicts,"
-            f" {sum(s.code == 8 for s in steps if isinstance(s, Done))} gave way,"
-            f" {sum(len(s.ids) for s in steps if isinstance(s, Erase) and not s.code)} erased,"
-            f" {kills} killed, {reads} reads compared, {checks} checks of all",
-        )
+    return (
+        f"{', '.join(f'{kind} {count}' for kind, count in operations.most_common())}\n"
+        f"{operations.total()} commands, {events} events, {len(told)} acknowledgements"
+        f" ({sum(r.duplicate for r in told)} duplicates), {sum(put.code == 4 for put in puts)} conflicts,"
+        f" {sum(s.code == 8 for s in steps if isinstance(s, Done))} gave way,"
+        f" {sum(len(s.ids) for s in steps if isinstance(s, Erase) and not s.code)} erased,"
+        f" {kills} killed, {reads} reads compared, {checks} checks of all"
     )
 
 
