@@ -108,14 +108,18 @@ def _separated(header: Sequence[str], values: Iterable[Sequence[object]], format
         # With CRLF as terminator the writer quotes a CR in a cell; write() gets one whole row at a time.
         delimiter = "\t" if format_ == "tsv" else ","
         write_row = csv.writer(_Rows(parts), delimiter=delimiter, lineterminator="\r\n").writerow
-        for row in chain((header,), values):
-            # Most rows have only text and numbers: one test per row takes a sixth of the time of a test per cell.
-            cells = row if _JSON_TYPES.isdisjoint(map(type, row)) else [_cell(value) for value in row]
-            size += write_row([_escaped(cell) for cell in cells] if console.settings.safe_csv else cells)
-            if size > CSV_CHARACTERS:
-                yield "".join(parts).encode()
-                parts.clear()
-                size = 0
+        try:
+            for row in chain((header,), values):
+                # Most rows have only text and numbers: one test per row takes a sixth of the time of a test per cell.
+                cells = row if _JSON_TYPES.isdisjoint(map(type, row)) else [_cell(value) for value in row]
+                size += write_row([_escaped(cell) for cell in cells] if console.settings.safe_csv else cells)
+                if size > CSV_CHARACTERS:
+                    yield "".join(parts).encode()
+                    parts.clear()
+                    size = 0
+        except Exception:
+            yield "".join(parts).encode()  # what came before an error may be receipts
+            raise
         yield "".join(parts).encode()
 
     write_data(chunks())
