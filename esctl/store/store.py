@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from esctl.store.upcasts import UpcastCompiler
 
 HEAP_BYTES = 1024 * 1024 * 1024  # that SQLite may use in a command
-OPCODES_OF_A_MODEL = 1000  # between two checks of the time: a single one of its expressions may take long
 MODEL_SECONDS = 10.0  # that a statement with a model's expressions may run
 _VERSION_UNTIL = """select version from {table} where stream_id = ?1 and +position <= ?2 and version > ?3
 order by version desc limit 1"""
@@ -208,7 +207,9 @@ class Store:
         """Questions: SELECTs from outside."""
         from esctl.store.questions import Questions  # noqa: PLC0415 - only a question needs it
 
-        return Questions(self._reading, self._guarding, self._unguarded, self._upcast_compiler)
+        return Questions(
+            self._reading, self._guarding, self._unguarded, self._upcast_compiler, self.patience.often(self._connection)
+        )
 
     def _unguarded(self) -> None:
         self._connection.authorizer = self._guard = None
@@ -306,6 +307,8 @@ class Store:
         scan = reads.resolve(self._reading, query, until, compiler, upcasting)
         if scan.upcasts is not None:
             scan.patience = self.patience
+        elif query.where:
+            scan.patience = self.patience.often(self._connection)
         return scan
 
     def _upcast_compiler(self) -> UpcastCompiler:
@@ -313,7 +316,7 @@ class Store:
             from esctl.store.upcasts import UpcastCompiler  # noqa: PLC0415 - only a model needs it
 
             self._compiler = UpcastCompiler(self._connection)
-            self._connection.set_progress_handler(self.patience.over, OPCODES_OF_A_MODEL)
+            self.patience.often(self._connection)
         return self._compiler
 
     def version_until(self, stream: str, position: int) -> int:
