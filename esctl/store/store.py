@@ -7,11 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import apsw
 
-from esctl.errors import (
-    MisfitError,
-    UnavailableError,
-    VerificationError,
-)
+from esctl.errors import MisfitError, UnavailableError, VerificationError
 from esctl.events import system
 from esctl.events.event import Event, Head, NewEvent, Part, SealedEvent
 from esctl.events.query import NO_UPCASTS, Query
