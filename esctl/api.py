@@ -86,6 +86,9 @@ def open_log(
     text: with `parse_float=Decimal` they are exact. `schemas` pins types to the schema version that events without one
     get, in place of the model's newest; ESCTL_SCHEMA does so for other types. Raises NotFoundError,
     StorageVersionError or UnavailableError.
+
+    SQL of the log's model is stopped after 10 seconds, though only between two steps: a function such as `instr` of
+    very long texts is one step, and may take hours. The command line then ends its process; here that is yours to end.
     """
     chosen = pins.from_environment() if write or os.fspath(path) == MEMORY else {}
     for type_, schema in (schemas or {}).items():
