@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from esctl.events.query import Upcasting
-    from esctl.store.errors import Patience
+    from esctl.store.errors import Patience, Steps
     from esctl.store.upcasts import UpcastCompiler, UpcastSql
 
     Row = tuple[Any, ...]
@@ -139,7 +139,7 @@ class Scan:
         self.hot_only = query.hot_only
         self.plain = False  # whether it reads all events, or all but the log's own
         self.ranged: tuple[int, list[tuple[int, int]]] = (-1, [])
-        self.patience: Patience | _Endless = _ENDLESS
+        self.patience: Patience | Steps | _Endless = _ENDLESS
         self.skip = 0  # so many parts of the event at `low` are skipped
         self.limit = NO_LIMIT if query.limit is None else query.limit
 

@@ -7,11 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import apsw
 
-from esctl.errors import (
-    MisfitError,
-    UnavailableError,
-    VerificationError,
-)
+from esctl.errors import MisfitError, UnavailableError, VerificationError
 from esctl.events import system
 from esctl.events.event import Event, Head, NewEvent, Part, SealedEvent
 from esctl.events.query import NO_UPCASTS, Query
@@ -43,7 +39,6 @@ if TYPE_CHECKING:
     from esctl.store.upcasts import UpcastCompiler
 
 HEAP_BYTES = 1024 * 1024 * 1024  # that SQLite may use in a command
-OPCODES_OF_A_MODEL = 1000  # between two checks of the time: a single one of its expressions may take long
 MODEL_SECONDS = 10.0  # that a statement with a model's expressions may run
 _NEWEST = """select max(ifnull((select max(position) from events), 0), ifnull((select max(last) from segments), 0))"""
 
@@ -211,7 +206,9 @@ class Store:
         """Questions: SELECTs from outside."""
         from esctl.store.questions import Questions  # noqa: PLC0415 - only a question needs it
 
-        return Questions(self._reading, self._guarding, self._unguarded, self._upcast_compiler)
+        return Questions(
+            self._reading, self._guarding, self._unguarded, self._upcast_compiler, self.patience.often(self._connection)
+        )
 
     def _unguarded(self) -> None:
         self._connection.authorizer = self._guard = None
@@ -309,6 +306,8 @@ class Store:
         scan = reads.resolve(self._reading, query, until, compiler, upcasting)
         if scan.upcasts is not None:
             scan.patience = self.patience
+        elif query.where:
+            scan.patience = self.patience.often(self._connection)
         return scan
 
     def _upcast_compiler(self) -> UpcastCompiler:
@@ -316,7 +315,7 @@ class Store:
             from esctl.store.upcasts import UpcastCompiler  # noqa: PLC0415 - only a model needs it
 
             self._compiler = UpcastCompiler(self._connection)
-            self._connection.set_progress_handler(self.patience.over, OPCODES_OF_A_MODEL)
+            self.patience.often(self._connection)
         return self._compiler
 
     def evaluated(self, expression: str, event: Event) -> str:
