@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-
 from esctl.events import chain
 from esctl.store.format import HOT
 from esctl.store.windows import Reading
