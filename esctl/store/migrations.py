@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -24,13 +23,13 @@ from sqlite_utils import Database, Migrations  # noqa: TID253 - this is its home
 from esctl.errors import UnavailableError, UsageError, VerificationError
 from esctl.events.chain import created_digest, genesis
 from esctl.events.event import now
-from esctl.store.copying import copy_to
+from esctl.store.copying import copy_to, journal_of
 from esctl.store.drafts import complete
 from esctl.store.errors import BUSY, Translated
 from esctl.store.files import BYTES_PER_READ, draft_of
 from esctl.store.format import APPLICATION_ID, MEMORY, STORAGE_VERSION
 from esctl.store.opening import SETTINGS, OpenFile, connect, run, version_of
-from esctl.store.schema import ALL, Rows, refuse_differences, refuse_strangers, rows_of
+from esctl.store.schema import ALL, Rows, digests, refuse_differences, refuse_strangers, rows_of
 
 # Measured on 1,000,000 events of 380 bytes with random ids, rates against 4096: appending 1.2 times as fast at 8192
 # and 1.4 at 16384, replay 1.05 and 1.1; but a small log, a WAL and a cold append grow with the page.
@@ -304,7 +303,7 @@ def _opened(path: Path, timeout: float = 5.0, *, write: bool) -> tuple[apsw.Conn
             run(connection, SETTINGS)
             version = version_of(connection, str(path))
             rows = rows_of(connection)
-            refuse_differences(rows, schema(version), str(path))
+            refuse_differences(rows, digests(schema(version)), str(path))
             refuse_strangers(connection, rows, str(path))
     except BaseException:
         connection.close()
@@ -395,25 +394,3 @@ def _equal(one: Path, other: Path) -> bool:
             if content != second.read(BYTES_PER_READ):
                 return False
     return True
-
-
-def journal_of(path: str | os.PathLike[str]) -> str:
-    """The kind of journal for a new log at a path."""
-    return "truncate" if on_network(Path(path).parent) else "wal"
-
-
-def on_network(folder: Path) -> bool:
-    """Whether a folder is on a network file system, where WAL's shared memory does not work (Linux only).
-
-    On other systems the answer is no: there is no portable way to find out.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        device = folder.stat().st_dev
-        mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        return False
-    number = f"{os.major(device)}:{os.minor(device)}"
-    kinds = (line.partition(" - ")[2].split(" ")[0] for line in mounts if line.split(" ")[2] == number)
-    return any(kind.startswith(("nfs", "cifs", "smb", "9p", "fuse.sshfs", "ceph", "afs", "lustre")) for kind in kinds)

@@ -12,7 +12,7 @@ from esctl.errors import RefusedError, VerificationError
 from esctl.log import EventLog
 from esctl.sql.judge import RESERVED
 from esctl.store import migrations
-from esctl.store.schema import DIGEST, OWN, digest
+from esctl.store.schema import DIGESTS, OWN, digests
 from esctl.store.store import Store
 from tests.logs import alter, event, hold, put, run, whole
 
@@ -26,8 +26,8 @@ T = "insert into counts values (new.stream, 1) on conflict (k) do update set n =
 FOREVER = "with recursive c(n) as (select 1 union all select n + 1 from c) select max(n)"
 
 
-def test_the_digest_is_of_the_schema_that_the_migrations_make() -> None:
-    assert digest(migrations.schema()) == DIGEST
+def test_the_digests_are_of_the_schema_that_the_migrations_make() -> None:
+    assert digests(migrations.schema()) == DIGESTS
 
 
 def test_the_names_are_those_of_the_log_and_none_may_be_a_projections() -> None:
@@ -41,9 +41,9 @@ def test_the_names_are_those_of_the_log_and_none_may_be_a_projections() -> None:
     [
         (f"alter table head rename to old; create view head as {FOREVER} as log_id from c", "view head"),
         (f"drop table streams; create view streams as {FOREVER} as stream_id, 'a' as name from c", "view streams"),
-        ("drop view log", "view log is missing"),
+        ("drop view log", "log is missing"),
         ("drop view log; create view log as select 1 as position", "view log"),
-        ("drop table leftovers", "table leftovers is missing"),
+        ("drop table leftovers", "leftovers is missing"),
         ("drop table leftovers; create virtual table leftovers using fts5(path)", "table leftovers"),
         ("drop table erased; create table erased (position integer primary key, digest blob not null,"  # noqa: ISC004
          " event integer as (length(hex(zeroblob(100000000)))) virtual)", "table erased"),
