@@ -88,9 +88,9 @@ def _flush() -> None:
 
 def _complete(words: Sequence[str]) -> int:
     """Print completions for the scripts of `esctl completion`; not a public command."""
-    from esctl.cli.complete import candidates  # noqa: PLC0415
+    from esctl.cli.complete import watched  # noqa: PLC0415
 
-    console.text("".join(f"{word}\n" for word in candidates(list(words))))
+    console.text("".join(f"{word}\n" for word in watched(list(words))))
     return 0
 
 
