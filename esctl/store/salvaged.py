@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import apsw
@@ -85,7 +86,7 @@ class Draft:
             with self._connection:
                 self._identify()
                 rows = self.found.seen(self.damaged.events())
-                while block := [row for row, _ in zip(rows, range(ROWS_AT_ONCE), strict=False)]:
+                while block := list(islice(rows, ROWS_AT_ONCE)):
                     self._connection.executemany(_INSERT, map(self._row, block))
                 self._blank()
                 if rechained:

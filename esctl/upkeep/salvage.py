@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from esctl.errors import VerificationError, word
 from esctl.events import system
-from esctl.events.event import Head
+from esctl.events.event import Head, ranges
 from esctl.log import EventLog
 from esctl.projections import admin
 from esctl.store.carving import Carved
@@ -111,6 +111,16 @@ def _record(log: EventLog, draft: Draft) -> None:
             reason = f"lost by damage; see {system.LOG_SALVAGED} at position {receipt.position}"
             erased = log.say(system.PAYLOAD_ERASED, {"positions": positions, "reason": reason})
             log.store.archiving().record_erased(draft.found.unsaid, erased.position)
+
+
+def sentences(found: Found) -> Iterator[str]:
+    """What is missing, in words."""
+    for lost in found.lost:
+        place = f"position {lost.first} is" if lost.first == lost.last else f"positions {lost.first} to {lost.last} are"
+        yield f"{place} missing: {lost.why}"
+    if found.unsalted:
+        spans = ", ".join(f"{low}-{high}" for low, high in ranges(found.unsalted))
+        yield f"the events at {spans} are whole, but their salts or hashes are lost"
 
 
 def _losses(found: Found) -> list[dict[str, object]]:
