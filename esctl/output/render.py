@@ -312,7 +312,7 @@ def verification(report: Mapping[str, object], format_: str) -> None:
     if format_ != "table" or console.settings.quiet:
         acknowledge(report, format_)
         return
-    tables = ("findings", "notes")
+    tables = [name for name in ("findings", "notes", "lost", "segments") if name in report]
     acknowledge({key: value for key, value in report.items() if key not in tables}, format_)
     for table in tables:
         found = report[table]

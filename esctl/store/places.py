@@ -38,6 +38,9 @@ class Places:
             while low < high:
                 middle = (low + high + 1) // 2
                 moment = self._execute(sql, (middle,)).get
+                if moment is None:  # only in what is whole of a damaged log
+                    newest_by = "select ifnull(max(position), 0) from main.events where recorded <= ?"
+                    return int(self._execute(newest_by, (recorded,)).get)
                 low, high = (middle, high) if moment <= recorded else (low, middle - 1)
             return low
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
-from esctl.errors import DifferenceError, UsageError
+from esctl.errors import DifferenceError, UsageError, VerificationError, word
 from esctl.events.query import MAX_POSITION, Query
 from esctl.log import EventLog
 from esctl.output import console, render
@@ -59,6 +60,9 @@ def command(
         bool, typer.Option("--hash", help="With salt and hash, to recompute the chain; implies --raw-schema.")
     ] = False,
     hot_only: Annotated[bool, typer.Option("--hot-only", help="Without archived events.")] = False,
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="All that is whole of a damaged log; exit 6 if something is missing.")
+    ] = False,
     system: System = False,
     fail_empty: Annotated[bool, typer.Option("--fail-empty", help="Exit 10 if nothing matches.")] = False,
     emit_head: Annotated[
@@ -70,8 +74,10 @@ def command(
         raise UsageError("--follow excludes --reverse, --until, --as-of and --hash", why="--follow has no end")
     if fields and (template or hash_ or shared.format == "cloudevents"):
         raise UsageError("--fields excludes --template, --hash and -o cloudevents", fix="esctl replay --help")
+    if skip_damaged and follow:
+        raise UsageError("--skip-damaged excludes --follow", why="a damaged log gets no new events")
     filters = {"category": category, "types": tuple(type_), "where": where, "limit": limit, "last": last}
-    with shared.opened() as log:
+    with _opened(shared, skip_damaged=skip_damaged) as log:
         filters |= {"reverse": reverse, "system": system, "raw_schema": raw_schema or hash_}
         filters |= {"hot_only": hot_only}
         query = query_of(log, stream, since=since, until=until, as_of=as_of, **filters)
@@ -89,6 +95,27 @@ def command(
             console.say(str(newest))
         if fail_empty and not printing.found:
             raise DifferenceError("no event matches", why="--fail-empty was given")
+
+
+@contextmanager
+def _opened(shared: Shared, *, skip_damaged: bool) -> Iterator[EventLog]:
+    """The log; or what is whole of it, and at the end VerificationError if something is missing."""
+    if not skip_damaged:
+        with shared.opened() as log:
+            yield log
+        return
+    from esctl.upkeep import salvage  # noqa: PLC0415 - only a damaged log needs it
+
+    with salvage.readable(shared.path) as (log, found):
+        yield log
+        for text in salvage.sentences(found):
+            console.note(text)
+        if found.lost:
+            raise VerificationError(
+                f"{shared.path} is damaged: {found.last - found.events} of its {found.last} positions are missing",
+                why="all others were read",
+                fix=f"esctl restore --salvage {word(shared.path)} --log {word(shared.path + '.salvaged')}",
+            )
 
 
 def _note_category(log: EventLog, category: str) -> None:
