@@ -143,7 +143,8 @@ def build(state: str, folder: Path) -> Path:
 class Case(NamedTuple):
     """A command that writes. `again` finishes what was cut short (the same command, unless it is given), and may also
     end with the codes `may`: it then finds the work done. `unit`: events are stored in groups of so many (0: all
-    at once). `erasing`: the ids whose payloads are to be gone. `made`: the logs that the command makes.
+    at once). `erasing`: the ids whose payloads are to be gone. `once`: run twice it would do another thing, so it is not
+    run again where all is done.
     """
 
     name: str
@@ -154,7 +155,7 @@ class Case(NamedTuple):
     may: tuple[int, ...] = ()
     unit: int = 0
     erasing: tuple[str, ...] = ()
-    made: tuple[str, ...] = ()
+    once: bool = False
 
     @property
     def verb(self) -> str:
@@ -167,7 +168,7 @@ def _lines(low: int, high: int) -> bytes:
     return "".join(line(n) for n in range(low, high)).encode()
 
 
-EXISTS, GONE = (2,), (3,)
+EXISTS, GONE, OLDER = (2,), (3,), 7
 _CREATE = ("archive", "create", "--before", "#13", "--segment-events", "4", "--yes")
 _ERASE = ("erase", "e-3", "e-6", "e-15", "--reason", "asked", "--yes")
 _SECRETS = ("e-3", "e-6", "e-15")
@@ -186,14 +187,14 @@ CASES = (
     Case("decide", "plain", ("decide", "s-1", "--exec", "./decider", "--id", "d")),
     Case("mark", "plain", ("mark", "late", "#7")),
     Case("model apply", "plain", ("model", "apply", "other.toml", "--yes")),
-    Case("upcast rewrite", "both", ("upcast", "rewrite", "--to", "new.db", "--yes"), may=EXISTS, made=("new.db",)),
+    Case("upcast rewrite", "both", ("upcast", "rewrite", "--to", "new.db", "--yes"), may=EXISTS),
     Case("snapshot take", "plain", ("snapshot", "take", "--all")),
     Case("snapshot prune", "plain", ("snapshot", "prune", "--keep", "0", "--yes")),
     Case("projection run", "plain", ("projection", "run")),
     Case("projection show", "plain", ("projection", "show", "totals")),
     Case("projection rebuild", "plain", ("projection", "rebuild", "totals")),
     Case("projection rebuild --from-scratch", "rebuilt", ("projection", "rebuild", "totals", "--from-scratch")),
-    Case("projection rollback", "rebuilt", ("projection", "rollback", "totals"), may=(2, 3, 5)),
+    Case("projection rollback", "rebuilt", ("projection", "rollback", "totals"), once=True),
     Case("projection drop", "rebuilt", ("projection", "drop", "totals", "--yes"), may=GONE),
     Case("archive create", "plain", _CREATE),
     Case("archive create --to", "plain", (*_CREATE, "--to", "cold")),
@@ -208,15 +209,14 @@ CASES = (
     Case("erase, folder", "in folder", _ERASE, erasing=_SECRETS),
     Case("create, then erase", "plain", (*_CREATE, "--to", "cold"), again=_ERASE, erasing=_SECRETS),
     Case("move, then erase", "in log", ("archive", "move", "1-4", "--to", "cold"), again=_ERASE, erasing=_SECRETS),
-    Case("backup", "both", ("backup", "copy.db"), may=EXISTS, made=("copy.db",)),
-    Case("backup --without-segments", "both", ("backup", "copy.db", "--without-segments"), may=EXISTS, made=("copy.db",)),
-    Case("restore", "saved", ("restore", "saved.db", "--log", "new.db"), may=EXISTS, made=("new.db",)),
-    Case("fork", "both", ("fork", "copy.db", "--until", "#18"), may=EXISTS, made=("copy.db",)),
-    Case("fork, archive", "both", ("fork", "copy.db", "--until", "#6"), may=EXISTS, made=("copy.db",)),
+    Case("backup", "both", ("backup", "copy.db"), may=EXISTS),
+    Case("backup --without-segments", "both", ("backup", "copy.db", "--without-segments"), may=EXISTS),
+    Case("restore", "saved", ("restore", "saved.db", "--log", "new.db"), may=EXISTS),
+    Case("fork", "both", ("fork", "copy.db", "--until", "#18"), may=EXISTS),
+    Case("fork, archive", "both", ("fork", "copy.db", "--until", "#6"), may=EXISTS),
     Case("compact", "rebuilt", ("compact",)),
     Case("compact --full", "rebuilt", ("compact", "--full")),
     *(Case(f"migrate {n}", f"storage {n}", ("migrate", "--yes")) for n in (1, 2, 3)),
-    Case("demo", "nothing", ("demo", "shop"), may=EXISTS, made=("shop/esctl.db",)),
 )  # fmt: skip
 READERS = {
     "archive list", "archive verify", "bisect", "completion", "diff", "head", "help", "info", "marks", "model check",
@@ -226,9 +226,12 @@ READERS = {
 }  # fmt: skip
 
 
+EXEMPT = {"demo"}  # makes a sample out of what it has with it, and after a kill is run in another folder
+
+
 def uncovered() -> list[str]:
     """The commands that neither have a case nor are known to write nothing."""
-    known = {case.verb for case in CASES} | READERS
+    known = {case.verb for case in CASES} | READERS | EXEMPT
     return sorted(set(COMMANDS) - known)
 
 
@@ -295,11 +298,13 @@ def whole(folder: Path, before: Events, case: Case) -> tuple[list[str], Events]:
     wrong: list[str] = []
     now: Events = {}
     for log, (verified, replayed) in inspect(folder, "verify --full", "replay --system --hash").items():
+        if verified[0] == OLDER and case.verb == "migrate":
+            continue
         if verified[0] or replayed[0]:
             wrong.append(f"{log}: {verified} {replayed[0]} {replayed[2]}")
         if log == LOG:
             now = events_of(replayed[1])
-    if before and not now and _version(folder / LOG) != "old":
+    if before and not now and case.verb != "migrate" and _version(folder / LOG) != "old":
         wrong.append(f"{LOG} has no events any more")
     for position, event in before.items():
         if now and (differs := _differs(event, now.get(position), case)):
@@ -311,8 +316,8 @@ def _differs(event: dict[str, Any], now: dict[str, Any] | None, case: Case) -> s
     if now is None:
         return f"position {event['position']} is gone"
     if now["data"] is None and event["id"] in case.erasing:
-        event = event | {key: now.get(key) for key in ("data", "meta", "salt", "erased")}
-        now = now | {key: now.get(key) for key in ("data", "meta", "salt", "erased")}
+        gone = ("data", "meta", "salt", "erased", "digest")
+        event, now = ({key: value for key, value in row.items() if key not in gone} for row in (event, now))
     return "" if event == now else f"position {event['position']} was {event}, is {now}"
 
 
