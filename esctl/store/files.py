@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import uuid
 from collections.abc import Iterator
@@ -23,10 +24,12 @@ BYTES_PER_READ = 1024 * 1024
 def draft_of(target: Path, draft: Path | None = None) -> Iterator[Path]:
     """An empty file (mode 0600) to write, which gets the name `target` when the block ends without error.
 
-    `draft` is its name until then, so that it can be found after a kill. An existing file of that name is kept. Raises
-    UsageError then, and UnavailableError if the folder cannot be written.
+    `draft` is its name until then, so that it can be found after a kill; without it, the next draft for the same target
+    removes what a killed one left. An existing file of that name is kept. Raises UsageError then, and UnavailableError
+    if the folder cannot be written.
     """
     is_ours = draft is None  # the name is ours alone: it is removed even if a signal comes while it is created
+    lock = _drafting(target) if draft is None else None
     draft = draft or target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.new")
     try:
         try:
@@ -43,10 +46,38 @@ def draft_of(target: Path, draft: Path | None = None) -> Iterator[Path]:
                 (draft, *(Path(f"{draft}{end}") for end in ("-wal", "-shm", "-journal"))) if is_ours else ()
             ):
                 leftover.unlink(missing_ok=True)
+            if lock is not None:
+                os.close(lock)
     except FileExistsError as error:
         raise UsageError(f"{target} exists already", why="name a file that does not exist") from error
     except OSError as error:
         raise UnavailableError(f"cannot write {target}", why=error.strerror or str(error)) from error
+
+
+def _drafting(target: Path) -> int | None:
+    """Remove the drafts of `target` that killed runs left, if nobody writes a draft in its folder now.
+
+    Returns the folder's descriptor, whose shared lock says that somebody does; None if the folder cannot be locked.
+    """
+    import fcntl  # noqa: PLC0415 - only who makes a file needs it
+
+    try:
+        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_draft = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{12}}\.new(-wal|-shm|-journal)?").fullmatch
+        for name in os.listdir(folder):
+            if is_draft(name):
+                os.unlink(name, dir_fd=folder)
+    except OSError:  # another run is at work here, or drafts stay: they are in nobody's way
+        pass
+    try:
+        fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        pass
+    return folder
 
 
 def sync(path: Path) -> None:
