@@ -42,7 +42,11 @@ class File:
         left, size, sizes = bytearray(self.durable), len(self.durable), [len(self.durable)]
         first = draw.randint(0, len(self.pending)) if way == "first" else 0
         for number, (offset, data) in enumerate(self.pending):
-            kept = way == "everything" or (way == "first" and number < first) or (way in ("any", "pieces") and draw.random() < 0.5)
+            kept = (
+                way == "everything"
+                or (way == "first" and number < first)
+                or (way in ("any", "pieces") and draw.random() < 0.5)
+            )
             size = offset if data is None else max(size, offset + len(data))
             sizes.append(size)
             if data is None:
@@ -148,6 +152,8 @@ class Disk:
             case "create":
                 self._files[done.inode] = File(b"")
                 self._folder(folder).set({name: self._files[done.inode]})
+            case "open" if done.offset & os.O_TMPFILE == os.O_TMPFILE:  # it has no name
+                self._files[done.inode] = File(b"")
             case "write":
                 self._files[done.inode].pending.append((done.offset, done.data))
             case "truncate" if done.result == 0:

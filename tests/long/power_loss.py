@@ -19,14 +19,15 @@ version; it is then migrated. Prints a table; exits with 1 if a state failed, wh
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import random
+import re
 import shutil
 import sys
 import tempfile
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,7 +105,7 @@ class Run:
         shutil.copytree(self.start, self.work)
         record = place / "record"
         self.acknowledged = [0]
-        first = Disk(self.work)  # by the inodes of this folder
+        self._first = Disk(self.work)  # by the inodes of this folder
         for arguments, text in scenario.commands:
             done = faults.esctl(self.work, *arguments, input=text, **shim.orders(self.work, "count", record=record))
             assert done.returncode == 0, (arguments, done.stderr.decode())
@@ -112,7 +113,6 @@ class Run:
             self.acknowledged.append(len(self.operations))
         self.acknowledged += [n for n, done in enumerate(self.operations, 1) if done.kind == "print"]
         self.acknowledged = sorted(set(self.acknowledged))
-        self._first = first
         self.names: list[set[str]] = []
         self.contents: dict[str, list[Content]] = {}
         self.bytes: dict[str, set[bytes]] = {}
@@ -120,8 +120,6 @@ class Run:
 
     def disk(self) -> Disk:
         """The disk at the start."""
-        import copy
-
         return copy.deepcopy(self._first)
 
     def _watch(self) -> None:
@@ -209,7 +207,13 @@ def states(run: Run, count: int, seed: int) -> list[State]:
     found = []
     for n in range(count):
         kind = n % 4
-        number = draw.choice(run.acknowledged) if kind == 0 else draw.choice(edges) if kind == 1 and edges else draw.randint(0, last)
+        number = (
+            draw.choice(run.acknowledged)
+            if kind == 0
+            else draw.choice(edges)
+            if kind == 1 and edges
+            else draw.randint(0, last)
+        )
         if n < 2 * len(CORNERS):
             number = last if n < len(CORNERS) else number
             found.append(State(number, CORNERS[n % len(CORNERS)], ""))
@@ -227,7 +231,9 @@ class Failure(NamedTuple):
     kept: Path
 
 
-def tried(run: Run, chosen: Sequence[State], change: Filter = lambda operations: operations) -> Iterator[Failure | None]:
+def tried(
+    run: Run, chosen: Sequence[State], change: Filter = lambda operations: operations
+) -> Iterator[Failure | None]:
     """Build each state, and check it; None for one that is as it has to be. `change` puts a bug into the operations."""
     operations, disk, done = change(run.operations), run.disk(), 0
     assert len(operations) == len(run.operations)
@@ -269,7 +275,11 @@ def _check_log(run: Run, name: str, number: int, folder: Path) -> Iterator[str]:
         digest = digest_of(path)
         if digest not in run.allowed(name, number):
             known = [content.digest for content in run.contents.get(name, [])]
-            which = f"that of transaction {known.index(digest)} of {len(known)}" if digest in known else "none that it ever had"
+            which = (
+                f"that of transaction {known.index(digest)} of {len(known)}"
+                if digest in known
+                else "none that it ever had"
+            )
             yield f"its content is not one that it had since the last acknowledgement, but {which}"
         try:
             report = _verified(path, folder)
@@ -294,12 +304,11 @@ def _verified(path: Path, folder: Path) -> list[str]:
 
 
 def without(*kinds: str, matching: str = "") -> Filter:
-    """Leave out operations of these kinds on paths that end so, before any suffix of a draft."""
-    from re import search
+    """Leave out operations of these kinds on paths that match."""
 
     def change(operations: list[Operation]) -> list[Operation]:
         return [
-            done._replace(kind="left out") if done.kind in kinds and search(matching, done.path) else done
+            done._replace(kind="left out") if done.kind in kinds and re.search(matching, done.path) else done
             for done in operations
         ]
 
@@ -308,27 +317,21 @@ def without(*kinds: str, matching: str = "") -> Filter:
 
 def late(kind: str, matching: str) -> Filter:
     """Do operations of a kind on such paths only at the end: after what should have waited for them."""
-    from re import search
 
     def change(operations: list[Operation]) -> list[Operation]:
-        chosen = [done.kind == kind and bool(search(matching, done.path)) for done in operations]
+        chosen = [done.kind == kind and bool(re.search(matching, done.path)) for done in operations]
         kept = [done for done, is_late in zip(operations, chosen, strict=True) if not is_late]
         return kept + [done for done, is_late in zip(operations, chosen, strict=True) if is_late]
 
     return change
 
 
-def first_failure(run: Run, count: int, seed: int, change: Filter) -> int | None:
-    """How many states it took to find a bug; None if none of them shows it."""
-    for n, failure in enumerate(tried(run, _shuffled(states(run, count, seed)), change), 1):
+def states_until_found(run: Run, count: int, seed: int, change: Filter) -> int | None:
+    """How many states it took to find a bug; None if none of so many shows it."""
+    for n, failure in enumerate(tried(run, states(run, count, seed), change), 1):
         if failure is not None:
             return n
     return None
-
-
-def _shuffled(chosen: list[State]) -> list[State]:
-    assert all(a.number <= b.number for a, b in pairwise(chosen))
-    return chosen
 
 
 def report(names: Sequence[str], count: int, seed: int, place: Path) -> int:
