@@ -67,11 +67,15 @@ def _scenario(name: str, state: str, *commands: tuple[str, ...], erasing: tuple[
     return Scenario(name, state, tuple((command, b"") for command in commands), erasing)
 
 
+def _more(command: tuple[str, ...] | None) -> tuple[tuple[tuple[str, ...], bytes], ...]:
+    return () if command is None else ((command, b""),)
+
+
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
         *(
-            Scenario(case.name, case.state, ((case.arguments, case.input), *(((case.again, b""),) if case.again else ())), case.erasing)
+            Scenario(case.name, case.state, ((case.arguments, case.input), *_more(case.again)), case.erasing)
             for case in CASES
             if case.verb not in READERS
         ),
@@ -107,7 +111,8 @@ class Run:
         self.acknowledged = [0]
         self._first = Disk(self.work)  # by the inodes of this folder
         for arguments, text in scenario.commands:
-            done = faults.esctl(self.work, *arguments, input=text, **shim.orders(self.work, "count", record=record))
+            orders = shim.orders(self.work, "count", record=record)
+            done = faults.esctl(self.work, *arguments, input=text, **orders)  # type: ignore[arg-type]
             assert done.returncode == 0, (arguments, done.stderr.decode())
             self.operations = list(shim.operations(record))
             self.acknowledged.append(len(self.operations))
@@ -244,14 +249,14 @@ def tried(
         done = state.number
         shutil.rmtree(work, ignore_errors=True)
         disk.lose_power(work, state.survives, random.Random(state.seed))
-        kept = run.place / f"failed-{n}"
-        shutil.copytree(work, kept, copy_function=shutil.copy2)
         wrong = check(run, state.number, work)
-        if wrong:
-            yield Failure(state, wrong, kept)
-        else:
-            shutil.rmtree(kept)
+        if not wrong:
             yield None
+            continue
+        kept = run.place / f"failed-{n}"
+        shutil.rmtree(kept, ignore_errors=True)
+        disk.lose_power(kept, state.survives, random.Random(state.seed))  # as it was before the check
+        yield Failure(state, wrong, kept)
 
 
 def check(run: Run, number: int, folder: Path) -> list[str]:
