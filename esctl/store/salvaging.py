@@ -29,8 +29,8 @@ _GONE = "nothing that can be read is left of it"
 
 
 class Row(NamedTuple):
-    """A stored event. Without payload (erased) it has its `digest`. `salt` and `hash` are None if they are lost; `sure`:
-    a frame's SHA-256 proves it.
+    """A stored event. Without payload (erased) it has its `digest`. `salt` and `hash` are None if they are lost;
+    `sure`: a frame's SHA-256 proves it.
     """
 
     position: int

@@ -7,11 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import apsw
 
-from esctl.errors import (
-    MisfitError,
-    UnavailableError,
-    VerificationError,
-)
+from esctl.errors import MisfitError, UnavailableError, VerificationError
 from esctl.events import system
 from esctl.events.event import Event, Head, NewEvent, Part, SealedEvent
 from esctl.events.query import NO_UPCASTS, Query
@@ -48,6 +44,7 @@ OPCODES_OF_A_MODEL = 1000  # between two checks of the time: a single one of its
 MODEL_SECONDS = 10.0  # that a statement with a model's expressions may run
 _VERSION_UNTIL = """select version from {table} where stream_id = ?1 and +position <= ?2 and version > ?3
 order by version desc limit 1"""
+_RECORDED_BY = "select ifnull(max(position), 0) from main.events where recorded <= ?"
 _NEWEST = """select max(ifnull((select max(position) from events), 0), ifnull((select max(last) from segments), 0))"""
 
 
@@ -263,8 +260,7 @@ class Store:
                     middle = (low + high + 1) // 2
                     moment = self._execute(sql, (middle,)).get
                     if moment is None:  # only in what is whole of a damaged log
-                        newest_by = "select ifnull(max(position), 0) from main.events where recorded <= ?"
-                        return int(self._execute(newest_by, (recorded,)).get)
+                        return int(self._execute(_RECORDED_BY, (recorded,)).get)
                     low, high = (middle, high) if moment <= recorded else (low, middle - 1)
                 return low
 
