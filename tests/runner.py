@@ -10,6 +10,7 @@ import atexit
 import gc
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -28,13 +29,21 @@ SIZE = 8  # bytes of the number that says how long a request is
 
 
 def run(
-    arguments: Sequence[str], *, input: bytes = b"", cwd: Path, env: Mapping[str, str]
+    arguments: Sequence[str],
+    *,
+    input: bytes = b"",
+    cwd: Path,
+    env: Mapping[str, str],
+    seconds: int = 0,
+    memory: int = 0,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a command line; the return code is negative for a signal that ended it, as of `subprocess`."""
+    """Run a command line; the return code is negative for a signal that ended it, as of `subprocess`. If they are
+    given, it may take so many seconds, and so many bytes of memory.
+    """
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         stdin.write(input)
         stdin.seek(0)
-        request = json.dumps([list(arguments), str(cwd), dict(env)]).encode()
+        request = json.dumps([list(arguments), str(cwd), dict(env), seconds, memory]).encode()
         server = _server()
         socket.send_fds(server, [len(request).to_bytes(SIZE)], [stdin.fileno(), stdout.fileno(), stderr.fileno()])
         server.sendall(request)
@@ -103,20 +112,23 @@ def serve(descriptor: int) -> None:
         request = json.loads(_received(connection, int.from_bytes(size)))
         child = os.fork()
         if not child:
-            arguments, cwd, env = request
-            _become(arguments, cwd, env, streams)
+            arguments, cwd, env, seconds, memory = request
+            if memory:
+                resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+            _become(arguments, cwd, env, streams, seconds)
         for stream in streams:
             os.close(stream)
         connection.sendall(os.waitpid(child, 0)[1].to_bytes(SIZE))
 
 
-def _become(arguments: Sequence[str], cwd: str, env: Mapping[str, str], streams: Sequence[int]) -> None:
+def _become(arguments: Sequence[str], cwd: str, env: Mapping[str, str], streams: Sequence[int], seconds: int) -> None:
     """Be the command from here on, as a new interpreter would be at its start."""
     from esctl.cli import main
 
     try:
         for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGUSR1):
             signal.signal(number, signal.SIG_DFL)
+        signal.alarm(seconds)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         for target, source in enumerate(streams):

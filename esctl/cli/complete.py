@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+from _thread import start_new_thread  # importing threading takes longer
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from esctl.log import EventLog
 
 MAX_WORDS = 200  # about what fits on a terminal
+SECONDS = 1.0  # a longer one would only keep its user waiting
+HEAP_BYTES = 64 * 1024 * 1024  # that SQLite may use for it
 WORDS = {"expect": ("any", "none", "exists"), "extra": ("meta",)}  # of options that take free text too
 
 
@@ -22,9 +27,10 @@ def candidates(words: list[str]) -> list[str]:
     """Completions of the last word of `words`, the command line after `esctl`; the last word may be empty."""
     *before, word = words or [""]
     try:
-        return list(islice((name for name in _candidates(before, word) if name.startswith(word)), MAX_WORDS))
-    except EsctlError:
-        return []  # no log, or a busy one
+        fitting = (name for name in _candidates(before, word) if name.startswith(word) and name.isprintable())
+        return list(islice(fitting, MAX_WORDS))
+    except (EsctlError, MemoryError, ValueError, TypeError):
+        return []  # no log, a busy or a damaged one
 
 
 def _candidates(before: list[str], word: str) -> Iterator[str]:
@@ -117,9 +123,22 @@ def _arguments(verb: str, argument: Option, place: int, before: list[str], prefi
 def _of_log(before: Sequence[str], source: Callable[[EventLog], Iterator[str]]) -> Iterator[str]:
     from esctl.cli.locate import find  # noqa: PLC0415 - loads apsw, for names from the log only
     from esctl.log import EventLog  # noqa: PLC0415
+    from esctl.store.heap import limited  # noqa: PLC0415
 
-    with EventLog(find(_named(before)), timeout=0.2) as log:
+    with limited(HEAP_BYTES), EventLog(find(_named(before)), timeout=0.2) as log:
         yield from source(log)
+
+
+def watched(words: list[str]) -> list[str]:
+    """`candidates`, in a process of its own, which ends without any if it takes too long."""
+    start_new_thread(_end_after, (SECONDS,))
+    return candidates(words)
+
+
+def _end_after(seconds: float) -> None:
+    """End the process: what a log has may keep SQLite from ever looking at the time."""
+    time.sleep(seconds)
+    os._exit(0)
 
 
 def _named(before: Sequence[str]) -> str | None:

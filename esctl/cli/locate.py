@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 
-from esctl.errors import NotFoundError
+from esctl.errors import NotFoundError, UsageError, word
 
 DEFAULT_NAME = "esctl.db"
 
@@ -12,7 +13,8 @@ DEFAULT_NAME = "esctl.db"
 def find(named: str | None) -> str:
     """The log that `--log` or ESCTL_LOG names, else the nearest `esctl.db` in this folder or a parent.
 
-    The search ends at the home folder and at mount points. Raises NotFoundError if it finds none.
+    The search ends at the home folder and at mount points. Raises NotFoundError if it finds none, UsageError if another
+    user may have put there what it finds.
     """
     if given := named or os.environ.get("ESCTL_LOG"):
         return given
@@ -24,6 +26,7 @@ def find(named: str | None) -> str:
         ) from error
     while True:
         if os.path.exists(found := os.path.join(folder, DEFAULT_NAME)):
+            _refuse_planted(found, folder if folder != start else "")
             return found
         above = os.path.dirname(folder)
         if above == folder or _is_home(folder) or os.path.ismount(folder):
@@ -34,6 +37,31 @@ def find(named: str | None) -> str:
         why="esctl init creates one here; --log PATH names one elsewhere",
         fix="esctl init",
     )
+
+
+def _refuse_planted(found: str, parent: str) -> None:
+    """Raise UsageError for a found log that another user may have put there; `parent` is its folder if that is above
+    the current one.
+
+    What the user or root owns is trusted; for root, also what the user owns who called sudo. In a parent, which the
+    user did not choose, nobody else may write the file or its folder; whether a group may is its owner's affair.
+    """
+    trusted = {0, os.geteuid()}
+    if os.geteuid() == 0 and (sudo := os.environ.get("SUDO_UID", "")).isdecimal():
+        trusted.add(int(sudo))
+    for path in (found, parent) if parent else (found,):
+        status = os.stat(path)
+        if not {status.st_uid, os.lstat(path).st_uid} <= trusted:
+            why = f"{path} belongs to another user"
+        elif parent and status.st_mode & stat.S_IWOTH:
+            why = f"every user may write {path}"
+        else:
+            continue
+        raise UsageError(
+            f"the log {found} was found, and may be another user's",
+            why=f"{why}; name it if you trust it: --log {word(found)}",
+            again=f"--log {word(found)}",
+        )
 
 
 def _is_home(folder: str) -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import apsw
-
 from esctl.events import chain
 from esctl.store.format import HOT
 from esctl.store.windows import Reading
@@ -187,23 +185,10 @@ def findings(reading: Reading, *, full: bool) -> Iterator[Finding]:
             None,
             f"the head says that the log was created at {created}, and its digest says another time",
         )
-    if full:
-        yield from _schema(connection)
     has_leftovers = reading.hot != HOT
     for check, sql in _QUICK + (_FULL if full else ()) + (_LEFTOVER if has_leftovers and full else ()):
         for position, problem in connection.execute(_filled(sql, parts)):
             yield (check, position, problem)
-
-
-def _schema(connection: apsw.Connection) -> Iterator[Finding]:
-    """Whether every log's tables and views are unchanged; other tables may exist beside them."""
-    from esctl.store import migrations  # noqa: PLC0415 - sqlite-utils, for this alone
-
-    sql = "select name, type, tbl_name, cast(sql as blob) from sqlite_schema where name not like 'sqlite_stat%'"
-    found = {name: rest for name, *rest in connection.execute(sql)}
-    for name, *rest in migrations.schema():
-        if found.get(name) != rest:
-            yield ("schema", None, f"the {rest[0]} {name} differs from that of every other log")
 
 
 def _filled(sql: str, parts: dict[str, str]) -> str:

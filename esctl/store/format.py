@@ -37,19 +37,23 @@ class Memory(str):
 
 
 def check_there(path: str) -> None:
-    """Raise NotFoundError for a missing file, UsageError for a folder, UnavailableError if it cannot be checked."""
+    """Raise NotFoundError for a missing file, UsageError for what is no file (a folder, a pipe), UnavailableError if it
+    cannot be checked.
+    """
+    mode = 0
     try:
-        folder = stat.S_ISDIR(os.stat(path).st_mode)
-        exists = True
+        mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        folder = exists = False
+        pass
     except OSError as error:
         raise UnavailableError(
             f"cannot use {path}", why=f"{error.strerror or error}; name another log with --log"
         ) from error
-    if folder:
+    if stat.S_ISDIR(mode):
         raise UsageError(f"{path} is a folder", why=f"a log is a file, such as {path.rstrip('/')}/esctl.db")
-    if not exists:
+    if mode and not stat.S_ISREG(mode):  # reading it may never end
+        raise UsageError(f"{path} is not a file", why="a log is a file; name the log with --log")
+    if not mode:
         raise NotFoundError(
             f"there is no log at {path}",
             why="make one, or name another with --log",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import apsw
 
 from esctl.sql.judge import FAIL, TRACE, deterministic_functions, permitted
+from esctl.store.schema import OWN
 
 _WRITES = {
     apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE, apsw.SQLITE_CREATE_TABLE, apsw.SQLITE_DROP_TABLE
@@ -36,8 +37,10 @@ class Guard:
         writes = action in _WRITES and database == "main"
         if writes and not self._write:
             return apsw.SQLITE_DENY
-        if inside is None or not inside.startswith("esctl_"):
+        if inside is None:
             return apsw.SQLITE_OK
+        if not inside.startswith("esctl_"):  # others' trigger on a projection's table
+            return apsw.SQLITE_DENY if writes and (first or "").lower() in OWN else apsw.SQLITE_OK
         if inside.startswith(FED):
             view = inside.rpartition("_")[0]
             own = {*self.tables.get(view, ()), view}

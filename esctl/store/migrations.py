@@ -1,14 +1,15 @@
 """The storage schema and its changes, for `init` and `migrate` only.
 
-It uses the standard `sqlite3` through sqlite-utils. So nothing here may touch a log that this process has open through
-apsw: two SQLite libraries in one process drop each other's POSIX locks.
+sqlite-utils needs the interpreter's `sqlite3`. That only writes databases in memory and new files of ours, which this
+process has not open through apsw: two SQLite libraries in one process drop each other's POSIX locks. A log that is
+there may be a stranger's, and `sqlite3` may be old enough to delete any file that a journal beside it names. So such a
+log is migrated by apsw, with the statements that sqlite-utils ran on an empty log in memory.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,15 +17,19 @@ from functools import cache
 from itertools import count, islice, takewhile
 from pathlib import Path
 
+import apsw
 from sqlite_utils import Database, Migrations  # noqa: TID253 - this is its home
 
-from esctl.errors import StorageVersionError, UnavailableError, UsageError
+from esctl.errors import UnavailableError, UsageError, VerificationError
 from esctl.events.chain import created_digest, genesis
 from esctl.events.event import now
+from esctl.store.copying import copy_to, journal_of
 from esctl.store.drafts import complete
+from esctl.store.errors import BUSY, Translated
 from esctl.store.files import BYTES_PER_READ, draft_of
-from esctl.store.format import APPLICATION_ID, MEMORY, STORAGE_VERSION, check_there
-from esctl.store.opening import OpenFile
+from esctl.store.format import APPLICATION_ID, MEMORY, STORAGE_VERSION
+from esctl.store.opening import SETTINGS, OpenFile, connect, run, version_of
+from esctl.store.schema import ALL, Rows, digests, refuse_differences, refuse_strangers, rows_of
 
 # Measured on 1,000,000 events of 380 bytes with random ids, rates against 4096: appending 1.2 times as fast at 8192
 # and 1.4 at 16384, replay 1.05 and 1.1; but a small log, a WAL and a cold append grow with the page.
@@ -139,8 +144,6 @@ def m003_archive(db: Database) -> None:
         "create table leftovers (path text primary key) strict, without rowid",
     ):
         db.execute(statement)
-    for log_id, created in db.execute("select log_id, created from head").fetchall():
-        db.execute("update head set created_digest = ?", (created_digest(log_id, created),))
 
 
 @migrations()
@@ -238,21 +241,28 @@ def _apply(connection: sqlite3.Connection, log_id: str) -> None:
 
 
 @cache
-def schema() -> tuple[tuple[str, str, str, bytes], ...]:
-    """The schema of every log: name, type, table and statement of each table, index and view."""
-    with closing(sqlite3.connect(":memory:")) as connection:
-        migrations.apply(Database(connection))
-        sql = "select name, type, tbl_name, cast(sql as blob) from sqlite_schema where name not like 'sqlite_stat%'"
-        return tuple(connection.execute(sql))
+def schema(version: int = STORAGE_VERSION) -> Rows:
+    """The schema of every log of a storage version."""
+    with closing(sqlite3.connect(MEMORY)) as connection:
+        _upgrade(connection, version)
+        return {name: (kind, table, sql) for name, kind, table, sql in connection.execute(ALL)}
+
+
+def _upgrade(connection: sqlite3.Connection, version: int) -> None:
+    """Apply the migrations up to a storage version to an empty database."""
+    steps = [step.name for step in migrations.pending(Database(connection))]
+    if version:
+        migrations.apply(Database(connection), stop_before=steps[version:])
 
 
 def pending(path: Path) -> list[str]:
-    """The names of the migrations that a log needs, in order. Raises StorageVersionError if it is not a log."""
-    connection = _connect(path)
-    try:
-        return [m.name for m in migrations.pending(Database(connection))]
-    finally:
-        connection.close()
+    """The names of the migrations that a log needs, in order. Raises StorageVersionError if it is not a log,
+    VerificationError if its tables are not those of its storage version.
+    """
+    connection, _, version = _opened(path, write=False)
+    connection.close()
+    with closing(sqlite3.connect(MEMORY)) as empty:
+        return [step.name for step in migrations.pending(Database(empty))][version:]
 
 
 def migrate(path: Path, timeout: float = 5.0) -> Path:
@@ -260,31 +270,76 @@ def migrate(path: Path, timeout: float = 5.0) -> Path:
 
     A copy that a killed run left is taken if it is equal; another file is kept, and the copy gets the next name. The
     migration is one transaction: other processes see the old log or the new one. Raises UnavailableError if a process
-    has the log open.
+    has the log open, and as `pending`.
     """
-    check_there(str(path))
-    file = OpenFile(str(path))
-    connection = _connect(path, timeout)
+    connection, file, version = _opened(path, timeout, write=True)
     try:
-        connection.execute("pragma synchronous = full")
-        connection.execute("pragma locking_mode = exclusive")
-        connection.execute("begin exclusive")
-        connection.execute("commit")  # the lock stays; SQLite cannot copy within a writing transaction
-        copy, was_there = _copied(connection, path)
-        try:
-            connection.execute("begin immediate")
-            _apply(connection, str(uuid.uuid4()))
-            file.check()
-            connection.execute("commit")
-        except BaseException:
-            if not was_there:
-                copy.unlink()  # the log is unchanged
+        with Translated(str(path)):
+            run(connection, "pragma locking_mode = exclusive; begin exclusive; commit")  # the lock stays
+            copy, was_there = _copied(connection, version, path)
+            try:
+                _migrate(connection, path, file, version)
+            except BaseException:
+                if not was_there:
+                    copy.unlink()  # the log is unchanged
+                raise
+    except UnavailableError as error:
+        if error.code != BUSY:
             raise
-    except sqlite3.OperationalError as error:
-        raise UnavailableError(f"cannot migrate {path}", why=f"{error}; stop what uses the log", again="") from error
+        raise UnavailableError(
+            f"cannot migrate {path}", why=f"{error.__cause__}; stop what uses the log", again=""
+        ) from error
     finally:
         connection.close()
     return copy
+
+
+def _opened(path: Path, timeout: float = 5.0, *, write: bool) -> tuple[apsw.Connection, OpenFile | None, int]:
+    """Connect to a log whose tables are those of its storage version; return that, too."""
+    connection, file = connect(str(path), write=write)
+    try:
+        with Translated(str(path)):
+            connection.set_busy_timeout(int(timeout * 1000))
+            run(connection, SETTINGS)
+            version = version_of(connection, str(path))
+            rows = rows_of(connection)
+            refuse_differences(rows, digests(schema(version)), str(path))
+            refuse_strangers(connection, rows, str(path))
+    except BaseException:
+        connection.close()
+        raise
+    return connection, file, version
+
+
+def _migrate(connection: apsw.Connection, path: Path, file: OpenFile | None, version: int) -> None:
+    """Run the statements in one transaction."""
+    run(connection, "begin immediate")
+    try:
+        for statement in _statements(version):
+            run(connection, statement)
+    except (apsw.SQLError, apsw.ConstraintError) as error:
+        raise VerificationError(f"{path} is damaged", why=f"{error}; restore a backup") from error
+    for log_id, created in connection.execute("select log_id, created from head where created_digest = x''").fetchall():
+        connection.execute(
+            "update head set created_digest = ?", (created_digest(str(log_id), str(created)),)
+        ).fetchall()
+    if file is not None:
+        file.check()
+    run(connection, "commit")
+
+
+def _statements(version: int) -> list[str]:
+    """The statements that make a log of a storage version one of the present version."""
+    statements: list[str] = []
+    with closing(sqlite3.connect(MEMORY, isolation_level=None)) as empty:
+        _upgrade(empty, version)
+        empty.set_trace_callback(statements.append)
+        _apply(empty, str(uuid.uuid4()))
+    return [s for s in statements if s.split(None, 1)[0].lower() in _CHANGES]
+
+
+_WITHOUT_DIGEST = "select log_id, created from head where created_digest = x''"
+_CHANGES = {"create", "alter", "insert", "pragma"}  # the rest of what sqlite-utils runs asks, or begins
 
 
 class _EqualError(Exception):
@@ -295,9 +350,9 @@ class _EqualError(Exception):
         self.copy = copy
 
 
-def _copied(connection: sqlite3.Connection, path: Path) -> tuple[Path, bool]:
+def _copied(connection: apsw.Connection, version: int, path: Path) -> tuple[Path, bool]:
     """A copy of a log beside it, and whether it was there already."""
-    name = f"{path.name}.v{_version(connection)}"
+    name = f"{path.name}.v{version}"
 
     def names() -> Iterator[str]:
         yield f"{name}.bak"
@@ -307,9 +362,8 @@ def _copied(connection: sqlite3.Connection, path: Path) -> tuple[Path, bool]:
     copy = path.with_name(next(islice(names(), len(present), None)))
     try:
         with draft_of(copy) as draft:
-            _copy(connection, draft)
-            sql = "select hash from head"
-            complete(draft, copy, connection.execute(sql).fetchone()[0] if _version(connection) else None)
+            copy_to(connection, str(path), draft)
+            complete(draft, copy, connection.execute("select hash from head").get if version else None)
             _refuse_equal(draft, [other for other in present if not _is_same(other, path)])
     except _EqualError as error:
         return error.copy, True
@@ -340,60 +394,3 @@ def _equal(one: Path, other: Path) -> bool:
             if content != second.read(BYTES_PER_READ):
                 return False
     return True
-
-
-def _copy(connection: sqlite3.Connection, target: Path) -> None:
-    """SQLite's online copy to an empty file."""
-    copy = sqlite3.connect(target)
-    try:
-        connection.backup(copy)
-    finally:
-        copy.close()
-
-
-def _connect(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
-    check_there(str(path))
-    uri = f"{path.resolve().as_uri()}?mode=rw"
-    try:
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=timeout)
-        application, version = connection.execute("pragma application_id").fetchone()[0], _version(connection)
-    except sqlite3.OperationalError as error:
-        raise UnavailableError(f"cannot use {path}", why=f"{error}; check its permissions") from error
-    except sqlite3.DatabaseError:
-        application, version = 0, 0
-    if application == APPLICATION_ID and version <= STORAGE_VERSION:
-        return connection
-    connection.close()
-    if application == APPLICATION_ID:
-        raise StorageVersionError(
-            f"{path} is newer than this esctl",
-            why=f"its storage version is {version}, this esctl knows {STORAGE_VERSION}",
-            fix="pip install --upgrade esctl",
-        )
-    raise StorageVersionError(f"{path} is not a log", why="name the log with --log")
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("pragma user_version").fetchone()[0])
-
-
-def journal_of(path: str | os.PathLike[str]) -> str:
-    """The kind of journal for a new log at a path."""
-    return "truncate" if on_network(Path(path).parent) else "wal"
-
-
-def on_network(folder: Path) -> bool:
-    """Whether a folder is on a network file system, where WAL's shared memory does not work (Linux only).
-
-    On other systems the answer is no: there is no portable way to find out.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        device = folder.stat().st_dev
-        mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        return False
-    number = f"{os.major(device)}:{os.minor(device)}"
-    kinds = (line.partition(" - ")[2].split(" ")[0] for line in mounts if line.split(" ")[2] == number)
-    return any(kind.startswith(("nfs", "cifs", "smb", "9p", "fuse.sshfs", "ceph", "afs", "lustre")) for kind in kinds)

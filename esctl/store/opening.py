@@ -9,6 +9,7 @@ import apsw
 from esctl.errors import StorageVersionError, UnavailableError, word
 from esctl.events import chain
 from esctl.sql import functions
+from esctl.store import schema
 from esctl.store.errors import Patience, Translated
 from esctl.store.format import APPLICATION_ID, STORAGE_VERSION, Memory, absolute, check_there, uri_of
 
@@ -25,6 +26,7 @@ WAL_BYTES = 64 * 1024 * 1024  # the WAL file is truncated to this size after a c
 BULK_CACHE_KIB = 24 * 1024  # ids come in random order: the more of their index is cached, the faster
 BULK_CHECKPOINT_PAGES = 4000  # a page that many batches touch is copied once; measured 1.15 times the rate of 1000
 OPCODES_A_BREATH = 1_000_000
+MAX_PATTERN_BYTES = 2000  # of LIKE and GLOB, whose time is the product of pattern and text; a quoted name fits
 
 
 class OpenFile:
@@ -119,7 +121,8 @@ def set_up(
 ) -> str:
     """Apply the settings, then check the file; returns the log's id.
 
-    Raises StorageVersionError for another file, TypeError or ValueError for an impossible head.
+    Raises StorageVersionError for another file, VerificationError for a schema that is not a log's, TypeError or
+    ValueError for an impossible head.
     """
     # A statement may run for minutes; regular calls to Python let it handle Ctrl-C and check the time.
     connection.set_progress_handler(patience.over, OPCODES_A_BREATH)
@@ -127,23 +130,16 @@ def set_up(
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.set_busy_timeout(int(timeout * 1000))
     functions.define(connection)
+    connection.limit(apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, MAX_PATTERN_BYTES)
     run(connection, SETTINGS)
-    application, version = (connection.execute(f"pragma {name}").get for name in ("application_id", "user_version"))
-    if application != APPLICATION_ID:
-        found = "some other SQLite database" if isinstance(path, Memory) or os.path.getsize(path) else "an empty file"
-        raise StorageVersionError(f"{path} is not a log", why=f"it is {found}; name the log with --log")
-    if version > STORAGE_VERSION:
-        raise StorageVersionError(
-            f"{path} is newer than this esctl",
-            why=f"its storage version is {version}, this esctl knows {STORAGE_VERSION}",
-            fix="pip install --upgrade esctl",
-        )
+    version = version_of(connection, path)
     if version < STORAGE_VERSION:
         raise StorageVersionError(
             f"{path} is older than this esctl",
             why=f"its storage version is {version}, this esctl needs {STORAGE_VERSION}",
             fix=f"esctl migrate --log {word(path)}",
         )
+    schema.check(connection, path)
     if write:
         if connection.execute("pragma journal_mode").get not in ("wal", "memory"):  # a network file system
             run(connection, "pragma journal_mode = truncate; pragma synchronous = extra")
@@ -157,6 +153,21 @@ def set_up(
     if not isinstance(log_id, str):
         raise TypeError("it has not one head")
     return log_id
+
+
+def version_of(connection: apsw.Connection, path: str) -> int:
+    """The storage version of a log. Raises StorageVersionError for another file, and for a newer log."""
+    application, version = (connection.execute(f"pragma {name}").get for name in ("application_id", "user_version"))
+    if application != APPLICATION_ID:
+        found = "some other SQLite database" if isinstance(path, Memory) or os.path.getsize(path) else "an empty file"
+        raise StorageVersionError(f"{path} is not a log", why=f"it is {found}; name the log with --log")
+    if version > STORAGE_VERSION:
+        raise StorageVersionError(
+            f"{path} is newer than this esctl",
+            why=f"its storage version is {version}, this esctl knows {STORAGE_VERSION}",
+            fix="pip install --upgrade esctl",
+        )
+    return int(version)
 
 
 def run(connection: apsw.Connection, statements: str) -> None:

@@ -16,9 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from esctl.events.event import Form
     from esctl.events.query import Upcasting
-    from esctl.store.errors import Patience
+    from esctl.store.errors import Patience, Steps
     from esctl.store.upcasts import UpcastCompiler, UpcastSql
 
     Row = tuple[Any, ...]
@@ -71,7 +70,7 @@ def source(
     )
 
 
-def _line(form: Form, *, quoting: bool, parts: bool = False, erased: bool = False) -> str:
+def _line(form: str, *, quoting: bool, parts: bool = False, erased: bool = False) -> str:
     """The SQL expression of a line. `quoting`: names may contain quotes and backslashes; `parts`: events may be split;
     `erased`: payloads may be erased.
     """
@@ -140,7 +139,7 @@ class Scan:
         self.hot_only = query.hot_only
         self.plain = False  # whether it reads all events, or all but the log's own
         self.ranged: tuple[int, list[tuple[int, int]]] = (-1, [])
-        self.patience: Patience | _Endless = _ENDLESS
+        self.patience: Patience | Steps | _Endless = _ENDLESS
         self.skip = 0  # so many parts of the event at `low` are skipped
         self.limit = NO_LIMIT if query.limit is None else query.limit
 
@@ -299,12 +298,14 @@ def rows(reading: Reading, scan: Scan, columns: str) -> Iterator[Row]:
                 block = list(islice(cursor, step))
 
 
-def chunks(reading: Reading, scan: Scan, form: Form) -> Iterator[bytes]:
-    """The lines of events, in order, joined to chunks."""
+def chunks(reading: Reading, scan: Scan, form: str) -> Iterator[bytes]:
+    """The lines of events, in order, joined to chunks; `form` may be the expression of a line."""
     connection, upcasts = reading.connection, scan.upcasts
-    quoting, erased = connection.execute("select quoting, exists(select 1 from erased) from head").get
-    quoting = bool(quoting or (upcasts and upcasts.quoting))
-    line = _line(form, quoting=quoting, parts=bool(upcasts and upcasts.split), erased=bool(erased))
+    line: str = form
+    if form in ("line", "hash", "data"):
+        quoting, erased = connection.execute("select quoting, exists(select 1 from erased) from head").get
+        quoting = bool(quoting or (upcasts and upcasts.quoting))
+        line = _line(form, quoting=quoting, parts=bool(upcasts and upcasts.split), erased=bool(erased))
     step, remaining = _step(connection, scan), scan.limit
     for window in Windows(reading, scan):
         if remaining <= 0:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
+import time
 from pathlib import Path
 
+import apsw
 import pytest
 
 from esctl import open_log
 from esctl.cli.complete import candidates
-from tests.conftest import ESCTL, Esctl
+from tests.conftest import ESCTL, Esctl, write_empty_log
+from tests.logs import alter
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +64,39 @@ def test_words_that_may_come_next_are_completed(words: list[str], found: list[st
 def test_where_there_is_no_log_there_is_nothing_to_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ESCTL_LOG", str(tmp_path / "none.db"))
     assert candidates(["replay", ""]) == []
+
+
+def stranger(folder: Path, name: object) -> Path:
+    """A log with a stream of a name that no append takes."""
+    write_empty_log(folder / "log.db")
+    alter(folder / "log.db", "insert into streams (stream_id, name) values (1, ?)", name)
+    return folder / "log.db"
+
+
+@pytest.mark.parametrize("name", ["a\nforged", "a\x1b[2J", "a\u202eb"])
+def test_names_that_would_act_on_the_terminal_are_left_out(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ESCTL_LOG", str(stranger(tmp_path, name)))
+    assert candidates(["replay", ""]) == []
+
+
+def test_completion_takes_no_more_memory_than_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ESCTL_LOG", str(stranger(tmp_path, "x" * 100_000_000)))
+    assert candidates(["replay", ""]) == []
+    monkeypatch.setenv("ESCTL_LOG", "none.db")
+    assert apsw.hard_heap_limit(-1) == 0  # as before
+
+
+def test_a_completion_that_takes_too_long_ends_without_any(tmp_path: Path) -> None:
+    code = (
+        "import time, esctl.cli.complete as c; c.SECONDS = 0.1; c._candidates = lambda *_: map(time.sleep, [9]);"
+        "print(c.watched(['']))"
+    )
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, check=True)
+    assert done.stdout == b""
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(

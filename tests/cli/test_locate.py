@@ -9,7 +9,7 @@ import pytest
 
 from esctl.cli import locate
 from esctl.cli.locate import find, place
-from esctl.errors import NotFoundError
+from esctl.errors import NotFoundError, UsageError
 
 
 @pytest.fixture
@@ -62,6 +62,68 @@ def test_an_empty_name_names_nothing(deep: Path, empty: str | None, monkeypatch:
     log = log_in(deep)
     monkeypatch.setenv("ESCTL_LOG", "")
     assert find(empty) == log
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to another user")
+ANOTHER = 12345
+
+
+@needs_root
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_log_of_another_user_is_refused_where_it_is_only_found(deep: Path, steps: int) -> None:
+    log = log_in([deep, *deep.parents][steps])
+    os.chown(log, ANOTHER, ANOTHER)
+    with pytest.raises(UsageError, match="may be another user's") as refused:
+        find(None)
+    assert refused.value.again == f"--log {log}"
+    assert find(log) == log
+
+
+@needs_root
+def test_a_log_of_who_called_sudo_is_taken(deep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = log_in(deep)
+    os.chown(log, ANOTHER, ANOTHER)
+    monkeypatch.setenv("SUDO_UID", str(ANOTHER))
+    assert find(None) == log
+
+
+@needs_root
+def test_a_link_of_another_user_is_refused(deep: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.db").touch()
+    (deep / "esctl.db").symlink_to(tmp_path / "mine.db")
+    os.chown(deep / "esctl.db", ANOTHER, ANOTHER, follow_symlinks=False)
+    with pytest.raises(UsageError, match="may be another user's"):
+        find(None)
+
+
+@needs_root
+def test_a_log_in_a_parent_folder_of_another_user_is_refused(deep: Path) -> None:
+    log_in(deep.parent)
+    os.chown(deep.parent, ANOTHER, ANOTHER)
+    with pytest.raises(UsageError, match="may be another user's"):
+        find(None)
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_log_in_a_parent_that_every_user_may_write_is_refused(deep: Path, what: str) -> None:
+    log = Path(log_in(deep.parent))
+    (log if what == "file" else log.parent).chmod(0o777)
+    with pytest.raises(UsageError, match="may be another user's"):
+        find(None)
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_in_the_current_folder_the_user_decides_who_may_write(deep: Path, what: str) -> None:
+    log = Path(log_in(deep))
+    (log if what == "file" else log.parent).chmod(0o777)
+    assert find(None) == str(log)
+
+
+def test_what_a_group_may_write_is_its_owners_affair(deep: Path) -> None:
+    log = Path(log_in(deep.parent))
+    log.chmod(0o664)
+    log.parent.chmod(0o775)
+    assert find(None) == str(log)
 
 
 def test_the_search_ends_at_the_home_folder(deep: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from esctl.errors import EsctlError, NotFoundError, StorageVersionError, UnavailableError, UsageError
+from esctl.errors import EsctlError, NotFoundError, StorageVersionError, UnavailableError, UsageError, VerificationError
 from esctl.events.chain import genesis
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
@@ -263,11 +264,81 @@ def test_an_equal_copy_that_a_killed_run_left_is_taken(tmp_path: Path, version: 
 def test_an_equal_copy_that_was_there_stays_if_migrating_fails(tmp_path: Path) -> None:
     log = Path(shutil.copy(DATA / "storage-3.db", tmp_path / "log.db"))
     copy = Path(shutil.copy(log, f"{log}.v3.bak"))
-    alter(log, "create table projections (mine text)")
+    alter(log, "alter table _sqlite_migrations rename column applied_at to mine")
     shutil.copy(log, copy)
-    with pytest.raises(UnavailableError):
+    with pytest.raises(VerificationError) as caught:
         migrations.migrate(log)
+    assert "applied_at" in caught.value.why
     assert copy.exists()
+
+
+# A stranger's log
+
+
+def hot_journal(log: Path, names: bytes) -> None:
+    """Write a journal beside a log that SQLite rolls back, and that names a super-journal."""
+    pages, page_size = log.stat().st_size // 4096, 4096
+    nonce, first = 1, log.read_bytes()[:page_size]
+    header = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + struct.pack(">IIIII", 1, nonce, pages, 512, page_size)
+    checksum = (nonce + sum(first[at] for at in range(page_size - 200, 0, -200))) & 0xFFFFFFFF
+    page = struct.pack(">I", 1) + first + struct.pack(">I", checksum)
+    total = sum(b if b < 128 else b - 256 for b in names) & 0xFFFFFFFF
+    end = struct.pack(">I", (2**30) // page_size + 1) + names + struct.pack(">II", len(names), total) + header[:8]
+    Path(f"{log}-journal").write_bytes(header.ljust(512, b"\0") + page + end)
+
+
+@pytest.mark.parametrize("act", [migrations.pending, migrations.migrate])
+@pytest.mark.parametrize("precious", ["text\n", ""])
+def test_a_journal_beside_a_log_removes_no_other_file(
+    tmp_path: Path, act: Callable[[Path], object], precious: str
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text(precious)
+    log = tmp_path / "log.db"
+    with closing(sqlite3.connect(log)) as connection:
+        connection.execute("pragma page_size = 4096")
+        connection.execute(f"pragma application_id = {APPLICATION_ID}")
+        connection.execute("create table mine (x)")
+    hot_journal(log, os.fsencode(victim))
+    act(log)
+    assert not Path(f"{log}-journal").exists()  # it was rolled back
+    assert victim.read_text() == precious
+
+
+@pytest.mark.parametrize("act", [migrations.pending, migrations.migrate])
+@pytest.mark.parametrize(
+    ("sql", "name"),
+    [
+        ("create trigger hush before insert on head begin select raise(ignore); end", "trigger hush"),
+        ("create trigger hush after update on head begin delete from events; end", "trigger hush"),
+        ("create trigger hush after insert on _sqlite_migrations begin delete from events; end", "trigger hush"),
+        ("drop table types; create view types as select 1 as type_id, 'a' as name", "view types"),
+        ("create table projections (mine)", "table projections"),
+        (
+            "alter table _sqlite_migrations rename to x; create view _sqlite_migrations as select 1",
+            "not a table",
+        ),
+    ],
+)
+def test_a_log_with_tables_or_triggers_that_are_none_of_a_logs_is_not_migrated(
+    tmp_path: Path, act: Callable[[Path], object], sql: str, name: str
+) -> None:
+    log = Path(shutil.copy(DATA / "storage-3.db", tmp_path / "log.db"))
+    alter(log, sql)
+    before = log.read_bytes()
+    with pytest.raises(VerificationError) as caught:
+        act(log)
+    assert name in caught.value.why
+    assert (log.read_bytes(), names(tmp_path)) == (before, ["log.db"])
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_migrated_log_has_the_schema_and_the_digests_of_every_log(tmp_path: Path, version: int) -> None:
+    log = Path(shutil.copy(DATA / f"storage-{version}.db", tmp_path / "log.db"))
+    migrations.migrate(log)
+    assert ask(log, "select count(*) from _sqlite_migrations") == [STORAGE_VERSION]
+    with EventLog(log) as opened:
+        assert verify(opened, full=True).ok
 
 
 def test_migrating_a_log_that_is_up_to_date_keeps_its_events(log_path: Path) -> None:

@@ -116,13 +116,8 @@ def test_what_is_refused_is_left_as_it_was(tmp_path: Path, make: Callable[[Path]
     assert (tmp_path / "log.db").read_bytes() == before
 
 
-def fifo(path: Path) -> None:
-    os.mkfifo(path)
-
-
-@pytest.mark.parametrize("make", [cut_short, fifo])
-def test_what_cannot_be_read_is_refused_as_esctl_refuses(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    make(tmp_path / "log.db")
+def test_what_cannot_be_read_is_refused_as_esctl_refuses(tmp_path: Path) -> None:
+    cut_short(tmp_path / "log.db")
     with pytest.raises((StorageVersionError, VerificationError, UnavailableError)):
         Store(tmp_path / "log.db")
 
@@ -373,3 +368,14 @@ def test_a_writer_may_change_its_folder(tmp_path: Path, monkeypatch: pytest.Monk
     with closing(Store("log.db", write=True)) as store:
         monkeypatch.chdir("/")
         assert len(appended(store, events(1))) == 1
+
+
+def test_a_pipe_is_no_log_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log.db")
+    with pytest.raises(UsageError, match="is not a file"):
+        Store(tmp_path / "log.db")
+
+
+def test_a_device_is_no_log() -> None:
+    with pytest.raises(UsageError, match="is not a file"):
+        Store("/dev/zero")

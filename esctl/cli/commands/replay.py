@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
     from esctl.cli.options import AsOf, System, Until
     from esctl.events.event import Form, SealedEvent
+    from esctl.events.fields import Field
 
     T = TypeVar("T")
 
@@ -135,12 +136,8 @@ class Printing:
 
     def run(self, fields: str | None, template: str | None) -> None:
         """Print in the format of the options; whole lines come straight from the store."""
-        if template is not None:
-            render.from_template(self._events(), template)
-        elif fields:
-            from esctl.events.fields import parse_fields  # noqa: PLC0415 - loads msgspec; whole lines do not need it
-
-            render.event_fields(self._events(), parse_fields(fields), self.format)
+        if template is not None or fields:
+            self._print_fields(fields or "", template)
         elif self.format == "cloudevents":
             from esctl.events import cloudevents  # noqa: PLC0415
 
@@ -148,14 +145,35 @@ class Printing:
         elif self.format in ("table", "csv", "tsv"):
             render.events(self._events(), self.format, hashes=self.hashes)
         else:
-            form: Form = "data" if self.format == "raw" else "hash" if self.hashes else "line"
-            source = self.log.follow(self.query, form) if self.follow else self.log.lines(self.query, form)
-            render.lines(self._tracked(source), self.format)
+            self._print_lines("data" if self.format == "raw" else "hash" if self.hashes else "line")
+
+    def _print_fields(self, fields: str, template: str | None) -> None:
+        from esctl.events.fields import Template, parse_fields  # noqa: PLC0415 - whole lines do not need them
+
+        if template is not None:
+            compiled = Template(template, render.shown)
+            render.from_template(self._values(compiled.fields), compiled)
+        elif self.format in ("ndjson", "json"):
+            self._print_lines(parse_fields(fields))
+        else:
+            chosen = parse_fields(fields)
+            render.event_fields(self._values(chosen), chosen, self.format)
+
+    def _print_lines(self, form: Form | Sequence[Field]) -> None:
+        source = self.log.follow(self.query, form) if self.follow else self.log.lines(self.query, form)
+        render.lines(self._tracked(source), self.format)
+
+    def _values(self, fields: Sequence[Field]) -> Iterator[tuple[str, ...]]:
+        self._needs_an_end()
+        return self._tracked(self.log.values(self.query, fields))
 
     def _events(self) -> Iterator[SealedEvent]:
-        if self.follow:
-            raise UsageError("--follow prints whole lines", why="use -o ndjson or raw, and pipe it to jq or cut")
+        self._needs_an_end()
         return self._tracked(self.log.read(self.query))
+
+    def _needs_an_end(self) -> None:
+        if self.follow:
+            raise UsageError("--follow prints lines of JSON", why="use -o ndjson or raw, and pipe it to jq or cut")
 
     def _tracked(self, items: Iterable[T]) -> Iterator[T]:
         """Pass items through and set `found`."""
