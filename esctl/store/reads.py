@@ -336,8 +336,8 @@ ESCAPE = b"\x1b"
 
 
 def _joined(path: str, lines: list[bytes]) -> bytes:
-    """Lines as one chunk. Names and payloads of an edited log may have control characters: an LF would forge a line, and
-    an escape acts on a terminal. Raises VerificationError for these; `verify` finds the others.
+    """Lines as one chunk. Names and payloads of an edited log may have control characters: an LF would forge a line, an
+    escape acts on a terminal. Raises VerificationError for these; `verify` finds the others.
     """
     chunk = b"".join(lines)
     if chunk.count(b"\n") != len(lines) or ESCAPE in chunk:
