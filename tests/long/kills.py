@@ -141,6 +141,7 @@ def _dishonest(work: Path, case: Case, wanted: Undisturbed, done: Done) -> Itera
             f"it says all is done: {wrong}"
             for wrong in faults.differences(wanted.after, faults.picture(work))
             if not wrong.startswith("stray files")
+            and not (case.verb == "archive create" and ": tables: " in wrong)  # hot rows go at its end, or by the next
         )
 
 
