@@ -22,6 +22,7 @@ def test_every_command_has_a_case_or_writes_nothing() -> None:
     "arguments",
     [
         ["--points", "2", "--mode", "kill", "--case", "backup", "--case", "erase, folder"],
+        ["--mode", "kill", "--case", "init --model", "--at", "110"],
         pytest.param(["--points", "4", "--mode", "kill"], marks=pytest.mark.slow),
         pytest.param(["--points", "2", "--mode", "EIO", "--mode", "full"], marks=pytest.mark.slow),
     ],

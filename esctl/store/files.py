@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import stat
@@ -59,8 +60,6 @@ def _drafting(target: Path) -> int | None:
 
     Returns the folder's descriptor, whose shared lock says that somebody does; None if the folder cannot be locked.
     """
-    import fcntl  # noqa: PLC0415 - only who makes a file needs it
-
     try:
         folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:

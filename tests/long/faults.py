@@ -174,7 +174,6 @@ def _lines(low: int, high: int) -> bytes:
 
 
 EXISTS, GONE, OLDER = (2,), (3,), 7
-_APPLY = ("model", "apply", "model.toml", "--yes")
 _BATCH = b"append s-1 T n:=1 --id x\nappend s-2 T n:=1 --id y\nmark late\n"
 _SCRATCH = ("projection", "rebuild", "totals", "--from-scratch")
 _CREATE = ("archive", "create", "--before", "#13", "--segment-events", "4", "--yes")
@@ -182,7 +181,7 @@ _ERASE = ("erase", "e-3", "e-6", "e-15", "--reason", "asked", "--yes")
 _SECRETS = ("e-3", "e-6", "e-15")
 CASES = (
     Case("init", "nothing", ("init",), may=EXISTS),
-    Case("init --model", "nothing", ("init", "--model", "model.toml"), again=_APPLY, may=GONE),
+    Case("init --model", "nothing", ("init", "--model", "model.toml"), may=EXISTS),
     Case("append one", "plain", ("append", "s-1", "T", '{"n":1}', "--id", "x")),
     Case("append a=1", "in log", ("append", "s-1", "T", "n:=1", "--id", "x")),
     Case("append stdin", "plain", ("append",), _lines(101, 109)),
