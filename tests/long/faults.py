@@ -118,6 +118,11 @@ def _saved(folder: Path) -> Iterator[tuple[list[str], str]]:
     yield ["backup", "saved.db"], ""
 
 
+def _shared(folder: Path) -> Iterator[tuple[list[str], str]]:
+    yield from _segments("both")(folder)
+    yield ["backup", "shared.db", "--without-segments"], ""
+
+
 STATES: dict[str, Callable[[Path], Iterator[tuple[list[str], str]]]] = {
     "nothing": _begin,
     "plain": _plain,
@@ -126,6 +131,7 @@ STATES: dict[str, Callable[[Path], Iterator[tuple[list[str], str]]]] = {
     "in folder": _segments("cold"),
     "both": _segments("both"),
     "saved": _saved,
+    "shared": _shared,
     **{f"storage {n}": _begin for n in (1, 2, 3)},
 }
 
