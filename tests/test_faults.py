@@ -45,7 +45,7 @@ def test_a_fault_at_any_file_operation_loses_nothing(arguments: list[str]) -> No
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--first", "erase all", "--second", "archive move", "--second", "archive create", "--points", "2"],
+        ["--first", "erase all", "--second", "archive move", "--points", "2"],
         pytest.param(["--points", "1"], marks=pytest.mark.slow),
     ],
     ids=" ".join,
