@@ -27,12 +27,11 @@ from typing import NamedTuple
 
 from tests.long import faults, shim
 from tests.long.faults import Case, Done, Events
-from tests.long.kills import sampled
+from tests.long.kills import TIDY, sampled
 
 SECONDS = 30
 GIVES_WAY = (0, 2, 3, 4, 8)
 STATE = "shared"
-TIDY = ("archive", "create", "--keep-last", "1000000")
 
 
 def _erasing(*ids: str) -> tuple[str, ...]:
