@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from esctl.errors import SegmentError, UnavailableError, UsageError
@@ -59,24 +60,18 @@ def _drafting(target: Path) -> int | None:
 
     Returns the folder's descriptor, whose shared lock says that somebody does; None if the folder cannot be locked.
     """
-    import fcntl  # noqa: PLC0415 - only who makes a file needs it
-
     try:
         folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return None
-    try:
+    with suppress(OSError):  # another run is at work here, or drafts stay: they are in nobody's way
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         is_draft = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{12}}\.new(-wal|-shm|-journal)?").fullmatch
         for name in os.listdir(folder):
             if is_draft(name):
                 os.unlink(name, dir_fd=folder)
-    except OSError:  # another run is at work here, or drafts stay: they are in nobody's way
-        pass
-    try:
+    with suppress(OSError):
         fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        pass
     return folder
 
 

@@ -7,7 +7,7 @@ from itertools import chain, islice
 
 import apsw
 
-from esctl.errors import EsctlError
+from esctl.errors import EsctlError, VerificationError, word
 from esctl.events.query import NO_UPCASTS, Query
 from esctl.store.format import ARCHIVED, HOT
 from esctl.store.windows import POSITIONS_PER_STATEMENT, Reading, Windows
@@ -315,17 +315,44 @@ def chunks(reading: Reading, scan: Scan, form: str) -> Iterator[bytes]:
             if table == ARCHIVED and scan.plain and form == "line" and reading.archive is not None:
                 own = not scan.conditions
                 chunk = reading.archive.lines(**bounds, own=own, limit=remaining, reverse=scan.reverse)
+                if ESCAPE in chunk:
+                    raise _altered(reading.path, chunk.splitlines(keepends=True))
                 cursor = iter(())
             else:
                 sql = scan.sql(line, reverse=scan.reverse, table=table)
                 cursor = connection.execute(sql, {**scan.parameters, **bounds, "most": remaining})
-                chunk = b"".join(chain.from_iterable(islice(cursor, step))) if step else _at_once(cursor)
+                chunk = _joined(
+                    reading.path, list(chain.from_iterable(islice(cursor, step))) if step else _at_once(cursor)
+                )
         while chunk:
             yield chunk
             if remaining < NO_LIMIT:
                 remaining -= chunk.count(b"\n")
             with scan.patience:
-                chunk = b"".join(chain.from_iterable(islice(cursor, step)))
+                chunk = _joined(reading.path, list(chain.from_iterable(islice(cursor, step))))
+
+
+ESCAPE = b"\x1b"
+
+
+def _joined(path: str, lines: list[bytes]) -> bytes:
+    """Lines as one chunk. Names and payloads of an edited log may have control characters: an LF would forge a line, an
+    escape acts on a terminal. Raises VerificationError for these; `verify` finds the others.
+    """
+    chunk = b"".join(lines)
+    if chunk.count(b"\n") != len(lines) or ESCAPE in chunk:
+        raise _altered(path, lines)
+    return chunk
+
+
+def _altered(path: str, lines: list[bytes]) -> VerificationError:
+    """The error for the first line with a control character, which no append stores."""
+    line = next((line for line in lines if b"\n" in line[:-1] or ESCAPE in line), b"")
+    position = line.removeprefix(b'{"position":').partition(b",")[0].decode(errors="replace")
+    which = f"the event at position {position}" if position.isdecimal() else "an event"
+    return VerificationError(
+        f"{path} was altered", why=f"{which} has a control character", fix=f"esctl verify --log {word(path)}"
+    )
 
 
 def sealed_lines(connection: apsw.Connection, low: int, high: int) -> tuple[int, bytes, bytes, bytes]:
@@ -392,6 +419,6 @@ def _step(connection: apsw.Connection, scan: Scan) -> int:
     return 0 if largest * POSITIONS_PER_STATEMENT <= SAFE_BYTES else max(1, min(64, STEP_BYTES // largest))
 
 
-def _at_once(cursor: apsw.Cursor) -> bytes:
+def _at_once(cursor: apsw.Cursor) -> list[bytes]:
     lines = cursor.get  # a list of values; for one row the value itself, for no rows None
-    return lines if isinstance(lines, bytes) else b"".join(lines or ())
+    return [lines] if isinstance(lines, bytes) else lines or []

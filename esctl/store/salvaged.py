@@ -98,8 +98,8 @@ class Draft:
         """Give the file the id of the damaged log, unless that is lost."""
         head, log_id = self.damaged.head, self.damaged.log_id
         if head is not None and log_id is not None:
-            digest = chain.created_digest(log_id, str(head[2]))
-            self._execute("update head set log_id = ?, created = ?, created_digest = ?", (log_id, head[2], digest))
+            digest = chain.created_digest(log_id, head.created)
+            self._execute("update head set log_id = ?, created = ?, created_digest = ?", (log_id, head.created, digest))
 
     def _row(self, row: Row) -> tuple[object, ...]:
         self._note(row)
@@ -199,7 +199,8 @@ class Draft:
 
     def _erased(self) -> None:
         """Note of each erased payload which event says so."""
-        for (position,) in self._execute("select position from erased order by position").fetchall():
+        found = [int(str(row[0])) for row in self._execute("select position from erased order by position").fetchall()]
+        for position in found:
             if position in self._said:
                 self._execute("update erased set event = ? where position = ?", (self._said[position], position))
             else:
@@ -214,7 +215,8 @@ class Draft:
         log_id, created = self._execute("select log_id, created from head").get
         newest = newest or (0, chain.genesis(log_id), created)
         self._execute(
-            f"update head set position = ?, hash = ?, recorded = ?, quoting = 1, largest = ({_FACTS}), model = ({_MODEL})",
+            "update head set position = ?, hash = ?, recorded = ?, quoting = 1,"
+            f" largest = ({_FACTS}), model = ({_MODEL})",
             (*newest, system.STREAM, system.MODEL_APPLIED),
         )
 

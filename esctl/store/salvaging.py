@@ -18,7 +18,7 @@ from esctl.events import chain
 from esctl.events.event import check_name, check_schema
 from esctl.events.times import canonical
 from esctl.store.carving import HASH, Carved
-from esctl.store.pages import BrokenError, Value
+from esctl.store.pages import BrokenError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ _GONE = "nothing that can be read is left of it"
 
 
 class Row(NamedTuple):
-    """A stored event. Without payload (erased) it has its `digest`. `salt` and `hash` are None if they are lost; `sure`:
-    a frame's SHA-256 proves it.
+    """A stored event. Without payload (erased) it has its `digest`. `salt` and `hash` are None if they are lost;
+    `sure`: a frame's SHA-256 proves it.
     """
 
     position: int
@@ -68,13 +68,23 @@ class Lost(NamedTuple):
     after: bytes | None = None
 
 
+class Stated(NamedTuple):
+    """What the log states of itself in its head."""
+
+    log_id: str
+    created: str
+    position: int
+    hash: bytes
+    created_digest: bytes
+
+
 class Damaged:
     """The events of a damaged log; read with `events`, in order, whole ones and losses."""
 
     def __init__(self, carved: Carved, path: str) -> None:
         self.carved, self.path = carved, path
         heads = [row for rows in carved.rows("head").values() for row in rows]
-        self.head: list[Value] | None = heads[0] if len(heads) == 1 else None
+        self.head = Stated._make((*heads[0][1:5], heads[0][11])) if len(heads) == 1 else None
         self.log_id = self._log_id()
         self.streams, self.types = carved.names("streams"), carved.names("types")
         self.erased = {
@@ -89,8 +99,8 @@ class Damaged:
         """The log's id; None if it is lost."""
         if self.head is None:
             return None
-        log_id, created = str(self.head[1]), str(self.head[2])
-        return log_id if chain.created_digest(log_id, created) == self.head[11] else None
+        log_id = self.head.log_id
+        return log_id if chain.created_digest(log_id, self.head.created) == self.head.created_digest else None
 
     def _segments(self) -> list[Segment]:
         rows = self.carved.rows("segments")
@@ -124,7 +134,8 @@ class Damaged:
             except BrokenError:  # the file has changed meanwhile
                 continue
             _, stream_id, version, id_, type_id, schema, time, recorded, data, meta, salt, hash_ = values
-            streams, types = self.streams.get(stream_id, ()), self.types.get(type_id, ())  # type: ignore[call-overload]
+            streams = self.streams.get(stream_id, ())  # type: ignore[arg-type]
+            types = self.types.get(type_id, ())  # type: ignore[arg-type]
             gone = data is None and meta is None and salt is None
             if not gone and (data is None or meta is None or salt is None):
                 continue
@@ -173,7 +184,8 @@ class Damaged:
             raise segments.damaged(name, f"the frame of positions {frame.first} to {frame.last} has others")
         digests = {line.position: self.erased.get(line.position, [b""])[0] for line in lines if line.erased}
         hashes: list[bytes] | list[None] = [None] * len(lines)
-        if isinstance(salts, bytes) and len(salts) == 16 * len(lines) and all(digests.values()):
+        salts = salts if isinstance(salts, bytes) else b""
+        if len(salts) == 16 * len(lines) and all(digests.values()):
             after = segment.after if segment and segment.last == frame.last else None
             if following is not None and following.first == frame.last + 1 and following.segment == frame.segment:
                 after = following.before
@@ -183,7 +195,7 @@ class Damaged:
             Row(
                 line.position, line.stream, line.version, line.id, line.type, line.schema, line.time, line.recorded,
                 None if line.erased else str(line.data, "utf-8"), None if line.erased else str(line.meta, "utf-8"),
-                None if line.erased or hash_ is None else salts[16 * n : 16 * n + 16],  # type: ignore[index]
+                None if line.erased or hash_ is None else salts[16 * n : 16 * n + 16],
                 (digests[line.position] or os.urandom(HASH)) if line.erased else None, hash_, True,
             )
             for n, (line, hash_) in enumerate(zip(lines, hashes, strict=True))
@@ -214,10 +226,10 @@ class Damaged:
 
     def _stated_end(self) -> tuple[int, bytes | None]:
         """The head's position and hash."""
-        if self.head is None or not isinstance(self.head[3], int) or not isinstance(self.head[4], bytes):
+        if self.head is None:
             return 0, None
         bound = max((*self.carved.events, 0)) + self.carved.pages.count * self.carved.pages.size // 64
-        return (self.head[3] if self.head[3] <= bound else 0), self.head[4]
+        return (self.head.position if self.head.position <= bound else 0), self.head.hash
 
     def _why(self, first: int, last: int) -> str:
         """Why nothing can be read of positions."""

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from esctl.errors import VerificationError, word
+from esctl.errors import VerificationError
 from esctl.events import system
 from esctl.events.event import Head, ranges
 from esctl.log import EventLog
@@ -95,7 +95,6 @@ def _damaged(path: str) -> Iterator[Damaged]:
             raise VerificationError(
                 f"nothing of a log can be read from {path}",
                 why="no page of it has rows of a log's tables; restore a backup",
-                fix=f"esctl restore BACKUP --log {word(path + '.restored')}",
             )
         yield damaged
 
@@ -103,7 +102,7 @@ def _damaged(path: str) -> Iterator[Damaged]:
 def _record(log: EventLog, draft: Draft) -> None:
     """Append what was lost, and that the payloads of lost events are gone."""
     stated = draft.damaged.head
-    old = f"{stated[3]}:{stated[4].hex()}" if stated and isinstance(stated[4], bytes) else None
+    old = f"{stated.position}:{stated.hash.hex()}" if stated else None
     data = {"from": old, "lost": _losses(draft.found)}
     with log.transaction():
         receipt = log.say(system.LOG_SALVAGED, data)

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import multiprocessing
 import shutil
 import sys
 import tempfile
@@ -45,6 +44,7 @@ MODES = {
     "full": ("fail half", errno.ENOSPC),
     "dead": ("fail on", errno.EIO),
 }
+TIDY = ("archive", "create", "--keep-last", "1000000")
 HONEST = (4, 8)  # exit codes of a command that met a fault: what it said is not done
 
 
@@ -69,24 +69,13 @@ class Result(NamedTuple):
 
 
 @cache
-def _place() -> Path:
-    """This process's folder, outside of what is watched."""
-    return Path(tempfile.mkdtemp(prefix="esctl-kills-"))
-
-
-@cache
-def _state(name: str) -> Path:
-    return faults.build(name, _place() / name.replace(" ", "-"))
-
-
-@cache
 def undisturbed(case: Case) -> Undisturbed:
     """Run a case, and what finishes it."""
-    work = faults.copied(_state(case.state), _place() / "work")
+    work = faults.copied(faults.state(case.state), faults.place() / "work")
     before = faults.events(work)
-    control = shim.Control(_place() / "control")
+    control = shim.Control(faults.place() / "control")
     done = faults.esctl(
-        work, *case.arguments, input=case.input, **shim.orders(work, "count", control=control.path)
+        work, *case.arguments, input=case.input, orders=shim.orders(work, "count", control=control.path)
     )
     operations = control.operations
     control.close()
@@ -107,28 +96,37 @@ def finish(work: Path, case: Case) -> list[str]:
 
 def point(case: Case, mode: str, at: int) -> Result | None:
     """Try one point; None if nothing can happen there (a full disk does not fail a removal)."""
-    wanted = undisturbed(case)
-    work = faults.copied(_state(case.state), _place() / "work")
-    control = shim.Control(_place() / "control")
+    undisturbed(case)  # before the folder is in use
+    work = faults.copied(faults.state(case.state), faults.place() / "work")
+    control = shim.Control(faults.place() / "control")
     order, error = MODES[mode]
     orders = shim.orders(work, order, at, control=control.path, error=error)
-    done = faults.esctl(work, *case.arguments, input=case.input, **orders)
+    done = faults.esctl(work, *case.arguments, input=case.input, orders=orders)
     reached = control.reached
     control.close()
     if not reached:
         return None
+    return Result(case.name, mode, at, done.returncode, judged(case, work, done))
+
+
+def judged(case: Case, work: Path, done: Done) -> list[str]:
+    """What is wrong in a folder in which a case met a fault, and after it was run again."""
+    wanted = undisturbed(case)
     wrong, now = faults.whole(work, wanted.before, case)
     wrong += faults.acknowledged(work, done, now, len(wanted.before))
     wrong += _whole_groups(case, wanted, now)
     wrong += list(_dishonest(work, case, wanted, done))
     if not (case.once and not faults.differences(wanted.after, faults.picture(work))):
         wrong += finish(work, case)
+    if case.verb.startswith("archive"):  # run again it may find all done; what is left then, the next archiving removes
+        tidied = faults.esctl(work, *TIDY)
+        wrong += [f"tidying fails: {tidied.stderr.decode()}"] if tidied.returncode else []
     if case.erasing:
         wrong += [f"erased, and still in {name}" for name in faults.secrets_in(work, case.erasing)]
     differing = faults.differences(wanted.after, faults.picture(work))
     wrong += [one for one in differing if case.again is None or one.startswith("stray files")]
     wrong += faults.whole(work, wanted.before, case)[0]
-    return Result(case.name, mode, at, done.returncode, wrong)
+    return wrong
 
 
 def _whole_groups(case: Case, wanted: Undisturbed, now: Events) -> Iterator[str]:
@@ -145,12 +143,15 @@ def _dishonest(work: Path, case: Case, wanted: Undisturbed, done: Done) -> Itera
         yield f"exit code {done.returncode}: {said}"
     if "Traceback" in said or "bug" in said or "damaged" in said:
         yield f"it says: {said}"
+    if case.verb == "projection show" or b'"exit":8' in done.stdout:  # rows that are not fresh; a line's own answer
+        return
     answered = done.stdout.count(b"\n") >= wanted.done.stdout.count(b"\n") > 0
     if (done.returncode == 0 or (done.returncode < 0 and answered)) and case.again is None:
         yield from (
             f"it says all is done: {wrong}"
             for wrong in faults.differences(wanted.after, faults.picture(work))
             if not wrong.startswith("stray files")
+            and not (case.verb == "archive create" and ": tables: " in wrong)  # hot rows go at its end, or by the next
         )
 
 
@@ -170,7 +171,7 @@ def _tried(job: tuple[str, str, int, bool]) -> Result | None:
         result = Result(name, mode, at, 0, [f"{type(error).__name__}: {error}"])
     if result is not None and result.wrong and keep:
         kept = tempfile.mkdtemp(prefix="esctl-kept-")
-        shutil.copytree(_place() / "work", kept, dirs_exist_ok=True)
+        shutil.copytree(faults.place() / "work", kept, dirs_exist_ok=True)
         result.wrong.append(f"kept: {kept}")
     return result
 
@@ -195,12 +196,21 @@ def main() -> None:
         for mode in given.mode or MODES
         for at in ([given.at] if given.at else sampled(undisturbed(case).operations, given.points))
     ]
-    tried, results = faults.spread(_tried, jobs, _place)
-    report([case.name for case in cases], list(given.mode or MODES), tried, results)
+    results = []
+    for result in faults.spread(_tried, jobs):
+        results.append(result)
+        if result.wrong:
+            print(again(result), *result.wrong, sep="\n  ", file=sys.stderr, flush=True)
+    report([case.name for case in cases], list(given.mode or MODES), len(jobs), results)
+
+
+def again(result: Result) -> str:
+    """The command that repeats a point."""
+    return f"python -m tests.long.kills --case '{result.case}' --mode '{result.mode}' --at {result.at} --keep"
 
 
 def report(cases: list[str], modes: list[str], tried: int, results: list[Result]) -> None:
-    """Print a table of the points and the failures, and exit."""
+    """Print a table of the points, and exit."""
     points = Counter((result.case, result.mode) for result in results)
     print(f"{'points':36}" + "".join(f"{mode:>10}" for mode in modes) + f"{'failed':>10}")
     for case in cases:
@@ -211,12 +221,6 @@ def report(cases: list[str], modes: list[str], tried: int, results: list[Result]
     print(f"{'all':36}" + "".join(f"{totals[mode]:>10}" for mode in modes) + f"{len(failures):>10}")
     codes = Counter(result.code for result in results)
     print(f"{tried} tried, {len(results)} reached; exit codes {dict(sorted(codes.items()))}")
-    for result in failures:
-        print(
-            f"python -m tests.long.kills --case '{result.case}' --mode '{result.mode}' --at {result.at}", file=sys.stderr
-        )
-        for wrong in result.wrong:
-            print(f"  {wrong}", file=sys.stderr)
     sys.exit(1 if failures else 0)
 
 

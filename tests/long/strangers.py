@@ -115,7 +115,7 @@ for _table in ("head", "streams", "types", "events", "segments", "frames", "eras
         f"create trigger hush2 after update on {_table} begin delete from events; end")  # fmt: skip
 sql("view-log", f"drop view log; create view log as {FOREVER} select n as position from c")
 sql("view-projection", f"drop table counts; create view counts as {FOREVER} select n as k, n from c")
-sql("trigger-projection", f"create trigger slow after insert on counts begin insert into types select n, n from"
+sql("trigger-projection", "create trigger slow after insert on counts begin insert into types select n, n from"
                           " (with recursive c(n) as (select 1 union all select n + 1 from c) select n from c); end;"
                           "create trigger slow2 after update on counts begin delete from events; end")  # fmt: skip
 sql("virtual-table", "drop table leftovers; create virtual table leftovers using fts5(path)")
@@ -168,7 +168,7 @@ sql("stream-id-zero", "pragma foreign_keys = off; update streams set stream_id =
 sql("stream-archived-far", "update streams set archived = 9223372036854775807")
 sql("model-not-judged", "update events set data = json_set(data, '$.text', '[projection.x]\ntable = \"create table x"
                         " (a default (load_extension(''/tmp/x'')))\"') where position = 13")  # fmt: skip
-sql("model-no-toml", "update events set data = '{\"text\":\"[[[\"}' where position = 13")
+sql("model-no-toml", 'update events set data = \'{"text":"[[["}\' where position = 13')
 sql("model-number", "update events set data = '7' where position = 13")
 sql("compiled-foreign", "update projections set compiled = json_set(compiled, '$.on.OrderPlaced',"
                         " 'delete from events')")  # fmt: skip
@@ -179,9 +179,12 @@ sql("compiled-bad", "update projections set compiled = '{'")
 sql("compiled-list", "update projections set compiled = '[]'")
 sql("projection-far", "update projections set position = 9223372036854775807")
 sql("projection-name", "update projections set name = 'a' || char(10) || 'b'")
-sql("projection-error", "update projections set failed = 3, handler = char(27) || '[2J', error = char(10), failed_at = 'x'")
-sql("projections-many", f"insert into projections {FOREVER} select n + 9, 'p' || n, 'live', 1, 1, 0, '', null, 0, '', null,"
-                        " null, null, null, '{}' from c where n < 3000 limit 2000")  # fmt: skip
+sql(
+    "projection-error",
+    "update projections set failed = 3, handler = char(27) || '[2J', error = char(10), failed_at = 'x'",
+)
+sql("projections-many", f"insert into projections {FOREVER} select n + 9, 'p' || n, 'live', 1, 1, 0, '', null, 0, '',"
+                        " null, null, null, null, '{}' from c where n < 3000 limit 2000")  # fmt: skip
 sql("leftover-sentinel", "insert into leftovers values ('../sentinel/a.txt'), ('../sentinel/segment.ndjson.zst')")
 sql("leftover-absolute", "insert into leftovers values ('/etc/passwd'), ('/dev/null'), ('.')")
 sql("segment-elsewhere", "update segments set location = '../sentinel'")
@@ -203,8 +206,14 @@ sql("archived-types-odd", "update archived_types set schema = -1, least_time = c
 sql("archived-ids-many", f"insert into archived_ids {FOREVER} select n, 1 from c limit 100000")
 sql("erased-far", "insert into erased values (9223372036854775807, x'00', -1)")
 sql("erased-all", "insert or ignore into erased select position, x'00', 1 from events")
-sql("snapshot-odd", "insert into snapshots values (1, 'order' || char(10), 5, 5, 't', 't', 'f', 'u', x'00', '{', x'00', 't')")
-sql("migrations-odd", "update _sqlite_migrations set name = 'x'; insert into _sqlite_migrations (name) values (char(10))")
+sql(
+    "snapshot-odd",
+    "insert into snapshots values (1, 'order' || char(10), 5, 5, 't', 't', 'f', 'u', x'00', '{', x'00', 't')",
+)
+sql(
+    "migrations-odd",
+    "update _sqlite_migrations set name = 'x'; insert into _sqlite_migrations (name) values (char(10))",
+)
 sql("user-version-old", "pragma user_version = 2")
 sql("user-version-zero", "pragma user_version = 0")
 sql("user-version-new", "pragma user_version = 99")
@@ -219,7 +228,9 @@ def frame(name: str, change: Callable[[bytes], bytes]) -> None:
         import zstandard
 
         with closing(sqlite3.connect(path)) as connection, connection:
-            for first, packed in connection.execute("select first, packed from frames where packed is not null").fetchall():
+            for first, packed in connection.execute(
+                "select first, packed from frames where packed is not null"
+            ).fetchall():
                 raw = change(zstandard.decompress(packed, 10**9))
                 again = zstandard.compress(raw)
                 connection.execute(
@@ -435,7 +446,7 @@ def run(folder: Path, command: str, env: dict[str, str], timed: dict[str, float]
 def wrong(command: str, done: tuple[int, bytes, bytes], took: float) -> Iterator[str]:
     """What a command did that it must not do."""
     code, out, error = done
-    if code == 1 or code == 99 or b"Traceback" in error or b"bug" in error:
+    if code in {1, 99} or b"Traceback" in error or b"bug" in error:
         yield f"exit {code}: {error.decode(errors='replace').strip()[-300:]}"
     if code < 0 or took > SECONDS:
         yield f"ended by signal {-code} after {took:.1f} s"
@@ -454,7 +465,12 @@ def wrong(command: str, done: tuple[int, bytes, bytes], took: float) -> Iterator
 def examine(name: str, original: Path, place: Path, commands: tuple[str, ...]) -> list[str]:
     """Run commands on one file; return what went wrong."""
     failures: list[str] = []
-    env = {"PATH": os.environ["PATH"], "HOME": str(place / "home"), "ESCTL_CACHE": str(place / "cache"), "LANG": "C.UTF-8"}
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(place / "home"),
+        "ESCTL_CACHE": str(place / "cache"),
+        "LANG": "C.UTF-8",
+    }
     sentinel = place / "sentinel"
     sentinel.mkdir(parents=True)
     for file in ("a.txt", "segment.ndjson.zst", "x.db"):
@@ -469,7 +485,7 @@ def examine(name: str, original: Path, place: Path, commands: tuple[str, ...]) -
     for command in commands:
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
-            os.system(f"cp -a '{template}' '{folder}'")  # noqa: S605 - copytree waits for a pipe
+            os.system(f"cp -a '{template}' '{folder}'")
             kept = tree(folder, "-wal", "-shm", "-journal")
         done = run(folder, command, env, timed)
         failures += [f"{name}: {command}: {why}" for why in wrong(command, done, timed[command])]

@@ -12,13 +12,26 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import pytest
 
+from esctl.errors import VerificationError
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.store import reads
 from esctl.store.store import Store
 from esctl.store.windows import Reading
 from tests.conftest import Open
-from tests.stores import BY_STREAM, EVENTS, MIXED, NAMES, both_directions, commit, event, lines, positions, replayed
+from tests.stores import (
+    BY_STREAM,
+    EVENTS,
+    MIXED,
+    NAMES,
+    both_directions,
+    commit,
+    connection_of,
+    event,
+    lines,
+    positions,
+    replayed,
+)
 
 if TYPE_CHECKING:
     from esctl.events.event import Form
@@ -332,3 +345,14 @@ def test_chunks_of_large_payloads_stay_small_though_small_ones_came_since(log_pa
         with store.transaction():
             store.append([NewEvent("a-1", "T", "small", None, 1, "{}", "{}", None)])
         assert max(len(chunk) for chunk in store.lines(Query())) <= reads.STEP_BYTES + 2 * len(large)
+
+
+@pytest.mark.parametrize("control", ["\n", "\x1b"])
+@pytest.mark.parametrize("form", ["line", "data"])
+def test_a_control_character_that_an_editor_put_there_forges_no_line(store: Store, form: Form, control: str) -> None:
+    commit(store, event(), event(data='{"a":1}'), event())
+    connection = connection_of(store)
+    connection.execute("update events set data = '{\"a\"' || ? || ':1}' where position = 2", (control,)).fetchall()
+    with pytest.raises(VerificationError, match="was altered") as raised:
+        lines(store, form)
+    assert raised.value.why == f"{'the event at position 2' if form == 'line' else 'an event'} has a control character"

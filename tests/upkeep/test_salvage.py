@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> harness.Original:
 
 def test_a_whole_log_is_whole(first: harness.Original, tmp_path: Path) -> None:
     folder = tmp_path / "log"
-    harness.shutil.copytree(first.path.parent, folder)
+    shutil.copytree(first.path.parent, folder)
     assert harness.check(first, folder, set()) == "whole"
 
 
