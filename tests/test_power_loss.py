@@ -59,6 +59,7 @@ BUGS = [
     pytest.param("archive create --to", without("sync", matching=DRAFTS), id="the draft of a segment is not synced"),
     pytest.param("backup", without("sync_folder"), id="the name of a copy is not synced"),
     pytest.param("archive move out", without("sync_folder"), id="the name of a segment is not synced"),
+    pytest.param("erase, folder", without("sync_folder"), id="the end of an erased file is not synced"),
     pytest.param("append --receipts", without("sync", matching="-wal$"), id="the WAL is not synced"),
     pytest.param("archive create --to", late("sync", NEW_SEGMENTS), id="rows go before their segment is synced"),
     pytest.param("archive move on", late("sync", NEW_SEGMENTS), id="a file goes before the new one is synced"),

@@ -112,7 +112,7 @@ class Run:
         self._first = Disk(self.work)  # by the inodes of this folder
         for arguments, text in scenario.commands:
             orders = shim.orders(self.work, "count", record=record)
-            done = faults.esctl(self.work, *arguments, input=text, **orders)  # type: ignore[arg-type]
+            done = faults.esctl(self.work, *arguments, input=text, orders=orders)
             assert done.returncode == 0, (arguments, done.stderr.decode())
             self.operations = list(shim.operations(record))
             self.acknowledged.append(len(self.operations))
