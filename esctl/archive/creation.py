@@ -21,7 +21,7 @@ from tempfile import TemporaryFile
 
 from esctl.archive.checking import hash_before
 from esctl.archive.content import digest_of
-from esctl.archive.folders import claim, folder_for, location, path_of, write
+from esctl.archive.folders import claim, folder_for, location, path_of, write, written
 from esctl.archive.listing import Span
 from esctl.archive.tidying import delete_leftover_rows, tidy
 from esctl.errors import ConflictError, EsctlError
@@ -206,4 +206,5 @@ def _compared(
 def _read_back(checker: EventLog, frame: Frame, segment: Segment, path: Path | None) -> bytes:
     if path is None:
         return checker.store.archiving().pending(frame)
-    return read_part(path, frame.offset, frame.size, segment)
+    with written(path):
+        return read_part(path, frame.offset, frame.size, segment)

@@ -6,11 +6,12 @@ import errno
 import os
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from esctl.archive.content import Bytes, digest_of
-from esctl.errors import ConflictError, UnavailableError, UsageError
+from esctl.errors import ConflictError, SegmentError, UnavailableError, UsageError
 from esctl.log import EventLog
 from esctl.store.archive import Archive
 from esctl.store.files import draft_of, make_folder, read_part, read_whole, sync
@@ -74,9 +75,34 @@ def write(log: EventLog, folder: Path, parts: Iterable[Bytes], segment: Segment)
                 log.store.archiving().leave(recorded_path(log, path), draft.stat().st_ino)
     except UsageError as error:  # the path was free above
         raise ConflictError(f"another run has just written the segment {segment.name}", again="") from error
+    except UnavailableError as error:
+        if recorded_path(log, draft) in log.store.archiving().leftovers():
+            raise
+        raise _removed(draft) from error
     with log.transaction():
         log.store.archiving().removed(recorded_path(log, draft))
     return placed
+
+
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """A block that reads a file that was just written. Raises ConflictError if another run has removed it: until a
+    segment owns it, it may be a killed run's.
+    """
+    try:
+        yield
+    except SegmentError as error:
+        if os.path.lexists(path):
+            raise
+        raise _removed(path) from error
+
+
+def _removed(path: Path) -> ConflictError:
+    return ConflictError(
+        f"{path} was removed by another run while it was written",
+        why="it took the file for one that a killed run had left; the segment is where it was",
+        again="",
+    )
 
 
 def kept(folder: Path, segment: Segment) -> Path:
@@ -120,7 +146,8 @@ def path_of(log: EventLog, segment: Segment) -> Path:
 def claim(log: EventLog, segment: Segment) -> None:
     """Within a transaction: record that a segment owns its file, which is no longer a leftover."""
     path = path_of(log, segment)
-    read_part(path, 0, 1, segment)  # another run may have removed it as a leftover of a killed one
+    with written(path):
+        read_part(path, 0, 1, segment)
     if not segment.shared:
         log.store.archiving().removed(recorded_path(log, path))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from esctl.archive.checking import check
 from esctl.archive.content import digest_of, lines, packed, parts
-from esctl.archive.folders import claim, folder_for, kept, location, path_of, release, write
+from esctl.archive.folders import claim, folder_for, kept, location, path_of, release, write, written
 from esctl.archive.listing import again, archived
 from esctl.archive.tidying import tidy
 from esctl.log import EventLog
@@ -48,7 +48,9 @@ def move(log: EventLog, segment: Segment, to: Path | None) -> Segment:
     check(log, segment)
     if folder is not None:
         moved = write(log, folder, _exported(log, segment), moved)
-        if digest_of(read_whole(path_of(log, moved), segment)) != segment.sha256:
+        with written(path_of(log, moved)):
+            digest = digest_of(read_whole(path_of(log, moved), segment))
+        if digest != segment.sha256:
             raise segments.damaged(segment.name, "what was read back differs from what was written")
     with log.transaction():
         archive, segment = again(log, segment)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from esctl.archive import creation, folders, moving
-from esctl.errors import ConflictError, EsctlError, UsageError
+from esctl.errors import ConflictError, EsctlError, SegmentError, UsageError
 from esctl.log import EventLog
 from esctl.upkeep import verify
 from tests.fifty import files, hashed, names
@@ -100,6 +100,15 @@ def test_a_segment_that_is_there_already_is_taken_by_a_link(fifty: EventLog, fif
     assert (taken.sha256, taken.location, taken.shared) == (made.sha256, f"segments/{folders.KEPT}", 1)
     assert (folder / folders.KEPT / made.file).samefile(folder / made.file)
     assert hashed(fifty_path) == before
+
+
+def test_a_new_file_that_another_run_removed_is_a_conflict_and_one_that_is_there_is_damaged(
+    twelve: EventLog, cold: Path
+) -> None:
+    segment = make(twelve, cold)[0]
+    for path, error in ((cold / "gone", ConflictError), (cold / segment.file, SegmentError)):
+        with pytest.raises(error), folders.written(path):
+            raise SegmentError("unreadable")
 
 
 def test_of_two_runs_that_write_the_same_file_the_slower_one_gives_way(twelve: EventLog, cold: Path) -> None:

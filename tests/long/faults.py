@@ -196,7 +196,7 @@ CASES = (
     Case("append --batch", "plain", ("append", "--batch", "3", "--receipts"), _lines(101, 109), unit=3),
     Case("append --receipts", "plain", ("append", "--receipts"), _lines(101, 109), unit=1),
     Case("append --atomic", "plain", ("append", "--atomic"), _lines(101, 109)),
-    Case("batch", "plain", ("batch",), _BATCH, unit=1, once=True),
+    Case("batch", "plain", ("batch",), _BATCH, unit=1, again=("batch",)),
     Case("decide", "plain", ("decide", "s-1", "--exec", "./decider", "--id", "d")),
     Case("mark", "plain", ("mark", "late", "#7"), once=True),
     Case("model apply", "plain", ("model", "apply", "other.toml", "--yes")),
