@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 
 import apsw
 
-from esctl.errors import EsctlError
+from esctl.errors import EsctlError, VerificationError, word
 from esctl.events.query import NO_UPCASTS, Query
 from esctl.store.format import ARCHIVED, HOT
 from esctl.store.windows import POSITIONS_PER_STATEMENT, Reading, Windows
@@ -72,12 +72,12 @@ def source(
 
 
 def _line(form: Form, *, quoting: bool, parts: bool = False, erased: bool = False) -> str:
-    """The SQL expression of a line. `quoting`: names may contain quotes and backslashes; `parts`: events may be split;
-    `erased`: payloads may be erased.
+    """The SQL expression of a line, without its LF. `quoting`: names may contain quotes and backslashes; `parts`: events
+    may be split; `erased`: payloads may be erased.
     """
     data, meta = ("ifnull(data, 'null')", "ifnull(meta, 'null,\"erased\":true')") if erased else ("data", "meta")
     if form == "data":
-        return f"cast(printf('%s\n', {data}) as blob)"
+        return f"cast({data} as blob)"
     stream, id_, type_, stream_value, id_value, type_value = _NAMES[quoting]
     number, version = (
         ('"version":%s', "version || iif(part, ',\"part\":' || part, '')") if parts else ('"version":%d', "version")
@@ -92,7 +92,7 @@ def _line(form: Form, *, quoting: bool, parts: bool = False, erased: bool = Fals
             digest = "(select digest from erased g where g.position = lines.position)"
             proof = f'iif(salt is null, printf(\',"digest":"%s"\', lower(hex({digest}))), {proof})'
         values += f", {proof}, lower(hex(hash))"
-    return f"cast(printf('{text}}}\n', {values}) as blob)"
+    return f"cast(printf('{text}}}', {values}) as blob)"
 
 
 SAFE_BYTES = 64 * 1024 * 1024  # a window that is surely smaller is fetched at once, which is fastest
@@ -314,17 +314,53 @@ def chunks(reading: Reading, scan: Scan, form: Form) -> Iterator[bytes]:
             if table == ARCHIVED and scan.plain and form == "line" and reading.archive is not None:
                 own = not scan.conditions
                 chunk = reading.archive.lines(**bounds, own=own, limit=remaining, reverse=scan.reverse)
+                _refuse_controls(reading, chunk, chunk.splitlines)
                 cursor = iter(())
             else:
                 sql = scan.sql(line, reverse=scan.reverse, table=table)
                 cursor = connection.execute(sql, {**scan.parameters, **bounds, "most": remaining})
-                chunk = b"".join(chain.from_iterable(islice(cursor, step))) if step else _at_once(cursor)
+                chunk = _joined(reading, list(chain.from_iterable(islice(cursor, step))) if step else _at_once(cursor))
         while chunk:
             yield chunk
             if remaining < NO_LIMIT:
                 remaining -= chunk.count(b"\n")
             with scan.patience:
-                chunk = b"".join(chain.from_iterable(islice(cursor, step)))
+                chunk = _joined(reading, list(chain.from_iterable(islice(cursor, step))))
+
+
+# In an edited log, names and payloads may have these; the first would forge lines.
+_CONTROLS = (b"\n", *(bytes((n,)) for n in range(32) if n != 10))
+
+
+def _joined(reading: Reading, lines: list[bytes]) -> bytes:
+    """Lines, each ended by LF. Raises VerificationError for a control character within one."""
+    if not lines:
+        return b""
+    _refuse_controls(reading, b"".join(lines), lambda: lines, _CONTROLS)
+    lines.append(b"")
+    return b"\n".join(lines)
+
+
+def _refuse_controls(
+    reading: Reading, text: bytes, lines: Callable[[], list[bytes]], controls: Sequence[bytes] = _CONTROLS[1:]
+) -> None:
+    for control in controls:
+        if control in text:
+            line = next((line for line in lines() if control in line), b"")
+            position = line.removeprefix(b'{"position":').partition(b",")[0].decode(errors="replace")
+            raise altered(reading.path, int(position) if position.isdecimal() else None)
+
+
+def altered(path: str, position: int | None) -> VerificationError:
+    """The error for an event with a control character, which no append stores."""
+    which = "an event" if position is None else f"the event at position {position}"
+    more = {} if position is None else {"position": position}
+    return VerificationError(
+        f"{path} is damaged",
+        why=f"{which} has a control character in a name or its payload",
+        fix=f"esctl verify --log {word(path)}",
+        **more,
+    )
 
 
 def sealed_lines(connection: apsw.Connection, low: int, high: int) -> tuple[int, bytes, bytes, bytes]:
@@ -337,7 +373,7 @@ def sealed_lines(connection: apsw.Connection, low: int, high: int) -> tuple[int,
     proof = "hex(ifnull(salt, zeroblob(16))) || hex(hash)"
     found: Any = connection.execute(
         f"select count(*), group_concat(line, '' order by position), group_concat(proof, '' order by position) from"
-        f" (select position, cast({line} as text) as line, {proof} as proof from ({inner}) lines)",
+        f" (select position, cast({line} as text) || char(10) as line, {proof} as proof from ({inner}) lines)",
         (low, high),
     ).get
     count, lines, proofs = found
@@ -391,6 +427,6 @@ def _step(connection: apsw.Connection, scan: Scan) -> int:
     return 0 if largest * POSITIONS_PER_STATEMENT <= SAFE_BYTES else max(1, min(64, STEP_BYTES // largest))
 
 
-def _at_once(cursor: apsw.Cursor) -> bytes:
+def _at_once(cursor: apsw.Cursor) -> list[bytes]:
     lines = cursor.get  # a list of values; for one row the value itself, for no rows None
-    return lines if isinstance(lines, bytes) else b"".join(lines or ())
+    return [lines] if isinstance(lines, bytes) else lines or []

@@ -50,6 +50,7 @@ FILES: dict[str, Maker] = {}
 
 MODEL = """
 [aggregate.order]
+streams = "order-*"
 initial = { n = 0 }
 [aggregate.order.on.OrderPlaced]
 add = { n = "$.n" }
@@ -168,7 +169,7 @@ sql("stream-id-zero", "pragma foreign_keys = off; update streams set stream_id =
 sql("stream-archived-far", "update streams set archived = 9223372036854775807")
 sql("model-not-judged", "update events set data = json_set(data, '$.text', '[projection.x]\ntable = \"create table x"
                         " (a default (load_extension(''/tmp/x'')))\"') where position = 13")  # fmt: skip
-sql("model-no-toml", "update events set data = '{\"text\":\"[[[\"}' where position = 13")
+sql("model-no-toml", 'update events set data = \'{"text":"[[["}\' where position = 13')
 sql("model-number", "update events set data = '7' where position = 13")
 sql("compiled-foreign", "update projections set compiled = json_set(compiled, '$.on.OrderPlaced',"
                         " 'delete from events')")  # fmt: skip
@@ -179,7 +180,10 @@ sql("compiled-bad", "update projections set compiled = '{'")
 sql("compiled-list", "update projections set compiled = '[]'")
 sql("projection-far", "update projections set position = 9223372036854775807")
 sql("projection-name", "update projections set name = 'a' || char(10) || 'b'")
-sql("projection-error", "update projections set failed = 3, handler = char(27) || '[2J', error = char(10), failed_at = 'x'")
+sql(
+    "projection-error",
+    "update projections set failed = 3, handler = char(27) || '[2J', error = char(10), failed_at = 'x'",
+)
 sql("projections-many", f"insert into projections {FOREVER} select n + 9, 'p' || n, 'live', 1, 1, 0, '', null, 0, '', null,"
                         " null, null, null, '{}' from c where n < 3000 limit 2000")  # fmt: skip
 sql("leftover-sentinel", "insert into leftovers values ('../sentinel/a.txt'), ('../sentinel/segment.ndjson.zst')")
@@ -203,8 +207,14 @@ sql("archived-types-odd", "update archived_types set schema = -1, least_time = c
 sql("archived-ids-many", f"insert into archived_ids {FOREVER} select n, 1 from c limit 100000")
 sql("erased-far", "insert into erased values (9223372036854775807, x'00', -1)")
 sql("erased-all", "insert or ignore into erased select position, x'00', 1 from events")
-sql("snapshot-odd", "insert into snapshots values (1, 'order' || char(10), 5, 5, 't', 't', 'f', 'u', x'00', '{', x'00', 't')")
-sql("migrations-odd", "update _sqlite_migrations set name = 'x'; insert into _sqlite_migrations (name) values (char(10))")
+sql(
+    "snapshot-odd",
+    "insert into snapshots values (1, 'order' || char(10), 5, 5, 't', 't', 'f', 'u', x'00', '{', x'00', 't')",
+)
+sql(
+    "migrations-odd",
+    "update _sqlite_migrations set name = 'x' where id = 1; insert into _sqlite_migrations (name) values (char(10))",
+)
 sql("user-version-old", "pragma user_version = 2")
 sql("user-version-zero", "pragma user_version = 0")
 sql("user-version-new", "pragma user_version = 99")
@@ -219,7 +229,9 @@ def frame(name: str, change: Callable[[bytes], bytes]) -> None:
         import zstandard
 
         with closing(sqlite3.connect(path)) as connection, connection:
-            for first, packed in connection.execute("select first, packed from frames where packed is not null").fetchall():
+            for first, packed in connection.execute(
+                "select first, packed from frames where packed is not null"
+            ).fetchall():
                 raw = change(zstandard.decompress(packed, 10**9))
                 again = zstandard.compress(raw)
                 connection.execute(
@@ -454,7 +466,12 @@ def wrong(command: str, done: tuple[int, bytes, bytes], took: float) -> Iterator
 def examine(name: str, original: Path, place: Path, commands: tuple[str, ...]) -> list[str]:
     """Run commands on one file; return what went wrong."""
     failures: list[str] = []
-    env = {"PATH": os.environ["PATH"], "HOME": str(place / "home"), "ESCTL_CACHE": str(place / "cache"), "LANG": "C.UTF-8"}
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(place / "home"),
+        "ESCTL_CACHE": str(place / "cache"),
+        "LANG": "C.UTF-8",
+    }
     sentinel = place / "sentinel"
     sentinel.mkdir(parents=True)
     for file in ("a.txt", "segment.ndjson.zst", "x.db"):
