@@ -85,7 +85,8 @@ def open_log(
     another writer, in seconds. `parse_float` makes the numbers of data, meta and states that are not whole out of their
     text: with `parse_float=Decimal` they are exact. `schemas` pins types to the schema version that events without one
     get, in place of the model's newest; ESCTL_SCHEMA does so for other types. Raises NotFoundError,
-    StorageVersionError or UnavailableError.
+    StorageVersionError or UnavailableError. A model's SQL is stopped after 10 seconds, but only between two steps: one
+    `instr` of very long texts may take hours. The command line then ends its process; here that is yours to end.
     """
     chosen = pins.from_environment() if write or os.fspath(path) == MEMORY else {}
     for type_, schema in (schemas or {}).items():

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ending: Callable[[BaseException], None] | None = None
+"""How an error or a signal ends this process at once, from any thread; None unless it is the command line's."""
+
 
 def word(value: object) -> str:
     """A value quoted as one word of a command line, for a `fix`."""

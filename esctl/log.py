@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from esctl.errors import MisfitError, NotFoundError, word
 from esctl.events import system
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, Self, TypeVar
 
     from esctl.events.event import Form, Head, Receipt, SealedEvent
+    from esctl.events.fields import Field
     from esctl.events.query import Upcasting
     from esctl.model.applied import Applied, Definitions
     from esctl.store.checks import Finding
@@ -104,13 +105,22 @@ class EventLog:
         events = self.store.read(query, upcasting)
         return self._located(events) if upcasting else events
 
-    def lines(self, query: Query, form: Form = "line") -> Iterator[bytes]:
-        """The events of a query as chunks of NDJSON, upcast unless it is for the raw schema or for hashes."""
+    def lines(self, query: Query, form: Form | Sequence[Field] = "line") -> Iterator[bytes]:
+        """The events of a query, or a choice of their fields, as chunks of NDJSON; upcast as in `read`, but not with
+        hashes.
+        """
         query = query.replace(raw_schema=True) if form == "hash" else query
         self.require(query)
         upcasting = self.upcasting(query)
         chunks = self.store.lines(query, form, upcasting)
         return self._located(chunks) if upcasting else chunks
+
+    def values(self, query: Query, fields: Sequence[Field]) -> Iterator[tuple[str, ...]]:
+        """The JSON texts of some fields of the events of a query; `null` for what an event has not."""
+        self.require(query)
+        upcasting = self.upcasting(query)
+        values = self.store.values(query, fields, upcasting)
+        return self._located(values) if upcasting else values
 
     def _located(self, items: Iterator[Item]) -> Iterator[Item]:
         """The items; if an event does not fit, the error has the field of the model at which it failed."""
@@ -125,7 +135,7 @@ class EventLog:
         """The upcasts for a query: those of the log's model, or none if the query is for the raw schema."""
         return NO_UPCASTS if query.raw_schema or not self.store.model() else self.definitions.upcasting
 
-    def follow(self, query: Query, form: Form = "line") -> Iterator[bytes]:
+    def follow(self, query: Query, form: Form | Sequence[Field] = "line") -> Iterator[bytes]:
         """The events of a query, then new ones as they are appended, endlessly (or up to `query.limit` events).
 
         Yields chunks of whole lines; an empty chunk means that there are no more events for now.
@@ -154,7 +164,7 @@ class EventLog:
         """The event with a position (`120`, `#120`) or else an id; raises NotFoundError."""
         position = whole_number(reference.removeprefix("#"))
         if position is None or position > self.head().position:
-            position = self.store.find(reference)
+            position = self.store.places().find(reference)
         for sealed in self.store.read(Query(since=position, until=position, system=True)) if position else ():
             return sealed
         raise NotFoundError(

@@ -86,8 +86,8 @@ def cache_home() -> str:
 # The server
 
 
-def serve(descriptor: int) -> None:
-    """Run one command after the other, for as long as somebody asks."""
+def load() -> None:
+    """Import all that commands need, so that a fork of this process need not."""
     from esctl.cli.table import COMMANDS
 
     for verb in COMMANDS:
@@ -103,6 +103,11 @@ def serve(descriptor: int) -> None:
     ):
         import_module(f"esctl.{module}")
     gc.freeze()
+
+
+def serve(descriptor: int) -> None:
+    """Run one command after the other, for as long as somebody asks."""
+    load()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = socket.socket(fileno=descriptor)
     while True:
@@ -115,13 +120,15 @@ def serve(descriptor: int) -> None:
             arguments, cwd, env, seconds, memory = request
             if memory:
                 resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-            _become(arguments, cwd, env, streams, seconds)
+            become(arguments, cwd, env, streams, seconds)
         for stream in streams:
             os.close(stream)
         connection.sendall(os.waitpid(child, 0)[1].to_bytes(SIZE))
 
 
-def _become(arguments: Sequence[str], cwd: str, env: Mapping[str, str], streams: Sequence[int], seconds: int) -> None:
+def become(
+    arguments: Sequence[str], cwd: str, env: Mapping[str, str], streams: Sequence[int], seconds: int = 0
+) -> None:
     """Be the command from here on, as a new interpreter would be at its start."""
     from esctl.cli import main
 

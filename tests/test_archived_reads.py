@@ -260,9 +260,11 @@ def _of_streams(head: int) -> dict[str, Callable[[EventLog], object]]:
         made |= {
             f"version of {stream}": lambda log, stream=stream: log.store.stream_version(stream),  # type: ignore[misc]
             f"versions of {stream}": lambda log, stream=stream: [  # type: ignore[misc]
-                log.store.version_until(stream, position) for position in range(head + 2)
+                log.store.places().version_until(stream, position) for position in range(head + 2)
             ],
-            f"places of {stream}": lambda log, stream=stream: [log.store.event_at(stream, v) for v in range(20)],  # type: ignore[misc]
+            f"places of {stream}": lambda log, stream=stream: [
+                log.store.places().event_at(stream, v) for v in range(20)
+            ],  # type: ignore[misc]
             f"each of {stream}": lambda log, stream=stream: list(folding.each(log, Query(stream=stream))),  # type: ignore[misc]
             f"diff of {stream}": lambda log, stream=stream: differences.diff(  # type: ignore[misc]
                 log, Query(stream=stream, until_version=2), Query(stream=stream)
@@ -283,9 +285,9 @@ def _of_streams(head: int) -> dict[str, Callable[[EventLog], object]]:
 def _of_events(events: list[Any]) -> dict[str, Callable[[EventLog], object]]:
     """What is asked of an event: by position and id, what it belongs to, and that it is not stored twice."""
     made: dict[str, Callable[[EventLog], object]] = {
-        "find": lambda log: [log.store.find(event[3]) for event in events] + [log.store.find("none")],
-        "position at": lambda log: [log.store.position_at(event[7]) for event in events],
-        "position before": lambda log: log.store.position_at(TIMES[0]),
+        "find": lambda log: [log.store.places().find(event[3]) for event in events] + [log.store.places().find("none")],
+        "position at": lambda log: [log.store.places().position_at(event[7]) for event in events],
+        "position before": lambda log: log.store.places().position_at(TIMES[0]),
     }
     for event in events:
         position, stream, _, id_, type_, schema, at, _, data, meta = event
@@ -582,9 +584,9 @@ def test_who_reads_while_another_archives_misses_no_event_and_reads_none_twice(l
             assert log.store.facts().info()["events"] == MANY
             for n in (chance.randint(1, MANY) for _ in range(20)):
                 assert log.event(f"#{n}") == events[n - 1]
-                assert log.store.find(str(n)) == n
-                assert log.store.version_until("s-3", n) == (n + 4) // 7
-                assert log.store.event_at(f"s-{n % 7}", events[n - 1][0][2]) == (n, events[n - 1][2])
+                assert log.store.places().find(str(n)) == n
+                assert log.store.places().version_until("s-3", n) == (n + 4) // 7
+                assert log.store.places().event_at(f"s-{n % 7}", events[n - 1][0][2]) == (n, events[n - 1][2])
             counted["rounds"] = counted.get("rounds", 0) + 1
     assert counted["rounds"] > 1
     assert len((log_path.parent / "turns").read_text()) > 1  # else nothing was tried

@@ -180,9 +180,18 @@ def test_raw_and_json_lines_follow_too(log_path: Path) -> None:
         assert reader.stdout.read() == b"[2]\n"
 
 
+def test_chosen_fields_follow_too(log_path: Path) -> None:
+    appended(log_path, {"stream": "s", "type": "A", "data": [1]})
+    with following(log_path, "--fields", "type,data[0]", "--limit", "2") as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == b'{"type":"A","data[0]":1}\n'
+        appended(log_path, {"stream": "s", "type": "B", "data": [2]})
+        assert reader.stdout.read() == b'{"type":"B","data[0]":2}\n'
+
+
 @pytest.mark.parametrize(
     "options",
-    [["--reverse"], ["--until", "#5"], ["--as-of", "now"], ["--hash"], ["--fields", "id"], ["-o", "csv"]],
+    [["--reverse"], ["--until", "#5"], ["--as-of", "now"], ["--hash"], ["--template", "{id}"], ["-o", "csv"]],
 )
 def test_what_has_no_end_cannot_be_bounded_turned_around_or_put_in_columns(log_path: Path, options: list[str]) -> None:
     done = subprocess.run(

@@ -210,7 +210,7 @@ def _identified(decision: Decision, events: list[NewEvent]) -> list[NewEvent]:
 def _stored(log: EventLog, decision: Decision) -> list[Receipt]:
     """The receipts of the events that the command stored earlier; none if it has no id, or stored none."""
     receipts: list[Receipt] = []
-    while decision.id and (position := log.store.find(f"{decision.id}/{len(receipts) + 1}")):
+    while decision.id and (position := log.store.places().find(f"{decision.id}/{len(receipts) + 1}")):
         for event, _, _ in log.store.read(Query(since=position, until=position, raw_schema=True)):
             receipts.append(Receipt(position, event.stream, event.version, event.id, True))
     if receipts and receipts[0].stream != decision.stream:

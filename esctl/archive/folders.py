@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from esctl.archive.content import Bytes, digest_of
-from esctl.errors import UnavailableError, UsageError
+from esctl.errors import ConflictError, UnavailableError, UsageError
 from esctl.log import EventLog
 from esctl.store.archive import Archive
 from esctl.store.files import draft_of, make_folder, read_part, read_whole, sync
@@ -47,7 +47,8 @@ def write(log: EventLog, folder: Path, parts: Iterable[Bytes], segment: Segment)
     """Write a segment's file durably, its name contains its hash; return the segment as it is placed.
 
     The file is first recorded as a leftover to be removed, until a segment owns it: see `claim`. A file with the same
-    content that this log did not make may be another log's: it gets a further name, which no log removes.
+    content that this log did not make may be another log's: it gets a further name, which no log removes. Raises
+    ConflictError if another run writes the file meanwhile.
     """
     folder = folder.parent if folder.name == KEPT else folder
     path = folder / segment.file
@@ -64,12 +65,15 @@ def write(log: EventLog, folder: Path, parts: Iterable[Bytes], segment: Segment)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.new")
     with log.transaction():
         log.store.archiving().leave(recorded_path(log, draft))
-    with draft_of(path, draft):
-        with draft.open("wb") as file:
-            for part in parts:
-                file.write(part)
-        with log.transaction():
-            log.store.archiving().leave(recorded_path(log, path), draft.stat().st_ino)
+    try:
+        with draft_of(path, draft):
+            with draft.open("wb") as file:
+                for part in parts:
+                    file.write(part)
+            with log.transaction():
+                log.store.archiving().leave(recorded_path(log, path), draft.stat().st_ino)
+    except UsageError as error:  # the path was free above
+        raise ConflictError(f"another run has just written the segment {segment.name}", again="") from error
     with log.transaction():
         log.store.archiving().removed(recorded_path(log, draft))
     return placed

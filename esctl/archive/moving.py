@@ -47,7 +47,7 @@ def move(log: EventLog, segment: Segment, to: Path | None) -> Segment:
         return segment
     check(log, segment)
     if folder is not None:
-        moved = write(log, folder, export(log, segment), moved)
+        moved = write(log, folder, _exported(log, segment), moved)
         if digest_of(read_whole(path_of(log, moved), segment)) != segment.sha256:
             raise segments.damaged(segment.name, "what was read back differs from what was written")
     with log.transaction():
@@ -58,6 +58,12 @@ def move(log: EventLog, segment: Segment, to: Path | None) -> Segment:
             claim(log, moved)
     tidy(log)
     return moved
+
+
+def _exported(log: EventLog, segment: Segment) -> Iterator[bytes]:
+    """The bytes of a segment's file, of one state of the log. Raises ConflictError if another process changed it."""
+    with log.store.one_state():
+        yield from export(log, again(log, segment)[1])
 
 
 def _same_place(log: EventLog, one: Segment, other: Segment) -> bool:

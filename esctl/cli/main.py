@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+from esctl import errors
 from esctl.cli import parse
 from esctl.cli.declare import Shared
 from esctl.errors import EsctlError, Stopped, UnavailableError, UsageError
@@ -31,6 +32,7 @@ def main() -> None:
 
     signal(SIGTERM, _stop)
     sys.unraisablehook = _unraisable
+    errors.ending = _end_at_once
     code = run(sys.argv[1:])
     _flush()
     os._exit(code)  # stdout is flushed, the log is closed; skip the interpreter's slow shutdown
@@ -105,6 +107,18 @@ def _ended_by(error: BaseException, argv: Sequence[str], log: str | None) -> Esc
         console.say("".join(traceback.format_exception(error)).rstrip())
     console.report(failure, "json" if _wants_json_errors(argv) else "text", fix=_fix(failure, argv, log))
     return failure
+
+
+def _end_at_once(error: BaseException) -> None:
+    """End this process, from a thread: the main one is busy for good, perhaps in a transaction, which is rolled back by
+    the next process.
+    """
+    if not isinstance(error, Stopped):
+        os._exit(_ended_by(error, sys.argv[1:], None).exit_code)
+    import ctypes  # noqa: PLC0415 - only here: `signal` works in the main thread only
+
+    ctypes.pythonapi.PyOS_setsig(error.signum, None)
+    os.kill(os.getpid(), error.signum)
 
 
 def _translated(error: BaseException, argv: Sequence[str]) -> EsctlError:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from esctl.errors import UsageError
-from esctl.events.event import FIELDS, Event, part_of
+from esctl.events.event import FIELDS
 from esctl.events.json import Deeper
 from esctl.events.paths import HINT, Parts, PathError, listed, parts
 
@@ -24,7 +24,7 @@ _HOLE = re.compile(r"\{([^{}]*)\}|\{\{|\}\}|[{}]")
 class Field:
     """A column of an event, or a path into its data or meta."""
 
-    __slots__ = ("_index", "_path", "name")
+    __slots__ = ("column", "name", "path")
 
     def __init__(self, name: str) -> None:
         column, path = column_and_path(name)
@@ -33,23 +33,7 @@ class Field:
                 f"there is no field {name!r}",
                 why=f"fields are {', '.join(FIELDS)}, part, erased, data.KEY and meta.KEY, to any depth",
             )
-        self.name = name
-        self._index = FIELDS.index(str(column)) if column in FIELDS else None
-        self._path = path
-
-    def of(self, event: Event) -> Value:
-        """The JSON text of this field; numbers keep their spelling."""
-        if self._index is None and self.name == "erased":
-            return "true" if event.data is None else None
-        if self._index is None:
-            part = part_of(event)
-            return None if part is None else str(part)
-        value = event[self._index]
-        if value is None:
-            return None
-        if self._index < FIELDS.index("data"):
-            return msgspec.json.encode(value).decode()
-        return inner(str(value), self._path)
+        self.name, self.column, self.path = name, str(column), path
 
 
 def column_and_path(name: str) -> tuple[str | int, Parts]:
@@ -97,30 +81,41 @@ def plain(value: Value) -> str:
     """A value for people and spreadsheets: text without quotes, empty for null and for a missing field."""
     if value is None or value == "null":
         return ""
-    return str(msgspec.json.decode(value)) if value.startswith('"') else value
+    if not value.startswith('"'):
+        return value
+    return str(msgspec.json.decode(value)) if "\\" in value else value[1:-1]
 
 
-def record(fields: Sequence[Field], event: Event) -> bytes:
-    """One line of JSON with these fields; null for a missing one."""
-    parts = [f"{msgspec.json.encode(field.name).decode()}:{field.of(event) or 'null'}" for field in fields]
-    return ("{" + ",".join(parts) + "}\n").encode()
+class Template:
+    r"""Text with fields, `{position} {data.amount}`; `{{` and `}}` are braces, `\t` and `\n` work.
 
+    `show` makes the values, and the text around them, fit to be printed.
+    """
 
-def template(text: str, show: Callable[[str], str] = str) -> Callable[[Event], str]:
-    r"""A function that fills `{position} {data.amount}` from an event; `{{` and `}}` are braces, `\t` and `\n` work."""
-    parts: list[str | Field] = []
-    end = 0
-    for match in _HOLE.finditer(text):
-        parts.append(_literal(show(text[end : match.start()])))
-        if match[0] in ("{{", "}}"):
-            parts.append(match[0][0])
-        elif match[1] is None:
-            raise UsageError(f"the template has a lone {match[0]!r}", why="write {{ for { and }} for }")
-        else:
-            parts.append(Field(match[1]))
-        end = match.end()
-    parts.append(_literal(show(text[end:])))
-    return lambda event: "".join(part if isinstance(part, str) else show(plain(part.of(event))) for part in parts)
+    def __init__(self, text: str, show: Callable[[str], str] = str) -> None:
+        self.fields: list[Field] = []
+        self._show = show
+        self._literals: list[str] = []  # one before each field, and one behind the last
+        literal, end = "", 0
+        for match in _HOLE.finditer(text):
+            literal += text[end : match.start()]
+            end = match.end()
+            if match[0] in ("{{", "}}"):
+                literal += match[0][0]
+            elif match[1] is None:
+                raise UsageError(f"the template has a lone {match[0]!r}", why="write {{ for { and }} for }")
+            else:
+                self.fields.append(Field(match[1]))
+                self._literals.append(_literal(show(literal)))
+                literal = ""
+        self._literals.append(_literal(show(literal + text[end:])))
+
+    def filled(self, values: Sequence[Value]) -> str:
+        """The text with the values of the fields."""
+        parts = [self._literals[0]]
+        for value, literal in zip(values, self._literals[1:], strict=False):  # without fields, values has one
+            parts += self._show(plain(value)), literal
+        return "".join(parts)
 
 
 def _literal(text: str) -> str:

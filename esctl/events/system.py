@@ -14,7 +14,11 @@ PAYLOAD_ERASED = "PayloadErased"
 LOG_RESTORED = "LogRestored"
 LOG_FORKED = "LogForked"
 LOG_REWRITTEN = "LogRewritten"
-TYPES = frozenset((MODEL_APPLIED, MARK_SET, PAYLOAD_ERASED, LOG_RESTORED, LOG_FORKED, LOG_REWRITTEN))
+LOG_SALVAGED = "LogSalvaged"
+TYPES = frozenset((MODEL_APPLIED, MARK_SET, PAYLOAD_ERASED, LOG_RESTORED, LOG_FORKED, LOG_REWRITTEN, LOG_SALVAGED))
+
+LOST_STREAM = "$lost"  # of a salvaged log: events that were lost, and of which not even the stream is known
+EVENT_LOST = "EventLost"  # the type of the events, without payload, at the positions of lost ones
 
 
 def actor() -> str:

@@ -145,7 +145,7 @@ class _Copy:
     def _part_id(self, event_id: str, number: int) -> str:
         """The id of a part: `<id>/<part>`; if that is too long or taken, the SHA-256 of the id replaces the id."""
         made = f"{event_id}/{number}"
-        if len(made.encode()) > MAX_NAME_BYTES or self._log.store.find(made):
+        if len(made.encode()) > MAX_NAME_BYTES or self._log.store.places().find(made):
             return f"{hashlib.sha256(event_id.encode()).hexdigest()}/{number}"
         return made
 

@@ -16,10 +16,11 @@ from esctl.output.terminal import clean
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from esctl.events.event import Event, Head, Receipt, SealedEvent
-    from esctl.events.fields import Field
+    from esctl.events.fields import Field, Template
     from esctl.output.tables import Look
 
 ERASED = "(erased)"  # what tables show for an erased payload
+CSV_CHARACTERS = 32_768  # rows are written together up to this size
 TABLE_FIELDS = ("position", "time", "stream", "version", "type", "data")
 
 
@@ -59,18 +60,16 @@ def _version(event: Event) -> object:
     return event.version if part is None else f"{event.version}/{part}"
 
 
-def event_fields(sealed: Iterable[SealedEvent], fields: Sequence[Field], format_: str) -> None:
-    """Print selected fields of events. JSON keeps their text; tables and CSV have strings without quotes."""
-    from esctl.events.fields import plain, record
+def event_fields(values: Iterable[Sequence[str]], fields: Sequence[Field], format_: str) -> None:
+    """Print the JSON texts of selected fields of events as a table, CSV, TSV or raw: strings without quotes."""
+    from esctl.events.fields import plain
 
-    if format_ in ("ndjson", "json"):
-        lines((record(fields, event) for event, _, _ in sealed), format_)
-    elif format_ == "raw":
-        write_data(("\t".join(plain(field.of(event)) for field in fields) + "\n").encode() for event, _, _ in sealed)
+    if format_ == "raw":
+        write_data(("\t".join(map(plain, row)) + "\n").encode() for row in values)
+    elif format_ == "table":
+        rows([field.name for field in fields], ([_number(plain(v)) for v in row] for row in values), format_)
     else:
-        names = [field.name for field in fields]
-        values = ([_number(plain(field.of(event))) for field in fields] for event, _, _ in sealed)
-        rows(names, values if format_ == "table" else ([str(v) for v in row] for row in values), format_)
+        rows([field.name for field in fields], ([*map(plain, row)] for row in values), format_)
 
 
 def _number(text_: str) -> object:
@@ -79,12 +78,14 @@ def _number(text_: str) -> object:
     return int(text_) if number is not None and str(int(text_)) == text_ else text_
 
 
-def from_template(sealed: Iterable[SealedEvent], template: str) -> None:
-    """Print one line per event from a template; on a terminal, control characters of events are escaped."""
-    from esctl.events.fields import template as compiled
+def from_template(values: Iterable[Sequence[str]], template: Template) -> None:
+    """Print one line per event from a template."""
+    write((template.filled(row) + "\n").encode() for row in values)
 
-    fill = compiled(template, clean if sys.stdout.isatty() else str)
-    write((fill(event) + "\n").encode() for event, _, _ in sealed)
+
+def shown(text_: str) -> str:
+    """Text of events as stdout takes it: on a terminal, control characters are escaped."""
+    return clean(text_) if sys.stdout.isatty() else text_
 
 
 def rows(header: Sequence[str], values: Iterable[Sequence[object]], format_: str, spare: Sequence[str] = ()) -> None:
@@ -100,20 +101,39 @@ def rows(header: Sequence[str], values: Iterable[Sequence[object]], format_: str
 def _separated(header: Sequence[str], values: Iterable[Sequence[object]], format_: str) -> None:
     """Print rows as CSV or TSV; lines end with LF, as shell tools expect."""
     import csv
-    import io
 
     def chunks() -> Iterator[bytes]:
-        buffer = io.StringIO(newline="")
-        writer = csv.writer(buffer, delimiter="\t" if format_ == "tsv" else ",", lineterminator="\r\n")
-        for row in chain((header,), values):
-            # Most rows have only text and numbers: one test per row takes a sixth of the time of a test per cell.
-            cells = row if _JSON_TYPES.isdisjoint(map(type, row)) else [_cell(value) for value in row]
-            writer.writerow([_escaped(cell) for cell in cells] if console.settings.safe_csv else cells)
-            yield f"{buffer.getvalue()[:-2]}\n".encode()  # with CRLF as terminator the writer quotes a CR in a cell
-            buffer.seek(0)
-            buffer.truncate()
+        parts: list[str] = []
+        size = 0
+        # With CRLF as terminator the writer quotes a CR in a cell; write() gets one whole row at a time.
+        delimiter = "\t" if format_ == "tsv" else ","
+        write_row = csv.writer(_Rows(parts), delimiter=delimiter, lineterminator="\r\n").writerow
+        try:
+            for row in chain((header,), values):
+                # Most rows have only text and numbers: one test per row takes a sixth of the time of a test per cell.
+                cells = row if _JSON_TYPES.isdisjoint(map(type, row)) else [_cell(value) for value in row]
+                size += write_row([_escaped(cell) for cell in cells] if console.settings.safe_csv else cells)
+                if size > CSV_CHARACTERS:
+                    yield "".join(parts).encode()
+                    parts.clear()
+                    size = 0
+        except Exception:
+            yield "".join(parts).encode()  # what came before an error may be receipts
+            raise
+        yield "".join(parts).encode()
 
     write_data(chunks())
+
+
+class _Rows:
+    """A file of rows that end with CRLF, which become LF."""
+
+    def __init__(self, parts: list[str]) -> None:
+        self._add = parts.append
+
+    def write(self, row: str) -> int:
+        self._add(f"{row[:-2]}\n")
+        return len(row)
 
 
 _JSON_TYPES = frozenset((bool, list, tuple, dict))  # types that CSV cells hold as JSON
@@ -292,7 +312,7 @@ def verification(report: Mapping[str, object], format_: str) -> None:
     if format_ != "table" or console.settings.quiet:
         acknowledge(report, format_)
         return
-    tables = ("findings", "notes")
+    tables = [name for name in ("findings", "notes", "lost", "segments") if name in report]
     acknowledge({key: value for key, value in report.items() if key not in tables}, format_)
     for table in tables:
         found = report[table]

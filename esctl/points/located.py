@@ -49,7 +49,7 @@ def located(log: EventLog, text: str, *, by: str | None = None, before: bool = F
         note = "" if happened.events else f"nothing happened {word} {text}"
         return Located(_in_order(log, text, moment, happened), note)
     imported = happened.events > 0 and not happened.recorded
-    return Located(log.store.position_at(moment), _note(text, happened, word), imported)
+    return Located(log.store.places().position_at(moment), _note(text, happened, word), imported)
 
 
 def _earlier(moment: str) -> str:

@@ -68,7 +68,7 @@ def _means_a_point(name: str) -> bool:
 def position_of(log: EventLog, point: Point) -> int:
     """The position of the newest event at a point; for a time, of the last event recorded by then."""
     if point.time is not None:
-        return log.store.position_at(point.time)
+        return log.store.places().position_at(point.time)
     if point.position is None:
         raise UsageError(
             "a version is a point in one stream",

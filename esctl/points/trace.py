@@ -55,7 +55,7 @@ def _related(log: EventLog, event: Event) -> list[Event]:
         return _where(log, f"meta {arrow} 'correlation_id' = {text(written)}")
     related, causes = [event], {*_names(event)}
     cause = _meta(event, "causation_id")
-    if cause is not None and (position := log.store.find(cause)):
+    if cause is not None and (position := log.store.places().find(cause)):
         related += [e for e, _, _ in log.read(Query(since=position, until=position, system=True))]
     elif cause is not None:
         related += _where(log, f"id = meta ->> 'source' || {text(stored_id('', cause))}")

@@ -51,7 +51,7 @@ def at(log: EventLog, projection: Projection, query: Query, definitions: Definit
         raise needs_reducer(projection.name)
     until = min(query.until, log.head().position)
     if query.as_of is not None:
-        until = min(until, log.store.position_at(query.as_of))
+        until = min(until, log.store.places().position_at(query.as_of))
     start = log.store.projections().scratch(version, _nearest(log, version, query, until), until)
     yield from feed_some(log, version, range(start + 1, until + 1), query.until_time)
 

@@ -7,6 +7,7 @@ from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact, InvalidOperat
 import apsw
 
 MAX_DIGITS = 10_000  # of a result
+MAX_TEXT_LENGTH = 2 * MAX_DIGITS  # of a number: arithmetic holds the interpreter's lock, so nothing else could stop it
 LEAST, MOST = -(2**63), 2**63 - 1  # integers of SQLite
 _PLAIN_LENGTH = 40  # a longer number is written with an exponent if that is shorter
 _EXACT = Context(prec=MAX_DIGITS, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact, InvalidOperation, Overflow])
@@ -17,6 +18,8 @@ def _decimal(value: object, name: str) -> Decimal:
     if isinstance(value, Decimal):
         return value
     text = repr(value) if isinstance(value, int | float) else value
+    if isinstance(text, str) and len(text) > MAX_TEXT_LENGTH:
+        raise apsw.SQLError(f"{name}: a number has more than {MAX_TEXT_LENGTH:,} characters")
     if isinstance(text, str) and text and set(text) <= set("0123456789+-.eE"):
         try:
             return Decimal(text)

@@ -111,8 +111,8 @@ def ending(log: EventLog, query: Query) -> tuple[Query, int | None]:
         return query, None
     position = min(query.until, log.head().position)
     if query.as_of is not None:
-        position = min(position, log.store.position_at(query.as_of))
-    version = log.store.version_until(query.stream, position)
+        position = min(position, log.store.places().position_at(query.as_of))
+    version = log.store.places().version_until(query.stream, position)
     if not version:
         return query, None
     query = query.replace(until=position)
@@ -142,7 +142,7 @@ def bounds(log: EventLog, query: Query) -> snapshots.Bounds:
     """The bounds within which a snapshot is usable for the end of a query."""
     position = query.until
     if query.as_of is not None:
-        position = min(position, log.store.position_at(query.as_of))
+        position = min(position, log.store.places().position_at(query.as_of))
     return snapshots.Bounds(query.until_version, position, query.until_time)
 
 
@@ -200,7 +200,7 @@ def _states(
         for stream, version, position, time, text in _fitting(log, found, fold, streams, query, where, unfit):
             if version:  # else the stream has no event by then
                 state_ = StateAt(stream, aggregate, version, position, time, text, None, version)
-                yield _ended(log, state_, log.store.version_until(stream, until)) if hiding else state_
+                yield _ended(log, state_, log.store.places().version_until(stream, until)) if hiding else state_
     fold.close()
 
 

@@ -37,7 +37,7 @@ def problem(store: Store, snapshot: Snapshot, program: Program, upcasts: str) ->
         return "the aggregate has changed, or how esctl folds it"
     if snapshot.upcasts != upcasts:
         return "the upcasts have changed"
-    if store.event_at(snapshot.stream, snapshot.version) != (snapshot.position, snapshot.anchor):
+    if store.places().event_at(snapshot.stream, snapshot.version) != (snapshot.position, snapshot.anchor):
         return "it was taken from another history of the stream"
     return ""
 
@@ -79,7 +79,7 @@ def usable(
 def save(store: Store, stream: str, program: Program, upcasts: str, state: State) -> Snapshot | None:
     """Save a state within the open transaction; None, and nothing is saved, if the state includes no last."""
     version, position, time, latest, text = state
-    last = store.event_at(stream, version)
+    last = store.places().event_at(stream, version)
     if last is None:
         return None
     snapshot = Snapshot(

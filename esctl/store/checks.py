@@ -11,6 +11,7 @@ from esctl.store.windows import Reading
 Finding = tuple[str, int | None, str]
 """Something that is not as it should be: which check, the position (None: no single event), what was found."""
 
+_CONTROL = "'*[' || char(1) || '-' || char(31) || char(127) || ']*'"
 # {events} is the hot table; {versions}, {rows} and {archived} include the archive if there is one.
 _QUICK: tuple[tuple[str, str], ...] = (
     (
@@ -112,8 +113,19 @@ _QUICK: tuple[tuple[str, str], ...] = (
         """select null, printf('stream %s is numbered %d: only the log''s own streams are below zero', name, stream_id)
            from streams where stream_id = 0 or (stream_id < 0) <> (substr(name, 1, 1) = '$')""",
     ),
+    (
+        "names",
+        f"""select null, printf('the name of a %s has a control character: %s', kind, json_quote(name))
+           from (select 'stream' as kind, name from streams union all select 'type', name from types)
+           where name glob {_CONTROL}""",
+    ),
 )
 _FULL: tuple[tuple[str, str], ...] = (
+    (
+        "names",
+        f"""select position, printf('the id has a control character: %s', json_quote(id)) from {{events}}
+           where id glob {_CONTROL}""",
+    ),
     (
         "json",
         """select position, iif(json_valid(data), 'meta is not a JSON object', 'data is not JSON') from {events}

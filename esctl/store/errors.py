@@ -6,10 +6,12 @@ import time
 
 import apsw
 
+from esctl import errors
 from esctl.errors import (
     EsctlError,
     HandlerError,
     MisfitError,
+    Stopped,
     StorageVersionError,
     UnavailableError,
     VerificationError,
@@ -18,11 +20,14 @@ from esctl.errors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Any, TypeVar
 
+    from esctl.store.watch import Watch
+
     Kind = TypeVar("Kind", bound=type)
+    Row = TypeVar("Row")
 
 
 class Translated:
@@ -115,32 +120,66 @@ def translate(error: apsw.Error, path: str) -> EsctlError:
     return EsctlError(f"SQLite failed on {path}", why=f"{type(error).__name__}: {why}")
 
 
-class OverrunError(HandlerError):
-    """An expression of a model was stopped; `did` says why: it ran too long, or needed too much memory."""
+OPCODES_OF_SQL_FROM_OUTSIDE = 1000  # between two checks of the time: a single one of its expressions may take long
 
-    def __init__(self, did: str, **more: Any) -> None:
-        super().__init__(f"an expression of the model {did}", **more)
+
+class OverrunError(HandlerError):
+    """SQL from outside was stopped; `did` says why: it ran too long, or needed too much memory."""
+
+    def __init__(self, did: str, *, subject: str = "an expression of the model", **more: Any) -> None:
+        super().__init__(f"{subject} {did}", **more)
         self.did = did
 
 
 class Patience:
-    """A block in which a statement with a model's expressions may run for so many seconds."""
+    """A block in which a statement with a model's expressions may run for so many seconds. Not re-entrant.
+
+    Its end is an error, also if SQLite hears nothing; see `esctl.store.watch`, which needs a process of its own.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._deadline: float | None = None
+        self.deadline: float | None = None  # for the statement that runs
+        self.asked = 0.0  # when SQLite last asked
+        self.stop = 0  # the signal that this process does not heed
+        self.steps = Steps(self)
+        self._each_step = False
+        self._watch: Watch | None = None
+
+    def often(self, connection: apsw.Connection) -> Steps:
+        """Have SQLite ask often from now on; return the limit of each step."""
+        connection.set_progress_handler(self.over, OPCODES_OF_SQL_FROM_OUTSIDE)
+        return self.steps
+
+    def begin(self, *, each_step: bool = False) -> None:
+        """A statement begins; with `each_step`, each of its steps may take so long, and all together any time."""
+        self._each_step = each_step
+        self.asked = now = time.monotonic()
+        self.deadline = now + self.seconds
+        if self._watch is None:
+            if errors.ending is None:
+                return
+            from esctl.store.watch import watch  # noqa: PLC0415 - only SQL from outside needs it
+
+            self._watch = watch()
+        if self._watch is not None:
+            self._watch.running.append(self)
+            if self._watch.idle:
+                self._watch.rouse()
+
+    def end(self) -> None:
+        """The statement has ended."""
+        self.deadline = None
+        if self._watch is not None:
+            self._watch.running.pop()
 
     def __enter__(self) -> None:
-        self._deadline = time.monotonic() + self.seconds
+        self.begin()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._deadline = None
+        self.end()
         if isinstance(error, apsw.InterruptError):
-            raise OverrunError(
-                f"ran for more than {self.seconds:g} seconds and was stopped",
-                why="it may never end; mend it, or give it more time",
-                again="--timeout 60",
-            ) from error
+            raise self.overrun() from error
         if isinstance(error, apsw.NoMemError | MemoryError):
             raise OverrunError("needs too much memory and was stopped") from error
         if isinstance(error, apsw.SQLError | apsw.TooBigError) and not any(sign in str(error) for sign in _DAMAGE):
@@ -149,5 +188,44 @@ class Patience:
             ) from error
 
     def over(self) -> bool:
-        """Whether the time is up. SQLite asks regularly, which also lets Python handle Ctrl-C."""
-        return self._deadline is not None and time.monotonic() > self._deadline
+        """Whether the time is up. SQLite asks regularly, which also lets Python handle Ctrl-C. Raises Stopped."""
+        if self.deadline is None:
+            return False
+        if self.stop:
+            raise Stopped(self.stop)
+        self.asked = now = time.monotonic()
+        if self._each_step:
+            self.deadline = now + self.seconds
+        return now > self.deadline
+
+    def overrun(self) -> OverrunError:
+        """The error for a statement that took too long."""
+        did = f"ran for more than {self.seconds:g} seconds and was stopped"
+        if self._each_step:
+            why = "instr, replace, like and others may take hours for long texts; shorten these, or give it more time"
+            return OverrunError(did, subject="one step of the SQL", why=why, again="--timeout 60")
+        return OverrunError(did, why="it may never end; mend it, or give it more time", again="--timeout 60")
+
+
+class Steps:
+    """A block in which a statement may run for any time, but each of its steps only for a patience's seconds."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+
+    def __enter__(self) -> None:
+        self._patience.begin(each_step=True)
+
+    def __exit__(self, *_: object) -> None:
+        self._patience.end()
+
+    def rows(self, ask: Callable[[], Iterator[Row]]) -> Iterator[Row]:
+        """The rows of a statement; the time between two of them does not count."""
+        with self:
+            rows = ask()
+        while True:
+            with self:
+                row = next(rows, None)
+            if row is None:
+                return
+            yield row

@@ -75,6 +75,7 @@ class Projections:
         self._connection, self._execute = reading.connection, reading.connection.execute
         self._reading, self.path, self._guard = reading, reading.path, guard
         self._scan, self._upcast_compiler = scan, upcast_compiler
+        self._patience = patience
         self._triggers = TriggerFeed(reading, guard, patience)
         self._forms = CompiledForms(self._connection, self.path, cache)
         self._temporary: set[str] = set()
@@ -429,6 +430,6 @@ class Projections:
     def select(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> Iterator[tuple[Any, ...]]:
         """Run a statement on rows. Raises HandlerFailed for values that do not fit into the tables."""
         try:
-            yield from self._execute(sql, parameters)
+            yield from self._patience.steps.rows(lambda: self._execute(sql, parameters))
         except (apsw.ConstraintError, apsw.MismatchError, apsw.SQLError, apsw.TooBigError) as error:
             raise HandlerFailed(str(error)) from error

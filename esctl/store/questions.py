@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from esctl.events.query import Upcasting
+    from esctl.store.errors import Steps
     from esctl.store.guard import Guard
     from esctl.store.upcasts import UpcastCompiler
 
@@ -45,10 +46,14 @@ class Questions:
         guarding: Callable[[], Guard],
         unguarded: Callable[[], None],
         upcast_compiler: Callable[[], UpcastCompiler],
+        steps: Steps,
     ) -> None:
-        """`guarding` installs the authorizer for models on the connection, `unguarded` removes it."""
+        """`guarding` installs the authorizer for models on the connection, `unguarded` removes it; `steps` limits the
+        time of each step.
+        """
         self._reading, self._connection, self._path = reading, reading.connection, reading.path
         self._guarding, self._unguarded, self._upcast_compiler = guarding, unguarded, upcast_compiler
+        self._steps = steps
 
     def ask(
         self, sql: str, upcasting: Upcasting, states: Callable[[], Iterator[tuple[object, ...]]] | None = None
@@ -86,7 +91,8 @@ class Questions:
             sql = _with_moments(self._connection, sql)
             self._connection.authorizer = authorize_reading  # from now on the connection can only read
             with _Question():
-                names, rows = _selected(self._connection, sql)
+                names, statement = _selected(self._connection, sql)
+                rows = self._steps.rows(lambda: self._connection.execute(statement))
                 return names, list(islice(rows, 1)), rows
 
     def _have_states(self, states: Callable[[], Iterator[tuple[object, ...]]]) -> None:
@@ -147,8 +153,8 @@ def _with_moments(connection: apsw.Connection, sql: str) -> str:
     return with_moments(sql, {*_OWN, *aliases})
 
 
-def _selected(connection: apsw.Connection, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-    """Columns and rows of one SELECT; the caller restricts what it may read. Raises ValueError unless it is exactly one
+def _selected(connection: apsw.Connection, sql: str) -> tuple[list[str], str]:
+    """Columns and text of one SELECT; the caller restricts what it may read. Raises ValueError unless it is exactly one
     statement with columns and without parameters.
     """
     import re  # noqa: PLC0415 - only a question needs it
@@ -166,7 +172,7 @@ def _selected(connection: apsw.Connection, sql: str) -> tuple[list[str], Iterato
         raise ValueError("it is not one SELECT without parameters")
     if len(set(statement.names)) < len(statement.names):
         raise ValueError("two of its columns have one name; name them with AS")
-    return statement.names, iter(connection.execute(statement.first))
+    return statement.names, statement.first
 
 
 class _Statement:

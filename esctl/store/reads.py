@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 
 import apsw
@@ -16,9 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from esctl.events.event import Form
     from esctl.events.query import Upcasting
-    from esctl.store.errors import Patience
+    from esctl.store.errors import Patience, Steps
     from esctl.store.upcasts import UpcastCompiler, UpcastSql
 
     Row = tuple[Any, ...]
@@ -71,9 +70,9 @@ def source(
     )
 
 
-def _line(form: Form, *, quoting: bool, parts: bool = False, erased: bool = False) -> str:
-    """The SQL expression of a line, without its LF. `quoting`: names may contain quotes and backslashes; `parts`: events
-    may be split; `erased`: payloads may be erased.
+def _line(form: str, *, quoting: bool, parts: bool = False, erased: bool = False) -> str:
+    """The SQL expression of a line, without its LF. `quoting`: names may contain quotes and backslashes; `parts`:
+    events may be split; `erased`: payloads may be erased.
     """
     data, meta = ("ifnull(data, 'null')", "ifnull(meta, 'null,\"erased\":true')") if erased else ("data", "meta")
     if form == "data":
@@ -140,7 +139,7 @@ class Scan:
         self.hot_only = query.hot_only
         self.plain = False  # whether it reads all events, or all but the log's own
         self.ranged: tuple[int, list[tuple[int, int]]] = (-1, [])
-        self.patience: Patience | _Endless = _ENDLESS
+        self.patience: Patience | Steps | _Endless = _ENDLESS
         self.skip = 0  # so many parts of the event at `low` are skipped
         self.limit = NO_LIMIT if query.limit is None else query.limit
 
@@ -299,12 +298,14 @@ def rows(reading: Reading, scan: Scan, columns: str) -> Iterator[Row]:
                 block = list(islice(cursor, step))
 
 
-def chunks(reading: Reading, scan: Scan, form: Form) -> Iterator[bytes]:
-    """The lines of events, in order, joined to chunks."""
+def chunks(reading: Reading, scan: Scan, form: str) -> Iterator[bytes]:
+    """The lines of events, in order, joined to chunks; `form` may be the expression of a line."""
     connection, upcasts = reading.connection, scan.upcasts
-    quoting, erased = connection.execute("select quoting, exists(select 1 from erased) from head").get
-    quoting = bool(quoting or (upcasts and upcasts.quoting))
-    line = _line(form, quoting=quoting, parts=bool(upcasts and upcasts.split), erased=bool(erased))
+    line: str = form
+    if form in ("line", "hash", "data"):
+        quoting, erased = connection.execute("select quoting, exists(select 1 from erased) from head").get
+        quoting = bool(quoting or (upcasts and upcasts.quoting))
+        line = _line(form, quoting=quoting, parts=bool(upcasts and upcasts.split), erased=bool(erased))
     step, remaining = _step(connection, scan), scan.limit
     for window in Windows(reading, scan):
         if remaining <= 0:
@@ -314,53 +315,51 @@ def chunks(reading: Reading, scan: Scan, form: Form) -> Iterator[bytes]:
             if table == ARCHIVED and scan.plain and form == "line" and reading.archive is not None:
                 own = not scan.conditions
                 chunk = reading.archive.lines(**bounds, own=own, limit=remaining, reverse=scan.reverse)
-                _refuse_controls(reading, chunk, chunk.splitlines)
+                _refuse_controls(reading.path, chunk, _CONTROLS, chunk.split)
                 cursor = iter(())
             else:
                 sql = scan.sql(line, reverse=scan.reverse, table=table)
                 cursor = connection.execute(sql, {**scan.parameters, **bounds, "most": remaining})
-                chunk = _joined(reading, list(chain.from_iterable(islice(cursor, step))) if step else _at_once(cursor))
+                chunk = _joined(
+                    reading.path, list(chain.from_iterable(islice(cursor, step))) if step else _at_once(cursor)
+                )
         while chunk:
             yield chunk
             if remaining < NO_LIMIT:
                 remaining -= chunk.count(b"\n")
             with scan.patience:
-                chunk = _joined(reading, list(chain.from_iterable(islice(cursor, step))))
+                chunk = _joined(reading.path, list(chain.from_iterable(islice(cursor, step))))
 
 
-# In an edited log, names and payloads may have these; the first would forge lines.
-_CONTROLS = (b"\n", *(bytes((n,)) for n in range(32) if n != 10))
+# LF ends a line, and a payload may have tabs between its values.
+_CONTROLS = tuple(bytes((code,)) for code in range(32) if code not in b"\t\n")
 
 
-def _joined(reading: Reading, lines: list[bytes]) -> bytes:
-    """Lines, each ended by LF. Raises VerificationError for a control character within one."""
+def _joined(path: str, lines: list[bytes]) -> bytes:
+    """Lines as one chunk, each ended by LF. Names and payloads of an edited log may have control characters: an LF
+    would forge a line, an escape acts on a terminal. Raises VerificationError for these.
+    """
     if not lines:
         return b""
-    _refuse_controls(reading, b"".join(lines), lambda: lines, _CONTROLS)
+    _refuse_controls(path, b"".join(lines), (b"\n", *_CONTROLS), lambda _: lines)
     lines.append(b"")
     return b"\n".join(lines)
 
 
 def _refuse_controls(
-    reading: Reading, text: bytes, lines: Callable[[], list[bytes]], controls: Sequence[bytes] = _CONTROLS[1:]
+    path: str, text: bytes, controls: Iterable[bytes], lines_of: Callable[[bytes], list[bytes]]
 ) -> None:
-    for control in controls:
+    """Raise VerificationError, with the position, for the first line with one of these, which no append stores."""
+    for control in controls:  # one search for each is the fastest: they are never there
         if control in text:
-            line = next((line for line in lines() if control in line), b"")
+            line = next(line for line in lines_of(b"\n") if control in line)
             position = line.removeprefix(b'{"position":').partition(b",")[0].decode(errors="replace")
-            raise altered(reading.path, int(position) if position.isdecimal() else None)
-
-
-def altered(path: str, position: int | None) -> VerificationError:
-    """The error for an event with a control character, which no append stores."""
-    which = "an event" if position is None else f"the event at position {position}"
-    more = {} if position is None else {"position": position}
-    return VerificationError(
-        f"{path} is damaged",
-        why=f"{which} has a control character in a name or its payload",
-        fix=f"esctl verify --log {word(path)}",
-        **more,
-    )
+            which = f"the event at position {position}" if position.isdecimal() else "an event"
+            raise VerificationError(
+                f"{path} was altered: an event has a control character",
+                why=f"{which} was not appended so; restore a backup",
+                fix=f"esctl verify --log {word(path)}",
+            )
 
 
 def sealed_lines(connection: apsw.Connection, low: int, high: int) -> tuple[int, bytes, bytes, bytes]:

@@ -7,11 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import apsw
 
-from esctl.errors import (
-    MisfitError,
-    UnavailableError,
-    VerificationError,
-)
+from esctl.errors import MisfitError, UnavailableError, VerificationError
 from esctl.events import system
 from esctl.events.event import Event, Head, NewEvent, Part, SealedEvent
 from esctl.events.query import NO_UPCASTS, Query
@@ -19,15 +15,13 @@ from esctl.store import reads
 from esctl.store.appends import HEAD, Appender, Transaction
 from esctl.store.blocks import Conditioned, Located, OneState
 from esctl.store.errors import Patience, Translated
-from esctl.store.format import ARCHIVED, HOT
 from esctl.store.opening import connect, run, set_up
 from esctl.store.windows import Reading
 
 TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold start
 if TYPE_CHECKING:
-    from typing import Any
-
     from esctl.events.event import Form, Receipt
+    from esctl.events.fields import Field
     from esctl.events.query import Noted, Upcasting
     from esctl.model.cache import Cache
     from esctl.model.program import Program
@@ -38,16 +32,14 @@ if TYPE_CHECKING:
     from esctl.store.facts import Facts
     from esctl.store.folds import Fold
     from esctl.store.guard import Guard
+    from esctl.store.places import Places
     from esctl.store.projections import Projections
     from esctl.store.questions import Questions
     from esctl.store.snapshots import Snapshots
     from esctl.store.upcasts import UpcastCompiler
 
 HEAP_BYTES = 1024 * 1024 * 1024  # that SQLite may use in a command
-OPCODES_OF_A_MODEL = 1000  # between two checks of the time: a single one of its expressions may take long
 MODEL_SECONDS = 10.0  # that a statement with a model's expressions may run
-_VERSION_UNTIL = """select version from {table} where stream_id = ?1 and +position <= ?2 and version > ?3
-order by version desc limit 1"""
 _NEWEST = """select max(ifnull((select max(position) from events), 0), ifnull((select max(last) from segments), 0))"""
 
 
@@ -198,6 +190,12 @@ class Store:
 
         return Facts(self._reading)
 
+    def places(self) -> Places:
+        """Where single events are."""
+        from esctl.store.places import Places  # noqa: PLC0415 - a cold append does without
+
+        return Places(self._reading, self._newest)
+
     def snapshots(self) -> Snapshots:
         """Saved states."""
         from esctl.store.snapshots import Snapshots  # noqa: PLC0415 - only a model needs it
@@ -208,7 +206,9 @@ class Store:
         """Questions: SELECTs from outside."""
         from esctl.store.questions import Questions  # noqa: PLC0415 - only a question needs it
 
-        return Questions(self._reading, self._guarding, self._unguarded, self._upcast_compiler)
+        return Questions(
+            self._reading, self._guarding, self._unguarded, self._upcast_compiler, self.patience.often(self._connection)
+        )
 
     def _unguarded(self) -> None:
         self._connection.authorizer = self._guard = None
@@ -248,25 +248,6 @@ class Store:
         with Translated(self.path):
             return self._execute(f"select {reads.VERSION} from streams s where name = ?", (stream,)).get or 0
 
-    def position_at(self, recorded: str) -> int:
-        """The position of the newest event recorded at or before a time; 0 if there is none.
-
-        `recorded` never decreases, so a bisection by position finds it without an index.
-        """
-        with Translated(self.path):
-            newest = self._newest()
-
-            def ask(_: bool) -> int:
-                low, high = 0, newest
-                sql = self._reading.everywhere("select recorded from {events} where position = ?1")
-                while low < high:
-                    middle = (low + high + 1) // 2
-                    moment = self._execute(sql, (middle,)).get
-                    low, high = (middle, high) if moment <= recorded else (low, middle - 1)
-                return low
-
-            return self._reading.steady(ask)
-
     def read(
         self, query: Query, upcasting: Upcasting = NO_UPCASTS, on_misfit: Noted | None = None
     ) -> Iterator[SealedEvent]:
@@ -288,24 +269,45 @@ class Store:
                 for *columns, salt, hash_ in reads.rows(self._reading, scan, reads.COLUMNS):
                     yield sealed((event_of(columns), salt, hash_))  # COLUMNS begins with those of an Event
 
-    def lines(self, query: Query, form: Form = "line", upcasting: Upcasting = NO_UPCASTS) -> Iterator[bytes]:
-        """The same events as lines of JSON, each ended by LF, in chunks of whole lines, with the contents of `read`."""
+    def lines(
+        self, query: Query, form: Form | Sequence[Field] = "line", upcasting: Upcasting = NO_UPCASTS
+    ) -> Iterator[bytes]:
+        """The same events, or a choice of their fields, as lines of JSON that end with LF, in chunks of whole lines."""
+        if isinstance(form, str):
+            line: str = form
+        else:
+            from esctl.store.selection import line_of  # noqa: PLC0415 - whole lines do without
+
+            line = line_of(form)
         with Translated(self.path), Conditioned(query):
             scan = self._scan(query, upcasting)
             with Located(self._reading, scan):
-                yield from reads.chunks(self._reading, scan, form)
+                yield from reads.chunks(self._reading, scan, line)
+
+    def values(
+        self, query: Query, fields: Sequence[Field], upcasting: Upcasting = NO_UPCASTS
+    ) -> Iterator[tuple[str, ...]]:
+        """The same events as the JSON texts of some fields."""
+        from esctl.store.selection import json_of  # noqa: PLC0415 - only a choice of fields needs it
+
+        with Translated(self.path), Conditioned(query):
+            scan = self._scan(query, upcasting)
+            with Located(self._reading, scan):
+                yield from reads.rows(self._reading, scan, ", ".join(map(json_of, fields)) or "1")
 
     def _scan(self, query: Query, upcasting: Upcasting = NO_UPCASTS, on_misfit: Noted | None = None) -> reads.Scan:
         """Resolve a query against the tables, ending at the present head."""
         until = min(query.until, self._newest())
         if query.as_of is not None:
-            until = min(until, self.position_at(query.as_of))
+            until = min(until, self.places().position_at(query.as_of))
         if self._compiler is not None:
             self._compiler.on_misfit = on_misfit
         compiler = self._upcast_compiler() if upcasting and not query.raw_schema else None
         scan = reads.resolve(self._reading, query, until, compiler, upcasting)
         if scan.upcasts is not None:
             scan.patience = self.patience
+        elif query.where:
+            scan.patience = self.patience.often(self._connection)
         return scan
 
     def _upcast_compiler(self) -> UpcastCompiler:
@@ -313,41 +315,8 @@ class Store:
             from esctl.store.upcasts import UpcastCompiler  # noqa: PLC0415 - only a model needs it
 
             self._compiler = UpcastCompiler(self._connection)
-            self._connection.set_progress_handler(self.patience.over, OPCODES_OF_A_MODEL)
+            self.patience.often(self._connection)
         return self._compiler
-
-    def version_until(self, stream: str, position: int) -> int:
-        """The version of a stream's newest event up to a position; 0 if it has none."""
-        with Translated(self.path):
-            stream_id = self._stream_id(stream)
-
-            def ask(archived: bool) -> int:
-                found = 0
-                for table in (HOT, ARCHIVED) if archived else (HOT,):
-                    parameters = (stream_id, position, found)  # older archived frames are not unpacked
-                    found = self._execute(_VERSION_UNTIL.format(table=table), parameters).get or found
-                return found
-
-            return self._reading.steady(ask)
-
-    def event_at(self, stream: str, version: int) -> tuple[int, bytes] | None:
-        """Position and hash of a stream's event; None if it has none of that version."""
-        with Translated(self.path):
-            sql = "select position, hash from {events} where stream_id = ?1 and version = ?2"
-            found: tuple[int, bytes] | None = self._anywhere(sql, (self._stream_id(stream), version))
-            return found
-
-    def _stream_id(self, stream: str) -> int:
-        return self._execute("select stream_id from streams where name = ?", (stream,)).get or 0
-
-    def _anywhere(self, sql: str, parameters: tuple[object, ...]) -> Any:
-        """The row of a SELECT from `{events}` that finds at most one: a hot event, or else an archived one."""
-
-        def ask(archived: bool) -> Any:
-            found = self._execute(sql.format(events=self._reading.hot), parameters).get
-            return self._execute(sql.format(events=ARCHIVED), parameters).get if found is None and archived else found
-
-        return self._reading.steady(ask)
 
     def evaluated(self, expression: str, event: Event) -> str:
         """The value of an expression over `new` for an event."""
@@ -385,11 +354,6 @@ class Store:
         """Whether a text is strict JSON (RFC 8259) of at most 1,000 levels, by SQLite's parser."""
         with Translated(self.path):
             return "\0" not in text and bool(self._execute("select json_valid(?)", (text,)).get)
-
-    def find(self, event_id: str) -> int:
-        """The position of the event with an id; 0 if there is none."""
-        with Translated(self.path):
-            return self._anywhere("select position from {events} where id = ?1", (event_id,)) or 0
 
     def changed(self) -> bool:
         """Whether another process has appended since the last call; cheap enough for polling."""

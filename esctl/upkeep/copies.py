@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from esctl.errors import VerificationError, word
 from esctl.events import system
 from esctl.events.event import Head, ranges
 from esctl.log import EventLog
 from esctl.projections import admin
 from esctl.store.drafts import complete
 from esctl.store.files import draft_of
+from esctl.upkeep.verify import verify
 
 
 def backup(log: EventLog, target: Path, *, segments: bool = True) -> Head:
@@ -19,8 +21,26 @@ def backup(log: EventLog, target: Path, *, segments: bool = True) -> Head:
     """
     with draft_of(target) as draft:
         head = _copy(log, draft, segments=segments)
+        _checked(draft, log)
         complete(draft, target, head.hash)
     return head
+
+
+def _checked(draft: Path, source: EventLog) -> None:
+    """Raise VerificationError if a copy is damaged, as it is if its source is."""
+    why = ""
+    try:
+        with EventLog(draft) as copy:
+            report = verify(copy, full=False)
+        why = "" if report.ok else str(report.findings[0]["problem"])
+    except VerificationError as error:
+        why = error.why or error.what
+    if why:
+        raise VerificationError(
+            f"{source.path} is damaged, so its copy would be, and was not kept",
+            why=why,
+            fix=f"esctl verify --log {word(source.path)}",
+        )
 
 
 def restore(source: EventLog, target: Path) -> Head:
@@ -48,6 +68,7 @@ def _derived(source: EventLog, target: Path, type_: str, position: int | None) -
             copy.record(type_, data)
             admin.settle(copy)
             head = copy.head()
+        _checked(draft, source)
         complete(draft, target, head.hash)
     return head
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from esctl.archive import creation, folders, moving
-from esctl.errors import EsctlError, UsageError
+from esctl.errors import ConflictError, EsctlError, UsageError
 from esctl.log import EventLog
 from esctl.upkeep import verify
 from tests.fifty import files, hashed, names
@@ -99,3 +100,18 @@ def test_a_segment_that_is_there_already_is_taken_by_a_link(fifty: EventLog, fif
     assert (taken.sha256, taken.location, taken.shared) == (made.sha256, f"segments/{folders.KEPT}", 1)
     assert (folder / folders.KEPT / made.file).samefile(folder / made.file)
     assert hashed(fifty_path) == before
+
+
+def test_of_two_runs_that_write_the_same_file_the_slower_one_gives_way(twelve: EventLog, cold: Path) -> None:
+    (segment, *_) = make(twelve)
+    folder = folders.folder_for(cold)
+
+    def parts() -> Iterator[bytes]:
+        yield from list(moving.export(twelve, segment))
+        with EventLog(twelve.path, write=True) as other:
+            folders.write(other, folder, moving.export(other, segment), segment)
+
+    with pytest.raises(ConflictError, match="another run has just written the segment"):
+        folders.write(twelve, folder, parts(), segment)
+    assert files(cold) == [segment.file]
+    assert verify.verify(twelve, full=True).findings == []

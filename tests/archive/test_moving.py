@@ -132,3 +132,21 @@ def test_events_that_another_has_archived_meanwhile_are_a_conflict(twelve: Event
         list(made)
     assert replayed(twelve) == list(range(1, EVENTS + 1))
     assert verify.verify(twelve, full=True).findings == []
+
+
+def test_a_segment_that_another_run_moves_after_it_was_checked_is_not_called_damaged(
+    twelve: EventLog, cold: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (segment, *_) = make(twelve)
+    check = checking.check
+
+    def checked(log: EventLog, segment: Segment) -> None:
+        check(log, segment)
+        monkeypatch.setattr(moving, "check", check)
+        with EventLog(twelve.path, write=True) as other:
+            moving.move(other, segment, cold / "elsewhere")
+
+    monkeypatch.setattr(moving, "check", checked)
+    with pytest.raises(ConflictError, match="has just changed"):
+        moving.move(twelve, segment, cold)
+    assert verify.verify(twelve, full=True).findings == []

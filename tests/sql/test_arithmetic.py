@@ -34,3 +34,8 @@ def test_a_total_keeps_the_decimals_of_both(left: str, right: str, made: str) ->
 def test_a_number_of_sql_stays_that_number(value: float) -> None:
     result = arithmetic.add(value, 0)
     assert (result, type(result)) == (value, type(value))
+
+
+def test_a_number_of_very_many_characters_is_refused() -> None:
+    with pytest.raises(apsw.SQLError, match="more than 20,000 characters"):
+        arithmetic.mul("1" * 20_001, "1")

@@ -72,8 +72,8 @@ def test_a_segment_that_is_cut_takes_its_events_and_all_that_was_known_of_them(t
         twelve.store.archiving().cut(made[-1])
     assert replayed(twelve) == list(range(1, 9))
     assert [segment.name for segment in archive_of(twelve).segments] == ["1-4", "5-8"]
-    assert twelve.store.find("id 12") == 0
-    assert twelve.store.find("id 8") == 8
+    assert twelve.store.places().find("id 12") == 0
+    assert twelve.store.places().find("id 8") == 8
 
 
 def test_a_segment_that_is_brought_back_is_hot_and_no_more_in_the_archive(twelve: EventLog) -> None:
@@ -83,7 +83,7 @@ def test_a_segment_that_is_brought_back_is_hot_and_no_more_in_the_archive(twelve
     assert replayed(twelve, hot_only=True) == [5, 6, 7, 8]
     assert replayed(twelve) == list(range(1, EVENTS + 1))
     assert archive_of(twelve).ranges() == [(1, 4), (9, 12)]
-    assert [twelve.store.find(f"id {n}") for n in range(1, EVENTS + 1)] == list(range(1, EVENTS + 1))
+    assert [twelve.store.places().find(f"id {n}") for n in range(1, EVENTS + 1)] == list(range(1, EVENTS + 1))
 
 
 def test_a_segment_lies_where_it_says_and_keeps_its_frames(twelve: EventLog, cold: Path) -> None:

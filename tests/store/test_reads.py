@@ -12,13 +12,27 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import pytest
 
+from esctl.errors import VerificationError
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.store import reads
 from esctl.store.store import Store
 from esctl.store.windows import Reading
 from tests.conftest import Open
-from tests.stores import BY_STREAM, EVENTS, MIXED, NAMES, both_directions, commit, event, lines, positions, replayed
+from tests.logs import alter
+from tests.stores import (
+    BY_STREAM,
+    EVENTS,
+    MIXED,
+    NAMES,
+    both_directions,
+    commit,
+    connection_of,
+    event,
+    lines,
+    positions,
+    replayed,
+)
 
 if TYPE_CHECKING:
     from esctl.events.event import Form
@@ -332,3 +346,35 @@ def test_chunks_of_large_payloads_stay_small_though_small_ones_came_since(log_pa
         with store.transaction():
             store.append([NewEvent("a-1", "T", "small", None, 1, "{}", "{}", None)])
         assert max(len(chunk) for chunk in store.lines(Query())) <= reads.STEP_BYTES + 2 * len(large)
+
+
+@pytest.mark.parametrize("control", ["\n", "\x1b"])
+@pytest.mark.parametrize("form", ["line", "data"])
+def test_a_control_character_that_an_editor_put_there_forges_no_line(store: Store, form: Form, control: str) -> None:
+    commit(store, event(), event(data='{"a":1}'), event())
+    connection = connection_of(store)
+    connection.execute("update events set data = '{\"a\"' || ? || ':1}' where position = 2", (control,)).fetchall()
+    with pytest.raises(VerificationError, match="control character") as raised:
+        lines(store, form)
+    assert form == "data" or "position 2 " in raised.value.why
+
+
+@pytest.mark.parametrize("form", ["line", "hash"])
+@pytest.mark.parametrize("character", ["\x01", "\b", "\n", "\r", "\x1b", "\x1f"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "update streams set name = name || ?",
+        "update types set name = name || ?",
+        "update events set id = id || ? where position = 1",
+        "update events set data = '{\"a\":\"' || ? || '\"}' where position = 1",
+        "update events set meta = '{\"a\":\"' || ? || '\"}' where position = 1",
+    ],
+)
+def test_no_line_has_a_control_character_of_an_edited_log(filled: Path, sql: str, character: str, form: Form) -> None:
+    alter(filled, sql, character)
+    with (
+        closing(Store(filled)) as store,
+        pytest.raises(VerificationError, match="the event at position 1 has a control character"),
+    ):
+        list(store.lines(Query(), form))

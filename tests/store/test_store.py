@@ -9,15 +9,13 @@ from pathlib import Path
 
 import apsw
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from esctl.errors import UnavailableError
 from esctl.events import chain
 from esctl.events.query import Query
 from esctl.store.store import Store
 from tests.conftest import Open
-from tests.stores import appended, commit, connection_of, event, events, ids, new_log, positions, replayed
+from tests.stores import appended, commit, connection_of, event, events, ids, positions, replayed
 
 # The head
 
@@ -48,44 +46,12 @@ def test_the_head_seen_by_others_does_not_move_before_the_commit(connect: Open) 
     assert reader.head() == writer.head() != before
 
 
-# Positions by time
-
-
-@settings(max_examples=30)
-@given(sizes=st.lists(st.integers(1, 3), max_size=8))
-def test_position_at_is_the_newest_event_recorded_at_or_before(sizes: list[int]) -> None:
-    with new_log() as connect:
-        store = connect()
-        for size in sizes:
-            commit(store, *[event() for _ in range(size)])
-        events = replayed(store)
-        moments = {e[7] for e in events}
-        just_before = {moment[:-1] for moment in moments}  # sorts directly before the moment: it lacks its last letter
-        for moment in (*moments, *just_before, "0001-01-01T00:00:00.000000Z", "9999-12-31T23:59:59.999999Z"):
-            newest = max((e[0] for e in events if e[7] <= moment), default=0)
-            assert store.position_at(moment) == newest
-            assert replayed(store, as_of=moment) == [e for e in events if e[0] <= newest]
-
-
-def test_position_at_of_an_empty_log_is_nought(store: Store) -> None:
-    assert store.position_at("9999-12-31T23:59:59.999999Z") == 0
-
-
 # What the log knows
 
 
 def test_a_stream_that_is_not_there_is_at_version_nought(store: Store) -> None:
     commit(store, event("order-1"))
     assert store.stream_version("order-2") == 0
-
-
-@pytest.mark.parametrize("id_", ["plain-1 0", 'quo"te-1 1', "it's-1 4"])
-def test_an_event_is_found_by_its_id(mixed: Store, id_: str) -> None:
-    assert mixed.find(id_) == next(e[0] for e in replayed(mixed) if e[3] == id_)
-
-
-def test_an_id_that_no_event_has_is_found_nowhere(mixed: Store) -> None:
-    assert mixed.find("plain-1 77") == 0
 
 
 # The log's own streams

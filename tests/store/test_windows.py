@@ -78,10 +78,10 @@ def test_a_limit_counts_what_matches_and_not_what_is_passed_over(long_store: Sto
 # While others archive
 
 ASKED: dict[str, Callable[[EventLog], object]] = {
-    "the version at a position": lambda log: log.store.version_until("s-1", 3),
-    "the event of a version": lambda log: log.store.event_at("s-1", 2),
-    "the position of an id": lambda log: log.store.find("2"),
-    "the position at a time": lambda log: log.store.position_at("2999-01-01T00:00:00.000000Z"),
+    "the version at a position": lambda log: log.store.places().version_until("s-1", 3),
+    "the event of a version": lambda log: log.store.places().event_at("s-1", 2),
+    "the position of an id": lambda log: log.store.places().find("2"),
+    "the position at a time": lambda log: log.store.places().position_at("2999-01-01T00:00:00.000000Z"),
     "events over time": lambda log: list(log.store.facts().over_time(2, "type")),
 }
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
-from esctl.errors import DifferenceError, UsageError
+from esctl.errors import DifferenceError, UsageError, VerificationError, word
 from esctl.events.query import MAX_POSITION, Query
 from esctl.log import EventLog
 from esctl.output import console, render
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
     from esctl.cli.options import AsOf, System, Until
     from esctl.events.event import Form, SealedEvent
+    from esctl.events.fields import Field
 
     T = TypeVar("T")
 
@@ -58,6 +60,9 @@ def command(
         bool, typer.Option("--hash", help="With salt and hash, to recompute the chain; implies --raw-schema.")
     ] = False,
     hot_only: Annotated[bool, typer.Option("--hot-only", help="Without archived events.")] = False,
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="All that is whole of a damaged log; exit 6 if something is missing.")
+    ] = False,
     system: System = False,
     fail_empty: Annotated[bool, typer.Option("--fail-empty", help="Exit 10 if nothing matches.")] = False,
     emit_head: Annotated[
@@ -69,8 +74,10 @@ def command(
         raise UsageError("--follow excludes --reverse, --until, --as-of and --hash", why="--follow has no end")
     if fields and (template or hash_ or shared.format == "cloudevents"):
         raise UsageError("--fields excludes --template, --hash and -o cloudevents", fix="esctl replay --help")
+    if skip_damaged and follow:
+        raise UsageError("--skip-damaged excludes --follow", why="a damaged log gets no new events")
     filters = {"category": category, "types": tuple(type_), "where": where, "limit": limit, "last": last}
-    with shared.opened() as log:
+    with _opened(shared, skip_damaged=skip_damaged) as log:
         filters |= {"reverse": reverse, "system": system, "raw_schema": raw_schema or hash_}
         filters |= {"hot_only": hot_only}
         query = query_of(log, stream, since=since, until=until, as_of=as_of, **filters)
@@ -88,6 +95,27 @@ def command(
             console.say(str(newest))
         if fail_empty and not printing.found:
             raise DifferenceError("no event matches", why="--fail-empty was given")
+
+
+@contextmanager
+def _opened(shared: Shared, *, skip_damaged: bool) -> Iterator[EventLog]:
+    """The log; or what is whole of it, and at the end VerificationError if something is missing."""
+    if not skip_damaged:
+        with shared.opened() as log:
+            yield log
+        return
+    from esctl.upkeep import salvage  # noqa: PLC0415 - only a damaged log needs it
+
+    with salvage.readable(shared.path) as (log, found):
+        yield log
+        for text in salvage.sentences(found):
+            console.note(text)
+        if found.lost:
+            raise VerificationError(
+                f"{shared.path} is damaged: {found.last - found.events} of its {found.last} positions are missing",
+                why="all others were read",
+                fix=f"esctl restore --salvage {word(shared.path)} --log {word(shared.path + '.salvaged')}",
+            )
 
 
 def _note_category(log: EventLog, category: str) -> None:
@@ -108,12 +136,8 @@ class Printing:
 
     def run(self, fields: str | None, template: str | None) -> None:
         """Print in the format of the options; whole lines come straight from the store."""
-        if template is not None:
-            render.from_template(self._events(), template)
-        elif fields:
-            from esctl.events.fields import parse_fields  # noqa: PLC0415 - loads msgspec; whole lines do not need it
-
-            render.event_fields(self._events(), parse_fields(fields), self.format)
+        if template is not None or fields:
+            self._print_fields(fields or "", template)
         elif self.format == "cloudevents":
             from esctl.events import cloudevents  # noqa: PLC0415
 
@@ -121,14 +145,35 @@ class Printing:
         elif self.format in ("table", "csv", "tsv"):
             render.events(self._events(), self.format, hashes=self.hashes)
         else:
-            form: Form = "data" if self.format == "raw" else "hash" if self.hashes else "line"
-            source = self.log.follow(self.query, form) if self.follow else self.log.lines(self.query, form)
-            render.lines(self._tracked(source), self.format)
+            self._print_lines("data" if self.format == "raw" else "hash" if self.hashes else "line")
+
+    def _print_fields(self, fields: str, template: str | None) -> None:
+        from esctl.events.fields import Template, parse_fields  # noqa: PLC0415 - whole lines do not need them
+
+        if template is not None:
+            compiled = Template(template, render.shown)
+            render.from_template(self._values(compiled.fields), compiled)
+        elif self.format in ("ndjson", "json"):
+            self._print_lines(parse_fields(fields))
+        else:
+            chosen = parse_fields(fields)
+            render.event_fields(self._values(chosen), chosen, self.format)
+
+    def _print_lines(self, form: Form | Sequence[Field]) -> None:
+        source = self.log.follow(self.query, form) if self.follow else self.log.lines(self.query, form)
+        render.lines(self._tracked(source), self.format)
+
+    def _values(self, fields: Sequence[Field]) -> Iterator[tuple[str, ...]]:
+        self._needs_an_end()
+        return self._tracked(self.log.values(self.query, fields))
 
     def _events(self) -> Iterator[SealedEvent]:
-        if self.follow:
-            raise UsageError("--follow prints whole lines", why="use -o ndjson or raw, and pipe it to jq or cut")
+        self._needs_an_end()
         return self._tracked(self.log.read(self.query))
+
+    def _needs_an_end(self) -> None:
+        if self.follow:
+            raise UsageError("--follow prints lines of JSON", why="use -o ndjson or raw, and pipe it to jq or cut")
 
     def _tracked(self, items: Iterable[T]) -> Iterator[T]:
         """Pass items through and set `found`."""

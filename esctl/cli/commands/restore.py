@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from esctl.cli import locate
-from esctl.errors import NotFoundError, VerificationError, word
+from esctl.errors import NotFoundError, UsageError, VerificationError, word
 from esctl.log import EventLog
-from esctl.output import render
+from esctl.output import console, render
 from esctl.upkeep import copies, verify
 
 TYPE_CHECKING = False
@@ -21,22 +21,29 @@ if TYPE_CHECKING:
 
 EXAMPLES = """Examples:
   esctl restore backup.db --log proved.db --expect-head "$(cat head.txt)"
-  esctl restore backup.db --log shop.db    without --log, esctl.db in this folder"""
+  esctl restore backup.db --log shop.db    without --log, esctl.db in this folder
+  esctl restore --salvage damaged.db --log saved.db   all that is whole of a damaged log"""
 
 
 def command(
     shared: Shared,
     *,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The backup.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The backup, or the damaged log.")],
     expect_head: ExpectHead = None,
+    salvage: Annotated[
+        bool, typer.Option("--salvage", help="FILE is a damaged log: make a log of all that is whole in it.")
+    ] = False,
 ) -> None:
-    """Make a log from a backup, after verifying the backup.
+    """Make a log from a backup, after verifying the backup; or from what is whole of a damaged log.
 
     The log is a new file: --log, else esctl.db in this folder.
     """
     if not Path(file).exists():  # otherwise the error for a missing log would offer to create an empty one here
         raise NotFoundError(f"there is no backup {file}", why="name a file that `esctl backup` wrote")
     target = Path(locate.place(shared.log))
+    if salvage:
+        _salvage(shared, file, target, expect_head)
+        return
     with EventLog(file, timeout=shared.timeout) as backup:
         report = verify.verify(backup, full=True, expect_head=expect_head)
         missing_head = [finding for finding in report.findings if finding["check"] == "expect-head"]
@@ -52,3 +59,16 @@ def command(
         raise VerificationError(
             f"{target} does not contain the head {expect_head}", why=str(missing_head[0]["problem"])
         )
+
+
+def _salvage(shared: Shared, file: str, target: Path, expect_head: str | None) -> None:
+    from esctl.upkeep import salvage  # noqa: PLC0415 - only a damaged log needs it
+
+    if expect_head is not None:
+        raise UsageError("--salvage excludes --expect-head", why="behind a loss, the new log has another chain")
+    head, found = salvage.restore(file, target)
+    for text in salvage.sentences(found):
+        console.note(text)
+    lost = found.last - found.events
+    record = {"log": str(target), "head": str(head), "events": found.events, "lost": lost}
+    render.acknowledge(record, shared.rendering)

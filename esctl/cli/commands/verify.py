@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esctl.errors import UsageError, VerificationError
+from esctl.errors import UsageError, VerificationError, word
 from esctl.output import progress, render
 from esctl.upkeep import verify
 
@@ -33,19 +33,33 @@ def command(
     """Check that the log is complete and unaltered; exit 6 if not."""
     if quick and full:
         raise UsageError("--quick and --full exclude each other", fix="esctl verify --help")
-    with shared.opened() as log:
-        report = verify.verify(
-            log,
-            full=not quick,
-            expect_head=expect_head,
-            watch=lambda events, total: progress.watched(events, "verifying", total, lambda _: 1),
-        )
-    render.verification(report.record(), shared.rendering)
-    if not report.ok:
-        first, count = report.findings[0], len(report.findings)
+    try:
+        with shared.opened() as log:
+            report = verify.verify(
+                log,
+                full=not quick,
+                expect_head=expect_head,
+                watch=lambda events, total: progress.watched(events, "verifying", total, lambda _: 1),
+            ).record()
+    except VerificationError as error:  # SQLite cannot read on: say what was found, and what is whole nevertheless
+        finding = {"check": "sqlite", "position": None, "problem": error.why or error.what}
+        report = {"ok": False, "mode": "quick" if quick else "full", "findings": [finding], "notes": []}
+    findings = report["findings"]
+    assert isinstance(findings, list)
+    fix = ""
+    if findings and all(f["check"] == "snapshot" for f in findings):
+        fix = "esctl snapshot prune"
+    elif findings and any(f["check"] not in ("expect-head", "projection", "snapshot") for f in findings):
+        from esctl.upkeep import salvage  # noqa: PLC0415 - only a damaged log needs it
+
+        report |= salvage.survey(shared.path).record()
+        fix = f"esctl restore --salvage {word(shared.path)} --log {word(shared.path + '.salvaged')}"
+    render.verification(report, shared.rendering)
+    if findings:
+        first, count = findings[0], len(findings)
         place = "" if first["position"] is None else f", position {first['position']}"
         raise VerificationError(
             f"the log is damaged or altered: {count} finding{'s' if count > 1 else ''}",
             why=f"{first['check']}{place}: {first['problem']}; compare with a backup, and restore it",
-            fix="esctl snapshot prune" if all(f["check"] == "snapshot" for f in report.findings) else "",
+            fix=fix,
         )
