@@ -20,6 +20,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from ctypes import CDLL
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -36,15 +37,20 @@ def run(
     env: Mapping[str, str],
     seconds: int = 0,
     memory: int = 0,
+    preload: str = "",
+    lane: int = 0,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a command line; the return code is negative for a signal that ended it, as of `subprocess`. If they are
     given, it may take so many seconds, and so many bytes of memory.
+
+    `preload` is a library that obeys the environment's SHIM_… (tests/long/shim.py). Commands that run at the same time
+    need a lane each.
     """
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         stdin.write(input)
         stdin.seek(0)
         request = json.dumps([list(arguments), str(cwd), dict(env), seconds, memory]).encode()
-        server = _server()
+        server = _server(preload, lane)
         socket.send_fds(server, [len(request).to_bytes(SIZE)], [stdin.fileno(), stdout.fileno(), stderr.fileno()])
         server.sendall(request)
         code = os.waitstatus_to_exitcode(int.from_bytes(_received(server, SIZE)))
@@ -54,11 +60,12 @@ def run(
 
 
 @cache
-def _server() -> socket.socket:
-    """The connection to this process's server, which ends when the connection does."""
+def _server(preload: str, lane: int) -> socket.socket:  # noqa: ARG001 - a server for each lane
+    """The connection to a server of this process, which ends when the connection does."""
     ours, theirs = socket.socketpair()
     command = [sys.executable, "-m", "tests.runner", str(theirs.fileno())]
-    process = subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+    env = {**os.environ, "LD_PRELOAD": preload} if preload else None
+    process = subprocess.Popen(command, cwd=ROOT, env=env, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
     theirs.close()
     atexit.register(process.wait)
     atexit.register(ours.close)
@@ -149,6 +156,8 @@ def become(
         sys.stdin = open(0, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
         sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+        if "SHIM_MODE" in env:
+            CDLL(None).shim_arm()
         main.main()
     except BaseException:  # noqa: BLE001 - the test sees what it was
         os.write(2, traceback.format_exc().encode())

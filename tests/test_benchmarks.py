@@ -125,11 +125,10 @@ def test_the_baseline_of_append_follows_the_tables(esctl: Esctl, tmp_path: Path)
     for path in (full, empty):
         migrations.create(path)
         with closing(apsw.Connection(str(path))) as connection:
-            connection.execute("alter table streams add column extra integer not null default 0")
             connection.execute("create table more(position integer primary key, text text) strict")
     assert esctl("append", "order-1", "OrderPlaced", "--log", str(full)).returncode == 0
     with closing(apsw.Connection(str(full))) as connection:
-        connection.execute("update streams set extra = 7; insert into more values (1, 'one')")
+        connection.execute("insert into more values (1, 'one')")
     assert baselines.insert(str(full), str(empty), "10") > 0
     for table in ("events", "streams", "types", "more"):
         rows = []

@@ -324,7 +324,8 @@ def test_the_events_of_the_logs_own_are_what_the_page_says(tmp_path: Path) -> No
     esctl("restore", "new.db", "--log", "restored.db", cwd=tmp_path)
     head = esctl("head", "--log", "restored.db", cwd=tmp_path).split(":")[0]
     esctl("fork", "fork.db", "--until", f"#{head}", "--log", "restored.db", cwd=tmp_path)
-    lines = esctl("replay", "$esctl", "--log", "fork.db", cwd=tmp_path).splitlines()
+    esctl("restore", "--salvage", "fork.db", "--log", "saved.db", cwd=tmp_path)
+    lines = esctl("replay", "$esctl", "--log", "saved.db", cwd=tmp_path).splitlines()
     events = {event["type"]: event for event in map(json.loads, lines)}
     described = dict(re.findall(r"^    ([A-Z]\w+) +(.*(?:\n {19}\S.*)*)$", PAGE, re.MULTILINE))
     assert set(events) == set(described)

@@ -260,7 +260,7 @@ COMMANDS: dict[str, tuple[str, tuple[Row, ...], tuple[Row, ...]]] = {'init': ('C
  'backup': ('Copy the log to a new file while others read and write.',
             (('without_segments', ('--without-segments',), 'flag', (), False, False, ''),),
             (('file', (), 'text', (), False, True, 'FILE'),)),
- 'restore': ('Make a log from a backup, after verifying the backup; or from what is whole of a damaged log.',
+ 'restore': ('Make a log from a backup, or from what is whole of a damaged log.',
              (('expect_head', ('--expect-head',), 'text', (), False, False, 'POSITION:HASH'),
               ('salvage', ('--salvage',), 'flag', (), False, False, '')),
              (('file', (), 'text', (), False, True, 'FILE'),)),

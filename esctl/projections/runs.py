@@ -161,7 +161,7 @@ def catch_up(
             search.passed()
             time.sleep(min(GAP_SECONDS, (time.monotonic() - began) / 25))
         if search.found is not None and version is not None and search.found == version.position + 1:
-            raise _stopped(log, number, search.failed)
+            _stop(log, number, search.failed)
 
 
 class _Search:
@@ -207,8 +207,8 @@ def _advance(projections: Projections, version: Version, position: int, complete
         projections.save(version)
 
 
-def _stopped(log: EventLog, number: int, failed: HandlerFailed) -> HandlerError:
-    """Save the event on which a handler failed, and return the error."""
+def _stop(log: EventLog, number: int, failed: HandlerFailed) -> None:
+    """Save the event on which a handler failed, and raise HandlerError; not if the version was dropped meanwhile."""
     from esctl.projections.inline import field_of, handler_of, seen_at  # noqa: PLC0415 - only a failure needs it
     from esctl.store.misfits import upcast_field  # noqa: PLC0415
 
@@ -216,7 +216,7 @@ def _stopped(log: EventLog, number: int, failed: HandlerFailed) -> HandlerError:
     with log.transaction():
         version = projections.version(number)
         if version is None:
-            raise failed
+            return
         position = version.failed = version.position + 1
         stream, type_ = seen_at(log.store, version, position)
         type_ = failed.type or type_
@@ -224,7 +224,7 @@ def _stopped(log: EventLog, number: int, failed: HandlerFailed) -> HandlerError:
         field = upcast_field(log.store, log.definitions.model, position)
         version.error, version.failed_at = f"{field}: {failed.reason}" if field else failed.reason, now()
         projections.save(version)
-    return HandlerError(
+    raise HandlerError(
         f"the projection {version.name} is stopped at position {position}, {type_} in {stream}",
         why=f"{version.handler}: {version.error}; correct the handler or its data; the next run continues there",
         fix=f"esctl show {position:d}",

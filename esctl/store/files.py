@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import re
 import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from esctl.errors import SegmentError, UnavailableError, UsageError
@@ -23,10 +25,12 @@ BYTES_PER_READ = 1024 * 1024
 def draft_of(target: Path, draft: Path | None = None) -> Iterator[Path]:
     """An empty file (mode 0600) to write, which gets the name `target` when the block ends without error.
 
-    `draft` is its name until then, so that it can be found after a kill. An existing file of that name is kept. Raises
-    UsageError then, and UnavailableError if the folder cannot be written.
+    `draft` is its name until then, so that it can be found after a kill; without it, the next draft for the same target
+    removes what a killed one left. An existing file of that name is kept. Raises UsageError then, and UnavailableError
+    if the folder cannot be written.
     """
     is_ours = draft is None  # the name is ours alone: it is removed even if a signal comes while it is created
+    lock = _drafting(target) if draft is None else None
     draft = draft or target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.new")
     try:
         try:
@@ -43,10 +47,32 @@ def draft_of(target: Path, draft: Path | None = None) -> Iterator[Path]:
                 (draft, *(Path(f"{draft}{end}") for end in ("-wal", "-shm", "-journal"))) if is_ours else ()
             ):
                 leftover.unlink(missing_ok=True)
+            if lock is not None:
+                os.close(lock)
     except FileExistsError as error:
         raise UsageError(f"{target} exists already", why="name a file that does not exist") from error
     except OSError as error:
         raise UnavailableError(f"cannot write {target}", why=error.strerror or str(error)) from error
+
+
+def _drafting(target: Path) -> int | None:
+    """Remove the drafts of `target` that killed runs left, if nobody writes a draft in its folder now.
+
+    Returns the folder's descriptor, whose shared lock says that somebody does; None if the folder cannot be locked.
+    """
+    try:
+        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with suppress(OSError):  # another run is at work here, or drafts stay: they are in nobody's way
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_draft = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{12}}\.new(-wal|-shm|-journal)?").fullmatch
+        for name in os.listdir(folder):
+            if is_draft(name):
+                os.unlink(name, dir_fd=folder)
+    with suppress(OSError):
+        fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return folder
 
 
 def sync(path: Path) -> None:

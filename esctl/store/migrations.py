@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import cache
 from itertools import count, islice, takewhile
@@ -164,16 +164,17 @@ def m004_projections(db: Database) -> None:
     )
 
 
-def create(path: Path) -> str:
+def create(path: Path, fill: Callable[[Path], bytes] | None = None) -> str:
     """Create an empty log and return its id. The file appears complete at once, and nothing is overwritten.
 
+    `fill` writes to it before it has its name, and returns the hash of its head.
     Raises UsageError if the name is taken or means a log in memory, UnavailableError if the folder cannot be written.
     """
     if path.name == MEMORY:
         raise UsageError(f"no file can be a log named {MEMORY}", why="it names a log in memory, which only Python has")
     with draft_of(path) as draft:
         log_id = shape(draft, path)
-        complete(draft, path, genesis(log_id))
+        complete(draft, path, fill(draft) if fill is not None else genesis(log_id))
     return log_id
 
 

@@ -356,9 +356,7 @@ def _refuse_controls(
             position = line.removeprefix(b'{"position":').partition(b",")[0].decode(errors="replace")
             which = f"the event at position {position}" if position.isdecimal() else "an event"
             raise VerificationError(
-                f"{path} was altered: an event has a control character",
-                why=f"{which} was not appended so; restore a backup",
-                fix=f"esctl verify --log {word(path)}",
+                f"{path} was altered", why=f"{which} has a control character", fix=f"esctl verify --log {word(path)}"
             )
 
 

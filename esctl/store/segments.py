@@ -155,7 +155,7 @@ def decoded(lines: bytes, name: str) -> list[Line]:
         except RecursionError:
             with Deeper():
                 return _decode_lines(lines)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except ValueError as error:  # msgspec's errors are such
         raise damaged(name, str(error)) from error
 
 
@@ -309,11 +309,10 @@ class Facts:
         self.largest = 0
 
     def add(self, lines: Sequence[Line], number: int) -> None:
-        """Count the lines of a frame. It runs for every archived event, so it avoids calls."""
+        """Count the lines of a frame, which has one at least. It runs for every archived event, so it avoids calls."""
         streams, numbers, frames, times, types = self._streams, self._numbers, self._frames, self._times, self._types
         frame = str(number)
-        if lines:
-            self.recorded = self.recorded[0] or lines[0].recorded, lines[-1].recorded
+        self.recorded = self.recorded[0] or lines[0].recorded, lines[-1].recorded
         for line in lines:
             position, version, stream, time = line.position, line.version, line.stream, line.time
             size = 0 if line.erased else len(memoryview(line.data)) + len(memoryview(line.meta))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from esctl.errors import VerificationError, word
@@ -19,28 +21,34 @@ def backup(log: EventLog, target: Path, *, segments: bool = True) -> Head:
     """Copy a log into a new file, also while it is in use; return the copy's head. Segments in folders are copied into
     the new file, or, without `segments`, referred to.
     """
-    with draft_of(target) as draft:
+    with draft_of(target) as draft, _naming(log):
         head = _copy(log, draft, segments=segments)
-        _checked(draft, log)
+        _check(draft)
         complete(draft, target, head.hash)
     return head
 
 
-def _checked(draft: Path, source: EventLog) -> None:
+def _check(draft: Path) -> None:
     """Raise VerificationError if a copy is damaged, as it is if its source is."""
-    why = ""
+    with EventLog(draft) as copy:
+        report = verify(copy, full=False)
+    if not report.ok:
+        raise VerificationError(f"{draft} is damaged", why=str(report.findings[0]["problem"]))
+
+
+@contextmanager
+def _naming(source: EventLog) -> Iterator[None]:
+    """A block in which a damaged copy is an error that names its source: the copy is not kept."""
     try:
-        with EventLog(draft) as copy:
-            report = verify(copy, full=False)
-        why = "" if report.ok else str(report.findings[0]["problem"])
+        yield
     except VerificationError as error:
-        why = error.why or error.what
-    if why:
+        if "segment" in error.details:
+            raise
         raise VerificationError(
             f"{source.path} is damaged, so its copy would be, and was not kept",
-            why=why,
+            why=error.why or error.what,
             fix=f"esctl verify --log {word(source.path)}",
-        )
+        ) from error
 
 
 def restore(source: EventLog, target: Path) -> Head:
@@ -58,7 +66,7 @@ def fork(log: EventLog, target: Path, position: int) -> Head:
 
 def _derived(source: EventLog, target: Path, type_: str, position: int | None) -> Head:
     """Copy a log, up to a position if given, and record the copy's source; the file appears complete or not at all."""
-    with draft_of(target) as draft:
+    with draft_of(target) as draft, _naming(source):
         head = _copy(source, draft)
         with EventLog(draft, write=True) as copy:
             if position is not None:
@@ -68,7 +76,7 @@ def _derived(source: EventLog, target: Path, type_: str, position: int | None) -
             copy.record(type_, data)
             admin.settle(copy)
             head = copy.head()
-        _checked(draft, source)
+        _check(draft)
         complete(draft, target, head.hash)
     return head
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from hashlib import sha256
 from typing import Any
 
@@ -139,6 +141,14 @@ def test_what_moves_from_one_field_to_its_neighbour_changes_the_hash(other: dict
 
 def test_a_log_with_another_id_begins_elsewhere() -> None:
     assert chain.genesis(LOG_ID[:-1] + "6") != chain.genesis(LOG_ID)
+
+
+@pytest.mark.parametrize("missing", [(), ("_sha2",), ("_sha2", "_sha256")], ids=["none", "_sha2", "both"])
+def test_every_python_has_the_same_hashes_whichever_sha_256_it_was_built_with(missing: tuple[str, ...]) -> None:
+    hidden = "".join(f"sys.modules[{name!r}] = None\n" for name in missing)
+    program = f"import sys\n{hidden}from esctl.events import chain\nprint(chain.genesis({LOG_ID!r}).hex())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{GENESIS}\n"
 
 
 @given(

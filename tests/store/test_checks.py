@@ -24,6 +24,9 @@ def test_a_whole_log_has_no_findings(mixed: Store, full: bool) -> None:
         ("update events set version = version + 1 where position = 20", "versions", False),
         ("delete from events where position = 3", "contiguity", False),
         ("update events set data = '{' where position = 2", "json", True),
+        ("update streams set name = name || char(10)", "names", False),
+        ("update types set name = char(27) || name", "names", False),
+        ("update events set id = char(127) || id where position = 2", "names", True),
     ],
 )
 def test_what_is_not_as_it_has_to_be_is_found_by_its_check(filled: Path, sql: str, check: str, full: bool) -> None:

@@ -72,6 +72,16 @@ def test_what_sqlite_leaves_beside_a_draft_goes(tmp_path: Path) -> None:
     assert names(tmp_path) == ["new"]
 
 
+def test_a_draft_of_a_killed_run_goes_with_the_next_and_one_that_is_being_written_stays(tmp_path: Path) -> None:
+    for name in (".a.db.0123456789ab.new", ".a.db.0123456789ab.new-wal", ".b.db.0123456789ab.new", ".a.db.note.new"):
+        (tmp_path / name).touch()
+    with draft_of(tmp_path / "a.db") as draft:
+        assert names(tmp_path) == sorted({draft.name, ".b.db.0123456789ab.new", ".a.db.note.new"})
+        with pytest.raises(ZeroDivisionError), draft_of(tmp_path / "a.db"):
+            raise ZeroDivisionError
+        assert draft.exists()
+
+
 def test_a_system_error_in_the_block_is_told_as_unavailable(tmp_path: Path) -> None:
     def fail() -> None:
         with draft_of(tmp_path / "new"):

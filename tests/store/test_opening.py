@@ -327,6 +327,21 @@ def test_a_log_that_takes_the_place_of_another_does_not_get_its_wal(
             assert list(store.check(full=True)) == []
 
 
+def test_a_writer_leaves_the_wal_of_a_replaced_log_to_the_one_that_wrote_last(writer: Store, tmp_path: Path) -> None:
+    path = Path(writer.path)
+    migrations.create(tmp_path / "other.db")
+    with closing(Store(path, write=True)) as last:
+        appended(last, events(1, prefix="last"))
+        path.rename(tmp_path / "old.db")
+        (tmp_path / "other.db").rename(path)
+        wal = Path(f"{path}-wal").read_bytes()
+        writer.close()
+        assert Path(f"{path}-wal").read_bytes() == wal != b""
+    for name, expected in ((path, []), (tmp_path / "old.db", ["id-0", "id-1", "id-2", "last-0"])):
+        with closing(Store(name)) as store:
+            assert ids(store) == expected
+
+
 def test_a_log_with_two_names_is_read_by_both_and_written_by_none(writer: Store) -> None:
     path = Path(writer.path)
     writer.close()

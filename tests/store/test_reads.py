@@ -354,9 +354,9 @@ def test_a_control_character_that_an_editor_put_there_forges_no_line(store: Stor
     commit(store, event(), event(data='{"a":1}'), event())
     connection = connection_of(store)
     connection.execute("update events set data = '{\"a\"' || ? || ':1}' where position = 2", (control,)).fetchall()
-    with pytest.raises(VerificationError, match="control character") as raised:
+    with pytest.raises(VerificationError, match="was altered") as raised:
         lines(store, form)
-    assert form == "data" or "position 2 " in raised.value.why
+    assert raised.value.why == f"{'the event at position 2' if form == 'line' else 'an event'} has a control character"
 
 
 @pytest.mark.parametrize("form", ["line", "hash"])
@@ -373,8 +373,6 @@ def test_a_control_character_that_an_editor_put_there_forges_no_line(store: Stor
 )
 def test_no_line_has_a_control_character_of_an_edited_log(filled: Path, sql: str, character: str, form: Form) -> None:
     alter(filled, sql, character)
-    with (
-        closing(Store(filled)) as store,
-        pytest.raises(VerificationError, match="the event at position 1 has a control character"),
-    ):
+    with closing(Store(filled)) as store, pytest.raises(VerificationError, match="was altered") as raised:
         list(store.lines(Query(), form))
+    assert raised.value.why == "the event at position 1 has a control character"

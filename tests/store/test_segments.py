@@ -304,6 +304,21 @@ def test_a_last_frame_that_is_not_what_was_written_is_refused(damage: str) -> No
         segments.salts_in(damaged, frames, "1-3")
 
 
+@pytest.mark.parametrize("content", [b"", b"short", b"a text that ends in another way", b"no manifest"])
+def test_a_file_of_another_kind_has_no_log(tmp_path: Path, content: bytes) -> None:
+    ended = {b"no manifest": content + (len(content) + 8).to_bytes(4, "little") + b"esct"}.get(content, content)
+    (tmp_path / "file").write_bytes(ended)
+    with (tmp_path / "file").open("rb") as file:
+        assert segments.log_id_in(file) is None
+
+
+def test_a_segment_names_the_log_that_it_is_of(tmp_path: Path) -> None:
+    end = segments.trailer("the-log", frames_of([2, 1]), bytes(32), {}, [b"s" * 48])
+    (tmp_path / "file").write_bytes(b"frames" + end)
+    with (tmp_path / "file").open("rb") as file:
+        assert segments.log_id_in(file) == "the-log"
+
+
 # Facts
 
 

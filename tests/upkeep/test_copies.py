@@ -25,6 +25,7 @@ from esctl.upkeep import copies, erasure, verify
 from tests.conftest import write_empty_log
 from tests.logs import whole
 from tests.segments import EVENTS, make, place, replayed
+from tests.store.test_carving import made, overwrite, root_of
 
 MODEL = '[aggregate.a]\nstreams = "s-*"\n[aggregate.a.on.T]\nadd = { n = 1 }\n'
 
@@ -334,3 +335,18 @@ def test_a_fork_to_before_an_erasure_that_is_archived_records_it_again(twelve: E
     copies.fork(twelve, tmp_path / "fork.db", 3)
     assert own(tmp_path / "fork.db", system.PAYLOAD_ERASED) == {"positions": [[2, 2]], "reason": "asked for"}
     assert whole(tmp_path / "fork.db")
+
+
+def test_no_copy_of_a_damaged_log_is_kept(tmp_path: Path) -> None:
+    path = made(tmp_path / "log.db")
+    overwrite(path, root_of(path, "events"))
+    with EventLog(path) as log:
+        attempts: list[Callable[[EventLog, Path], object]] = [
+            copies.backup,
+            copies.restore,
+            lambda a, b: copies.fork(a, b, 9),
+        ]
+        for copy in attempts:
+            with pytest.raises(VerificationError, match=r"log\.db is damaged"):
+                copy(log, tmp_path / "copy.db")
+            assert not list(tmp_path.glob("*copy*"))

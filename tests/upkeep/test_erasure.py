@@ -443,6 +443,15 @@ def test_whatever_moves_between_two_steps_of_an_erasure_is_erased_where_it_is(
     assert interleaved(one) * stride > 10
 
 
+def test_payloads_that_were_archived_since_they_were_looked_for_are_not_erased_where_they_were(
+    path: Path, filled: EventLog
+) -> None:
+    unfinished(path, None)  # their rows are left
+    with pytest.raises(ConflictError, match="archived just now"):
+        erasure._hot(filled, [3], "they asked")
+    assert own(path) == []
+
+
 @pytest.mark.parametrize("until", [25, 31])
 def test_a_fork_of_a_log_whose_archived_rows_are_left_is_whole(path: Path, filled: EventLog, until: int) -> None:
     list(islice(creation.create(filled, [(1, 31)], most=31), 1))  # stopped before rows are deleted
@@ -869,6 +878,35 @@ def test_where_it_cannot_be_built_anew_what_was_built_takes_its_place(log: Event
     assert status(log, "list")["failed"] == 3
     log.close()
     assert held_anywhere(log.path, b"secret-payload") == []
+
+
+@pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_projection_that_is_dropped_while_an_erasure_builds_it_anew_stays_dropped(log: EventLog, stride: int) -> None:
+    hold(
+        log,
+        ERASABLE + "[projection.list]\ntable = 'create table list(n not null)'\n[projection.list.on]\n"
+        'T = "insert into list values (new.data ->> \'k\')"\nU = "insert into list select (select n from list)"\n',
+    )
+    put(log, event(k="secret-payload"), event(type_="U"))
+    run(log).end()
+    list(erasure.erase(log, [2], "asked"))
+    log.close()
+    copy = Path(log.path).with_name("run.db")
+
+    def one(number: int) -> int:
+        shutil.copy(log.path, copy)
+        dropped = []
+
+        def drop() -> None:
+            with EventLog(copy, write=True, timeout=0) as other, suppress(UnavailableError):  # the write lock is taken
+                dropped.extend(admin.drop(other, "list"))
+
+        with EventLog(copy, write=True) as opened, stopped(opened, 1 + (number - 1) * stride, drop) as steps:
+            erasure._rebuild(opened)
+            assert states(opened, "list") == ({"dropped": 0} if dropped else {"live": 2})
+        return (steps[0] + stride - 1) // stride
+
+    assert interleaved(one) * stride > 10
 
 
 def test_the_message_of_what_stopped_a_projection_goes_with_the_payload_that_it_quotes(log: EventLog) -> None:

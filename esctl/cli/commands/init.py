@@ -31,22 +31,26 @@ def command(
     model: Annotated[str | None, typer.Option("--model", metavar="FILE", help="Apply this model to the log.")] = None,
 ) -> None:
     """Create an empty log."""
-    path, draft = locate.place(shared.log), None
+    path, fill = locate.place(shared.log), None
     if model is not None:
         from esctl.evolution import plan  # noqa: PLC0415 - only --model needs it
 
         draft = plan.sound(Path(model))  # checked first: a wrong model creates no log
+
+        def fill(new: Path) -> bytes:
+            with EventLog(new, write=True) as log:
+                plan.apply(log, draft, 0)
+                return log.head().hash
+
     created = True
     try:
-        migrations.create(Path(path))
+        migrations.create(Path(path), fill)
     except UsageError:
         if not if_missing:
             raise
         created = False
-    with EventLog(path, write=created and draft is not None, timeout=shared.timeout) as log:
+    with EventLog(path, timeout=shared.timeout) as log:
         log_id = log.log_id
-        if created and draft is not None:
-            plan.apply(log, draft, 0)
-    if draft is not None and not created:
+    if fill is not None and not created:
         console.note(f"{path} exists already, and its model was not changed: esctl model apply {model}")
     render.acknowledge({"log": path, "log_id": log_id, "created": created}, shared.rendering)

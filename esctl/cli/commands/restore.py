@@ -34,7 +34,7 @@ def command(
         bool, typer.Option("--salvage", help="FILE is a damaged log: make a log of all that is whole in it.")
     ] = False,
 ) -> None:
-    """Make a log from a backup, after verifying the backup; or from what is whole of a damaged log.
+    """Make a log from a backup, or from what is whole of a damaged log.
 
     The log is a new file: --log, else esctl.db in this folder.
     """

@@ -46,20 +46,21 @@ def command(
         report = {"ok": False, "mode": "quick" if quick else "full", "findings": [finding], "notes": []}
     findings = report["findings"]
     assert isinstance(findings, list)
-    fix = ""
-    if findings and all(f["check"] == "snapshot" for f in findings):
-        fix = "esctl snapshot prune"
-    elif findings and any(f["check"] not in ("expect-head", "projection", "snapshot") for f in findings):
+    checks = {finding["check"] for finding in findings}
+    if damaged := bool(checks - {"expect-head", "projection", "snapshot"}):
         from esctl.upkeep import salvage  # noqa: PLC0415 - only a damaged log needs it
 
         report |= salvage.survey(shared.path).record()
-        fix = f"esctl restore --salvage {word(shared.path)} --log {word(shared.path + '.salvaged')}"
     render.verification(report, shared.rendering)
     if findings:
-        first, count = findings[0], len(findings)
+        first, count, saved = findings[0], len(findings), f"{shared.path}.salvaged"
         place = "" if first["position"] is None else f", position {first['position']}"
         raise VerificationError(
             f"the log is damaged or altered: {count} finding{'s' if count > 1 else ''}",
             why=f"{first['check']}{place}: {first['problem']}; compare with a backup, and restore it",
-            fix=fix,
+            fix=f"esctl restore --salvage {word(shared.path)} --log {word(saved)}"
+            if damaged
+            else "esctl snapshot prune"
+            if checks == {"snapshot"}
+            else "",
         )
