@@ -62,8 +62,15 @@ def test_a_query_does_not_change(name: str) -> None:
 
 
 def test_what_comes_after_a_position_is_asked_for_without_an_end_and_with_the_same_filters() -> None:
-    filters = {"stream": "s", "types": ("T",), "since_version": 2, "since_time": "a", "until_time": "b", "system": True}
-    ends = {"until": 9, "until_version": 7, "as_of": "c", "limit": 3, "last": 2, "reverse": True}
+    filters: dict[str, Any] = {
+        "stream": "s",
+        "types": ("T",),
+        "since_version": 2,
+        "since_time": "a",
+        "until_time": "b",
+        "system": True,
+    }
+    ends: dict[str, Any] = {"until": 9, "until_version": 7, "as_of": "c", "limit": 3, "last": 2, "reverse": True}
     assert Query(**filters, **ends).since_position(5) == Query(**filters, since=5)
     assert Query(since=8).since_position(5).since == 8
 
