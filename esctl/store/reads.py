@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 
 import apsw
@@ -71,12 +71,12 @@ def source(
 
 
 def _line(form: str, *, quoting: bool, parts: bool = False, erased: bool = False) -> str:
-    """The SQL expression of a line. `quoting`: names may contain quotes and backslashes; `parts`: events may be split;
-    `erased`: payloads may be erased.
+    """The SQL expression of a line, without its LF. `quoting`: names may contain quotes and backslashes; `parts`:
+    events may be split; `erased`: payloads may be erased.
     """
     data, meta = ("ifnull(data, 'null')", "ifnull(meta, 'null,\"erased\":true')") if erased else ("data", "meta")
     if form == "data":
-        return f"cast(printf('%s\n', {data}) as blob)"
+        return f"cast({data} as blob)"
     stream, id_, type_, stream_value, id_value, type_value = _NAMES[quoting]
     number, version = (
         ('"version":%s', "version || iif(part, ',\"part\":' || part, '')") if parts else ('"version":%d', "version")
@@ -91,7 +91,7 @@ def _line(form: str, *, quoting: bool, parts: bool = False, erased: bool = False
             digest = "(select digest from erased g where g.position = lines.position)"
             proof = f'iif(salt is null, printf(\',"digest":"%s"\', lower(hex({digest}))), {proof})'
         values += f", {proof}, lower(hex(hash))"
-    return f"cast(printf('{text}}}\n', {values}) as blob)"
+    return f"cast(printf('{text}}}', {values}) as blob)"
 
 
 SAFE_BYTES = 64 * 1024 * 1024  # a window that is surely smaller is fetched at once, which is fastest
@@ -315,8 +315,7 @@ def chunks(reading: Reading, scan: Scan, form: str) -> Iterator[bytes]:
             if table == ARCHIVED and scan.plain and form == "line" and reading.archive is not None:
                 own = not scan.conditions
                 chunk = reading.archive.lines(**bounds, own=own, limit=remaining, reverse=scan.reverse)
-                if ESCAPE in chunk:
-                    raise _altered(reading.path, chunk.splitlines(keepends=True))
+                _refuse_controls(reading.path, chunk, _CONTROLS, chunk.split)
                 cursor = iter(())
             else:
                 sql = scan.sql(line, reverse=scan.reverse, table=table)
@@ -332,27 +331,33 @@ def chunks(reading: Reading, scan: Scan, form: str) -> Iterator[bytes]:
                 chunk = _joined(reading.path, list(chain.from_iterable(islice(cursor, step))))
 
 
-ESCAPE = b"\x1b"
+# LF ends a line, and a payload may have tabs between its values.
+_CONTROLS = tuple(bytes((code,)) for code in range(32) if code not in b"\t\n")
 
 
 def _joined(path: str, lines: list[bytes]) -> bytes:
-    """Lines as one chunk. Names and payloads of an edited log may have control characters: an LF would forge a line, an
-    escape acts on a terminal. Raises VerificationError for these; `verify` finds the others.
+    """Lines as one chunk, each ended by LF. Names and payloads of an edited log may have control characters: an LF
+    would forge a line, an escape acts on a terminal. Raises VerificationError for these.
     """
-    chunk = b"".join(lines)
-    if chunk.count(b"\n") != len(lines) or ESCAPE in chunk:
-        raise _altered(path, lines)
-    return chunk
+    if not lines:
+        return b""
+    _refuse_controls(path, b"".join(lines), (b"\n", *_CONTROLS), lambda _: lines)
+    lines.append(b"")
+    return b"\n".join(lines)
 
 
-def _altered(path: str, lines: list[bytes]) -> VerificationError:
-    """The error for the first line with a control character, which no append stores."""
-    line = next((line for line in lines if b"\n" in line[:-1] or ESCAPE in line), b"")
-    position = line.removeprefix(b'{"position":').partition(b",")[0].decode(errors="replace")
-    which = f"the event at position {position}" if position.isdecimal() else "an event"
-    return VerificationError(
-        f"{path} was altered", why=f"{which} has a control character", fix=f"esctl verify --log {word(path)}"
-    )
+def _refuse_controls(
+    path: str, text: bytes, controls: Iterable[bytes], lines_of: Callable[[bytes], list[bytes]]
+) -> None:
+    """Raise VerificationError, with the position, for the first line with one of these, which no append stores."""
+    for control in controls:  # one search for each is the fastest: they are never there
+        if control in text:
+            line = next(line for line in lines_of(b"\n") if control in line)
+            position = line.removeprefix(b'{"position":').partition(b",")[0].decode(errors="replace")
+            which = f"the event at position {position}" if position.isdecimal() else "an event"
+            raise VerificationError(
+                f"{path} was altered", why=f"{which} has a control character", fix=f"esctl verify --log {word(path)}"
+            )
 
 
 def sealed_lines(connection: apsw.Connection, low: int, high: int) -> tuple[int, bytes, bytes, bytes]:
@@ -365,7 +370,7 @@ def sealed_lines(connection: apsw.Connection, low: int, high: int) -> tuple[int,
     proof = "hex(ifnull(salt, zeroblob(16))) || hex(hash)"
     found: Any = connection.execute(
         f"select count(*), group_concat(line, '' order by position), group_concat(proof, '' order by position) from"
-        f" (select position, cast({line} as text) as line, {proof} as proof from ({inner}) lines)",
+        f" (select position, cast({line} as text) || char(10) as line, {proof} as proof from ({inner}) lines)",
         (low, high),
     ).get
     count, lines, proofs = found

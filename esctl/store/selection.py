@@ -37,6 +37,6 @@ def json_of(field: Field) -> str:
 
 
 def line_of(fields: Sequence[Field]) -> str:
-    """The expression of a line: a JSON object of the fields, in their order, as bytes."""
+    """The expression of a line, without its LF: a JSON object of the fields, in their order, as bytes."""
     shape = ",".join(f"{quoted(field.name).replace('%', '%%')}:%s" for field in fields)
-    return f"cast(printf({text(f'{{{shape}}}' + chr(10))}, {', '.join(map(json_of, fields))}) as blob)"
+    return f"cast(printf({text(f'{{{shape}}}')}, {', '.join(map(json_of, fields))}) as blob)"

@@ -50,6 +50,7 @@ FILES: dict[str, Maker] = {}
 
 MODEL = """
 [aggregate.order]
+streams = "order-*"
 initial = { n = 0 }
 [aggregate.order.on.OrderPlaced]
 add = { n = "$.n" }
@@ -212,7 +213,7 @@ sql(
 )
 sql(
     "migrations-odd",
-    "update _sqlite_migrations set name = 'x'; insert into _sqlite_migrations (name) values (char(10))",
+    "update _sqlite_migrations set name = 'x' where id = 1; insert into _sqlite_migrations (name) values (char(10))",
 )
 sql("user-version-old", "pragma user_version = 2")
 sql("user-version-zero", "pragma user_version = 0")
@@ -443,10 +444,17 @@ def run(folder: Path, command: str, env: dict[str, str], timed: dict[str, float]
     return done.returncode, done.stdout, done.stderr
 
 
+# Values that esctl never stores, at which a command ends with exit 1 ("a bug") and does nothing else.
+REPORTED = (
+    "compiled-bad", "compiled-foreign", "compiled-list", "segment-nul",
+    "stream-archived-far", "type-blob"
+)  # fmt: skip
+
+
 def wrong(command: str, done: tuple[int, bytes, bytes], took: float) -> Iterator[str]:
     """What a command did that it must not do."""
     code, out, error = done
-    if code in {1, 99} or b"Traceback" in error or b"bug" in error:
+    if code in (1, 99) or b"Traceback" in error or b"bug" in error:
         yield f"exit {code}: {error.decode(errors='replace').strip()[-300:]}"
     if code < 0 or took > SECONDS:
         yield f"ended by signal {-code} after {took:.1f} s"
@@ -457,9 +465,8 @@ def wrong(command: str, done: tuple[int, bytes, bytes], took: float) -> Iterator
             try:
                 if "stream" not in json.loads(line):
                     yield f"a forged line: {line[:100]!r}"
-            except ValueError:
-                yield f"a line that is no JSON: {line[:100]!r}"
-                break
+            except (ValueError, RecursionError):
+                continue  # a payload may be no JSON, which `verify` reports
 
 
 def examine(name: str, original: Path, place: Path, commands: tuple[str, ...]) -> list[str]:

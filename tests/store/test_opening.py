@@ -394,3 +394,12 @@ def test_a_pipe_is_no_log_and_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_device_is_no_log() -> None:
     with pytest.raises(UsageError, match="is not a file"):
         Store("/dev/zero")
+
+
+@pytest.mark.parametrize("column", ["position", "model", "archived", "largest"])
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 2**53 + 1])
+def test_a_head_with_a_number_that_no_log_reaches_is_damage(log_path: Path, column: str, number: int) -> None:
+    alter(log_path, f"update head set {column} = {number}")
+    with pytest.raises(VerificationError) as caught:
+        Store(log_path)
+    assert str(number) in caught.value.why

@@ -19,6 +19,7 @@ from esctl.store import reads
 from esctl.store.store import Store
 from esctl.store.windows import Reading
 from tests.conftest import Open
+from tests.logs import alter
 from tests.stores import (
     BY_STREAM,
     EVENTS,
@@ -356,3 +357,22 @@ def test_a_control_character_that_an_editor_put_there_forges_no_line(store: Stor
     with pytest.raises(VerificationError, match="was altered") as raised:
         lines(store, form)
     assert raised.value.why == f"{'the event at position 2' if form == 'line' else 'an event'} has a control character"
+
+
+@pytest.mark.parametrize("form", ["line", "hash"])
+@pytest.mark.parametrize("character", ["\x01", "\b", "\n", "\r", "\x1b", "\x1f"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "update streams set name = name || ?",
+        "update types set name = name || ?",
+        "update events set id = id || ? where position = 1",
+        "update events set data = '{\"a\":\"' || ? || '\"}' where position = 1",
+        "update events set meta = '{\"a\":\"' || ? || '\"}' where position = 1",
+    ],
+)
+def test_no_line_has_a_control_character_of_an_edited_log(filled: Path, sql: str, character: str, form: Form) -> None:
+    alter(filled, sql, character)
+    with closing(Store(filled)) as store, pytest.raises(VerificationError, match="was altered") as raised:
+        list(store.lines(Query(), form))
+    assert raised.value.why == "the event at position 1 has a control character"
