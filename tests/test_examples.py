@@ -28,7 +28,7 @@ BEFORE = {
     "projection rollback": "esctl projection rebuild customer_orders -q",
     "snapshot": "esctl snapshot take order-1012 -q",
     "fork": "esctl mark before-import -q",
-    "restore": "esctl backup backup.db -q",
+    "restore": "esctl backup backup.db -q && cp backup.db damaged.db",
     "batch": "printf 'append s T a=1\\nhead\\n' > commands.txt",
 }
 """What has to be there for the examples of a command, or of a group."""

@@ -122,6 +122,19 @@ _QUICK: tuple[tuple[str, str], ...] = (
 )
 _FULL: tuple[tuple[str, str], ...] = (
     (
+        "schema",
+        """select null, printf('the %s %s is not one that its statement makes', type, name) from sqlite_schema
+           where sql is not null
+             and not (instr(replace(sql, '""', '"'), name) and instr(replace(sql, '""', '"'), tbl_name))""",
+    ),
+    (
+        "schema",
+        """select null, printf('%s %s on %s is not what SQLite makes by itself', type, name, tbl_name)
+           from sqlite_schema i where sql is null and (type <> 'index'
+             or substr(name, 1, length(tbl_name) + 18) <> 'sqlite_autoindex_' || tbl_name || '_'
+             or not exists(select 1 from sqlite_schema t where t.type = 'table' and t.name = i.tbl_name))""",
+    ),
+    (
         "names",
         f"""select position, printf('the id has a control character: %s', json_quote(id)) from {{events}}
            where id glob {_CONTROL}""",

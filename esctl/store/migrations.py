@@ -29,7 +29,7 @@ from esctl.store.errors import BUSY, Translated
 from esctl.store.files import BYTES_PER_READ, draft_of
 from esctl.store.format import APPLICATION_ID, MEMORY, STORAGE_VERSION
 from esctl.store.opening import SETTINGS, OpenFile, connect, run, version_of
-from esctl.store.schema import ALL, Rows, digests, refuse_differences, refuse_strangers, rows_of
+from esctl.store.schema import ALL, Rows, digests, read, refuse_differences, refuse_strangers, rows_of
 
 # Measured on 1,000,000 events of 380 bytes with random ids, rates against 4096: appending 1.2 times as fast at 8192
 # and 1.4 at 16384, replay 1.05 and 1.1; but a small log, a WAL and a cold append grow with the page.
@@ -246,7 +246,7 @@ def schema(version: int = STORAGE_VERSION) -> Rows:
     """The schema of every log of a storage version."""
     with closing(sqlite3.connect(MEMORY)) as connection:
         _upgrade(connection, version)
-        return {name: (kind, table, sql) for name, kind, table, sql in connection.execute(ALL)}
+        return read(connection.execute(ALL))
 
 
 def _upgrade(connection: sqlite3.Connection, version: int) -> None:

@@ -9,6 +9,9 @@ from esctl.events import chain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
     import apsw
 
 Rows = dict[str, tuple[str, str, bytes]]
@@ -37,7 +40,8 @@ DIGESTS = {  # of this storage version
     "streams": "24203d1f1992a6fcd5e854431f02f91a",
     "types": "dc241b7efc294ab30c9a790e24be9a83",
 }
-ALL = "select lower(name), type, lower(tbl_name), cast(sql as blob) from sqlite_schema where sql is not null"
+ALL = """select lower(name), type, lower(tbl_name), cast(sql as blob), name || tbl_name from sqlite_schema
+where sql is not null"""
 _TABLE = b"create table "  # so begins the statement of every table, except of virtual ones
 _PROJECTED = """
 select version, lower(key) from projections, json_each(iif(json_valid(compiled), compiled, '{}'), '$.tables')"""
@@ -52,7 +56,15 @@ def check(connection: apsw.Connection, path: str) -> None:
 
 def rows_of(connection: apsw.Connection) -> Rows:
     """All that a file's schema has, except the indexes that SQLite makes by itself."""
-    return {name: (kind, table, sql) for name, kind, table, sql in connection.execute(ALL)}
+    return read(connection.execute(ALL))
+
+
+def read(found: Iterable[Any]) -> Rows:
+    """The rows of `ALL`. Names of the log's own are compared letter by letter, others as SQLite does."""
+    return {
+        name: (kind, table if name not in OWN or stated == name + table else stated, sql)
+        for name, kind, table, sql, stated in found
+    }
 
 
 def digests(rows: Rows) -> dict[str, str]:

@@ -54,6 +54,7 @@ def test_the_names_are_those_of_the_log_and_none_may_be_a_projections() -> None:
         ("create trigger hush instead of insert on log begin select 1; end", "trigger hush on log"),
         ("create index slow on events (length(hex(data)))", "index slow on events"),
         ("create unique index odd on events (recorded)", "index odd on events"),
+        ("pragma writable_schema = on; update sqlite_schema set name = 'erAsed' where name = 'erased'", "table erased"),
         ("alter table _sqlite_migrations rename to x; create view _sqlite_migrations as select 1", "not a table"),
     ],
 )  # fmt: skip
