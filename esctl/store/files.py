@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import stat
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from esctl.store.segments import Segment
 
 BYTES_PER_READ = 1024 * 1024
+LOCK_SECONDS = 5.0  # much longer than it takes to remove drafts
 
 
 @contextmanager
@@ -70,9 +72,25 @@ def _drafting(target: Path) -> int | None:
         for name in os.listdir(folder):
             if is_draft(name):
                 os.unlink(name, dir_fd=folder)
-    with suppress(OSError):
-        fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    with suppress(OSError):  # the file system may have no locks, or another program may keep its own here
+        _share(folder)
     return folder
+
+
+def _share(folder: int) -> None:
+    """Take the shared lock. Another run may have the folder for itself at this moment, to remove drafts: without the
+    lock it would remove ours.
+    """
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.001)
+        else:
+            return
 
 
 def sync(path: Path) -> None:

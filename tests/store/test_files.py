@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import stat
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +83,16 @@ def test_a_draft_of_a_killed_run_goes_with_the_next_and_one_that_is_being_writte
         with pytest.raises(ZeroDivisionError), draft_of(tmp_path / "a.db"):
             raise ZeroDivisionError
         assert draft.exists()
+
+
+def test_a_draft_begins_only_when_no_other_run_has_the_folder_to_remove_drafts(tmp_path: Path) -> None:
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    started, release = time.monotonic(), threading.Timer(0.1, os.close, [folder])
+    release.start()
+    with draft_of(tmp_path / "new"):
+        assert time.monotonic() - started > 0.09
+    release.join()
 
 
 def test_a_system_error_in_the_block_is_told_as_unavailable(tmp_path: Path) -> None:
