@@ -121,6 +121,8 @@ def translate(error: apsw.Error, path: str) -> EsctlError:
 
 
 OPCODES_OF_SQL_FROM_OUTSIDE = 1000  # between two checks of the time: a single one of its expressions may take long
+ROWS_PER_BLOCK = 256
+BLOCK_SECONDS = 0.01
 
 
 class OverrunError(HandlerError):
@@ -220,12 +222,25 @@ class Steps:
         self._patience.end()
 
     def rows(self, ask: Callable[[], Iterator[Row]]) -> Iterator[Row]:
-        """The rows of a statement; the time between two of them does not count."""
+        """The rows of a statement; the time in which their reader works does not count.
+
+        They are fetched in blocks: to begin and end the limit takes as long as to fetch a row.
+        """
         with self:
             rows = ask()
-        while True:
+        ended = False
+        while not ended:
+            block: list[Row] = []
+            failed: Exception | None = None
             with self:
-                row = next(rows, None)
-            if row is None:
-                return
-            yield row
+                late = time.monotonic() + BLOCK_SECONDS
+                try:
+                    while len(block) < ROWS_PER_BLOCK and time.monotonic() < late:
+                        block.append(next(rows))
+                except StopIteration:
+                    ended = True
+                except Exception as error:  # noqa: BLE001 - raised again behind the rows before it
+                    failed = error
+            yield from block
+            if failed is not None:
+                raise failed

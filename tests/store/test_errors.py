@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import apsw
@@ -16,7 +17,7 @@ from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.states import folding
-from esctl.store.errors import translate
+from esctl.store.errors import BLOCK_SECONDS, ROWS_PER_BLOCK, Patience, translate
 from tests.conftest import writer_of
 from tests.expressions import places
 from tests.logs import hold
@@ -69,3 +70,26 @@ def test_what_only_a_damaged_schema_causes_is_damage(message: str) -> None:
     error = translate(apsw.SQLError(message), "log.db")
     assert isinstance(error, VerificationError)
     assert error.what == "log.db is damaged"
+
+
+def test_the_rows_before_an_error_come_before_it_whatever_their_number() -> None:
+    def failing(count: int) -> Iterator[int]:
+        yield from range(count)
+        raise apsw.SQLError
+
+    for count in (0, 1, ROWS_PER_BLOCK - 1, ROWS_PER_BLOCK, ROWS_PER_BLOCK + 1):
+        rows = Patience(1).steps.rows(lambda count=count: failing(count))  # type: ignore[misc]
+        assert list(islice(rows, count)) == list(range(count))
+        with pytest.raises(apsw.SQLError):
+            next(rows)
+
+
+def test_a_row_that_takes_time_is_not_held_back() -> None:
+    def slow() -> Iterator[int]:
+        for n in (1, 2):
+            time.sleep(2 * BLOCK_SECONDS)
+            yield n
+        pytest.fail("nobody asked for a third row")
+
+    rows = Patience(1).steps.rows(slow)
+    assert [next(rows), next(rows)] == [1, 2]
