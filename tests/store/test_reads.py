@@ -360,7 +360,7 @@ def test_a_control_character_that_an_editor_put_there_forges_no_line(store: Stor
 
 
 @pytest.mark.parametrize("form", ["line", "hash"])
-@pytest.mark.parametrize("character", ["\x01", "\b", "\n", "\r", "\x1b", "\x1f"])
+@pytest.mark.parametrize("character", ["\n", "\r", "\x1b"])
 @pytest.mark.parametrize(
     "sql",
     [
@@ -371,7 +371,9 @@ def test_a_control_character_that_an_editor_put_there_forges_no_line(store: Stor
         "update events set meta = '{\"a\":\"' || ? || '\"}' where position = 1",
     ],
 )
-def test_no_line_has_a_control_character_of_an_edited_log(filled: Path, sql: str, character: str, form: Form) -> None:
+def test_no_line_of_an_edited_log_is_forged_or_acts_on_a_terminal(
+    filled: Path, sql: str, character: str, form: Form
+) -> None:
     alter(filled, sql, character)
     with closing(Store(filled)) as store, pytest.raises(VerificationError, match="was altered") as raised:
         list(store.lines(Query(), form))
