@@ -320,10 +320,9 @@ def _migrate(connection: apsw.Connection, path: Path, file: OpenFile | None, ver
             run(connection, statement)
     except (apsw.SQLError, apsw.ConstraintError) as error:
         raise VerificationError(f"{path} is damaged", why=f"{error}; restore a backup") from error
-    for log_id, created in connection.execute("select log_id, created from head where created_digest = x''").fetchall():
-        connection.execute(
-            "update head set created_digest = ?", (created_digest(str(log_id), str(created)),)
-        ).fetchall()
+    for log_id, created in connection.execute(_WITHOUT_DIGEST).fetchall():
+        digest = created_digest(str(log_id), str(created))
+        connection.execute("update head set created_digest = ?", (digest,)).fetchall()
     if file is not None:
         file.check()
     run(connection, "commit")

@@ -4,7 +4,7 @@ on it, whose SQL would run on plain reads and appends.
 
 from __future__ import annotations
 
-from esctl.errors import VerificationError
+from esctl.errors import VerificationError, word
 from esctl.events import chain
 
 TYPE_CHECKING = False
@@ -80,9 +80,9 @@ def refuse_differences(rows: Rows, expected: dict[str, str], path: str) -> None:
         return
     for name in sorted({*found, *expected}):
         if name not in found:
-            raise _altered(path, f"its own {name} is missing")
+            raise _differs(path, f"its own {name} is missing")
         if found[name] != expected.get(name):
-            raise _altered(path, f"the {rows[name][0]} {name} is not that of every log")
+            raise _differs(path, f"the {rows[name][0]} {name} is not that of every log")
 
 
 def refuse_strangers(connection: apsw.Connection, rows: Rows, path: str) -> None:
@@ -106,6 +106,15 @@ def _refuse_in_place_of_projections(connection: apsw.Connection, names: set[str]
     for version, table in connection.execute(_PROJECTED):
         for name in {table, f"{table}__{version}"} & names:
             raise _altered(path, f"{name} is in place of the table of a projection")
+
+
+def _differs(path: str, what: str) -> VerificationError:
+    saved = f"{path}.salvaged"
+    return VerificationError(
+        f"{path} is damaged",
+        why=f"{what}; restore a backup, or all that is whole",
+        fix=f"esctl restore --salvage {word(path)} --log {word(saved)}",
+    )
 
 
 def _altered(path: str, what: str) -> VerificationError:

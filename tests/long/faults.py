@@ -481,6 +481,14 @@ def base() -> Path:
     return Path(tempfile.mkdtemp(prefix="esctl-faults-"))
 
 
+def keep(wrong: list[str]) -> None:
+    """Keep the folder of a point at which something was wrong, and say where it is."""
+    if wrong:
+        kept = tempfile.mkdtemp(prefix="esctl-kept-")
+        shutil.copytree(place() / "work", kept, dirs_exist_ok=True)
+        wrong.append(f"kept: {kept}")
+
+
 def place() -> Path:
     """The folder of this process."""
     found = base() / str(os.getpid())

@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -186,10 +184,8 @@ def _tried(job: tuple[str, str, int, bool]) -> Result | None:
         result = point(first, second, at)
     except Exception as error:  # noqa: BLE001 - one point's failure is no reason not to try the others
         result = Result(first, second, at, (0, 0), [f"{type(error).__name__}: {error}"])
-    if result is not None and result.wrong and keep:
-        kept = tempfile.mkdtemp(prefix="esctl-kept-")
-        shutil.copytree(faults.place() / "work", kept, dirs_exist_ok=True)
-        result.wrong.append(f"kept: {kept}")
+    if result is not None and keep:
+        faults.keep(result.wrong)
     return result
 
 

@@ -24,9 +24,7 @@ from __future__ import annotations
 
 import argparse
 import errno
-import shutil
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -169,10 +167,8 @@ def _tried(job: tuple[str, str, int, bool]) -> Result | None:
         result = point(case, mode, at)
     except Exception as error:  # noqa: BLE001 - one point's failure is no reason not to try the others
         result = Result(name, mode, at, 0, [f"{type(error).__name__}: {error}"])
-    if result is not None and result.wrong and keep:
-        kept = tempfile.mkdtemp(prefix="esctl-kept-")
-        shutil.copytree(faults.place() / "work", kept, dirs_exist_ok=True)
-        result.wrong.append(f"kept: {kept}")
+    if result is not None and keep:
+        faults.keep(result.wrong)
     return result
 
 
