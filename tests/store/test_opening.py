@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from esctl.errors import EsctlError, NotFoundError, StorageVersionError, UnavailableError, UsageError, VerificationError
+from esctl.events.query import Query
 from esctl.store import migrations, opening
 from esctl.store.format import STORAGE_VERSION
 from esctl.store.store import Store
@@ -403,3 +404,10 @@ def test_a_head_with_a_number_that_no_log_reaches_is_damage(log_path: Path, colu
     with pytest.raises(VerificationError) as caught:
         Store(log_path)
     assert str(number) in caught.value.why
+
+
+def test_a_pattern_that_would_take_long_is_refused_and_one_of_the_longest_name_is_not(filled: Path) -> None:
+    with closing(Store(filled)) as store, pytest.raises(UsageError, match="too complex"):
+        list(store.lines(Query(where=f"stream like '{'a' * 2001}'")))
+    with closing(Store(filled)) as store:
+        assert list(store.lines(Query(where=f"stream glob '{'[*]' * 512}'"))) == []

@@ -30,6 +30,7 @@ BOMBS = {
 CONDITION = (
     "instr(printf('%.*c', iif(type = 'T', 60000000, 1), 'a'), printf('%.*c', iif(type = 'T', 30000000, 1), 'a') || 'b')"
 )
+ENDLESS = "(with recursive n(x) as (select 1 union all select x + 1 from n) select max(x) from n)"
 SECONDS = 0.2
 LATEST = 8.0  # seconds; 1.7 on a machine with nothing else to do
 
@@ -104,10 +105,14 @@ def test_an_expression_of_a_model_ends_with_its_error(log: Path, place: str, nam
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("words", [["query", f"select {BOMBS['instr']}"], ["append"]], ids=["query", "append"])
-def test_a_signal_ends_a_step_that_does_not_hear_it(log: Path, words: list[str], signum: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("words", "rule"),
+    [(["query", f"select {BOMBS['instr']}"], "1"), (["append"], BOMBS["instr"]), (["append"], ENDLESS)],
+    ids=["query", "append", "append, in many steps"],
+)
+def test_a_signal_ends_sql_that_takes_long(log: Path, words: list[str], rule: str, signum: signal.Signals) -> None:
     with EventLog(log, write=True) as written:
-        hold(written, places(BOMBS["instr"])["aggregate.a.accept.T"])
+        hold(written, places(rule)["aggregate.a.accept.T"])
     with subprocess.Popen(
         [ESCTL, *words],
         env=environment(ESCTL_LOG=str(log)),
