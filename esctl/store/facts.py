@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import apsw
 
+from esctl.events import system
 from esctl.events.record import Record
 from esctl.sql.paths import SHORT
 from esctl.store.errors import translating
@@ -143,6 +144,10 @@ _VERSIONS = (
     "select stream_id, version, time from {{events}} where stream_id in"
     " (select stream_id from streams where name {} ?1) and position <= ?3 and version <= ?4"
 )
+_LOST = (
+    "select stream_id from {{events}} where stream_id in (select stream_id from streams where name {} ?1)"
+    " and type_id = (select type_id from types where name = ?2) and data is null and position <= ?3 and version <= ?4"
+)
 _BUCKETED = "select time, stream_id, type_id from {events} where stream_id > 0"
 
 
@@ -249,6 +254,19 @@ class Facts:
             sql = _LEFT_OUT.format(events=events)
             versions, streams = self._reading.connection.execute(sql, (name, moment, position, version)).get
             return versions, streams
+
+        return self._reading.steady(ask)
+
+    def lost(self, name: str, position: int, version: int, *, glob: bool = False) -> tuple[int, int]:
+        """How many events of a stream, or of those whose names match a GLOB, were lost by damage up to a position and a
+        version; and of how many streams.
+        """
+
+        def ask(_: bool) -> tuple[int, int]:
+            events = self._reading.everywhere(_LOST.format("glob" if glob else "="))
+            sql = f"select count(*), count(distinct stream_id) from ({events})"
+            lost, streams = self._reading.connection.execute(sql, (name, system.EVENT_LOST, position, version)).get
+            return lost, streams
 
         return self._reading.steady(ask)
 

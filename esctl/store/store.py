@@ -248,6 +248,11 @@ class Store:
         with Translated(self.path):
             return self._execute(f"select {reads.VERSION} from streams s where name = ?", (stream,)).get or 0
 
+    def has_type(self, name: str) -> bool:
+        """Whether an event of a type was ever stored."""
+        with Translated(self.path):
+            return bool(self._execute("select exists(select 1 from types where name = ?)", (name,)).get)
+
     def read(
         self, query: Query, upcasting: Upcasting = NO_UPCASTS, on_misfit: Noted | None = None
     ) -> Iterator[SealedEvent]:

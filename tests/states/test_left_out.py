@@ -11,10 +11,16 @@ from hypothesis import strategies as st
 
 from esctl.archive import creation
 from esctl.events.query import Query
+from esctl.events.system import EVENT_LOST
 from esctl.log import EventLog
-from esctl.states.left_out import note
+from esctl.states.left_out import notes
+from esctl.upkeep import erasure
 from tests.conftest import Esctl
 from tests.logs import day, event, fresh, put
+
+
+def note(log: EventLog, query: Query, aggregate: str | None = None) -> str:
+    return "; ".join(notes(log, query, aggregate))
 
 
 def test_versions_that_happened_after_a_later_one_are_counted(shop: EventLog) -> None:
@@ -36,6 +42,18 @@ def test_all_streams_of_an_aggregate_are_counted_together(shop: EventLog) -> Non
     assert note(shop, Query(until_time=day(4)), "order") == (
         f"3 versions of 2 streams happened after {day(4)} and are left out, but later versions are not"
     )
+
+
+def test_events_that_were_lost_by_damage_are_counted_up_to_the_end(log: EventLog) -> None:
+    put(log, *(event(stream, type_) for stream in ("a", "b") for type_ in ("T", EVENT_LOST, "T", EVENT_LOST)))
+    assert note(log, Query(stream="a")) == ""  # a type may have any name
+    list(erasure.erase(log, [2, 4, 6], "damage"))
+    assert note(log, Query(stream="a")) == "2 events of a were lost by damage"
+    assert note(log, Query(stream="a", until=3)) == "1 event of a was lost by damage"
+    assert note(log, Query(stream="a", until_version=1)) == ""
+    assert note(log, Query()) == "3 events of 2 streams were lost by damage"
+    list(creation.create(log, [(1, 5)]))
+    assert note(log, Query(stream="a")) == "2 events of a were lost by damage"
 
 
 @settings(max_examples=30)

@@ -59,7 +59,7 @@ def command(
         )
     with shared.opened() as log:
         query = query_of(log, stream, until=until, as_of=as_of)
-        if note := left_out.note(log, query):
+        for note in left_out.notes(log, query):
             console.note(note)
         found = differences.bisect(log, query, when, aggregate, monotonic=monotonic)
         if not shared.quiet:

@@ -40,9 +40,8 @@ def command(
     """
     with shared.opened() as log:
         since, until = query_of(log, stream, until=from_), query_of(log, stream, until=to)
-        for note in dict.fromkeys(left_out.note(log, query) for query in (since, until)):
-            if note:
-                console.note(note)
+        for note in dict.fromkeys(note for query in (since, until) for note in left_out.notes(log, query)):
+            console.note(note)
         changes = differences.diff(log, since, until, aggregate)
     records = (
         dict(zip(COLUMNS, (c.path, c.change, _json(c.before), _json(c.after), c.position, c.type), strict=True))

@@ -69,7 +69,7 @@ def command(
         raise UsageError(what, fix="esctl state --help")
     with shared.opened() as log:
         query = query_of(log, stream, until=until, as_of=as_of)
-        if note := left_out.note(log, query, aggregate):
+        for note in left_out.notes(log, query, aggregate):
             console.note(note)
         found: Iterator[StateAt]
         if all_:

@@ -42,7 +42,11 @@ def command(
                 watch=lambda events, total: progress.watched(events, "verifying", total, lambda _: 1),
             ).record()
     except VerificationError as error:  # SQLite cannot read on: say what was found, and what is whole nevertheless
-        finding = {"check": "sqlite", "position": None, "problem": error.why or error.what}
+        finding = {
+            "check": "sqlite",
+            "position": None,
+            "problem": (error.why or error.what).removesuffix("; restore a backup"),
+        }
         report = {"ok": False, "mode": "quick" if quick else "full", "findings": [finding], "notes": []}
     findings = report["findings"]
     assert isinstance(findings, list)
