@@ -32,7 +32,8 @@ EXAMPLES = """Examples:
   esctl replay --last 5 --reverse          the five newest, newest first
   esctl replay --where "data ->> 'amount' > 100" --fields position,stream,data.amount
   esctl replay --template '{position} {data.order_id}' --type OrderPlaced
-  esctl replay --follow --type OrderPlaced | jq --unbuffered -r .stream"""
+  esctl replay --follow --type OrderPlaced | jq --unbuffered -r .stream
+  esctl replay --skip-damaged > whole.ndjson   all that is whole of a damaged log"""
 
 
 def command(
