@@ -7,7 +7,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from esctl.archive.content import Bytes, digest_of
@@ -59,15 +59,18 @@ def write(log: EventLog, folder: Path, parts: Iterable[Bytes], segment: Segment)
     if path.exists():
         if digest_of(read_whole(path, segment)) != segment.sha256:
             raise UsageError(f"{path} exists, with other content", why="look what it is, and remove it")
-        own = f"{recorded_path(log, path)}#{path.stat().st_ino}"
-        if own in log.store.archiving().leftovers():  # another run of this log has just made it
+        if _is_made(log, path):
             return placed
         return segment._replace(location=location(log, kept(folder, segment)), shared=1)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.new")
     with log.transaction():
         log.store.archiving().leave(recorded_path(log, draft))
     try:
-        with draft_of(path, draft):
+        with ExitStack() as drafting:
+            with log.transaction():  # no other run tidies meanwhile; one may have, before the draft was there
+                log.store.archiving().leave(recorded_path(log, draft))
+                drafting.enter_context(draft_of(path, draft))
+                log.store.archiving().hold(draft)
             with draft.open("wb") as file:
                 for part in parts:
                     file.write(part)
@@ -84,10 +87,22 @@ def write(log: EventLog, folder: Path, parts: Iterable[Bytes], segment: Segment)
     return placed
 
 
+def _is_made(log: EventLog, path: Path) -> bool:
+    """Whether another run of this log has just made a segment's file; if so, it stays until this run has ended, too."""
+    with log.transaction():
+        try:
+            is_made = f"{recorded_path(log, path)}#{path.stat().st_ino}" in log.store.archiving().leftovers()
+            if is_made:
+                log.store.archiving().hold(path)
+        except FileNotFoundError as error:
+            raise _removed(path) from error
+        return is_made
+
+
 @contextmanager
 def written(path: Path) -> Iterator[None]:
     """A block that reads a file that was just written. Raises ConflictError if another run has removed it: until a
-    segment owns it, it may be a killed run's.
+    segment owns it, it may be a killed run's, and not every file system has the locks that tell (see `Archiving.hold`).
     """
     try:
         yield
@@ -150,6 +165,7 @@ def claim(log: EventLog, segment: Segment) -> None:
         read_part(path, 0, 1, segment)
     if not segment.shared:
         log.store.archiving().removed(recorded_path(log, path))
+    log.store.archiving().let_go()
 
 
 def release(log: EventLog, archive: Archive, segment: Segment) -> None:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from esctl.log import EventLog
-from esctl.store.files import remove
+from esctl.store.files import is_held, remove
 from esctl.store.segments import log_id_in
 
 ROWS_PER_TRANSACTION = 50_000  # deleted in one transaction, or saved in memory while all other rows are deleted
@@ -22,10 +22,11 @@ _ENTRY = re.compile(r"(.*?)(?:#(\d+))?", re.DOTALL).fullmatch  # a file's path, 
 def tidy(log: EventLog) -> None:
     """Clean up after a killed run: remove unneeded files, frames of no segment, and leftover hot rows.
 
-    Under the write lock, so that no other run can claim a file meanwhile. A log may be a copy, or come from a stranger:
+    Under the write lock, so that no other run can claim a file meanwhile. What a running one writes stays. A log may be a copy, or come from a stranger:
     so a file is removed only if this very file of the log recorded it, and it is a segment of this log.
     """
     archiving = log.store.archiving()
+    archiving.let_go()
     with log.transaction():
         archiving.adopt()
         if leftovers := [name for name in archiving.leftovers() if name]:
@@ -35,6 +36,8 @@ def tidy(log: EventLog) -> None:
             for entry in leftovers:
                 name, inode = _parsed(entry)
                 path = folder / name
+                if is_held(path):  # another run writes it now
+                    continue
                 if path.resolve() not in needed and _is_ours(path, inode, log.log_id):
                     remove(path)
                 archiving.removed(entry)

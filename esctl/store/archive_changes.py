@@ -13,10 +13,12 @@ from esctl.errors import ConflictError
 from esctl.events import chain
 from esctl.store import reads
 from esctl.store.errors import translating
+from esctl.store.files import hold
 from esctl.store.windows import NOT_ARCHIVED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
     from esctl.store.segments import Facts, Frame, Packed, Segment
@@ -50,6 +52,7 @@ class Archiving:
 
     def __init__(self, connection: apsw.Connection, path: str) -> None:
         self._connection, self._execute, self.path = connection, connection.execute, path
+        self._held: list[int] = []
         self._execute(f"pragma cache_size = -{CACHE_KIB}")
 
     # Pending frames: of no segment yet
@@ -273,6 +276,15 @@ class Archiving:
             folder = os.path.dirname(os.path.join(os.path.dirname(os.path.realpath(self.path)), path))
             self._sign([_identity("log", self.path), _identity("folder", folder)])
         self._execute("insert or ignore into leftovers values (?)", (path if inode is None else f"{path}#{inode}",))
+
+    def hold(self, path: Path) -> None:
+        """Keep other runs from removing a file that this one writes, until `let_go` or the end of the process."""
+        self._held.append(hold(path))
+
+    def let_go(self) -> None:
+        """Let go of the files that this run held: segments own them now, or nothing does."""
+        while self._held:
+            os.close(self._held.pop())
 
     def leftovers(self) -> list[str]:
         """The files to be removed, each as PATH or PATH#INODE."""

@@ -153,6 +153,34 @@ def descriptor_of(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
+def hold(path: Path) -> int:
+    """Open a file with a shared lock, which says that a running process needs it: see `is_held`. A file system without
+    locks gives none. Raises OSError.
+    """
+    descriptor = descriptor_of(path)
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return descriptor
+
+
+def is_held(path: Path) -> bool:
+    """Whether a running process holds a file; the lock of a killed one has ended with it."""
+    try:
+        descriptor = descriptor_of(path)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # the file system has no locks
+        return False
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
 def most_descriptors(wanted: int) -> int:
     """How many files may be held open: half of what the process may open. If that is fewer than are wanted, it first
     gets as many as it can.

@@ -414,4 +414,6 @@ class Store:
     def close(self) -> None:
         """Close the connection; leaves no file beside the log. May be called twice."""
         self._appender.leave()
+        if self._archiving is not None:
+            self._archiving.let_go()
         self._connection.close()

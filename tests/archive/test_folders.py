@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from esctl.archive import creation, folders, moving
+from esctl.archive import creation, folders, moving, tidying
 from esctl.errors import ConflictError, EsctlError, SegmentError, UsageError
 from esctl.log import EventLog
 from esctl.upkeep import verify
@@ -124,3 +124,24 @@ def test_of_two_runs_that_write_the_same_file_the_slower_one_gives_way(twelve: E
         folders.write(twelve, folder, parts(), segment)
     assert files(cold) == [segment.file]
     assert verify.verify(twelve, full=True).findings == []
+
+
+def test_what_a_running_process_writes_is_not_taken_for_a_killed_ones(twelve: EventLog, cold: Path) -> None:
+    (segment, *_) = make(twelve)
+    folder = folders.folder_for(cold)
+    with EventLog(twelve.path, write=True) as other:
+
+        def parts() -> Iterator[bytes]:
+            yield from list(moving.export(twelve, segment))
+            tidying.tidy(other)
+
+        moved = folders.write(twelve, folder, parts(), segment)
+        tidying.tidy(other)
+        assert files(cold) == [segment.file]
+        with twelve.transaction():
+            folders.claim(twelve, moved)
+        tidying.tidy(other)
+        assert files(cold) == [segment.file]
+        folders.write(other, folders.folder_for(cold / "other"), moving.export(other, segment), segment)
+    tidying.tidy(twelve)  # the other one has ended without a segment that needs its file
+    assert files(cold / "other") == []
