@@ -22,8 +22,9 @@ _ENTRY = re.compile(r"(.*?)(?:#(\d+))?", re.DOTALL).fullmatch  # a file's path, 
 def tidy(log: EventLog) -> None:
     """Clean up after a killed run: remove unneeded files, frames of no segment, and leftover hot rows.
 
-    Under the write lock, so that no other run can claim a file meanwhile. What a running one writes stays. A log may be a copy, or come from a stranger:
-    so a file is removed only if this very file of the log recorded it, and it is a segment of this log.
+    Under the write lock, so that no other run can claim a file meanwhile. What a running one writes stays. A log may be
+    a copy, or come from a stranger: so a file is removed only if this very file of the log recorded it, and it is a
+    segment of this log.
     """
     archiving = log.store.archiving()
     archiving.let_go()
