@@ -67,10 +67,11 @@ class EventLog:
         return self.store.head()
 
     def transaction(
-        self, *, keep: bool = True, waiting: Callable[[], None] = lambda: None
+        self, *, keep: bool = True, waiting: Callable[[], None] = lambda: None, interned: int | None = None
     ) -> AbstractContextManager[None]:
         """A block whose appends commit together; see `Store.transaction`."""
-        return _Transaction(self, self.store.transaction(keep=keep, waiting=waiting), keep=keep)
+        inner = self.store.transaction(keep=keep, waiting=waiting, interned=interned)
+        return _Transaction(self, inner, keep=keep)
 
     @property
     def definitions(self) -> Definitions:

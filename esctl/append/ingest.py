@@ -262,7 +262,7 @@ def _portions(
     while start < len(events):
         before = run.copy() if run is not None else {}
         try:
-            with writer.log.transaction(waiting=interrupts.check):
+            with writer.transaction(waiting=interrupts.check):
                 conflicts = Conflicts(writer.log.head().position, skip=options.skip_conflicts)
                 receipts = _append(writer, numbers[start : start + size], events[start : start + size], run, conflicts)
         except RefusedError as error:
@@ -296,7 +296,7 @@ def _all_or_none(
     """Append the whole input in one transaction, rolled back in a dry run; return receipts only if options say so."""
     receipts: list[Receipt] = []
     counted, log = Tally(), writer.log
-    with log.transaction(keep=not options.dry_run, waiting=interrupts.check):
+    with writer.transaction(keep=not options.dry_run, waiting=interrupts.check):
         before = log.head().position
         conflicts = Conflicts(before, skip=options.skip_conflicts)
         for numbers, events in batches:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from esctl.append.expectations import RunExpectation
     from esctl.append.rules import Rules
     from esctl.events.event import NewEvent, Receipt
@@ -26,6 +28,16 @@ class Writer:
         self._rules: Rules | None = None
         self._pinned: Definitions | None = None  # the model that the log's pins were checked against
         self._undone = 0  # the log's number of rolled back transactions when rules were last checked
+
+    def transaction(self, *, keep: bool = True, waiting: Callable[[], None]) -> AbstractContextManager[None]:
+        """A block of many appends that commit together; see `Store.transaction`.
+
+        Only the rows of inline projections may refer to others that are not there.
+        """
+        log = self.log
+        model = log.store.model()
+        interned = None if model and log.definitions.keeps_inline else model
+        return log.transaction(keep=keep, waiting=waiting, interned=interned)
 
     def append(
         self, events: Sequence[NewEvent], run: RunExpectation | None = None, kept: Kept | None = None

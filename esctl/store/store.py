@@ -95,15 +95,17 @@ class Store:
 
     # Writing
 
-    def transaction(self, *, keep: bool = True, waiting: Callable[[], None] = lambda: None) -> Transaction:
+    def transaction(
+        self, *, keep: bool = True, waiting: Callable[[], None] = lambda: None, interned: int | None = None
+    ) -> Transaction:
         """A block whose appends are committed together, durably, when it ends; none if it raises, or unless `keep`.
 
         It waits for another writer up to the store's time limit, then raises UnavailableError; meanwhile `waiting` is
-        called repeatedly, and may raise. Not re-entrant.
+        called repeatedly, and may raise. Not re-entrant. `interned`: see `Appender.begin`.
         """
         if not self._write:
             raise UnavailableError(f"{self.path} is opened read-only", why="in Python: open_log(path, write=True)")
-        return Transaction(self._appender, keep=keep, waiting=waiting)
+        return Transaction(self._appender, keep=keep, waiting=waiting, interned=interned)
 
     def append(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from esctl.append.writer import Writer
-from esctl.errors import RefusedError
+from esctl.errors import EsctlError, RefusedError
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, drafted
@@ -67,3 +67,39 @@ def test_rules_may_be_left_unasked(log: EventLog) -> None:
     with log.transaction():
         writer.append([PAID, AGAIN])
     assert log.store.stream_version("order-1") == 2
+
+
+INLINE = """
+[projection.lines]
+inline = true
+table = "create table lines(k text primary key, item integer references lines(k))"
+on.Placed = "insert into lines values (new.id, 'nothing')"
+"""
+
+
+def asks_for_foreign_keys(log: EventLog) -> bool:
+    return bool(log.store._execute("pragma foreign_keys").get)
+
+
+@pytest.mark.parametrize(("model", "asks"), [("", False), (NEWER, False), (INLINE, True)])
+def test_only_rows_that_a_model_writes_are_asked_for_those_they_refer_to(log: EventLog, model: str, asks: bool) -> None:
+    if model:
+        hold(log, model)
+    with Writer(log).transaction(waiting=lambda: None):
+        assert asks_for_foreign_keys(log) is asks
+    with log.transaction():
+        assert asks_for_foreign_keys(log)
+
+
+def test_a_row_of_an_inline_projection_that_refers_to_none_is_refused_in_a_run_of_appends(log: EventLog) -> None:
+    hold(log, INLINE)
+    writer = Writer(log)
+    with pytest.raises(EsctlError, match="FOREIGN KEY"), writer.transaction(waiting=lambda: None):
+        writer.append([NewEvent("s", "Placed", "a", None, 1, "{}", "{}", None)])
+
+
+def test_a_model_that_another_applies_while_a_run_waits_for_the_lock_is_heeded(log: EventLog) -> None:
+    before = log.store.model()
+    hold(log, INLINE)
+    with log.transaction(interned=before):
+        assert asks_for_foreign_keys(log)
