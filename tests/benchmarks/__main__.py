@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import append, archive, batch, cold, model, projections, replay, report
+from tests.benchmarks import append, archive, batch, cold, growth, model, peers, projections, replay, report
 from tests.benchmarks.workbench import ROUNDS, SHORT_ROUNDS, Bench, BenchmarkError, Figure
 
 BENCHMARKS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
@@ -28,6 +28,8 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "model": model.figures,
     "projections": projections.figures,
     "archive": archive.figures,
+    "peers": peers.figures,
+    "growth": growth.figures,
 }
 LEAST_EVENTS = 1000
 REMARK_SECONDS = 5  # between remarks on how far a benchmark is
@@ -47,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     rounds = f"how often each is measured [{ROUNDS}; {SHORT_ROUNDS} for commands that take well under a second]"
     made.add_argument("--rounds", type=int, metavar="N", help=rounds)
     made.add_argument("--json", type=Path, metavar="FILE", help="write the figures as data, too")
+    made.add_argument("--plot", type=Path, metavar="FILE", help="draw what growth measured of single commands, as SVG")
     return made
 
 
@@ -107,6 +110,8 @@ def main() -> int:
     print("{date}, {events:,} events".format(**about))
     if given.json:
         given.json.write_text(json.dumps(report.as_data(about, results, failed), indent=2) + "\n", encoding="utf-8")
+    if given.plot and results.get("growth"):
+        given.plot.write_text(report.growth_plot(results["growth"], "seconds"), encoding="utf-8")
     return 1 if failed else 0
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import esctl
+from tests.benchmarks import plot
 from tests.benchmarks.workbench import Figure
 
 NAME_WIDTH = 32
@@ -20,6 +21,7 @@ GAP = "  "
 LEGEND = """\
 rate: higher is better; time, CPU and bytes: lower is better
 bare Python: python -I -c pass; hot: the same log, not archived
+growth: the time of a command (ms, s), or of each event (us) for those that read or write all
 wall, CPU in a note: the same ratio of wall or CPU time\
 """
 Results = Mapping[str, Sequence[Figure]]  # by benchmark
@@ -36,6 +38,7 @@ NOTES: dict[str, Callable[[float], str]] = {
     "wall_ratio": "wall {:.2f}".format,
     "cpu_ratio": "CPU {:.2f}".format,
     "seconds": seconds_text,
+    "seconds_an_event": lambda seconds: f"{seconds * 1e6:.1f} us",
     "cpu_seconds": lambda seconds: f"{seconds_text(seconds)} CPU",
     "bytes_per_event": "{:.0f} B/event".format,
     "peak_mib": "{:.0f} MiB".format,
@@ -85,6 +88,7 @@ def as_data(about: Mapping[str, Any], results: Results, failed: Mapping[str, str
             "median": statistics.median(figure.rounds),
             "min": min(figure.rounds),
             "max": max(figure.rounds),
+            **({"events": figure.events} if figure.events else {}),
             "rounds": list(figure.rounds),
             **figure.absolute,
         }
@@ -96,16 +100,61 @@ def as_data(about: Mapping[str, Any], results: Results, failed: Mapping[str, str
 
 def table(results: Results, failed: Mapping[str, str], width: int) -> Iterator[str]:
     """The lines of the table, for a terminal of so many columns; each benchmark begins with the headings."""
-    blocks = {benchmark: _rows(benchmark, taken) for benchmark, taken in results.items()}
+    blocks = {name: [] if grown(taken) else _rows(name, taken) for name, taken in results.items()}
     widths = _widths([row for rows in blocks.values() for row in rows])
     wide = sum(widths) + len(GAP) * (len(widths) - 1) <= width
     for benchmark, rows in blocks.items():
-        narrow = rows if wide else _narrowed(rows)
-        yield from _lines(narrow, widths if wide else _widths(narrow))
+        if rows:
+            narrow = rows if wide else _narrowed(rows)
+            yield from _lines(narrow, widths if wide else _widths(narrow))
+        else:
+            yield from _sizes(benchmark, results[benchmark])
         if benchmark in failed:
             yield f"FAILED: {' '.join(failed[benchmark].splitlines()[:2])}"
         yield ""
     yield LEGEND
+
+
+def grown(taken: Sequence[Figure]) -> dict[str, dict[int, Figure]]:
+    """The figures of several sizes of a log, by name and size."""
+    found: dict[str, dict[int, Figure]] = {}
+    for figure in taken:
+        if figure.events:
+            found.setdefault(figure.name, {})[figure.events] = figure
+    return found
+
+
+def growth_plot(taken: Sequence[Figure], key: str) -> str:
+    """A plot of those figures that have this absolute value, in milliseconds."""
+    series = {
+        name: [(events, figure.absolute[key] * 1000) for events, figure in sizes.items()]
+        for name, sizes in grown(taken).items()
+        if all(key in figure.absolute for figure in sizes.values())
+    }
+    return plot.svg("Time of a command, by the size of the log", "events in the log", "milliseconds", series)
+
+
+def _sizes(benchmark: str, taken: Sequence[Figure]) -> Iterator[str]:
+    """Absolute values at each size, the ratio of the last to the first, and the largest peak of memory."""
+    found = grown(taken)
+    sizes = sorted({figure.events for figure in taken})
+    rows: list[Row] = [(benchmark.upper(), *(f"{size:,}" for size in sizes), "last/first", "memory")]
+    for name, figures in found.items():
+        cells = [_absolute(figures[size]) if size in figures else "" for size in sizes]
+        ratio = statistics.median(figures[max(figures)].rounds)
+        peak = max(figure.absolute["peak_mib"] for figure in figures.values())
+        rows.append((name, *cells, digits(ratio), NOTES["peak_mib"](peak)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield GAP.join(
+            cell.rjust(width) if n else cell.ljust(width)
+            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+
+
+def _absolute(figure: Figure) -> str:
+    key = "seconds" if "seconds" in figure.absolute else "seconds_an_event"
+    return NOTES[key](figure.absolute[key])
 
 
 def _rows(benchmark: str, taken: Sequence[Figure]) -> list[Row]:
@@ -135,6 +184,8 @@ def _narrowed(rows: Sequence[Row]) -> list[Row]:
 
 def _widths(rows: Sequence[Row]) -> list[int]:
     """Of each column, but not of names that are too long for one."""
+    if not rows:
+        return []
     cells = [[cell if column else cell[:NAME_WIDTH] for column, cell in enumerate(row)] for row in rows]
     return [max(max(map(len, cell.split("\n"))) for cell in column) for column in zip(*cells, strict=True)]
 

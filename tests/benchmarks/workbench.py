@@ -5,6 +5,7 @@ This process imports nothing heavy: the peak memory that the system reports of a
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import random
@@ -26,7 +27,7 @@ from tests.benchmarks import installed
 ROOT = Path(__file__).resolve().parents[2]
 TYPES = ("OrderPlaced", "PaymentReceived", "OrderShipped", "OrderClosed", "ItemAdded", "NoteWritten")
 EVENTS_PER_STREAM = 20
-ROUNDS = 3  # unless --rounds says otherwise
+ROUNDS = 5  # unless --rounds says otherwise
 SHORT_ROUNDS = 20  # of commands that take well under a second, whose times scatter more
 NAMES = "Ada Ben Cleo Dana Emil Finn Gina Hugo Ines Jan Kaya Leo Mia Nils Olga Paul Rosa Sven Tara Uwe"
 HOUSES = "Archer Brook Cole Dorn Ender Falk Grau Hale"
@@ -57,6 +58,7 @@ class Figure:
     ratio_to: str
     rounds: Sequence[float]
     absolute: Mapping[str, float] = field(default_factory=dict)
+    events: int = 0  # in the log, where a figure is one of several sizes
 
 
 def rate(
@@ -165,6 +167,17 @@ class Bench:
         self._kept: set[Path] = set()
         programs = installed.plainly(folder / "installed")
         self.python, self.program = str(programs / "python"), str(programs / "esctl")
+
+    def smaller(self, events: int) -> Bench:
+        """A bench of at most so many events, in a folder of its own within this one."""
+        if self.events <= events:
+            return self
+        folder = self.folder / f"{events}"
+        folder.mkdir(exist_ok=True)
+        bench = copy.copy(self)
+        bench.folder, bench.events, bench.streams = folder, events, max(1, events // EVENTS_PER_STREAM)
+        bench._kept = set()
+        return bench
 
     def bare_python(self) -> Run:
         """Time an interpreter that does nothing."""
