@@ -161,8 +161,13 @@ class Scan:
         order = f"{self.key} desc" if reverse else self.key
         where = f"where {' and '.join(self.outer)} " if self.outer else ""
         inner = source(way_in, self.upcasts, reverse=reverse, table=table, names=names)
+        inner = f"{inner} where {conditions}"
         offset = f" offset iif(:low = {self.low}, {self.skip}, 0)" if self.skip else ""
-        return f"select {columns} from ({inner} where {conditions}) lines {where}order by {order} limit :most{offset}"
+        if self.upcasts is None:
+            return f"select {columns} from ({inner}) lines {where}order by {order} limit :most{offset}"
+        # A SELECT with a limit of its own is not flattened into the outer one, which would upcast an event once for
+        # each use of its payload. It runs as a co-routine, whose rows come in its own order.
+        return f"select {columns} from ({inner} order by e.{order} limit -1) lines {where}limit :most{offset}"
 
 
 def resolve(

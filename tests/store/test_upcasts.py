@@ -17,12 +17,15 @@ from hypothesis import strategies as st
 
 from esctl.errors import MisfitError
 from esctl.events.event import NewEvent
-from esctl.events.query import Query
+from esctl.events.fields import Field
+from esctl.events.query import Query, Shape
 from esctl.log import EventLog
+from esctl.store.store import Store
 from esctl.store.windows import POSITIONS_PER_STATEMENT
 from esctl.upkeep import erasure
 from tests.conftest import write_empty_log, writer_of
 from tests.logs import hold
+from tests.stores import both_directions, commit, connection_of, event
 
 STREAMS = ["order-1", "order-2", 'quo"te-1', "cart", "order"]
 TYPES = ["A", "B", "C", 'D "é\\', "it's E"]
@@ -538,6 +541,31 @@ def test_the_logs_own_events_are_never_upcast() -> None:
     with log_of(text, [("s", "A", 1, {})]) as log:
         assert [event[4] for event, _, _ in log.read(Query(system=True))] == ["A", "ModelApplied"]
         assert log.definitions.position == 2
+
+
+@both_directions
+def test_an_event_is_upcast_once_however_often_its_payload_is_used(store: Store, reverse: bool) -> None:
+    commit(store, *(event(data=json.dumps({"n": n})) for n in range(5)))
+    counted: list[object] = []
+
+    def count(*data: Any) -> Any:
+        counted.extend(data)
+        return data[0]
+
+    connection_of(store).create_scalar_function("counted", count, 1)
+    upcasting = {"OrderPlaced": {1: (Shape("OrderPlaced", 2, "counted(new.data)", 0, None),)}}
+    asked = Query(where="data ->> 'n' > 0 and data ->> 'n' < 4", reverse=reverse)
+    fields = [Field("data.n"), Field("data.n")]
+    assert list(store.values(asked, fields, upcasting)) == [(n, n) for n in ("321" if reverse else "123")]
+    assert len(counted) == 5
+
+
+def test_an_event_whose_payload_is_not_used_is_not_upcast(store: Store) -> None:
+    commit(store, event())
+    upcasting = {"OrderPlaced": {1: (Shape("OrderPlaced", 2, "json(new.id)", 0, None),)}}
+    with pytest.raises(MisfitError):
+        list(store.values(Query(), [Field("data")], upcasting))
+    assert list(store.values(Query(), [Field("position")], upcasting)) == [("1",)]
 
 
 def test_a_chain_of_many_steps_is_woven() -> None:
