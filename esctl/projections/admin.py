@@ -34,13 +34,17 @@ def rebuild(log: EventLog, name: str, *, from_scratch: bool, reducer: str | None
 def roll_back(log: EventLog, name: str) -> int:
     """Make the previous version of a projection the next live one, once it has caught up; its number.
 
-    It stays live until a model is applied or the projection is rebuilt. Raises NotFoundError.
+    It stays live until a model is applied or the projection is rebuilt. Until then, doing it again changes nothing: it
+    continues what was interrupted, or gives the version that is live already. Raises NotFoundError.
     """
     declared(log, name)
     projections = log.store.projections()
     with log.transaction():
         sync(log)
         versions = {version.state: version for version in named(log, name)}
+        newest = versions.get(BUILDING) or versions.get(LIVE)
+        if newest is not None and newest.held and (newest.state == BUILDING or newest.held == log.store.model()):
+            return newest.version
         previous = versions.get(PREVIOUS)
         if previous is not None and not previous.compiled.on:
             raise needs_reducer(name, previous.reducer)

@@ -101,6 +101,13 @@ def _rebuilt(folder: Path) -> Iterator[tuple[list[str], str]]:
     yield ["projection", "rebuild", "totals", "--from-scratch"], ""
 
 
+def _replaced(folder: Path) -> Iterator[tuple[list[str], str]]:
+    """A projection whose previous version has other rows."""
+    yield from _plain(folder)
+    yield ["model", "apply", "other.toml", "--yes"], ""
+    yield ["projection", "run"], ""
+
+
 def _segments(where: str) -> Callable[[Path], Iterator[tuple[list[str], str]]]:
     def commands(folder: Path) -> Iterator[tuple[list[str], str]]:
         yield from _plain(folder)
@@ -127,6 +134,7 @@ STATES: dict[str, Callable[[Path], Iterator[tuple[list[str], str]]]] = {
     "nothing": _begin,
     "plain": _plain,
     "rebuilt": _rebuilt,
+    "replaced": _replaced,
     "in log": _segments("log"),
     "in folder": _segments("cold"),
     "both": _segments("both"),
@@ -207,7 +215,7 @@ CASES = (
     Case("projection show", "plain", ("projection", "show", "totals")),
     Case("projection rebuild", "plain", ("projection", "rebuild", "totals"), once=True),
     Case("projection rebuild --from-scratch", "rebuilt", _SCRATCH, once=True),
-    Case("projection rollback", "rebuilt", ("projection", "rollback", "totals"), again=("projection", "run")),
+    Case("projection rollback", "replaced", ("projection", "rollback", "totals")),
     Case("projection drop", "rebuilt", ("projection", "drop", "totals", "--yes"), may=GONE),
     Case("archive create", "plain", _CREATE),
     Case("archive create --to", "plain", (*_CREATE, "--to", "cold")),

@@ -28,8 +28,47 @@ def test_a_rollback_brings_the_previous_rows_back_caught_up(log: EventLog) -> No
     through(log, admin.roll_back(log, "counts"))
     assert rows(log) == [("x", 1), ("y", 1), ("z", 1)]
     assert states(log) == {"live": 5, "previous": 4}
+
+
+def test_a_rollback_that_is_done_is_not_undone_by_another(log: EventLog) -> None:
+    hold(log, COUNTS)
+    fill(log, "xy")
+    run(log)
+    hold(log, DOUBLE)
+    run(log)
+    number = admin.roll_back(log, "counts")
+    through(log, number)
     through(log, admin.roll_back(log, "counts"))
-    assert rows(log) == [("x", 2), ("y", 2), ("z", 2)]
+    assert (rows(log), states(log)) == ([("x", 1), ("y", 1)], {"live": 4, "previous": 4})
+    through(log, admin.rebuild(log, "counts", from_scratch=False))
+    assert rows(log) == [("x", 2), ("y", 2)]
+    assert admin.roll_back(log, "counts") == number
+
+
+def test_under_another_model_a_rollback_is_a_new_one(log: EventLog) -> None:
+    hold(log, COUNTS)
+    fill(log, "xy")
+    run(log)
+    hold(log, DOUBLE)
+    run(log)
+    through(log, admin.roll_back(log, "counts"))
+    hold(log, COUNTS + "# another\n")
+    run(log)
+    assert rows(log) == [("x", 1), ("y", 1)]
+    through(log, admin.roll_back(log, "counts"))
+    assert rows(log) == [("x", 2), ("y", 2)]
+
+
+def test_a_rollback_that_was_left_unfinished_goes_on_when_it_is_run_again(log: EventLog) -> None:
+    hold(log, COUNTS)
+    fill(log, "xy")
+    run(log)
+    hold(log, DOUBLE)
+    run(log)
+    number = admin.roll_back(log, "counts")
+    assert admin.roll_back(log, "counts") == number
+    through(log, number)
+    assert (rows(log), states(log)) == ([("x", 1), ("y", 1)], {"live": 4, "previous": 4})
 
 
 def test_what_was_brought_back_stays_until_another_model_is_applied(log: EventLog) -> None:

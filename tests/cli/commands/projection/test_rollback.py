@@ -12,3 +12,8 @@ def test_a_rollback_brings_the_version_before_back(run: Run) -> None:
     (record,) = run("projection", "rollback", "daily_revenue").records
     assert (record["version"], record["switched"]) == (2, True)
     assert run("projection", "verify").code == 0
+    again = run("projection", "rollback", "daily_revenue")
+    assert again.code == 0
+    assert '"version":2' in again.out
+    assert '"switched":false' in again.out
+    assert "daily_revenue is rolled back already" in again.err
