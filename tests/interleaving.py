@@ -1,6 +1,6 @@
 """Two commands in one file, step by step: one stops before each of its steps, and the other runs there.
 
-A step is an SQL statement, or the opening of a file. So every way is tried in which the whole of one command can come
+A step is an SQL statement, or the opening or linking of a file. So every way is tried in which the whole of one command can come
 between two steps of another, and none of it is left to luck.
 """
 
@@ -30,7 +30,7 @@ T = "insert into totals values (new.stream, 1) on conflict(k) do update set n = 
 
 
 def _audit(event: str, arguments: tuple[object, ...]) -> None:
-    if _stopping and event == "open" and ".ndjson.zst" in str(arguments[0]):
+    if _stopping and event in ("open", "os.link") and ".ndjson.zst" in str(arguments[0]):
         _stopping[-1]()
 
 

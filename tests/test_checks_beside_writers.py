@@ -48,6 +48,12 @@ def copied(log: EventLog) -> list[object]:
         return whole(copy)
 
 
+def referred(log: EventLog) -> list[object]:
+    copies.backup(log, target := Path(log.path).with_name("thin.db"), segments=False)
+    with EventLog(target) as copy:
+        return whole(copy)
+
+
 def forked(log: EventLog) -> list[object]:
     copies.fork(log, target := Path(log.path).with_name("fork.db"), EVENTS - 1)
     with EventLog(target) as copy:
@@ -86,7 +92,7 @@ def rebuilt(log: EventLog) -> None:
     run(log, "totals")
 
 
-CHECKS = [whole, quickly, snapshots, projections, copied, forked, segments]
+CHECKS = [whole, quickly, snapshots, projections, copied, referred, forked, segments]
 WRITERS = [archived, moved, restored, erased, rebuilt]
 
 

@@ -123,7 +123,8 @@ def _removed(path: Path) -> ConflictError:
 def kept(folder: Path, segment: Segment) -> Path:
     """A folder in which a segment's file stays, whatever its log does: it gets a further name there, a hard link.
 
-    On a read-only file system this is the same folder. Raises UnavailableError if links are not possible.
+    On a read-only file system this is the same folder. Raises UnavailableError if links are not possible, SegmentError
+    if the file is not there.
     """
     if folder.name == KEPT:
         return folder
@@ -140,6 +141,7 @@ def kept(folder: Path, segment: Segment) -> Path:
     except OSError as error:
         if error.errno == errno.EROFS:
             return folder
+        read_part(folder / segment.file, 0, 1, segment)  # if it is gone, another process may have moved it
         raise UnavailableError(
             f"cannot link {folder / segment.file} into {to}",
             why=f"{error.strerror or error}; without a link, erasing or moving it in one log would remove it for both",

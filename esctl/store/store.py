@@ -235,6 +235,12 @@ class Store:
         with Translated(self.path), self._reading.pinned():
             return self._reading.archive
 
+    def has_moved(self) -> bool:
+        """Whether another process has changed the archive since it was last read here."""
+        with Translated(self.path):
+            archive = self._reading.archive
+            return archive is not None and self._reading.moved_since(archive.generation)
+
     def head(self) -> Head:
         """The newest acknowledged event; within a transaction of this store, the newest in it."""
         with Translated(self.path):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from esctl.errors import VerificationError, word
+from esctl.errors import SegmentError, VerificationError, word
 from esctl.events import system
 from esctl.events.event import Head, ranges
 from esctl.log import EventLog
@@ -21,11 +21,25 @@ def backup(log: EventLog, target: Path, *, segments: bool = True) -> Head:
     """Copy a log into a new file, also while it is in use; return the copy's head. Segments in folders are copied into
     the new file, or, without `segments`, referred to.
     """
-    with draft_of(target) as draft, _naming(log):
-        head = _copy(log, draft, segments=segments)
-        _check(draft)
-        complete(draft, target, head.hash)
-    return head
+
+    def copied() -> Head:
+        with draft_of(target) as draft, _naming(log):
+            head = _copy(log, draft, segments=segments)
+            _check(draft)
+            complete(draft, target, head.hash)
+        return head
+
+    return _steady(log, copied)
+
+
+def _steady(source: EventLog, copied: Callable[[], Head]) -> Head:
+    """Copy a log, and copy it again if another process has moved a segment's file that the copy needs."""
+    while True:
+        try:
+            return copied()
+        except SegmentError:
+            if not source.store.has_moved():
+                raise
 
 
 def _check(draft: Path) -> None:
@@ -66,19 +80,23 @@ def fork(log: EventLog, target: Path, position: int) -> Head:
 
 def _derived(source: EventLog, target: Path, type_: str, position: int | None) -> Head:
     """Copy a log, up to a position if given, and record the copy's source; the file appears complete or not at all."""
-    with draft_of(target) as draft, _naming(source):
-        head = _copy(source, draft)
-        with EventLog(draft, write=True) as copy:
-            if position is not None:
-                _cut(copy, position)
-                copy.store.compact()
-            data = {"from": str(head)} | ({} if position is None else {"until": position})
-            copy.record(type_, data)
-            admin.settle(copy)
-            head = copy.head()
-        _check(draft)
-        complete(draft, target, head.hash)
-    return head
+
+    def copied() -> Head:
+        with draft_of(target) as draft, _naming(source):
+            head = _copy(source, draft)
+            with EventLog(draft, write=True) as copy:
+                if position is not None:
+                    _cut(copy, position)
+                    copy.store.compact()
+                data = {"from": str(head)} | ({} if position is None else {"until": position})
+                copy.record(type_, data)
+                admin.settle(copy)
+                head = copy.head()
+            _check(draft)
+            complete(draft, target, head.hash)
+        return head
+
+    return _steady(source, copied)
 
 
 def _copy(source: EventLog, draft: Path, *, segments: bool = True) -> Head:
