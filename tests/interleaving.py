@@ -1,7 +1,7 @@
 """Two commands in one file, step by step: one stops before each of its steps, and the other runs there.
 
-A step is an SQL statement, or the opening or linking of a file. So every way is tried in which the whole of one command can come
-between two steps of another, and none of it is left to luck.
+A step is an SQL statement, or the opening or linking of a segment's file. So every way is tried in which the whole of
+one command can come between two steps of another, and none of it is left to luck.
 """
 
 from __future__ import annotations
