@@ -10,6 +10,7 @@ from array import array
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 
 import apsw
 
@@ -346,6 +347,31 @@ class Unpacked:
             )
             for line in lines
         ]  # fmt: skip
+
+    def fields(self, columns: Sequence[str], low: int, high: int) -> Iterator[tuple[Any, ...]]:
+        """Some columns, with the position, of the events in a range of positions; without stream_id, those of the log's
+        own streams are left out. Nothing else of the lines is decoded.
+        """
+        from esctl.store.segments import decoded, decoder_of, without_own  # noqa: PLC0415
+
+        lines, first = self.lines, self.frame.first
+        if (low, high) != (first, self.frame.last):
+            lines = b"".join(lines.splitlines(keepends=True)[low - first : high - first + 1])
+        if "stream_id" not in columns and self.frame.own:
+            lines = without_own(lines)
+        names = tuple(column.removesuffix("_id") for column in columns)
+        found = decoded(lines, self.segment.name, decoder_of(names))
+        values = {column: list(map(attrgetter(name), found)) for column, name in zip(columns, names, strict=True)}
+        for kind in {"stream", "type"}.intersection(names):
+            numbers = self._archive.numbers(kind, set(values[f"{kind}_id"]))
+            values[f"{kind}_id"] = list(map(numbers.__getitem__, values[f"{kind}_id"]))
+        erased = self._archive.digests(low, high)
+        for column in {"data", "meta"}.intersection(names):
+            texts = values[column] = [str(raw, "utf-8") for raw in values[column]]
+            if erased:
+                pairs = zip(values["position"], texts, strict=True)
+                values[column] = [None if position in erased else text for position, text in pairs]
+        return zip(*values.values(), strict=True)
 
     def sealed(self, position: int) -> tuple[bytes | None, bytes]:
         """The salt (None: erased) and the hash of an event; the last event's hash is the stored one."""

@@ -35,7 +35,7 @@ select e.position, {stream} as stream, e.version, e.id, {type} as type, {schema}
 from {lead}{table} e {way_in}{names}{join}"""
 _JOINED = """ cross join streams s on s.stream_id = e.stream_id
      cross join types t on t.type_id = e.type_id"""
-_NOT_OWN = "e.stream_id > 0"  # the log's own streams have negative numbers
+NOT_OWN = "e.stream_id > 0"  # the log's own streams have negative numbers
 # printf is the fastest way to format text in SQL. Times need no quoting, and names rarely do: it costs a tenth.
 _NAMES = {
     True: ('"stream":%s', '"id":%s', '"type":%s', "json_quote(stream)", "json_quote(id)", "json_quote(type)"),
@@ -198,7 +198,7 @@ def resolve(
             scan.parameters[name] = value
     scan.plain = scan.plain and scan.upcasts is None and not scan.outer and len(scan.conditions) <= 1
     if scan.plain and scan.conditions:
-        scan.plain = scan.conditions == [_NOT_OWN]
+        scan.plain = scan.conditions == [NOT_OWN]
     if query.last is not None:
         _keep_last(reading, scan, query.last)
     return scan
@@ -225,7 +225,7 @@ def _by_category(scan: Scan, query: Query) -> None:
         scan.conditions.append("(s.name = :category or s.name >= :category || '-' and s.name < :category || '.')")
         scan.parameters["category"] = query.category
     elif not query.system:
-        scan.conditions.append(_NOT_OWN)
+        scan.conditions.append(NOT_OWN)
 
 
 def _by_type(connection: apsw.Connection, scan: Scan, query: Query, upcasting: Upcasting) -> None:

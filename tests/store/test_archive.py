@@ -8,15 +8,31 @@ from pathlib import Path
 import apsw
 import pytest
 import zstandard  # noqa: TID253 - what forges a segment
+from hypothesis import given
+from hypothesis import strategies as st
 
 from esctl.archive import creation, moving
 from esctl.errors import VerificationError
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.log import EventLog
+from esctl.upkeep import erasure
 from tests.conftest import write_empty_log
 from tests.logs import put
-from tests.segments import fill, folder_of, make
+from tests.segments import EVENTS, archive_of, fill, folder_of, make
+
+
+@pytest.fixture(scope="module")
+def erased_in_part(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log of one archived frame: with payloads erased, and with an event of the log's own."""
+    path = tmp_path_factory.mktemp("erased") / "log.db"
+    write_empty_log(path)
+    fill(path)
+    with EventLog(path, write=True) as log:
+        for _ in erasure.erase(log, [2, 5], "asked"):
+            pass
+        make(log, until=log.head().position, most=100)
+    return path
 
 
 @pytest.mark.parametrize(("start", "end"), [(None, "cold"), ("cold", None), ("cold", "ice")])
@@ -58,3 +74,29 @@ def test_a_forged_frame_whose_last_line_has_no_end_is_an_error_for_every_reader(
                 list(log.read(query))
             with pytest.raises(VerificationError, match="the segment 1-4 is damaged"):
                 list(log.lines(query))
+
+
+COLUMNS = ("position", "stream_id", "version", "id", "type_id", "schema", "time", "recorded", "data", "meta")
+
+
+@given(st.sets(st.sampled_from(COLUMNS)), st.integers(1, EVENTS), st.integers(1, EVENTS))
+def test_some_columns_of_a_frame_are_those_of_its_rows(
+    erased_in_part: Path, chosen: set[str], one: int, two: int
+) -> None:
+    columns = [column for column in COLUMNS if column in chosen | {"position", "stream_id"}]
+    low, high = sorted((one, two))
+    with EventLog(erased_in_part) as log:
+        frame = archive_of(log).unpacked(low)
+        high = max(low, high)
+        rows = [row for row in frame.rows if low <= row[0] <= high]
+        places = [COLUMNS.index(column) for column in columns]
+        assert list(frame.fields(columns, low, high)) == [tuple(row[place] for place in places) for row in rows]
+
+
+def test_without_the_stream_the_logs_own_events_are_left_out(erased_in_part: Path) -> None:
+    with EventLog(erased_in_part) as log:
+        frame = archive_of(log).unpacked(1)
+        own = [row[0] for row in frame.rows if row[1] < 0]
+        assert own
+        others = [row[0] for row in frame.rows if row[1] > 0]
+        assert [position for (position,) in frame.fields(["position"], frame.frame.first, frame.frame.last)] == others

@@ -13,10 +13,13 @@ import pytest
 from esctl.errors import MisfitError
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
+from esctl.log import EventLog
 from esctl.store import reads
 from esctl.store.feed import TriggerFeed
 from esctl.store.store import Store
 from tests.conftest import write_empty_log
+from tests.segments import EVENTS as SEGMENT_EVENTS
+from tests.segments import fill, make
 
 EVENTS = 7
 VIEW = "esctl_view_1"
@@ -73,6 +76,33 @@ def test_windows_are_smaller_where_events_are_large(store: Store, monkeypatch: p
     assert fed(store, feed) == 4
     monkeypatch.setattr(reads, "SAFE_BYTES", 1)
     assert fed(store, feed) == EVENTS
+
+
+@pytest.mark.parametrize("system", [False, True])
+@pytest.mark.parametrize(
+    "value", ["data ->> '$'", "meta", "id", "time", "recorded", "version", "schema", "type", "stream"]
+)
+def test_archived_events_are_fed_as_hot_ones(tmp_path: Path, value: str, system: bool) -> None:
+    path = tmp_path / "log.db"
+    write_empty_log(path)
+    fill(path)
+    with EventLog(path, write=True) as log:
+        log.record("Noted", {})
+        found = []
+        for archived in (False, True):
+            if archived:
+                make(log, until=log.head().position, most=5)
+            feed = feed_of(log.store)
+            feed.create(VIEW, ["position", "kind"], [("", SEEN)])
+            columns = {"position": "position", "kind": value}
+            for _ in feed.feed_windows(VIEW, columns, log.store._scan(Query(system=system)), 3):
+                pass
+            select = "select position, kind from esctl_seen order by rowid"
+            found.append(log.store._connection.execute(select).fetchall())
+            feed.close()
+            log.store._connection.execute("drop table esctl_seen").fetchall()
+    assert len(found[0]) == SEGMENT_EVENTS + system
+    assert found[0] == found[1]
 
 
 def test_a_trigger_with_a_condition_takes_the_events_that_meet_it(store: Store) -> None:
