@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import apsw
+
 from esctl.log import EventLog
 
 _stopping: list[Callable[[], None]] = []  # audit hooks cannot be removed
@@ -54,6 +56,34 @@ def stopped(log: EventLog, number: int, other: Callable[[], None]) -> Iterator[l
     finally:
         _stopping.pop()
         log.store.trace(lambda _: None)
+
+
+@contextmanager
+def stopped_command(number: int, other: Callable[[], None]) -> Iterator[list[int]]:
+    """The same for a command that the block runs, whatever it opens."""
+    steps, busy = [0], False
+
+    def step() -> None:
+        nonlocal busy
+        if busy:
+            return
+        steps[0] += 1
+        if steps[0] == number:
+            busy = True
+            other()
+            busy = False
+
+    def traced(connection: apsw.Connection) -> None:
+        if not busy:
+            connection.exec_trace = lambda *_: (step(), True)[1]
+
+    apsw.connection_hooks.append(traced)
+    _stopping.append(step)
+    try:
+        yield steps
+    finally:
+        _stopping.pop()
+        apsw.connection_hooks.remove(traced)
 
 
 def interleaved(one: Callable[[int], int]) -> int:

@@ -67,8 +67,13 @@ def check(
     """Check every stored event, or about `sample` of them spread over the log, against these definitions.
 
     `thorough` also looks for doubtful schema versions, for keys that occur twice in an object and, without a sample,
-    for events that aggregates cannot fold.
+    for events that aggregates cannot fold. All of it is of one state of the log.
     """
+    with log.store.one_state():
+        return _checked(log, definitions, sample, watch, thorough=thorough)
+
+
+def _checked(log: EventLog, definitions: Definitions, sample: int | None, watch: Watch, *, thorough: bool) -> list[Row]:
     counts: Counter[tuple[str, int]] = Counter()
     kinds: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
     examples: dict[tuple[str, int], list[Failure]] = defaultdict(list)

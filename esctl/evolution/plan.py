@@ -127,7 +127,14 @@ class Plan(NamedTuple):
 
 
 def plan(log: EventLog, draft: Draft) -> Plan:
-    """Compare a draft with the model in force, and read the affected stored events as the draft would."""
+    """Compare a draft with the model in force, and read the affected stored events as the draft would; all of it is of
+    one state of the log.
+    """
+    with log.store.one_state():
+        return _planned(log, draft)
+
+
+def _planned(log: EventLog, draft: Draft) -> Plan:
     current = log.definitions
     applied = _next(log, current, draft)
     drafted = Definitions(applied)

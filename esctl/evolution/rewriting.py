@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from esctl.errors import ConflictError, NotFoundError, VerificationError
+from esctl.errors import NotFoundError, VerificationError
 from esctl.events import chain, system
 from esctl.events.event import MAX_NAME_BYTES, Event, NewEvent, SealedEvent
 from esctl.events.json import text_of
@@ -97,13 +97,14 @@ def _after(log: EventLog, event: Event, before: str, type_: str, upcast: Upcast)
 def plan(log: EventLog) -> dict[str, int]:
     """The number of events in all, and of those that a rewriting would change, split, or leave hidden."""
     counted = {"events": 0, "rewritten": 0, "split": 0, "hidden": 0}
-    upcasting = log.definitions.upcasting
-    for type_, schema, events in log.store.facts().schemas():
-        counted["events"] += events
-        shapes = upcasting.get(type_, {}).get(schema)
-        if shapes is not None:
-            kind = "hidden" if not shapes else "split" if any(shape.part for shape in shapes) else "rewritten"
-            counted[kind] += events
+    with log.store.one_state():
+        upcasting = log.definitions.upcasting
+        for type_, schema, events in log.store.facts().schemas():
+            counted["events"] += events
+            shapes = upcasting.get(type_, {}).get(schema)
+            if shapes is not None:
+                kind = "hidden" if not shapes else "split" if any(shape.part for shape in shapes) else "rewritten"
+                counted[kind] += events
     return counted
 
 
@@ -173,7 +174,8 @@ def _new(stored: Event, read: Event, event_id: str) -> NewEvent:
 
 
 def rewrite(log: EventLog, target: Path, watch: Watch) -> dict[str, object]:
-    """Write the new log, verify it, and return a report; the file appears complete or not at all.
+    """Write the new log, verify it, and return a report; the file appears complete or not at all. All of it is of one
+    state of the old log.
 
     Raises UsageError if `target` exists, MisfitError for an event that cannot be upcast.
     """
@@ -181,16 +183,13 @@ def rewrite(log: EventLog, target: Path, watch: Watch) -> dict[str, object]:
     from esctl.store.drafts import complete  # noqa: PLC0415
     from esctl.store.files import draft_of  # noqa: PLC0415
 
-    copy = _Copy(log)
-    definitions, head = log.definitions, log.head()
     with draft_of(target) as draft:
         log_id = migrations.shape(draft, target)
         with EventLog(draft, write=True, bulk=True) as new:
-            _write(log, new, copy, watch, head.position)
-            if log.definitions.position != definitions.position:
-                raise ConflictError("another model was applied meanwhile", again="")
-            source: dict[str, object] = {"log_id": log.log_id, "head": str(head)}
-            new.record(system.LOG_REWRITTEN, source)
+            with log.store.one_state():
+                copy, head = _Copy(log), log.head()
+                _write(log, new, copy, watch, head.position)
+            new.record(system.LOG_REWRITTEN, {"log_id": log.log_id, "head": str(head)})
             admin.settle(new)
             report = verify(new, full=True, expect_head=None, watch=lambda events, _: events)
             newest = new.head()

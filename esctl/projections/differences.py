@@ -36,14 +36,20 @@ class Cell(NamedTuple):
 
 def between(log: EventLog, projection: Projection, since: Query, until: Query) -> Iterator[int | Cell]:
     """Compare a projection's rows at the ends of two queries: numbers of positions for progress, then cells."""
-    yield from at(log, projection, since)
-    before = _copied(log, projection)
-    yield from at(log, projection, until)
-    yield from _cells(before, _present(log, projection))
+    with log.store.one_state(large=True):
+        yield from at(log, projection, since)
+        before = _copied(log, projection)
+        yield from at(log, projection, until)
+        yield from _cells(before, _present(log, projection))
 
 
 def against(log: EventLog, name: str, drafted: Definitions) -> Iterator[int | Cell]:
     """Compare a projection's rows, after all events, with those under another model."""
+    with log.store.one_state(large=True):
+        yield from _against(log, name, drafted)
+
+
+def _against(log: EventLog, name: str, drafted: Definitions) -> Iterator[int | Cell]:
     current, query = log.definitions.model.projections.get(name), Query(until=log.head().position)
     draft = drafted.model.projections.get(name)
     if current is None and draft is None:
@@ -61,14 +67,15 @@ def against(log: EventLog, name: str, drafted: Definitions) -> Iterator[int | Ce
 
 def without(log: EventLog, projection: Projection, imagined: Imagined) -> Iterator[int | Cell]:
     """Compare a projection's rows, after all events, with those it will have once some payloads are erased."""
-    head = log.head().position
-    yield from at(log, projection, Query(until=head))
-    before = _copied(log, projection)
-    version = scratch(projection, log.definitions)
-    log.store.projections().scratch(version, None, 0)  # stored rows may contain what will be erased
-    with imagined.erased():
-        yield from feed_some(log, version, range(1, head + 1))
-    yield from _cells(before, _present(log, projection))
+    with log.store.one_state(large=True):
+        head = log.head().position
+        yield from at(log, projection, Query(until=head))
+        before = _copied(log, projection)
+        version = scratch(projection, log.definitions)
+        log.store.projections().scratch(version, None, 0)  # stored rows may contain what will be erased
+        with imagined.erased():
+            yield from feed_some(log, version, range(1, head + 1))
+        yield from _cells(before, _present(log, projection))
 
 
 def checked(log: EventLog, name: str) -> Iterator[int | Cell]:

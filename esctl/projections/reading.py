@@ -42,10 +42,14 @@ class RowFilter(NamedTuple):
 def at(log: EventLog, projection: Projection, query: Query, definitions: Definitions | None = None) -> Iterator[int]:
     """Build a projection as of the end of a query, in temporary tables of this connection; numbers of positions.
 
-    It starts from the rows of the nearest version with the same definition that does not go beyond that point. Raises
-    HandlerError if a handler fails.
+    It starts from the rows of the nearest version with the same definition that does not go beyond that point. All of
+    it is of one state of the log. Raises HandlerError if a handler fails.
     """
-    definitions = definitions or log.definitions
+    with log.store.one_state(large=True):
+        yield from _built(log, projection, query, definitions or log.definitions)
+
+
+def _built(log: EventLog, projection: Projection, query: Query, definitions: Definitions) -> Iterator[int]:
     version = scratch(projection, definitions)
     if not version.compiled.on:
         raise needs_reducer(projection.name)

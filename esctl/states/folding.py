@@ -194,6 +194,7 @@ def _states(
         check_condition(where, STATE_COLUMNS)
     found = log.definitions.aggregate(aggregate)
     log.require(query)
+    query = query.replace(until=min(query.until, log.head().position))  # of one head, however many portions
     fold = log.store.fold(log.definitions.program(found), NO_UPCASTS if query.raw_schema else log.definitions.upcasting)
     hiding, until = query.until_time is None and log.definitions.hides, bounds(log, query).position or 0
     for streams in _portions(log, found):

@@ -199,7 +199,8 @@ class Fold:
         With `doubt`: position and type of each event that the state does not accept.
         """
         scan, kind = self._scan(query), "doubt" if doubt else "feed"
-        with self._reading.pinned() as archived:
+
+        def feed(archived: bool) -> None:
             low = scan.low
             for first, last in scan.ranges(self._reading, self._generation()) if archived else ():
                 if first <= scan.high:
@@ -207,6 +208,8 @@ class Fold:
                     self._feed_archived(scan, kind, first, min(last, scan.high))
                     low = last + 1
             self._feed_hot(scan, kind, low, scan.high)
+
+        self._reading.steady(feed)  # asked again, it continues: a state knows the version that it was fed last
         if not doubt:
             return []
         doubted = self._connection.execute(f"select position, type from {self._after} order by position")

@@ -20,7 +20,7 @@ EXAMPLES = """Examples:
 def command(shared: Shared) -> None:
     """Print counts, sizes and times of the log, and events over time."""
     format_ = shared.rendering
-    with shared.opened() as log:
+    with shared.opened() as log, log.store.one_state():
         facts = {"log": log.path, **log.store.facts().info()}
         by_type, by_stream = _over_time(log, "type"), _over_time(log, "stream")
     if format_ != "table":

@@ -17,5 +17,5 @@ LISTED = ("projection", "version", "state", "inline", "tables", "position", "lag
 
 def command(shared: Shared) -> None:
     """List the projections and their versions: state, tables, lag."""
-    with shared.opened() as log:
+    with shared.opened() as log, log.store.one_state():
         render.listed(status.listed(log), shared.rendering, spare=("inline", "version"), names=LISTED)

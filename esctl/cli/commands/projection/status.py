@@ -36,7 +36,7 @@ def command(
 
     Exit 9 if one is stopped.
     """
-    with shared.opened() as log:
+    with shared.opened() as log, log.store.one_state():
         records = status.status(log, names)
     stopped = [record for record in records if record["failed"] is not None]
     if shared.rendering == "table":
