@@ -14,7 +14,7 @@ import apsw
 
 from esctl.log import EventLog
 
-_stopping: list[Callable[[], None]] = []  # audit hooks cannot be removed
+_stopping: list[Callable[[], object]] = []  # audit hooks cannot be removed
 
 # A model that has all that checks look at.
 MODEL = """
@@ -63,19 +63,19 @@ def stopped_command(number: int, other: Callable[[], None]) -> Iterator[list[int
     """The same for a command that the block runs, whatever it opens."""
     steps, busy = [0], False
 
-    def step() -> None:
+    def step(*_: object) -> bool:
         nonlocal busy
-        if busy:
-            return
-        steps[0] += 1
-        if steps[0] == number:
-            busy = True
-            other()
-            busy = False
+        if not busy:
+            steps[0] += 1
+            if steps[0] == number:
+                busy = True
+                other()
+                busy = False
+        return True
 
     def traced(connection: apsw.Connection) -> None:
         if not busy:
-            connection.exec_trace = lambda *_: (step(), True)[1]
+            connection.exec_trace = step
 
     apsw.connection_hooks.append(traced)
     _stopping.append(step)

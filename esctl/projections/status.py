@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.model.compiled import BUILDING, DROPPED, LIVE, Compiled, Version
-from esctl.projections.versions import Record, declared
+from esctl.projections.versions import Record, declared, is_as_compiled
 from esctl.sql.tokens import words_of
 
 
@@ -95,14 +95,18 @@ def _age(log: EventLog, position: int) -> int | None:
     return None
 
 
-def problems(log: EventLog) -> Iterator[str]:
-    """What is inconsistent in the records of projections; `differences.checked` checks the rows themselves."""
+def problems(log: EventLog, *, full: bool) -> Iterator[tuple[str, str]]:
+    """What is inconsistent in the records of projections, each with the projection's name; with `full`, also compiled
+    forms that are not what the model compiles to. `differences.checked` checks the rows themselves.
+    """
     projections, head = log.store.projections(), log.head().position
     for version in projections.versions():
         for table in projections.missing_tables(version):
-            yield f"the table {table} of the projection {version.name} is not there"
+            yield version.name, f"the table {table} of the projection {version.name} is not there"
         if not 0 <= version.position <= head:
-            yield f"the projection {version.name} is at position {version.position}, the head at {head}"
+            yield version.name, f"the projection {version.name} is at position {version.position}, the head at {head}"
+        if full and version.state in (LIVE, BUILDING) and not is_as_compiled(log, version):
+            yield version.name, f"the compiled form of the projection {version.name} is not what the model compiles to"
 
 
 def waiting(log: EventLog) -> bool:

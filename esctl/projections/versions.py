@@ -96,6 +96,18 @@ def make(log: EventLog, projection: Projection, state: str, reducer: str | None 
     return version
 
 
+def is_as_compiled(log: EventLog, version: Version) -> bool:
+    """Whether a version has the compiled form that its definition gives; true of one that is not the model's now, or
+    that another release has compiled.
+    """
+    from esctl.model.projections import compiled, mark  # noqa: PLC0415
+
+    projection, upcasting = log.definitions.model.projections.get(version.name), log.definitions.upcasting
+    if projection is None or version.compiled.engine != COMPILER or version.fingerprint != mark(projection, upcasting):
+        return True
+    return _serialized(version.compiled) == _serialized(compiled(projection, upcasting))
+
+
 def _serialized(form: Any) -> str:
     """A compiled projection as JSON."""
     import json  # noqa: PLC0415 - reading it back does without

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from esctl.events import chain
@@ -168,6 +169,7 @@ _FULL: tuple[tuple[str, str], ...] = (
 )
 
 
+_OF_INDEX = re.compile(r"(row \d+ missing from|wrong # of entries in|row \d+ values differ from) index ").match
 _COMPARED = ["stream_id", "version", "id", "type_id", "schema", "time", "recorded", "data", "meta", "salt", "hash"]
 # Rows that the end of an archiving run deletes: nobody reads them, but they must equal the rows of their segment.
 _LEFTOVER = (
@@ -196,7 +198,7 @@ def findings(reading: Reading, *, full: bool) -> Iterator[Finding]:
     pragma = "integrity_check" if full else "quick_check"
     for (text,) in connection.execute(f"pragma {pragma}"):
         if text != "ok":
-            yield ("sqlite", None, str(text))
+            yield ("index" if _OF_INDEX(str(text)) else "sqlite", None, str(text))
     parts = {
         "versions": _VERSIONS_EVERYWHERE if archived else _VERSIONS,
         "rows": reading.everywhere(_ROWS),

@@ -40,8 +40,12 @@ class CompiledForms:
         """Decode a compiled projection and check that it does no more than what esctl compiles."""
         from esctl.model.untrusted import wrong  # noqa: PLC0415 - a cached one was judged
 
-        compiled = self._read(serialized)
-        if why := wrong(compiled):
+        try:
+            compiled = self._read(serialized)
+            why = wrong(compiled)
+        except apsw.SQLError as error:
+            why = str(error)
+        if why:
             raise VerificationError(
                 f"{self._path} is damaged",
                 why=f"a projection in it was not compiled by esctl: {why}; restore a backup",

@@ -190,7 +190,8 @@ class Projections:
     def switch(self, version: Version) -> None:
         """Within a transaction: make a version that was being built live, and the live one previous."""
         for live in self._others(version, LIVE):
-            if not live.fingerprint:  # its rows contain erased payloads
+            is_damaged = live.position > version.position or self.missing_tables(live)
+            if is_damaged or not live.fingerprint:  # without one, its rows contain erased payloads
                 self.drop(live)
                 continue
             self._rename((table, f"{table}__{live.version}") for table in self._existing(live))

@@ -18,7 +18,18 @@ from esctl.store.checks import Finding
 
 MAX_FINDINGS = 1000  # the report lists no more
 EVENTS_AT_ONCE = 64
+DERIVED = {"projection", "snapshot", "index"}  # checks of parts that are derived from events
 LARGE = 64 * 1024  # characters of a payload that is looked at without waiting for others
+
+
+class Part(NamedTuple):
+    """A damaged part that is derived from events: its kind, `projection`, `snapshot` or `index`, and its name."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
 
 
 class Report(NamedTuple):
@@ -33,10 +44,13 @@ class Report(NamedTuple):
     head: str
     findings: list[dict[str, object]]
     notes: list[dict[str, object]]
+    parts: list[Part]
 
     def record(self) -> dict[str, object]:
-        """The report as a record."""
-        return self._asdict()
+        """The report as a record; `rebuildable` names the damaged parts that are derived from events."""
+        record = self._asdict()
+        parts = record.pop("parts")
+        return record | ({"rebuildable": [str(part) for part in parts]} if parts else {})
 
 
 Watch = Callable[[Iterator[SealedEvent], int], Iterator[SealedEvent]]
@@ -52,10 +66,13 @@ def verify(
     if full:
         chain.for_many()
     notes: list[Finding] = []
+    parts: list[Part] = []
     try:
         with log.store.one_state():
             head, erased = log.head(), sum(1 for _ in log.store.facts().erasures())
-            found = list(islice(_findings(log, head, watch, notes, full=full, expect_head=expect_head), MAX_FINDINGS))
+            found = list(
+                islice(_findings(log, head, watch, notes, parts, full=full, expect_head=expect_head), MAX_FINDINGS)
+            )
     except VerificationError as error:
         error.fix = ""  # it may be `esctl verify` itself
         raise
@@ -69,6 +86,7 @@ def verify(
         head=str(head),
         findings=_records(found),
         notes=_records(notes),
+        parts=list(dict.fromkeys(parts)),
     )
 
 
@@ -77,29 +95,41 @@ def _records(found: list[Finding]) -> list[dict[str, object]]:
 
 
 def _findings(
-    log: EventLog, head: Head, watch: Watch, notes: list[Finding], *, full: bool, expect_head: str | None
+    log: EventLog,
+    head: Head,
+    watch: Watch,
+    notes: list[Finding],
+    parts: list[Part],
+    *,
+    full: bool,
+    expect_head: str | None,
 ) -> Iterator[Finding]:
     if expect_head is not None:
         yield from _expected(log, expect_head)
     if head.position == 0 and head.hash != chain.genesis(log.log_id):
         yield ("head", None, "the log is empty, and its hash is not the genesis hash of its id")
-    yield from log.check(full=full)
+    for finding in log.check(full=full):
+        if finding[0] == "index":
+            parts.append(Part("index", finding[2].rpartition(" ")[2]))
+        yield finding
     if log.store.archive() is not None:
         from esctl.archive import checking  # noqa: PLC0415 - zstandard, for logs that need it
 
         yield from checking.findings(log, full=full)
     yield from _erasures(log)
-    for problem in status.problems(log):
+    for name, problem in status.problems(log, full=full):
+        parts.append(Part("projection", name))
         yield ("projection", None, problem)
     if full:
         yield from _events(log, head, watch, notes)
-        yield from _snapshots(log)
+        yield from _snapshots(log, parts)
 
 
-def _snapshots(log: EventLog) -> Iterator[Finding]:
+def _snapshots(log: EventLog, parts: list[Part]) -> Iterator[Finding]:
     """Snapshots that do not match their hash; `esctl snapshot verify` also checks whether their states are right."""
     for snapshot in log.store.snapshots().of():
         if digest(snapshot) != snapshot.hash:
+            parts.append(Part("snapshot", f"{snapshot.stream} v{snapshot.version}"))
             yield ("snapshot", None, f"the snapshot of {snapshot.stream} at version {snapshot.version} is damaged")
 
 

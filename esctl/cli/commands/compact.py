@@ -22,7 +22,7 @@ def command(
     shared: Shared,
     *,
     full: Annotated[
-        bool, typer.Option("--full", help="Rewrite the whole file, so that no deleted bytes remain.")
+        bool, typer.Option("--full", help="Rebuild indexes and the whole file; no deleted bytes remain.")
     ] = False,
 ) -> None:
     """Return free space in the log's file to the file system.

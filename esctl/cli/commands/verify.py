@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from esctl.cli.declare import Shared
     from esctl.cli.options import ExpectHead
 
+MOST_NAMED = 5  # of the damaged parts, in the error
+
 EXAMPLES = """Examples:
   esctl verify                             every event, hash, name and index
   esctl verify --quick                     SQLite's quick check, positions, versions, heads
@@ -33,38 +35,52 @@ def command(
     """Check that the log is complete and unaltered; exit 6 if not."""
     if quick and full:
         raise UsageError("--quick and --full exclude each other", fix="esctl verify --help")
+    parts: list[verify.Part] = []
     try:
         with shared.opened() as log:
-            report = verify.verify(
+            verified = verify.verify(
                 log,
                 full=not quick,
                 expect_head=expect_head,
                 watch=lambda events, total: progress.watched(events, "verifying", total, lambda _: 1),
-            ).record()
+            )
+        report, parts = verified.record(), verified.parts
     except VerificationError as error:  # SQLite cannot read on: say what was found, and what is whole nevertheless
-        finding = {
-            "check": "sqlite",
-            "position": None,
-            "problem": (error.why or error.what).removesuffix("; restore a backup"),
-        }
+        problem = (error.why or error.what).removesuffix("; restore a backup")
+        finding = {"check": "sqlite", "position": None, "problem": problem}
         report = {"ok": False, "mode": "quick" if quick else "full", "findings": [finding], "notes": []}
     findings = report["findings"]
     assert isinstance(findings, list)
     checks = {finding["check"] for finding in findings}
-    if damaged := bool(checks - {"expect-head", "projection", "snapshot"}):
+    if damaged := bool(checks - verify.DERIVED - {"expect-head"}):
         from esctl.upkeep import salvage  # noqa: PLC0415 - only a damaged log needs it
 
         report |= salvage.survey(shared.path).record()
     render.verification(report, shared.rendering)
     if findings:
-        first, count, saved = findings[0], len(findings), f"{shared.path}.salvaged"
-        place = "" if first["position"] is None else f", position {first['position']}"
-        raise VerificationError(
+        raise _failed(shared.path, findings, parts if checks <= verify.DERIVED else [], damaged=damaged)
+
+
+def _failed(
+    path: str, findings: list[dict[str, object]], parts: list[verify.Part], *, damaged: bool
+) -> VerificationError:
+    """The error for what was found. Parts that are derived from events can be built again, where they are."""
+    first, count, saved = findings[0], len(findings), f"{path}.salvaged"
+    place = "" if first["position"] is None else f", position {first['position']}"
+    found = f"{first['check']}{place}: {first['problem']}"
+    if not parts:
+        return VerificationError(
             f"the log is damaged or altered: {count} finding{'s' if count > 1 else ''}",
-            why=f"{first['check']}{place}: {first['problem']}; compare with a backup, and restore it",
-            fix=f"esctl restore --salvage {word(shared.path)} --log {word(saved)}"
-            if damaged
-            else "esctl snapshot prune"
-            if checks == {"snapshot"}
-            else "",
+            why=f"{found}; compare with a backup, and restore it",
+            fix=f"esctl restore --salvage {word(path)} --log {word(saved)}" if damaged else "",
         )
+    part = parts[0]
+    return VerificationError(
+        f"parts that are derived from events are damaged: {', '.join(map(str, parts[:MOST_NAMED]))}",
+        why=f"{found}; nothing else was found",
+        fix=f"esctl projection rebuild {word(part.name)}"
+        if part.kind == "projection"
+        else "esctl snapshot prune"
+        if part.kind == "snapshot"
+        else "esctl compact --full",
+    )

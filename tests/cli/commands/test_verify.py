@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -278,3 +281,78 @@ def test_a_log_that_others_write_to_is_whole(run: Esctl, log: Path) -> None:
         finally:
             writer.kill()
     assert counts == sorted(set(counts))
+
+
+# Parts that are derived from events
+
+MODEL = """
+[aggregate.s]
+streams = "s-*"
+on."*" = { add = { n = 1 } }
+[projection.seen]
+table = "create table seen(k text primary key, n integer not null)"
+[projection.seen.on]
+"*" = "insert into seen values (new.stream, 1) on conflict(k) do update set n = n + 1"
+"""
+
+
+def flip_in_index(log: Path) -> None:
+    """Change a key in the index of a projection's table."""
+    with closing(sqlite3.connect(log)) as connection:
+        sql = "select rootpage, page_size from sqlite_schema, pragma_page_size where name = 'sqlite_autoindex_seen_1'"
+        page, size = connection.execute(sql).fetchone()
+    content = bytearray(log.read_bytes())
+    content[content.index(b"s-1", (page - 1) * size) + 2] ^= 4
+    log.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "part", "fix"),
+    [
+        ("drop table seen", "projection seen", ["projection", "rebuild", "seen"]),
+        ("update projections set position = 99", "projection seen", ["projection", "rebuild", "seen"]),
+        ("update projections set compiled = replace(compiled, 'n + 1', 'n + 2')", "projection seen",
+         ["projection", "rebuild", "seen"]),
+        ("update snapshots set hash = zeroblob(32) where stream_id = 1", "snapshot s-0 v10", ["snapshot", "prune"]),
+        (flip_in_index, "index sqlite_autoindex_seen_1", ["compact", "--full"]),
+    ],
+    ids=["table", "checkpoint", "compiled form", "snapshot", "index"],
+)  # fmt: skip
+def test_damage_in_what_is_derived_from_events_is_named_with_the_command_that_rebuilds_it(
+    run: Esctl, log: Path, tmp_path: Path, damage: str | Callable[[Path], None], part: str, fix: list[str]
+) -> None:
+    (tmp_path / "model.toml").write_text(MODEL)
+    for words in (["model", "apply", "model.toml", "--yes"], ["projection", "run"], ["snapshot", "take", "--all"]):
+        assert run(*words).returncode == 0
+    if callable(damage):
+        damage(log)
+    else:
+        alter(log, damage)
+    done = run("verify")
+    assert done.returncode == 6
+    found = json.loads(done.stdout)
+    assert (found["rebuildable"], "lost" in found) == ([part], False)
+    assert f"derived from events are damaged: {part}" in done.stderr
+    assert done.stderr.rstrip().endswith(f"fix: esctl {' '.join(fix)}")
+    assert run(*fix, "--yes").returncode == 0
+    assert run("verify").returncode == 0
+
+
+def test_where_events_are_damaged_too_the_way_is_to_salvage_them(run: Esctl, log: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.toml").write_text(MODEL)
+    for words in (["model", "apply", "model.toml", "--yes"], ["projection", "run"]):
+        assert run(*words).returncode == 0
+    alter(log, "drop table seen; update events set data = '{}' where position = 3")
+    done = run("verify")
+    assert json.loads(done.stdout)["rebuildable"] == ["projection seen"]
+    assert "fix: esctl restore --salvage" in done.stderr
+
+
+def test_a_compiled_form_that_is_no_json_is_damage_and_no_bug(run: Esctl, log: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.toml").write_text(MODEL)
+    for words in (["model", "apply", "model.toml", "--yes"], ["projection", "run"]):
+        assert run(*words).returncode == 0
+    alter(log, "update projections set compiled = 'xx'")
+    done = run("verify")
+    assert (done.returncode, json.loads(done.stdout)["lost"]) == (6, [])
+    assert "was not compiled by esctl: malformed JSON" in done.stderr
