@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 import apsw
 
 from esctl.errors import ConflictError
 from esctl.events import chain
-from esctl.store import reads
+from esctl.store import reads, unallocated
 from esctl.store.errors import translating
 from esctl.store.files import hold
 from esctl.store.windows import NOT_ARCHIVED
@@ -172,6 +172,8 @@ class Archiving:
                 self._execute("delete from events")
                 self._execute("insert into events select * from temp.remaining order by position")
                 self._execute("drop table temp.remaining")
+                # Freed pages are not cleared here; used again, one would keep what stood behind its new content.
+                self._execute("pragma incremental_vacuum").fetchall()
                 self._execute("update head set archived = archived + 1")
         finally:
             self._execute("pragma secure_delete = on")
@@ -313,11 +315,46 @@ class Archiving:
             "update erased set event = ? where position = ?", [(event, position) for position in positions]
         )
 
-    def drop_snapshots(self, stream: str) -> None:
-        """Delete the snapshots of a stream."""
-        self._execute(
-            "delete from snapshots where stream_id = (select stream_id from streams where name = ?)", (stream,)
-        )
+    def drop_snapshots(self, stream: str) -> list[str]:
+        """Delete the snapshots of a stream; returns their states."""
+        found: Any = self._execute(
+            "delete from snapshots where stream_id = (select stream_id from streams where name = ?) returning state",
+            (stream,),
+        ).fetchall()
+        return [state for (state,) in found]
+
+    # The search for what was erased, within a transaction
+
+    def is_in_file(self) -> bool:
+        """Whether all that is committed is in the log's file, and nothing in its WAL."""
+        try:
+            return os.path.getsize(f"{os.path.realpath(self.path)}-wal") == 0
+        except OSError:
+            return True
+
+    def leftover_bytes(self, *tables: str) -> Iterator[bytes]:
+        """See `unallocated.leftover_bytes`."""
+        yield from unallocated.leftover_bytes(self._connection, tables)
+
+    def erased_by(self, events: array[int]) -> bool:
+        """Whether these events, which say what was erased, are all that there are since the first of them; False if
+        there are none.
+        """
+        if not events:
+            return False
+        sql = "select exists(select 1 from erased where event >= ? and event not in (select value from carray(?)))"
+        numbers = apsw.carray(events, flags=apsw.SQLITE_CARRAY_INT64)
+        return not self._execute(sql, (events[0], numbers)).get
+
+    def neighbours(self, most: int) -> Iterator[bytes]:
+        """The payloads of some hot events, and the states of some snapshots, as JSON texts."""
+        for sql in (
+            "select cast(data || meta as blob) from events where data is not null order by position desc limit ?",
+            "select cast(data || meta as blob) from events where data is not null order by position limit ?",
+            "select cast(state as blob) from snapshots limit ?",
+        ):
+            for (text,) in self._execute(sql, (most,)):
+                yield text
 
 
 def _identity(kind: str, path: str) -> str:

@@ -36,9 +36,10 @@ from esctl.store import segments
 from esctl.store.archive import Archive
 from esctl.store.errors import BUSY
 from esctl.store.segments import Facts, Frame, Line, Packed, Segment
+from esctl.upkeep import traces as traces_
+from esctl.upkeep.traces import Traces
 
 FILE_STAYS = "file-stays"  # the code of the error for a file with erased payloads that could not be removed
-TRACES = ""  # an entry among the leftover files: the log's file itself may still contain traces of erased payloads
 PAYLOADS_PER_TRANSACTION = 10_000
 MOVES = 100  # of events between hot table and segments, after which an erasure gives up
 _ERASED = b',"data":null,"meta":null,"erased":true}\n'
@@ -146,13 +147,15 @@ def erasable(definitions: Definitions, type_: str, schema: int) -> bool:
     return any(name in definitions.model.events and definitions.model.events[name].erasable for name in names)
 
 
-def erase(log: EventLog, positions: Sequence[int], reason: str) -> Iterator[int]:
-    """Erase payloads; yield numbers of events, for progress. Afterwards, `scrub` removes what remains in the file.
+def erase(log: EventLog, positions: Sequence[int], reason: str, traces: Traces | None = None) -> Iterator[int]:
+    """Erase payloads; yield numbers of events, for progress. Afterwards, `scrub` removes what remains in the file;
+    `traces` gets what it searches for.
 
     Another process may archive events meanwhile, or bring them back. So each transaction takes the positions of one
     place, hot or a segment, checks that they are still there, and if they are not, looks for them again.
     """
     tidying.tidy(log)
+    traces = traces if traces is not None else Traces()
     positions = sorted(positions)
     done = moved = 0
     while done < len(positions):
@@ -160,9 +163,9 @@ def erase(log: EventLog, positions: Sequence[int], reason: str) -> Iterator[int]
         segment, portion = _portion(archived, positions, done)
         try:
             if segment is None:
-                _hot(log, portion, reason)
+                _hot(log, portion, reason, traces)
             else:
-                _archived(log, segment, portion, reason)
+                _archived(log, segment, portion, reason, traces)
         except (ConflictError, NotFoundError, VerificationError, UnavailableError) as error:
             moved += 1
             if moved > MOVES or error.code in (BUSY, FILE_STAYS) or _generation(log) == generation:
@@ -190,28 +193,18 @@ def _portion(archived: Sequence[Segment], positions: Sequence[int], start: int) 
     return None, positions[start : min(end, start + PAYLOADS_PER_TRANSACTION)]
 
 
-def scrub(log: EventLog) -> bool:
-    """Remove the last traces: unneeded files, projections (which are rebuilt), unused bytes in pages, and the WAL.
+def scrub(log: EventLog, traces: Traces | None = None) -> bool:
+    """Remove the last traces: unneeded files, projections (which are rebuilt), copies of rows in pages, and the WAL.
 
-    Return whether the traces are gone; if not, another process still reads them.
-
-    When SQLite moves cells to another page, it leaves their bytes in the gap; only rewriting all pages removes these.
+    Return whether the traces are gone; if not, another process still reads them. `traces`: those of this process's own
+    erasure.
     """
     tidying.tidy(log)
     _rebuild(log)
-    _, _, finished = log.store.compact(full=True)
-    if finished:
-        with log.transaction():
-            log.store.archiving().removed(TRACES)
-    return finished
+    return traces_.remove(log, traces)
 
 
-def unfinished(log: EventLog) -> bool:
-    """Whether an erasure was stopped before `scrub`."""
-    return TRACES in log.store.archiving().leftovers()
-
-
-def _hot(log: EventLog, positions: Sequence[int], reason: str) -> None:
+def _hot(log: EventLog, positions: Sequence[int], reason: str, traces: Traces) -> None:
     """Erase payloads of hot events. Raises ConflictError if some of them are archived by now.
 
     Their rows do not tell: those of archived events stay in the hot table until the end of the run that archives them.
@@ -227,8 +220,9 @@ def _hot(log: EventLog, positions: Sequence[int], reason: str) -> None:
                 found.append(event.position)
                 digests.append(chain.payload_digest(salt, event.data.encode(), event.meta.encode()))
                 kinds.add((event.stream, event.type, event.schema))
-        if found:
-            _record(log, found, digests, kinds, reason)
+                traces.add(event.data, event.meta, salt)
+        said = _record(log, found, digests, kinds, reason, traces) if found else None
+    traces.committed(said)
 
 
 def _each(log: EventLog, positions: Sequence[int]) -> Iterator[tuple[Event, bytes, bytes]]:
@@ -237,21 +231,28 @@ def _each(log: EventLog, positions: Sequence[int]) -> Iterator[tuple[Event, byte
         yield from log.store.read(Query(since=low, until=high, system=True, raw_schema=True))
 
 
-def _record(log: EventLog, positions: Sequence[int], digests: Sequence[bytes], kinds: set[Kind], reason: str) -> None:
-    """Append the event that records the erasure, and erase what is hot or left of archived rows."""
+def _record(
+    log: EventLog, positions: Sequence[int], digests: Sequence[bytes], kinds: set[Kind], reason: str, traces: Traces
+) -> int:
+    """Append the event that records the erasure, and erase what is hot or left of archived rows.
+
+    Returns the event's position.
+    """
     event = log.say(system.PAYLOAD_ERASED, {"positions": ranges(positions), "reason": reason}).position
     archiving = log.store.archiving()
-    archiving.leave(TRACES)
+    traces.begin(log)
     for stream in {stream for stream, _, _ in kinds}:
-        archiving.drop_snapshots(stream)
-    _invalidate(log, set(positions), {(type_, schema) for _, type_, schema in kinds})
+        for state in archiving.drop_snapshots(stream):
+            traces.add(state)
+    _invalidate(log, set(positions), {(type_, schema) for _, type_, schema in kinds}, traces)
     archiving.erase(positions, digests, event)
+    return event
 
 
 # Projections
 
 
-def _invalidate(log: EventLog, positions: Collection[int], kinds: set[tuple[str, int]]) -> None:
+def _invalidate(log: EventLog, positions: Collection[int], kinds: set[tuple[str, int]], traces: Traces) -> None:
     """In the erasing transaction: invalidate the projection versions that may contain data of payloads at positions, of
     these stored types and schema versions. A version that is not live is dropped at once, and so is one that only a
     Python function can rebuild; `_rebuild` does the rest. Error messages that may quote a payload are deleted.
@@ -259,6 +260,7 @@ def _invalidate(log: EventLog, positions: Collection[int], kinds: set[tuple[str,
     store, position = log.store.projections(), min(positions)
     for version in store.versions():
         if version.failed in positions:
+            traces.add(version.error)
             version.failed = version.handler = version.error = version.failed_at = None
             store.save(version)
         if version.state == DROPPED or version.position < position or not sees(version, kinds):
@@ -317,13 +319,13 @@ class _Rewritten(NamedTuple):
     kinds: set[Kind]
 
 
-def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason: str) -> None:
+def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason: str, traces: Traces) -> None:
     """Erase payloads of a segment: rewrite it without them, check it, and replace the old one."""
     with log.store.one_state():
         checking.check(log, segment)
         found = log.store.archive()
         assert found is not None
-        new = _rewritten(log, found, segment, set(positions))
+        new = _rewritten(log, found, segment, set(positions), traces)
     if not new.digests:  # another process has just erased them
         return
     path = found.place(segment)
@@ -333,12 +335,13 @@ def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason:
     with log.transaction():
         found, _ = listing.again(log, segment)
         gone = sorted(new.digests)
-        _record(log, gone, [new.digests[position] for position in gone], new.kinds, reason)
+        event = _record(log, gone, [new.digests[position] for position in gone], new.kinds, reason, traces)
         folders.release(log, found, segment)
         log.store.archiving().place(new.segment, new.frames, new.facts)
         if path is not None:
             folders.claim(log, new.segment)
         checking.check(log, new.segment)
+    traces.committed(event)
     tidying.tidy(log)
     if path is not None and not segment.shared and path.exists():
         raise UnavailableError(
@@ -349,7 +352,7 @@ def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason:
         )
 
 
-def _rewritten(log: EventLog, found: Archive, segment: Segment, positions: set[int]) -> _Rewritten:
+def _rewritten(log: EventLog, found: Archive, segment: Segment, positions: set[int], traces: Traces) -> _Rewritten:
     frames: list[Packed] = []
     facts, kinds, digests = Facts(), set[Kind](), dict[int, bytes]()
     compress, offset = segments.compressor(segments.LEVEL), 0
@@ -361,6 +364,8 @@ def _rewritten(log: EventLog, found: Archive, segment: Segment, positions: set[i
         if to_erase:
             kinds |= {(line.stream, line.type, line.schema) for line in to_erase}
             digests |= {line.position: _digest(line, salts, frame) for line in to_erase}
+            for line in to_erase:  # copies of their rows may be left from before they were archived
+                traces.add(bytes(line.data), bytes(line.meta), salts[_salt_at(frame, line.position)])
             text = _without(text, frame, to_erase)
             salts = _without_salts(salts, frame, to_erase)
             packed, lines = compress(text), segments.decoded(text, segment.name)

@@ -29,6 +29,7 @@ from esctl.log import EventLog
 from esctl.projections import admin, runs
 from esctl.states.snapshot_care import take
 from esctl.upkeep import copies, erasure
+from esctl.upkeep.traces import Traces
 from esctl.upkeep.verify import verify
 from tests.conftest import write_empty_log, writer_of
 from tests.interleaving import interleaved, stopped
@@ -448,7 +449,7 @@ def test_payloads_that_were_archived_since_they_were_looked_for_are_not_erased_w
 ) -> None:
     unfinished(path, None)  # their rows are left
     with pytest.raises(ConflictError, match="archived just now"):
-        erasure._hot(filled, [3], "they asked")
+        erasure._hot(filled, [3], "they asked", Traces())
     assert own(path) == []
 
 

@@ -33,9 +33,9 @@ def command(
     with shared.opened(write=True) as log:
         if log.store.archiving().leftovers():
             from esctl.archive import tidying  # noqa: PLC0415 - zstandard and msgspec, for logs that need them
-            from esctl.upkeep import erasure  # noqa: PLC0415 - zstandard and msgspec, for logs that need them
+            from esctl.upkeep import traces  # noqa: PLC0415 - as above
 
-            full = full or erasure.unfinished(log)
+            full = full or traces.unfinished(log)
             tidying.tidy(log)
         before, after, finished = log.store.compact(full=full)
         if full and finished:

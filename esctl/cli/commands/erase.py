@@ -12,6 +12,7 @@ from esctl.output import console, progress, render
 from esctl.output.terminal import clean
 from esctl.upkeep import effects as effects_
 from esctl.upkeep import erasure
+from esctl.upkeep.traces import Traces, unfinished
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def command(
 
     The events stay, without data and meta. Archived events are erased too, and snapshots of these streams are deleted.
     Earlier copies (backups, exports) keep the payloads. An event in the log records the reason and the actor. At the
-    end the log's file is rewritten, so that no bytes of the payloads remain; this needs free space of the file's size.
+    end the log's file is searched for what was erased. If SQLite has left copies of it in there, the file is rewritten,
+    which needs free space of its size. The file does not shrink; `esctl compact --full` shrinks it.
 
     Before it asks, and with --dry-run, it prints which states and projection rows will differ, and names what is no
     payload and stays, though it holds the value of --subject or the name of --stream: streams, ids, marks, reasons,
@@ -66,7 +68,7 @@ def command(
     if not reason.strip():
         raise UsageError("--reason is empty", why="the log has to say why a payload is gone")
     with shared.opened(write=not dry_run, bulk=not dry_run) as log:
-        plan = _plan(log, events, stream, types, subject, force=force)
+        plan, traces = _plan(log, events, stream, types, subject, force=force), Traces()
         record = _record(plan)
         if not shared.quiet and (plan.positions or dry_run):
             _report_unmarked(plan)
@@ -77,12 +79,11 @@ def command(
         if plan.positions:
             summary = f"this erases the payloads of {_counts(plan.types)} for good"
             shared.confirm("\n".join([summary, *_description(effects)]))
-            erased = erasure.erase(log, plan.positions, reason)
-            for _ in progress.watched(erased, "erasing", len(plan.positions), lambda count: count):
-                pass
+            erased = erasure.erase(log, plan.positions, reason, traces)
+            sum(progress.watched(erased, "erasing", len(plan.positions), lambda count: count))
         elif not shared.quiet and not plan.left:
             console.say(_nothing(subject))
-        finished = erasure.scrub(log) if erasure.unfinished(log) else True
+        finished = erasure.scrub(log, traces) if unfinished(log) else True
         _refuse_unmarked(plan)
     render.acknowledge(record, shared.rendering)
     if not finished:
