@@ -14,11 +14,11 @@ import msgspec
 from esctl.append.conflicts import Conflicts, explain
 from esctl.append.expectations import AppendCondition, RunExpectation
 from esctl.append.inputs import Inputs
+from esctl.append.parsing import Parsing
 from esctl.append.writer import Writer
 from esctl.errors import EsctlError, RefusedError, Stopped
-from esctl.events.event import SYSTEM_STREAM, NewEvent, Receipt, max_event_bytes
-from esctl.events.formats import LOOKED_AT, Arrays
-from esctl.events.lines import BOM, CHUNK_LINES, Defaults, parser, plain_chunks, too_large
+from esctl.events.event import NewEvent, Receipt, max_event_bytes
+from esctl.events.lines import BOM, Defaults
 
 BATCH_LINES = 10_000
 BATCH_BYTES = 8 * 1024 * 1024  # a batch of large events ends at this size
@@ -225,7 +225,7 @@ def ingest(
 
     with Interrupts() as interrupts:
         lines = Lines(inputs, interrupts, batch=options.batch or BATCH_LINES, limit=max_event_bytes())
-        batches = _batches(lines, defaults, inputs, options, tally, report)
+        batches = Parsing(inputs, defaults, options, tally, report).batches(lines)
         try:
             if options.batch is None or options.dry_run:
                 receipts = _all_or_none(writer, batches, run, options, tally, report, interrupts)
@@ -324,43 +324,3 @@ def _append(
         raise
     conflicts.stored(numbers, events, receipts)
     return receipts
-
-
-def _batches(
-    lines: Lines,
-    defaults: Defaults,
-    inputs: Inputs,
-    options: Options,
-    tally: Tally,
-    skipped: Callable[[EsctlError], None],
-) -> Iterator[tuple[list[int], list[NewEvent]]]:
-    """Batches of line numbers and parsed events; blank lines are counted, but yield no event."""
-    parse, parse_plain, limit = parser(defaults), parser(defaults, plain=True), max_event_bytes()
-    arrays = Arrays(limit, "ndjson" if defaults.payload else defaults.input)
-    for first, batch, numbered in arrays.over(lines):
-        numbers: list[int] = []
-        events: list[NewEvent] = []
-        plain = plain_chunks(batch) if isinstance(numbered, enumerate) else b""  # else some are elements of arrays
-        for number, line in numbered:
-            if line is not None and not line.strip():
-                inputs.pass_blank(number)
-                continue
-            try:
-                if line is None:
-                    raise too_large(limit)
-                events.append((parse_plain if plain and plain[(number - first) // CHUNK_LINES] else parse)(line))
-                numbers.append(number)
-            except RefusedError as error:
-                if options.skip_system and error.code == SYSTEM_STREAM:
-                    tally.system += 1
-                    continue
-                error.details = {"line": number, **({"item": arrays.item} if arrays.item else {}), **error.details}
-                inputs.advise(error, line, batch[(at := number - first + 1) : at + LOOKED_AT])
-                if not options.skip_invalid:
-                    if not error.fix and error.again is None:
-                        error.again = "--skip-system" if error.code == SYSTEM_STREAM else "--skip-invalid"
-                    raise
-                tally.invalid += 1
-                skipped(error)
-        if events:
-            yield numbers, events

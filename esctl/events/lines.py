@@ -84,63 +84,83 @@ class Defaults(msgspec.Struct, frozen=True):
 
 
 _decode_line = msgspec.json.Decoder(_Line).decode
+_decode_events = msgspec.json.Decoder(_Line).decode_lines
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_raw = msgspec.json.Decoder(Raw).decode
+_decode_raws = msgspec.json.Decoder(Raw).decode_lines
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 _decode_lines = msgspec.json.Decoder().decode_lines
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 CHUNK_LINES = 128
-_CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 256 * 1024
 
 
-def plain_chunks(batch: Sequence[bytes | None]) -> bytes:
-    """For each CHUNK_LINES lines of a batch: 1 if none of them has a key twice in an object or is a CloudEvent; else 0,
-    as for lines of which that is not known. Lines looked at together cost half as much as one by one.
+def are_plain(lines: bytes) -> bool:
+    """Whether none of some lines has a key twice in an object or is a CloudEvent; False also where that is not known.
+
+    Up to CHUNK_LINES lines looked at together cost half as much as one by one.
     """
-    found = bytearray()
-    for start in range(0, len(batch), CHUNK_LINES):
-        lines = [line for line in batch[start : start + CHUNK_LINES] if line is not None]
-        found.append(sum(map(len, lines)) <= _CHUNK_BYTES and _are_plain(b"\n".join(lines)))
-    return bytes(found)
-
-
-def _are_plain(lines: bytes) -> bool:
+    if len(lines) > CHUNK_BYTES:
+        return False
     try:
         values = _decode_lines(lines)
-        once = _encode_lines(values)[:-1]
+        once = _encode_lines(values)
     except (ValueError, OverflowError, RecursionError):
         return False
-    if once != lines and _may_repeat(lines, once):
+    if once[:-1] != lines and _may_repeat(lines, once):
         return False
-    return not any("specversion" in value for value in values if isinstance(value, dict))
+    return b"specversion" not in lines or not any("specversion" in value for value in values if isinstance(value, dict))
 
 
-def parser(defaults: Defaults, *, plain: bool = False) -> Callable[[bytes], NewEvent]:
-    """A function that parses a line (no LF, not blank) into an event. It raises RefusedError, with `byte` if known.
+class Parser:
+    """Parses lines (no LF, not blank) into events."""
 
-    `plain`: only for lines of which `plain_chunks` says so.
-    """
-    limit = max_event_bytes()
-    decode = _plain_decoder(defaults) if plain else _decoder(defaults)
-    event = _events(defaults)
+    def __init__(self, defaults: Defaults) -> None:
+        self._limit = max_event_bytes()
+        self._decode = _decoder(defaults)
+        self._decode_plain = _plain_decoder(defaults)
+        self._decode_chunk = _chunk_decoder(defaults)
+        self._events = _events(defaults)
 
-    def parse(line: bytes) -> NewEvent:
-        if len(line) > limit:
-            raise too_large(limit)
+    def line(self, line: bytes) -> NewEvent:
+        """The event of a line. Raises RefusedError, with `byte` if known."""
+        if len(line) > self._limit:
+            raise too_large(self._limit)
         try:
             if not line.isascii():
                 line.decode()  # msgspec does not check the UTF-8 of what it skips as `Raw`
             try:
-                return event(decode(line))
+                return self._events((self._decode(line),))[0]
             except RecursionError:
                 with deeper(line):
-                    return event(decode(line))
+                    return self._events((self._decode(line),))[0]
         except ValueError as error:  # msgspec's errors and UnicodeDecodeError are ValueErrors
             raise _refusal(line, error) from error
 
-    return parse
+    def chunk(self, lines: Sequence[bytes]) -> list[NewEvent] | None:
+        """The events of up to CHUNK_LINES lines, at half the cost. None if a line has to be parsed by itself, since it
+        may be wrong, blank, or just unusual.
+        """
+        text = b"\n".join(lines)
+        if not lines or max(map(len, lines)) > self._limit or not are_plain(text):
+            return None
+        try:
+            if not text.isascii():
+                text.decode()
+            if self._decode_chunk is None:
+                return self._events([self._decode_plain(line) for line in lines])
+            decoded = self._decode_chunk(text)
+            # A value begins on a line of its own: as many values as lines are one a line.
+            return self._events(decoded) if len(decoded) == len(lines) else None
+        except (ValueError, RecursionError, RefusedError):
+            return None
+
+
+def parser(defaults: Defaults) -> Callable[[bytes], NewEvent]:
+    """A function that parses a line; see `Parser.line`."""
+    return Parser(defaults).line
 
 
 def _plain_decoder(defaults: Defaults) -> Callable[[bytes], _Line]:
@@ -150,6 +170,13 @@ def _plain_decoder(defaults: Defaults) -> Callable[[bytes], _Line]:
     if defaults.input == "cloudevents":
         return lambda line: _cloudevent(line, defaults.stream)
     return _with_extra if defaults.extra else _decode_line
+
+
+def _chunk_decoder(defaults: Defaults) -> Callable[[bytes], list[_Line]] | None:
+    """The function that decodes many such lines at once, where there is one."""
+    if defaults.payload:
+        return lambda text: [_Line(data=raw) for raw in _decode_raws(text)]
+    return None if defaults.extra or defaults.input == "cloudevents" else _decode_events
 
 
 def _decoder(defaults: Defaults) -> Callable[[bytes], _Line]:
@@ -249,49 +276,52 @@ def _meta(raw: Raw) -> dict[str, Raw]:
     return _decode_object(raw) if bytes(raw) not in (b"", b"null") else {}
 
 
-def _events(defaults: Defaults) -> Callable[[_Line], NewEvent]:  # noqa: C901 - one pass over the fields
-    """A function that makes an event of a decoded line. It runs for every line, so it avoids calls."""
+def _events(defaults: Defaults) -> Callable[[Sequence[_Line]], list[NewEvent]]:  # noqa: C901 - as the function within
+    """A function that makes events of decoded lines. It runs for every line, so it avoids calls."""
     ids = new_ids()
     streams: set[str] = set()  # names that were checked; bounded below
     types: set[str] = set()
-    added, made = bool(defaults.meta), NewEvent._make
 
-    def event(line: _Line) -> NewEvent:
-        stream = defaults.stream if line.stream is None else line.stream
-        type_ = defaults.type if line.type is None else line.type
-        event_id, time, schema, expect = line.id, line.time, line.schema, line.expect
-        if stream not in streams or type_ not in types:
-            stream, type_ = _check_names(stream, type_)
-            for known, name in ((streams, stream), (types, type_)):
-                if len(known) > MAX_REMEMBERED:
-                    known.clear()
-                known.add(name)
-        if event_id is None:
-            event_id = next(ids)
-        elif not _plain_name(event_id):
-            check_name("id", event_id)
-        if schema is None:
-            schema = defaults.schema
-        elif schema != 1:
-            check_schema(schema)
-        if expect is not None and (expect not in EXPECT_WORDS if isinstance(expect, str) else expect < 0):
-            raise RefusedError(
-                f"expect is {expect!r}",
-                why="it must be any, none, exists or a version such as 7",
-                fix="esctl append --help",
-            )
-        data = str(line.data, "utf-8") or "{}"
-        if len(data) > _SHORT or "\r" in data or "\n" in data:
-            check_depth(data)
-            data = one_line(data)
-        meta = str(line.meta, "utf-8")
-        if added or meta[:1] != "{" or len(meta) > _SHORT or "\r" in meta or "\n" in meta:
-            meta = _meta_text(line, defaults.meta)
-        if time is not None and not is_canonical(time):
-            time = canonical(time)
-        return made((stream, type_, event_id, time, schema, data, meta, expect))
+    def events(lines: Sequence[_Line]) -> list[NewEvent]:  # noqa: C901 - one pass over the fields
+        made: list[NewEvent] = []
+        add, made_of, added = made.append, NewEvent._make, bool(defaults.meta)
+        for line in lines:
+            stream = defaults.stream if line.stream is None else line.stream
+            type_ = defaults.type if line.type is None else line.type
+            event_id, time, schema, expect = line.id, line.time, line.schema, line.expect
+            if stream not in streams or type_ not in types:
+                stream, type_ = _check_names(stream, type_)
+                for known, name in ((streams, stream), (types, type_)):
+                    if len(known) > MAX_REMEMBERED:
+                        known.clear()
+                    known.add(name)
+            if event_id is None:
+                event_id = next(ids)
+            elif not _plain_name(event_id):
+                check_name("id", event_id)
+            if schema is None:
+                schema = defaults.schema
+            elif schema != 1:
+                check_schema(schema)
+            if expect is not None and (expect not in EXPECT_WORDS if isinstance(expect, str) else expect < 0):
+                raise RefusedError(
+                    f"expect is {expect!r}",
+                    why="it must be any, none, exists or a version such as 7",
+                    fix="esctl append --help",
+                )
+            data = str(line.data, "utf-8") or "{}"
+            if len(data) > _SHORT or "\r" in data or "\n" in data:
+                check_depth(data)
+                data = one_line(data)
+            meta = str(line.meta, "utf-8")
+            if added or meta[:1] != "{" or len(meta) > _SHORT or "\r" in meta or "\n" in meta:
+                meta = _meta_text(line, defaults.meta)
+            if time is not None and not is_canonical(time):
+                time = canonical(time)
+            add(made_of((stream, type_, event_id, time, schema, data, meta, expect)))
+        return made
 
-    return event
+    return events
 
 
 def _check_names(stream: str | None, type_: str | None) -> tuple[str, str]:

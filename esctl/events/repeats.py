@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from esctl.errors import RefusedError
 from esctl.events.event import Event
-from esctl.events.lines import CHUNK_LINES, check_unique, plain_chunks
+from esctl.events.lines import CHUNK_LINES, are_plain, check_unique
 
 EVENTS_AT_ONCE = CHUNK_LINES // 2  # each has two texts
 
@@ -22,7 +22,7 @@ def repeats(events: Sequence[Event]) -> Iterator[tuple[int, RefusedError]]:
         for what, text in (("data", event.data), ("meta", event.meta))
         if text not in (None, "{}")
     ]
-    if all(plain_chunks([text for _, _, text in texts])):
+    if are_plain(b"\n".join([text for _, _, text in texts])):
         return
     for position, what, text in texts:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from msgspec import Raw
 from esctl.errors import RefusedError
 from esctl.events.event import NewEvent
 from esctl.events.keys import repeated
-from esctl.events.lines import CHUNK_LINES, Defaults, parser, plain_chunks
+from esctl.events.lines import CHUNK_LINES, Defaults, Parser, are_plain, parser
 from esctl.log import EventLog
 from tests.conftest import write_empty_log
 
@@ -468,24 +468,17 @@ SOME_LINES = [
 ]
 
 
-@given(st.lists(st.sampled_from(SOME_LINES), max_size=5), st.integers(0, 260))
-def test_a_chunk_of_lines_is_plain_only_if_each_of_them_is(texts: list[str], before: int) -> None:
-    batch: list[bytes | None] = [*[b'{"data":1}'] * before, *[text.encode() for text in texts]]
-    found = plain_chunks(batch)
-    assert len(found) == -(-len(batch) // CHUNK_LINES)
-    for number, line in enumerate(batch):
-        if found[number // CHUNK_LINES] and line:
-            assert b"specversion" not in line
-            if line[:1] == b"{" and line != b"{":
-                assert repeated(line) is None
-    assert all(found[: before // CHUNK_LINES])
+@given(st.lists(st.sampled_from(SOME_LINES), max_size=5))
+def test_lines_are_plain_only_if_each_of_them_is(texts: list[str]) -> None:
+    lines = [b'{"data":1}', *[text.encode() for text in texts]]
+    if are_plain(b"\n".join(lines)):
+        assert not any(b"specversion" in line for line in lines)
+        assert not any(repeated(line) for line in lines if line[:1] == b"{" and line != b"{")
 
 
-def test_a_line_that_is_too_long_leaves_its_chunk_in_doubt_but_not_the_others() -> None:
-    batch: list[bytes | None] = [b'{"data":1}'] * 300
-    batch[150] = b'{"data":"' + b"x" * 300_000 + b'"}'
-    batch[10] = None
-    assert list(plain_chunks(batch)) == [1, 0, 1]
+def test_lines_that_are_too_long_to_be_looked_at_together_are_in_doubt() -> None:
+    assert are_plain(b'{"data":1}')
+    assert not are_plain(b'{"data":"' + b"x" * 300_000 + b'"}')
 
 
 def test_every_event_gets_an_id_of_its_own() -> None:
@@ -544,13 +537,43 @@ TEXTS = st.recursive(
 )
 
 
-@given(st.lists(TEXTS, max_size=4), st.booleans())
-def test_a_plain_line_is_parsed_as_any_other(texts: list[str], payload: bool) -> None:
-    batch: list[bytes | None] = [(text if payload else f'{{"id":"e","data":{text}}}').encode() for text in texts]
-    defaults = PAYLOAD if payload else NAMED
-    if batch and plain_chunks(batch)[0]:
-        for line in filter(None, batch):
-            assert parser(defaults, plain=True)(line)[3:] == parser(defaults)(line)[3:]
+ENVELOPES = st.sampled_from(
+    [
+        '"id":"e","data":{}',
+        '"stream":"é-1","type":"T","data":{},"expect":3',
+        '"meta":{{"a":1}},"data":{},"schema":2,"time":"2026-01-31T09:30:00+01:00"',
+        '"id":"x","data":{}}}\n{{"id":"y"',
+        '"data":{},"specversion":"1.0","id":"1","source":"/s","type":"T","subject":"s"',
+        '"data":{},"unknown":1',
+        '"data":\r{},"meta":null',
+        '"stream":"$own","data":{}',
+        '"data":{},"stream":"',
+    ]
+)
+FORMS = [NAMED, PAYLOAD, EXTRA, ADDED, Defaults(), Defaults(stream="s", type="T", input="ndjson")]
+
+
+def outcome(take: Callable[[], list[NewEvent]]) -> object:
+    """The events, with new ids left out, or the error."""
+    try:
+        return [event if event.id in ("e", "x", "y") else event._replace(id="") for event in take()]
+    except RefusedError as error:
+        return error.what, error.why, error.details
+
+
+@given(st.lists(st.tuples(ENVELOPES, TEXTS) | st.sampled_from(SOME_LINES), max_size=4), st.sampled_from(FORMS))
+def test_a_chunk_of_lines_is_parsed_as_each_of_them(texts: list[tuple[str, str] | str], defaults: Defaults) -> None:
+    text = "\n".join(each if isinstance(each, str) else f"{{{each[0].format(each[1])}}}" for each in texts)
+    lines = text.encode().split(b"\n")
+    together = Parser(defaults).chunk(lines)
+    if together is not None:
+        assert outcome(lambda: together) == outcome(lambda: [parser(defaults)(line) for line in lines])
+
+
+@pytest.mark.parametrize("defaults", FORMS)
+def test_an_ordinary_chunk_is_parsed_as_a_whole(defaults: Defaults) -> None:
+    lines = [b'{"stream":"order-1","type":"T","id":"e","data":{"a":[1,{"a":2}]},"meta":{"b":"\xc3\xa9"}}'] * CHUNK_LINES
+    assert Parser(defaults).chunk(lines) is not None
 
 
 @given(TEXTS, objects(TEXTS), BLANKS)

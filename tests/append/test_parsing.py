@@ -1,0 +1,93 @@
+"""Lines are parsed chunk by chunk, and nobody can tell: events, numbers, errors, counts are those of single lines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esctl.append.ingest import Options, Tally
+from esctl.append.inputs import Inputs
+from esctl.append.parsing import Parsing
+from esctl.errors import EsctlError
+from esctl.events import lines
+from esctl.events.lines import CHUNK_LINES, Defaults
+
+Line = bytes | None
+NAMED = Defaults(stream="s", type="T")
+ORDINARY: Line = b'{"id":"a","data":{"n":1}}'
+SOME: list[Line] = [
+    ORDINARY,
+    b'{"id":"b","data":{"b":"\xc3\xa9"},"expect":0}',
+    b'{"id":"c","data":{"a":1,"a":1}}',
+    b'{"id":"d","stream":"$esctl"}',
+    b'{"id":"e","specversion":"1.0","source":"/s","type":"T","subject":"s"}',
+    b'{"id":"f"',
+    b"}",
+    b"",
+    b" \r",
+    b"{}{}",
+    b'[{"id":"g","specversion":"1.0","source":"/s","type":"T","subject":"s"},',
+    b'{"id":"h","specversion":"1.0","source":"/s","type":"T"}]',
+    None,
+]
+"""An ordinary line; lines that are wrong, blank, unusual, or too long."""
+
+
+@contextmanager
+def nothing_to_read() -> Iterator[Inputs]:
+    reader, writer = os.pipe()
+    os.close(writer)
+    yield Inputs([reader])
+    os.close(reader)
+
+
+def parsed(batch: list[Line], options: Options) -> object:
+    """The batches of events with their line numbers, the lines that were passed over, the counts, and the error."""
+    tally = Tally()
+    skipped: list[EsctlError] = []
+    found: list[object] = []
+    with nothing_to_read() as inputs:
+        parsing = Parsing(inputs, NAMED, options, tally, skipped.append)
+        try:
+            for numbers, events in parsing.batches([(1, batch), (1 + len(batch), [ORDINARY])]):
+                found += [numbers, [event if len(event.id) == 1 else event._replace(id="") for event in events]]
+        except EsctlError as error:
+            found += [error.what, error.why, error.fix, error.again, error.details]
+        return found, [(error.what, error.details) for error in skipped], tally.invalid, tally.system
+
+
+def one_by_one(batch: list[Line], options: Options) -> object:
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(lines, "CHUNK_BYTES", 0)
+        return parsed(batch, options)
+
+
+@given(
+    st.lists(st.sampled_from(SOME), max_size=6),
+    st.sampled_from([0, CHUNK_LINES - 2, CHUNK_LINES]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_however_lines_are_parsed_what_comes_of_them_is_the_same(
+    some: list[Line], before: int, skip_invalid: bool, skip_system: bool
+) -> None:
+    batch, options = [ORDINARY] * before + some, Options(skip_invalid=skip_invalid, skip_system=skip_system)
+    assert parsed(batch, options) == one_by_one(batch, options)
+
+
+@pytest.mark.parametrize("number", [1, CHUNK_LINES, CHUNK_LINES + 1, 2 * CHUNK_LINES])
+def test_a_line_that_is_passed_over_has_its_number_and_the_others_theirs(number: int) -> None:
+    batch = [ORDINARY] * 2 * CHUNK_LINES
+    batch[number - 1] = b"nonsense"
+    tally, skipped = Tally(), list[EsctlError]()
+    with nothing_to_read() as inputs:
+        parsing = Parsing(inputs, NAMED, Options(skip_invalid=True), tally, skipped.append)
+        ((numbers, events),) = parsing.batches([(1, batch)])
+    assert numbers == [n for n in range(1, len(batch) + 1) if n != number]
+    assert len(events) == len(numbers)
+    assert [error.details["line"] for error in skipped] == [number]
