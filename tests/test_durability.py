@@ -17,8 +17,6 @@ import pytest
 
 from tests.conftest import ESCTL, LIMITED, Esctl, succeeded
 
-KILL9 = Path(__file__).with_name("long") / "kill9.py"
-
 
 def lines(count: int) -> str:
     return "".join(
@@ -27,16 +25,6 @@ def lines(count: int) -> str:
 
 
 # SIGKILL
-
-
-@pytest.mark.parametrize("rounds", [3, pytest.param(12, marks=pytest.mark.slow)])
-def test_nothing_acknowledged_is_lost_and_no_batch_is_torn_by_a_kill(rounds: int) -> None:
-    command = [sys.executable, str(KILL9), "--rounds", str(rounds), "--events", "1000", "--batch", "20"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    summary = re.match(r"\d+ rounds \(seed \d+\): (\d+) killed under way, \d+ events acknowledged, 0 lost", done.stdout)
-    assert summary is not None
-    assert int(summary[1]) > 0
 
 
 def test_an_atomic_append_that_is_killed_left_nothing(run: Esctl, log_path: Path, tmp_path: Path) -> None:

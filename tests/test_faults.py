@@ -28,18 +28,30 @@ def ran(module: str, *arguments: str) -> None:
     assert " 0 failed" in done.stdout or "reached" in done.stdout
 
 
-@pytest.mark.slow
+def cases(*verbs: str) -> list[str]:
+    """The options for the cases of commands that begin so."""
+    return [word for case in faults.CASES if case.verb.startswith(verbs) for word in ("--case", case.name)]
+
+
+SHORT = ["--mode", "kill", "--mode", "kill half", "--points", "4"]
+SLOW = [
+    ("kills", [*SHORT, *cases("append", "batch", "decide", "mark", "init")]),
+    ("kills", [*SHORT, *cases("archive")]),
+    ("kills", [*SHORT, *cases("erase")]),
+    ("kills", [*SHORT, *cases("projection", "model", "snapshot", "upcast")]),
+    ("kills", [*SHORT, *cases("backup", "restore", "fork", "compact", "migrate")]),
+    ("kills", ["--mode", "kill", "--case", "init --model", "--at", "110"]),
+    ("interleavings", ["--first", "erase all", "--second", "archive move", "--points", "2"]),
+]
+
+
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [
-        ("kills", ["--points", "2", "--mode", "kill", "--case", "backup", "--case", "erase, folder"]),
-        ("kills", ["--mode", "kill", "--case", "init --model", "--at", "110"]),
-        ("interleavings", ["--first", "erase all", "--second", "archive move", "--points", "2"]),
+        ("kills", ["--points", "2", "--mode", "kill", "--case", "append --batch", "--case", "archive create --to"]),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in SLOW),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
 def test_a_fault_or_another_command_at_any_file_operation_loses_nothing(module: str, arguments: list[str]) -> None:
-    command = [sys.executable, "-m", f"tests.long.{module}", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert " 0 failed" in done.stdout or "reached" in done.stdout
+    ran(module, *arguments)

@@ -22,6 +22,7 @@ from tests.long.histories import (
     State,
     Steps,
     Totals,
+    _accepted,
     digest_of,
     violations,
 )
@@ -121,6 +122,22 @@ def test_a_condition_that_did_not_hold_is_found() -> None:
 @pytest.mark.parametrize("code", [4, 5, 8])
 def test_what_was_refused_and_is_there_is_found(code: int) -> None:
     assert "is there and was refused" in wrong(events("a", "x"), A, put("x", 2, code=code))
+
+
+def test_an_event_against_a_rule_or_with_another_schema_version_is_found() -> None:
+    text = "[event.Paid]\nschema = 2\nPaid = \"new.data ->> 'n' <= 5\""
+    applied = msgspec.json.encode({"text": text, "number": 1})
+    kinds = (("ModelApplied", applied, 1), ("Paid", b'{"n":5}', 2), ("Taken", b'{"n":4}', 1))
+    good = [Event(n, "p", n, f"e-{n}", t, msgspec.Raw(d), f"h{n}", schema=s) for n, (t, d, s) in enumerate(kinds, 1)]
+    assert list(_accepted(good)) == []
+    for number, change, said in (
+        (1, {"data": msgspec.Raw(b'{"n":6}')}, "6 is more than 5"),
+        (1, {"schema": 1}, "has schema 1, and the model's is 2"),
+        (2, {"data": msgspec.Raw(b'{"n":6}')}, "6 is more than 5"),
+        (0, {"data": msgspec.Raw(msgspec.json.encode({"text": text, "number": 2}))}, "is the 1th"),
+    ):
+        log = [msgspec.structs.replace(e, **change) if n == number else e for n, e in enumerate(good)]
+        assert said in "\n".join(_accepted(log))
 
 
 def test_half_a_transaction_is_found() -> None:

@@ -449,22 +449,40 @@ def acknowledged(folder: Path, done: Done, now: Events, already: int) -> list[st
     return wrong
 
 
-def secrets_in(folder: Path, ids: tuple[str, ...]) -> list[str]:
-    """The files in which a secret can still be found, as it is or compressed."""
+def pieces(folder: Path, ids: tuple[str, ...]) -> list[bytes]:
+    """A piece of each compressed frame in a log that holds a secret: free pages may keep frames without their names."""
+    connection, found = apsw.Connection(str(folder / LOG), flags=apsw.SQLITE_OPEN_READONLY), []
+    try:
+        for (packed,) in connection.execute("select packed from frames where packed is not null"):
+            words = [f"{SECRET}-{int(name[2:]):04}".encode() for name in ids]
+            if any(word in _unpacked(packed) for word in words):
+                found.append(packed[len(packed) // 2 :][:24])
+    finally:
+        connection.close()
+    return found
+
+
+def _unpacked(content: bytes) -> bytes:
+    """What compressed bytes hold; nothing if they are none."""
     import zstandard
 
-    words = [f"{SECRET}-{int(name[2:]):04}".encode() for name in ids]
+    try:
+        with zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True) as reader:
+            return reader.read()
+    except zstandard.ZstdError:
+        return b""
+
+
+def secrets_in(folder: Path, ids: tuple[str, ...], packed: Sequence[bytes] = ()) -> list[str]:
+    """The files in which a secret can still be found, as it is or compressed, or a piece of a frame that held one."""
+    words = [f"{SECRET}-{int(name[2:]):04}".encode() for name in ids] + [*packed]
     found = []
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or path.name in ("in.ndjson", "saved.db"):
             continue
         content = path.read_bytes()
         if ".zst" in path.name:
-            try:
-                with zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True) as reader:
-                    content += reader.read()
-            except zstandard.ZstdError:
-                pass
+            content += _unpacked(content)
         if any(word in content for word in words):
             found.append(str(path.relative_to(folder)))
     return found

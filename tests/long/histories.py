@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ class Event(msgspec.Struct):
     data: msgspec.Raw
     hash: str
     erased: bool = False
+    schema: int = 1
 
     def n(self) -> int:
         """The number in the payload of an event Added."""
@@ -143,6 +145,7 @@ class Done(Step):
 
 Steps = Put | Head | Replay | State | Counted | Totals | Erase | Done
 DECODER: msgspec.json.Decoder[Steps] = msgspec.json.Decoder(Steps)
+_IN_MODEL = r"'n' <= (\d+)", r"\[event\.Paid\]\nschema = (\d+)"
 REFUSED = range(1, 100)  # exit codes of a command that stored nothing more than its receipts say
 
 
@@ -166,10 +169,33 @@ def violations(log: Sequence[Event], steps: Sequence[Steps]) -> Iterator[str]:
         yield from _as_expected(put, story)
         yield from _refused_with_reason(put, story)
     yield from _told_once(puts)
+    yield from _accepted(log)
     yield from _erased(log, steps)
     for step in steps:
         if step.code == 0 and not isinstance(step, Put | Erase | Done):
             yield from _read(step, story)
+
+
+def _accepted(log: Sequence[Event]) -> Iterator[str]:
+    """Whether each event is one that the rules of the model in force accepted, with the schema version of that model;
+    and whether models were applied one by one.
+    """
+    most, schema, models = 0, 1, 0
+    sums: dict[str, int] = defaultdict(int)
+    for event in log:
+        if event.type == "ModelApplied":
+            said = json.loads(bytes(event.data))
+            most, schema = (int(found[1]) for name in _IN_MODEL if (found := re.search(name, said["text"])))
+            models += 1
+            if said["number"] != models:
+                yield f"the model at #{event.position} is the {models}th, and says that it is the {said['number']}th"
+        elif event.type in ("Paid", "Taken"):
+            allowed = most if event.type == "Paid" else sums[event.stream]
+            if event.n() > allowed:
+                yield f"{event.id} at #{event.position} is against a rule: {event.n()} is more than {allowed}"
+            if event.type == "Paid" and event.schema != schema:
+                yield f"{event.id} at #{event.position} has schema {event.schema}, and the model's is {schema}"
+            sums[event.stream] += event.n() if event.type == "Paid" else -event.n()
 
 
 # When what was there

@@ -120,7 +120,8 @@ def judged(case: Case, work: Path, done: Done) -> list[str]:
         tidied = faults.esctl(work, *TIDY)
         wrong += [f"tidying fails: {tidied.stderr.decode()}"] if tidied.returncode else []
     if case.erasing:
-        wrong += [f"erased, and still in {name}" for name in faults.secrets_in(work, case.erasing)]
+        packed = faults.pieces(faults.state(case.state), case.erasing)
+        wrong += [f"erased, and still in {name}" for name in faults.secrets_in(work, case.erasing, packed)]
     differing = faults.differences(wanted.after, faults.picture(work))
     wrong += [one for one in differing if case.again is None or one.startswith("stray files")]
     wrong += faults.whole(work, wanted.before, case)[0]

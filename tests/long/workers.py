@@ -56,12 +56,26 @@ EVENTS: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 COUNTS = [f"count-{n}" for n in range(6)]
 PEOPLE = [f"person-{n}" for n in range(4)]
 DEALS = [f"deal-{n}" for n in range(3)]
+PURSES = [f"purse-{n}" for n in range(3)]
 MODEL = """
 [event.Said]
 erasable = true
+[event.Paid]
+schema = %(schema)d
+[[event.Paid.upcast]]
+from = 1
+rename = { amount = "n" }
+[aggregate.purse]
+streams = "purse-*"
+initial = { sum = 0 }
+on.Paid = { add = { sum = "$.n" } }
+on.Taken = { subtract = { sum = "$.n" } }
+[aggregate.purse.accept]
+Paid = "new.data ->> 'n' <= %(most)d"
+Taken = "new.data ->> 'n' <= state ->> 'sum'"
 [aggregate.count]
 streams = "count-*"
-snapshot = { every = %d }
+snapshot = { every = %(every)d }
 on.Added = { add = { n = 1, sum = "$.n" } }
 [aggregate.person]
 streams = "person-*"
@@ -74,6 +88,11 @@ table = "create table totals(k text primary key, n integer not null, sum integer
 [projection.totals.on]
 Added = '''insert into totals values (new.stream, 1, new.data ->> 'n')
 on conflict(k) do update set n = n + 1, sum = sum + excluded.sum'''
+"""
+NEWER = """
+[[event.Paid.upcast]]
+from = 2
+default = { currency = "EUR" }
 """
 COUNT = "select max(position) p, count(*) c, sum(case when type = 'Added' then data ->> 'n' end) s from log"
 WHOLE = ["replay", "--system", "--raw-schema", "--hash"]
@@ -281,6 +300,13 @@ class Worker:
         run = self.run("decide", stream, "--id", id_, "--shell", "--exec", program, what="decide")
         self.put("decide", run, [[Proposed(stream, "Decided", f"{id_}/1", None)]])
 
+    def pay(self) -> None:
+        """What the rules of the model accept; which model that is, others decide meanwhile."""
+        type_, n = self.chance.choice(("Paid", "Taken")), self.chance.randrange(1, 120)
+        self.single(
+            "append under rules", Proposed(self.chance.choice(PURSES), type_, self.id(), f'{{"n":{n}}}'), may=(0, 5)
+        )
+
     def erase(self) -> None:
         stored = {e.id for s in self.steps if isinstance(s, Put) and s.code == 0 for e in s.events}
         if may := [id_ for id_ in self.erasable if id_ in stored]:
@@ -317,8 +343,12 @@ class Worker:
         scratch = self.chance.choice(([], ["--from-scratch"]))
         self.run("projection", "rebuild", "totals", *scratch, may=(0, 4, 8))
 
+    def roll_back(self) -> None:
+        self.run("projection", "rollback", "totals", may=(0, 3, 4, 8))
+
     def model(self) -> None:
-        (self.folder / f"{self.name}.toml").write_text(MODEL % self.chance.choice((5, 7, 9)))
+        newer, every = self.chance.random() < 0.5, self.chance.choice((5, 7, 9))
+        (self.folder / f"{self.name}.toml").write_text(model(newer=newer, every=every))
         self.run("model", "apply", f"{self.name}.toml", "--yes", "-q", may=(0, 4, 8))
 
     def mark(self) -> None:
@@ -349,6 +379,20 @@ class Worker:
                 events = events[: self.head_hashed]
             window = run._replace(code=read.code, ended=max(run.ended, read.began) if run.code else run.ended)
             self.note_replay(f"replay a {command}", window, events, to_head=command == "backup")
+        for found in self.folder.glob(f"*{name}*"):
+            found.unlink(missing_ok=True)
+
+    def rewrite(self) -> None:
+        """Have the log written anew; what there is of a new log is whole, and has the events of the old one."""
+        name = f"copy-{self.name}.db"
+        self.run("upcast", "rewrite", "--to", name, "--yes", "-q", may=(0, 8), what="upcast rewrite")
+        if (self.folder / name).exists():
+            self.run("verify", "--log", name, whole=True, what="verify a rewritten log")
+            read = "replay", "--fields", "position,stream,version,id,time"
+            new = ended(self.folder, [*read, "--log", name])
+            old = ended(self.folder, [*read, "--limit", str(len(new.lines()))])
+            wrong = "" if new.out == old.out else "the rewritten log has other events"
+            self.note(Done, new, "replay a rewritten log", wrong=wrong)
         for found in self.folder.glob(f"*{name}*"):
             found.unlink(missing_ok=True)
 
@@ -398,6 +442,12 @@ class Worker:
         rows = {row["k"]: (row["n"], row["sum"]) for row in map(json.loads, run.lines())}
         self.note(Totals, run, "projection show", rows=rows, behind=not fresh and "behind" in run.err)
 
+    def look(self) -> None:
+        """Read the table of the projection as any program does: it is there at every moment."""
+        run = self.run("query", "select k, n, sum from totals", whole=True, what="query a projection")
+        rows = {row["k"]: (row["n"], row["sum"]) for row in map(json.loads, run.lines())}
+        self.note(Totals, run, "query a projection", rows=rows, behind=True)
+
     def verify(self) -> None:
         check = self.chance.choice((["verify"], ["verify", "--quick"], ["verify"], *CHECKS))
         self.run(*check, whole=True)
@@ -409,8 +459,14 @@ WAYS: dict[Callable[[Worker], None], int] = {
     Worker.atomic: 6, Worker.streaming: 4, Worker.decide: 4, Worker.erase: 2, Worker.settle: 2, Worker.move: 2,
     Worker.unsettle: 1, Worker.snapshot: 2, Worker.project: 2, Worker.rebuild: 1, Worker.model: 1, Worker.mark: 2,
     Worker.backup: 1, Worker.fork: 1, Worker.read_head: 3, Worker.replay: 5, Worker.state: 5, Worker.query: 4,
-    Worker.show: 3, Worker.verify: 2,
+    Worker.show: 3, Worker.verify: 2, Worker.pay: 6, Worker.roll_back: 1, Worker.rewrite: 1, Worker.look: 3,
 }  # fmt: skip
+
+
+def model(*, newer: bool, every: int) -> str:
+    """A model; the newer one has another schema version, and accepts less."""
+    values = {"schema": 3 if newer else 2, "most": 50 if newer else 100, "every": every}
+    return MODEL % values + (NEWER if newer else "")
 
 
 def secret(id_: str) -> str:
@@ -430,13 +486,15 @@ def lines(events: list[Proposed]) -> bytes:
 
 def build(folder: Path) -> list[Steps]:
     """A log with a model, and an event in each stream; the history of that."""
-    (folder / "model.toml").write_text(MODEL % 7)
+    (folder / "model.toml").write_text(model(newer=False, every=7))
     first = Worker(folder, "first", random.Random(0), 0)
     first.run("init", "--model", "model.toml")
     for stream in COUNTS + PEOPLE:
         first.single("append", first.event(stream))
     for stream in DEALS:
         first.single("append", Proposed(stream, "Decided", first.id(), '{"seen":0}'))
+    for stream in PURSES:
+        first.single("append", Proposed(stream, "Paid", first.id(), '{"n":1}'))
     first.run("projection", "run")
     return first.steps
 
