@@ -19,9 +19,10 @@ def plainly(folder: Path) -> Path:
     """Make a virtual environment of links to what is installed here, without .pth files; its `bin`."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--symlinks", str(folder)], check=True)
     (site,) = folder.glob("lib/python*/site-packages")
-    packages = {"esctl": Path(esctl.__file__).parent}
+    packages: dict[str, Path] = {}
     for key in ("purelib", "platlib"):
         packages |= {path.name: path for path in Path(sysconfig.get_path(key)).iterdir() if path.suffix != ".pth"}
+    packages["esctl"] = Path(esctl.__file__).parent  # an editable install leaves a folder of this name without its code
     for name, path in packages.items():
         (site / name).symlink_to(path)
     programs = folder / "bin"

@@ -13,8 +13,10 @@ import pytest
 
 from esctl import open_log
 from esctl.cli.complete import candidates
+from esctl.log import EventLog
 from tests.conftest import ESCTL, Esctl, write_empty_log
 from tests.logs import alter
+from tests.segments import make
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +56,27 @@ def log(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["help", "exit"], ["exit-codes"]),
         (["replay", "order-1", ""], []),
         (["nonsense", ""], []),
+        (["--timeout", "1", "re"], ["replay", "restore"]),
+        (["replay", "--type", "OrderPlaced", "order-1", ""], []),
+        (["append", "--id", "x", "order-1", "P"], ["PaymentReceived"]),
+        (["erase", "--stream", "pay"], ["payment-1"]),
+        (["completion", "z"], ["zsh"]),
+        (["archive", "restore", ""], []),
     ],
 )
 @pytest.mark.usefixtures("log")
 def test_words_that_may_come_next_are_completed(words: list[str], found: list[str]) -> None:
     assert candidates(words) == found
+
+
+@pytest.mark.parametrize("spelling", ["-l {}", "--log {}", "--log={}"])
+def test_the_log_may_be_named_among_the_words(made: Path, spelling: str) -> None:
+    assert candidates(["replay", *spelling.format(made).split(), "pay"]) == ["payment-1"]
+
+
+def test_segments_are_completed(twelve: EventLog) -> None:
+    make(twelve)
+    assert candidates(["archive", "restore", "--log", str(twelve.path), ""]) == ["1-4", "5-8", "9-12"]
 
 
 def test_where_there_is_no_log_there_is_nothing_to_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

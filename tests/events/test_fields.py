@@ -40,6 +40,22 @@ def test_json_of_any_depth_can_be_looked_into(levels: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "path", "found"),
+    [
+        ("[1,[2.50]]", (1, 0), "2.50"),
+        ("[1]", (-1,), "1"),
+        ("[1]", (1,), None),
+        ("[1]", ("a",), None),
+        ('{"a":1}', (0,), None),
+        ('"a"', ("a",), None),
+        ('"a"', (0,), None),
+    ],
+)
+def test_a_path_leads_into_what_it_fits_alone(text: str, path: tuple[str | int, ...], found: str | None) -> None:
+    assert inner(text, path) == found
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "",

@@ -37,6 +37,12 @@ def test_a_misfit_is_named_with_its_aggregate(log: EventLog, model: str) -> None
     assert (position, reason.startswith("aggregate.a cannot fold it: ")) == (2, True)
 
 
+def test_an_event_that_no_upcast_fits_is_named_once_a_stream(log: EventLog) -> None:
+    put(log, event("a-1", "1"), event("a-1", '"x"'), event("a-1", '"y"'), event("a-2", '"z"'), event("b-1", '"x"'))
+    hold(log, '[[event.T.upcast]]\nfrom = 1\nconvert = { v = "number" }\n' + ADDED)
+    assert [position for position, _ in unfoldable(log)] == [2, 4]
+
+
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.sampled_from("12"), st.sampled_from(["1", '"x"'])), max_size=9))
 def test_what_is_named_is_the_first_event_of_a_stream_up_to_which_it_cannot_be_folded(

@@ -311,6 +311,13 @@ WRONG: list[tuple[str, str, str, str]] = [
     (PROJECTION + "inline = 'no'", "projection.p.inline", "'no'", "true or false"),
     (PROJECTION + "indexes = 'x'", "projection.p.indexes", "'x'", "an array"),
     (PROJECTION + "columns = { x = { lable = 'X' } }", "projection.p.columns.x.lable", "unknown key", "label?"),
+    (PROJECTION + "columns = { x = { align = 'top' } }", "projection.p.columns.x.align", "'top'", "left, right"),
+    (PROJECTION + "columns = { x = { style = 'link red' } }", "projection.p.columns.x.style", "'link red'", "green"),
+    (PROJECTION + "columns = { x = { style = '[link]' } }", "projection.p.columns.x.style", "'[link]'", "green"),
+    (PROJECTION + "columns = { x = { format = 'two' } }", "projection.p.columns.x.format", "'two'", ",.2f"),
+    (PROJECTION + "columns = { x = { format = '999d' } }", "projection.p.columns.x.format", "'999d'", ",.2f"),
+    (PROJECTION + "columns = { x = { format = ',n' } }", "projection.p.columns.x.format", "',n'", ",.2f"),
+    (f"[aggregate.a]\nstreams = '{'x' * 513}'\n", "aggregate.a.streams", "too long", "512 bytes"),
     (PROJECTION + "on = { T = 1 }", "projection.p.on.T", "it is 1", "SQL statements"),
 ]  # fmt: skip
 

@@ -35,7 +35,7 @@ def test_an_open_log_has_them(run: Esctl, call: str) -> None:
 def test_defining_them_loads_neither_decimal_nor_datetime() -> None:
     program = "import apsw, sys; from esctl.sql.functions import define; define(apsw.Connection(':memory:'));"
     program += "print([name for name in ('decimal', 'datetime', 're') if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], env={}, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from esctl.errors import EsctlError, NotFoundError, UsageError
+from esctl.errors import EsctlError, HandlerError, NotFoundError, UsageError
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.states import reducing
@@ -117,3 +117,12 @@ def test_a_reducer_in_a_package_of_the_folder_is_found(
     put(log, event("s-1", "A"))
     *_, last = reducing.reduced(log, Query(stream="s-1"), "shop_reducers.sub:f")
     assert value(last) == [1]
+
+
+def test_a_module_that_needs_one_that_is_missing_failed_and_is_not_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "needs_another.py").write_text("import no_such_module_at_all\n")
+    monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
+    with pytest.raises(HandlerError, match="the module needs_another failed"):
+        reducing.reducer("needs_another:f")

@@ -63,6 +63,7 @@ FORBIDDEN = [
     "select * from fsdir('.')",
     "select * from nowhere",
     "select nothing from log",
+    "select 1 as a, 2 as a",
     "select",
     "selec 1",
     "",

@@ -263,3 +263,9 @@ def test_a_decision_that_a_strict_model_does_not_know_is_refused(run: Esctl, log
         log.apply_model(tmp_path / "strict.toml")
     done = run("decide", "order-9", "--shell", "--exec", """echo '{"type":"Placd"}'""")
     assert (done.returncode, "did you mean Placed?" in done.stderr) == (5, True)
+
+
+def test_a_program_that_prints_without_end_is_stopped(run: Esctl) -> None:
+    done = run("decide", "s", "--exec", "cat /dev/zero")
+    assert (done.returncode, done.stdout) == (9, "")
+    assert "cat /dev/zero prints more than 67108864 bytes" in done.stderr

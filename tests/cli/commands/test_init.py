@@ -138,3 +138,14 @@ def test_a_log_can_be_made_with_its_model(esctl: Esctl, tmp_path: Path) -> None:
     (tmp_path / "model.toml").write_text(MODEL, encoding="utf-8")
     assert esctl("init", "--log", "new.db", "--model", "model.toml").returncode == 0
     assert esctl("model", "show", "--log", "new.db").stdout == MODEL
+
+
+def test_the_model_of_a_log_that_is_there_already_is_not_changed_and_the_note_says_how(
+    esctl: Esctl, tmp_path: Path
+) -> None:
+    (tmp_path / "model.toml").write_text(MODEL)
+    record(esctl("init"))
+    done = esctl("init", "--if-missing", "--model", "model.toml")
+    assert (done.returncode, json.loads(done.stdout)["created"]) == (0, False)
+    assert "its model was not changed: esctl model apply model.toml" in done.stderr
+    assert esctl("model", "show").returncode == 3

@@ -27,6 +27,7 @@ from esctl.log import EventLog
 from esctl.points.points import query_of
 from tests.cli.commands.conftest import FIELDS
 from tests.conftest import ESCTL, SAMPLE, Esctl, succeeded
+from tests.logs import alter
 
 EVENTS = [  # position, stream, type, day of January 2026
     (1, "order-1", "Placed", "01T00:00:00Z"),
@@ -872,3 +873,20 @@ def test_the_command_line_means_what_its_filters_mean_and_json_holds_what_ndjson
     assert (ndjson.returncode, ndjson.stderr, json_.returncode, json_.stderr) == (0, "", 0, "")
     assert decoded(ndjson.stdout.encode()) == expected
     assert json.loads(json_.stdout) == expected
+
+
+def test_what_is_whole_of_a_damaged_log_is_printed_and_what_is_missing_is_said(on_200: Esctl, tmp_path: Path) -> None:
+    whole = succeeded(on_200("replay")).splitlines()
+    assert succeeded(on_200("replay", "--skip-damaged")).splitlines() == whole
+    alter(tmp_path / "esctl.db", "delete from events where position = 7 or position between 20 and 29")
+    done = on_200("replay", "--skip-damaged")
+    assert done.returncode == 6
+    assert done.stdout.splitlines() == [*whole[:6], *whole[7:19], *whole[29:]]
+    assert "position 7 is missing" in done.stderr
+    assert "positions 20 to 29 are missing" in done.stderr
+    assert "11 of its 200 positions are missing" in done.stderr
+    assert "fix: esctl restore --salvage " in done.stderr
+
+
+def test_a_damaged_log_is_not_followed(on_200: Esctl) -> None:
+    assert on_200("replay", "--skip-damaged", "--follow").returncode == 2

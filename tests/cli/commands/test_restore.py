@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from tests.conftest import Esctl
+from tests.logs import alter
 
 
 def test_a_backup_is_restored_under_a_new_name(on_200: Esctl) -> None:
@@ -41,4 +42,23 @@ def test_a_missing_backup_is_named_and_no_empty_log_is_offered_for_it(on_200: Es
     done = on_200("restore", "missing.db", "--log", "new.db", "--error-format", "json")
     error = json.loads(done.stderr)
     assert (done.returncode, error["what"], error["fix"]) == (3, "there is no backup missing.db", "")
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_a_log_of_what_is_whole_of_a_damaged_one_passes_every_check(on_200: Esctl, tmp_path: Path) -> None:
+    alter(tmp_path / "esctl.db", "update events set data = '{}', salt = null where position = 7")
+    done = on_200("restore", "--salvage", "esctl.db", "--log", "new.db")
+    record = json.loads(done.stdout)
+    assert (done.returncode, record["events"], record["lost"]) == (0, 199, 1)
+    assert "position 7 is missing" in done.stderr
+    assert on_200("verify", "--full", "--log", "new.db").returncode == 0
+    lines = on_200("replay", "--log", "new.db").stdout.splitlines()
+    assert lines[:6] + lines[7:] == on_200("replay", "--skip-damaged").stdout.splitlines()
+    assert json.loads(lines[6])["data"] is None
+
+
+def test_no_head_of_a_damaged_log_is_expected_in_what_is_whole_of_it(on_200: Esctl, tmp_path: Path) -> None:
+    head = on_200("head").stdout.strip()
+    done = on_200("restore", "--salvage", "esctl.db", "--log", "new.db", "--expect-head", head)
+    assert done.returncode == 2
     assert not (tmp_path / "new.db").exists()

@@ -152,3 +152,9 @@ def test_an_imported_past_is_reported_and_archived_by_time(esctl: Esctl) -> None
 def test_by_goes_with_a_time(run: Esctl) -> None:
     assert run("archive", "create", "--keep-last", "2", "--by", "time").returncode == 2
     assert run("archive", "create", "--before", "#2", "--by", "time").returncode == 2
+
+
+def test_a_table_of_segments_leaves_out_what_only_programs_need(run: Esctl) -> None:
+    done = run("archive", "create", "--keep-last", "20", "--yes", "-o", "table")
+    assert (done.returncode, "1-40" in done.stdout) == (0, True)
+    assert "sha256" not in done.stdout

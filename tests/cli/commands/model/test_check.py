@@ -117,3 +117,10 @@ def test_a_log_that_is_named_and_cannot_be_read_is_told(esctl: Esctl, model: Mod
 def test_a_strict_key_that_is_misspelt_is_refused(esctl: Esctl, model: Model) -> None:
     done = esctl("model", "check", model("[model]\nstrct = true\n"))
     assert (done.returncode, records(done)[0]["hint"]) == (5, "did you mean strict?")
+
+
+def test_a_path_that_may_mean_something_else_is_noted(esctl: Esctl, model: Model) -> None:
+    text = '[aggregate.a]\nstreams = "a-*"\non.T = { set = { n = "$.items.0" } }\n'
+    done = esctl("model", "check", model(text))
+    assert done.returncode == 0
+    assert "aggregate.a.on.T.set: $.items.0: 0 is a field's name" in done.stderr

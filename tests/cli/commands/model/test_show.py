@@ -42,3 +42,9 @@ def test_a_pipe_that_closes_ends_it_in_silence(run: Esctl, model: Model, log_pat
         process.stdout.close()
         said = process.stderr.read()
     assert (process.returncode in (0, -13), said) == (True, b"")
+
+
+def test_a_model_is_a_record_if_that_is_asked_for(run: Esctl, model: Model) -> None:
+    run("model", "apply", model(MODEL))
+    shown = json.loads(run("model", "show", "-o", "json").stdout)
+    assert (shown["number"], shown["text"]) == (1, MODEL)
