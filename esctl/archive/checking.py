@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from esctl.archive.content import digest_of, measured, parts
 from esctl.archive.listing import again, archived
@@ -30,8 +30,10 @@ def hash_before(log: EventLog, position: int) -> bytes:
     raise VerificationError(f"there is no event at position {position - 1}", fix="esctl verify")
 
 
-def problems(log: EventLog, segment: Segment) -> Iterator[str]:
-    """What is wrong with a segment: re-read every byte of it, and recompute everything recorded about it."""
+def problems(log: EventLog, segment: Segment, only: Collection[int] | None = None) -> Iterator[str]:
+    """What is wrong with a segment: re-read every byte of it, and recompute everything recorded about it; or, with
+    `only`, about the frames of these numbers.
+    """
     archive = log.store.archive()
     assert archive is not None
     facts = Facts()
@@ -43,13 +45,17 @@ def problems(log: EventLog, segment: Segment) -> Iterator[str]:
             yield "its SHA-256 is not the recorded one"
         if sum(sizes) != segment.size:
             yield "its size is not the recorded one"
+        salts = archive.salts_of(segment)
         for frame in frames:
+            if only is not None and frame.number not in only:
+                continue
             lines = segments.decoded(
                 segments.decompress(frame, archive.packed(frame, segment), segment.name), segment.name
             )
-            yield from _frame_problems(archive, segment, frame, lines)
+            yield from _frame_problems(archive, segment, frame, lines, salts[frame.number])
             facts.add(lines, frame.number)
-        yield from _differing(log, archive, segment, facts)
+        if only is None:
+            yield from _differing(log, archive, segment, facts)
     except EsctlError as error:
         yield error.why or error.what
     except (KeyError, ValueError, TypeError, IndexError) as error:
@@ -71,14 +77,16 @@ def _sequence_problems(segment: Segment, frames: Sequence[Frame]) -> Iterator[st
         yield "the size of its lines is not the recorded one"
 
 
-def _frame_problems(archive: Archive, segment: Segment, frame: Frame, lines: Sequence[Line]) -> Iterator[str]:
+def _frame_problems(
+    archive: Archive, segment: Segment, frame: Frame, lines: Sequence[Line], salts: bytes
+) -> Iterator[str]:
     if [line.position for line in lines] != list(range(frame.first, frame.last + 1)):
         yield f"the frame of positions {frame.first} to {frame.last} contains other positions"
         return
     own = sum(line.stream.startswith(system.PREFIX) for line in lines)
     if own != frame.own:
         yield f"the frame of positions {frame.first} to {frame.last} contains {own} of the log's own events"
-    digests, salts = archive.digests(frame.first, frame.last), archive.salts(frame, segment)
+    digests = archive.digests(frame.first, frame.last)
     if {line.position for line in lines if line.erased} != set(digests):
         yield f"the payloads erased between positions {frame.first} and {frame.last} are not the recorded ones"
         return
@@ -119,13 +127,15 @@ def _absent(log: EventLog, segment: Segment) -> Iterator[str]:
             yield error.why or error.what
 
 
-def check(log: EventLog, segment: Segment) -> None:
-    """Raise VerificationError for a damaged segment, SegmentError for one whose file is missing, and ConflictError for
-    one that another process has changed.
+def check(log: EventLog, segment: Segment, only: Collection[int] | None = None) -> None:
+    """Check a segment, as `problems` does.
+
+    Raises VerificationError for a damaged one, SegmentError if its file is missing, ConflictError if another process
+    has changed it.
     """
     with log.store.one_state():
         archive, _ = again(log, segment)
         if (path := archive.place(segment)) is not None:
             archive.part(path, 0, 1, segment)
-        for problem in problems(log, segment):
+        for problem in problems(log, segment, only):
             raise segments.damaged(segment.name, problem)

@@ -22,9 +22,7 @@ def parts(log: EventLog, archive: Archive, segment: Segment, frames: Sequence[Fr
     for frame in frames:
         yield archive.packed(frame, segment)
     erased = archive.digests(segment.first, segment.last)
-    yield segments.trailer(
-        log.log_id, frames, segment.after, erased, [archive.salts(frame, segment) for frame in frames]
-    )
+    yield segments.trailer(log.log_id, frames, segment.after, erased, archive.salts_of(segment))
 
 
 def measured(parts: Iterable[bytes], sizes: list[int]) -> Iterator[bytes]:
@@ -49,5 +47,5 @@ def lines(archive: Archive, frame: Frame, segment: Segment) -> list[Line]:
 
 def packed(archive: Archive, segment: Segment) -> list[Packed]:
     """The frames of a segment with their bytes."""
-    frames = archive.frames(segment)
-    return [Packed(frame, archive.packed(frame, segment), archive.salts(frame, segment)) for frame in frames]
+    frames = zip(archive.frames(segment), archive.salts_of(segment), strict=True)
+    return [Packed(frame, archive.packed(frame, segment), salts) for frame, salts in frames]

@@ -179,18 +179,20 @@ class Archive:
 
     def salts(self, frame: Frame, segment: Segment) -> bytes:
         """The salts of a frame's events, 16 bytes each."""
-        path = self.place(segment)
-        if path is None:
-            found: bytes | None = self._connection.execute(
-                "select salts from frames where first = ?", (frame.first,)
-            ).get
-            return found or b""
+        if segment.location is not None:
+            return self.salts_of(segment)[frame.number]
+        found: bytes | None = self._connection.execute("select salts from frames where first = ?", (frame.first,)).get
+        return found or b""
+
+    def salts_of(self, segment: Segment) -> list[bytes]:
+        """The salts of each frame of a segment."""
+        frames = self.frames(segment)
+        if (path := self.place(segment)) is None:
+            return [self.salts(frame, segment) for frame in frames]
         from esctl.store.segments import salts_in  # noqa: PLC0415
 
-        frames = self.frames(segment)
         end = frames[-1].offset + frames[-1].size
-        trailer = self.part(path, end, segment.size - end, segment)
-        return salts_in(trailer, frames, segment.name)[frame.number]
+        return salts_in(self.part(path, end, segment.size - end, segment), frames, segment.name)
 
     def digests(self, low: int, high: int) -> dict[int, bytes]:
         """The digests of erased payloads, by position."""

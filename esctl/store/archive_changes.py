@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import apsw
@@ -37,6 +37,10 @@ from (select stream_id, max(first_version + versions_on) as reached from archive
 where r.stream_id = s.stream_id and s.archived <> r.reached"""
 _TYPES = """insert into archived_types
 select ?1, ?2, type_id, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 from types where name = ?3"""
+_SMALLER_STREAM = """update archived_streams set bytes = bytes - ?
+where segment = ? and stream_id = (select stream_id from streams where name = ?)"""
+_SMALLER_TYPE = """update archived_types set bytes = bytes - ?
+where segment = ? and own = 0 and type_id = (select type_id from types where name = ?) and schema = ?"""
 _GAPS = """select low, high from (
   select lag(last, 1, 0) over (order by first) + 1 as low, first - 1 as high from segments
   union all select ifnull(max(last), 0) + 1, 9223372036854775807 from segments
@@ -206,22 +210,44 @@ class Archiving:
         self._forget(segment)
         self._execute("update head set archived = archived + 1")
 
-    def place(self, segment: Segment, frames: Iterable[Packed], facts: Facts | None = None) -> None:
-        """Save the new location or content of a segment; frames in the log's file come with their bytes.
-
-        `facts` are given if the content has changed.
-        """
+    def place(self, segment: Segment, frames: Iterable[Packed]) -> None:
+        """Save the new location of a segment; frames in the log's file come with their bytes."""
         self._execute("delete from frames where segment = ?", (segment.first,))
         outside = segment.location is not None
         self._connection.executemany(
             _FRAMES, ((*f.frame, None, None) if outside else (*f.frame, f.packed, f.salts) for f in frames)
         )
         self._execute(_SEGMENTS, segment)
-        if facts is not None:
-            for table in ("archived_streams", "archived_types"):
-                self._execute(f"delete from {table} where segment = ?", (segment.first,))
-            self._connection.executemany(_STREAMS, [(segment.first, *row) for row in facts.by_stream()])
-            self._connection.executemany(_TYPES, [(segment.first, *row) for row in facts.by_type()])
+        self._execute("update head set archived = archived + 1")
+
+    def exchange(
+        self,
+        segment: Segment,
+        frames: Sequence[Frame],
+        new: Iterable[Packed],
+        sizes: Mapping[tuple[str, str, int], int],
+    ) -> None:
+        """Save the new content of a segment: all its frames, and those of them that are new, with their bytes. `sizes`:
+        by how many bytes the payloads of a stream, type and schema version have become smaller.
+        """
+        outside = segment.location is not None
+        for frame, packed, salts in new:
+            self._execute(
+                "update frames set bytes = ?, raw_bytes = ?, sha256 = ?, packed = ?, salts = ? where first = ?",
+                (
+                    frame.size,
+                    frame.raw_size,
+                    frame.sha256,
+                    *((None, None) if outside else (packed, salts)),
+                    frame.first,
+                ),
+            )
+        offsets = [(frame.offset, frame.first) for frame in frames]
+        self._connection.executemany("update frames set offset = ?1 where first = ?2 and offset <> ?1", offsets)
+        self._execute(_SEGMENTS, segment)
+        for (stream, type_, schema), size in sizes.items():
+            self._execute(_SMALLER_STREAM, (size, segment.first, stream))
+            self._execute(_SMALLER_TYPE, (size, segment.first, type_, schema))
         self._execute("update head set archived = archived + 1")
 
     # Files that are no longer needed

@@ -26,7 +26,7 @@ FRAME_EVENTS = 1000  # at level 9 frames of 100 and of 10,000 lines were larger
 FRAME_BYTES = 4 * 1024 * 1024  # of lines, unless a single line is longer
 LEVEL = 9
 FORMAT = "esctl/segment/1"
-_SKIPPABLE = (0x184D2A5E).to_bytes(4, "little")
+_SKIPPABLE, _PADDING = (0x184D2A5E).to_bytes(4, "little"), (0x184D2A50).to_bytes(4, "little")
 _END = b"esct"
 
 chain.for_many()  # who reads segments reads many events
@@ -128,6 +128,12 @@ def decoder_of(names: tuple[str, ...]) -> Decoding:
 def compressor(level: int) -> Callable[[bytes], bytes]:
     """A compressor of frames, which contain their size and a checksum."""
     return zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True).compress
+
+
+def padded(packed: bytes, size: int) -> bytes:
+    """A frame and a skippable frame of zeros, of `size` bytes together; only the frame if there is no room for both."""
+    zeros = size - len(packed) - len(_PADDING) - 4
+    return packed if zeros < 0 else packed + _PADDING + zeros.to_bytes(4, "little") + bytes(zeros)
 
 
 def decompress(frame: Frame, packed: bytes, name: str) -> bytes:

@@ -6,13 +6,13 @@ says which, why and by whom. So a killed run has erased exactly what its events 
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from esctl.archive import checking, content, folders, listing, tidying
+from esctl.archive import erasing, listing, tidying
+from esctl.archive.erasing import Kind
 from esctl.errors import (
     ConflictError,
     HandlerError,
@@ -32,21 +32,14 @@ from esctl.model.compiled import BUILDING, DROPPED, LIVE, Version
 from esctl.projections import runs, versions
 from esctl.sql import quoting
 from esctl.sql.paths import sql_path
-from esctl.store import segments
-from esctl.store.archive import Archive
 from esctl.store.errors import BUSY
-from esctl.store.segments import Facts, Frame, Line, Packed, Segment
+from esctl.store.segments import Segment
 from esctl.upkeep import traces as traces_
 from esctl.upkeep.traces import Traces
 
 FILE_STAYS = "file-stays"  # the code of the error for a file with erased payloads that could not be removed
 PAYLOADS_PER_TRANSACTION = 10_000
 MOVES = 100  # of events between hot table and segments, after which an erasure gives up
-_ERASED = b',"data":null,"meta":null,"erased":true}\n'
-
-
-Kind = tuple[str, str, int]
-"""The stream, stored type and stored schema version of an erased payload."""
 
 
 class Plan(NamedTuple):
@@ -306,41 +299,23 @@ def _rebuild(log: EventLog) -> None:
 # Archived payloads
 
 
-class _Rewritten(NamedTuple):
-    """A segment rewritten without some payloads: its frames, trailer and facts; the digests of the newly erased
-    payloads, and their kinds.
-    """
-
-    segment: Segment
-    frames: list[Packed]
-    trailer: bytes
-    facts: Facts
-    digests: dict[int, bytes]
-    kinds: set[Kind]
-
-
 def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason: str, traces: Traces) -> None:
-    """Erase payloads of a segment: rewrite it without them, check it, and replace the old one."""
+    """Erase payloads of a segment: make one without them, check it, and replace the old one."""
     with log.store.one_state():
-        checking.check(log, segment)
         found = log.store.archive()
         assert found is not None
-        new = _rewritten(log, found, segment, set(positions), traces)
-    if not new.digests:  # another process has just erased them
+        made = erasing.without(log, found, segment, positions)
+        path = found.place(segment)
+    if not made.digests:  # another process has just erased them
         return
-    path = found.place(segment)
-    if path is not None:
-        packed = (*(f.packed for f in new.frames), new.trailer)
-        new = new._replace(segment=folders.write(log, path.parent, packed, new.segment))
+    for removed in made.removed:  # copies of hot rows may be left from before they were archived
+        traces.add(removed)
+    made = erasing.written(log, segment, made)
     with log.transaction():
-        found, _ = listing.again(log, segment)
-        gone = sorted(new.digests)
-        event = _record(log, gone, [new.digests[position] for position in gone], new.kinds, reason, traces)
-        folders.release(log, found, segment)
-        log.store.archiving().place(new.segment, new.frames, new.facts)
-        if path is not None:
-            folders.claim(log, new.segment)
-        checking.check(log, new.segment)
+        gone = sorted(made.digests)
+        digests = [made.digests[position] for position in gone]
+        event = _record(log, gone, digests, set(made.sizes), reason, traces)
+        erasing.place(log, segment, made)
     traces.committed(event)
     tidying.tidy(log)
     if path is not None and not segment.shared and path.exists():
@@ -350,60 +325,3 @@ def _archived(log: EventLog, segment: Segment, positions: Sequence[int], reason:
             code=FILE_STAYS,
             path=str(path),
         )
-
-
-def _rewritten(log: EventLog, found: Archive, segment: Segment, positions: set[int], traces: Traces) -> _Rewritten:
-    frames: list[Packed] = []
-    facts, kinds, digests = Facts(), set[Kind](), dict[int, bytes]()
-    compress, offset = segments.compressor(segments.LEVEL), 0
-    for frame in found.frames(segment):
-        packed, salts = found.packed(frame, segment), found.salts(frame, segment)
-        text = segments.decompress(frame, packed, segment.name)
-        lines = segments.decoded(text, segment.name)
-        to_erase = [line for line in lines if line.position in positions and not line.erased]
-        if to_erase:
-            kinds |= {(line.stream, line.type, line.schema) for line in to_erase}
-            digests |= {line.position: _digest(line, salts, frame) for line in to_erase}
-            for line in to_erase:  # copies of their rows may be left from before they were archived
-                traces.add(bytes(line.data), bytes(line.meta), salts[_salt_at(frame, line.position)])
-            text = _without(text, frame, to_erase)
-            salts = _without_salts(salts, frame, to_erase)
-            packed, lines = compress(text), segments.decoded(text, segment.name)
-        facts.add(lines, frame.number)
-        made = frame._replace(
-            offset=offset, size=len(packed), raw_size=len(text), sha256=hashlib.sha256(packed).digest()
-        )
-        frames.append(Packed(made, packed, salts))
-        offset += len(packed)
-    erased = dict(sorted((found.digests(segment.first, segment.last) | digests).items()))
-    trailer = segments.trailer(log.log_id, [f.frame for f in frames], segment.after, erased, (f.salts for f in frames))
-    whole = content.digest_of((*(f.packed for f in frames), trailer))
-    raw = sum(f.frame.raw_size for f in frames)
-    new = segment._replace(shared=0, size=offset + len(trailer), raw_size=raw, sha256=whole)
-    return _Rewritten(new, frames, trailer, facts, digests, kinds)
-
-
-def _salt_at(frame: Frame, position: int) -> slice:
-    at = (position - frame.first) * chain.SALT_BYTES
-    return slice(at, at + chain.SALT_BYTES)
-
-
-def _digest(line: Line, salts: bytes, frame: Frame) -> bytes:
-    salt = salts[_salt_at(frame, line.position)]
-    return chain.payload_digest(salt, bytes(line.data), bytes(line.meta))
-
-
-def _without(text: bytes, frame: Frame, to_erase: Sequence[Line]) -> bytes:
-    """Lines, some without their payload. `,"data":` cannot occur in a name before it, where quotes are escaped."""
-    each = text.splitlines(keepends=True)
-    for line in to_erase:
-        at = line.position - frame.first
-        each[at] = each[at][: each[at].index(b',"data":')] + _ERASED
-    return b"".join(each)
-
-
-def _without_salts(salts: bytes, frame: Frame, to_erase: Sequence[Line]) -> bytes:
-    remaining = bytearray(salts)
-    for line in to_erase:
-        remaining[_salt_at(frame, line.position)] = bytes(chain.SALT_BYTES)
-    return bytes(remaining)
