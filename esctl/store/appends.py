@@ -13,13 +13,13 @@ from esctl.events import chain, system
 from esctl.events.event import Expect, Head, NewEvent, Receipt, check_expected, now
 from esctl.store import reads
 from esctl.store.errors import Translated
-from esctl.store.originals import Original, conflict, differing
+from esctl.store.originals import Hot, Original, conflict, differing, originals
 from esctl.store.windows import NOT_ARCHIVED, Reading
 
 TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold start
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Any, Protocol
+    from typing import Protocol
 
     from esctl.store.opening import OpenFile
 
@@ -44,10 +44,6 @@ MAX_CACHED_STREAMS = 65_536  # about 200 bytes each
 
 HEAD = "select position, hash, recorded from head"
 _INSERT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_ORIGINALS = """
-select e.id, e.position, s.name, e.version, t.name, e.data, e.meta
-from carray(?1) c cross join {events} e on e.id = c.value
-join streams s on s.stream_id = e.stream_id join types t on t.type_id = e.type_id"""
 _LAST = """
 select position, hash, recorded from (
   select * from (select position, hash, recorded from events order by position desc limit 1)
@@ -185,16 +181,19 @@ class Appender:
     ) -> list[Receipt]:
         """See `Store.append`. Ids are assumed to be new; only a batch in which one is not looks them up."""
         assert self.head is not None, "append belongs in a transaction"
+        if not events:
+            return []
         with Translated(self.path):
             start, self._recorded = self.head, recorded or self._recorded
+            batch = _Batch(events, run, kept)
             ids = [event.id for event in events]
             if not self._expect_duplicates and run is None and not self._may_be_archived(ids):
                 try:
-                    return self._insert(events, None, None)
+                    return self._insert(batch, None)
                 except (apsw.ConstraintError, ConflictError):  # a duplicate may expect an earlier version
                     self._undo(start)
-            known = self._originals(ids)
-            receipts = self._insert(events, known, run, kept)
+                    batch.receipts.clear()
+            receipts = self._insert(batch, self._originals(ids))
             self._expect_duplicates = any(receipt.duplicate for receipt in receipts)
             return receipts
 
@@ -233,60 +232,51 @@ class Appender:
         self._streams.clear()
         self.head = start
 
-    def _originals(self, ids: list[str]) -> dict[str, Original]:
+    def _originals(self, ids: Sequence[str]) -> dict[str, Original]:
         """The events of the log with these ids, by id."""
-        if not ids:
-            return {}
-        parameters = (apsw.carray(tuple(ids)),)
-        found: list[Any] = self._execute(_ORIGINALS.format(events="events"), parameters).fetchall()
-        if self._may_be_archived(ids):
-            found += self._execute(_ORIGINALS.format(events="archived"), parameters).fetchall()
-        return {id_: Original._make(original) for id_, *original in found}
+        found = originals(Hot(self._reading), ids)
+        archive = self._reading.archive if self._archived else None
+        if archive is not None and (others := [id_ for id_ in ids if id_ not in found]):
+            found |= originals(archive, others)
+        return found
 
-    def _may_be_archived(self, ids: list[str]) -> bool:
+    def _may_be_archived(self, ids: Sequence[str]) -> bool:
         """Whether an event with one of these ids may be in the archive."""
-        return self._archived and self._reading.archive is not None and bool(self._reading.archive.candidates(ids))
+        return self._archived and self._reading.archive is not None and bool(self._reading.archive.positions(ids))
 
-    def _insert(
-        self,
-        events: Sequence[NewEvent],
-        known: dict[str, Original] | None,
-        run: Expectations | None,
-        kept: Kept | None = None,
-    ) -> list[Receipt]:
+    def _insert(self, batch: _Batch, known: dict[str, Original] | None) -> list[Receipt]:
         """Insert events that are not in `known`, and add them to it; None: assume that all are new.
 
         SQLite takes the rows one by one, so memory stays constant.
         """
-        receipts: list[Receipt] = []
-        self._intern(events)
-        self._connection.executemany(_INSERT, self._rows(events, known, run, kept, receipts))
-        return receipts
+        self._intern(batch.events)
+        self._connection.executemany(_INSERT, self._rows(batch, known))
+        return batch.receipts
 
-    def _rows(
-        self,
-        events: Sequence[NewEvent],
-        known: dict[str, Original] | None,
-        run: Expectations | None,
-        kept: Kept | None,
-        receipts: list[Receipt],
-    ) -> Iterator[tuple[object, ...]]:
-        """The rows of new events, chained; a receipt for each event goes to `receipts`.
+    def _rows(self, batch: _Batch, known: dict[str, Original] | None) -> Iterator[tuple[object, ...]]:
+        """The rows of new events, chained; a receipt for each event of the batch.
 
-        The hottest loop of the program: it uses local variables and avoids calls.
+        The hottest loop of the program: it uses local variables and avoids calls. For the formulas, see `chain`.
         """
         assert self.head is not None
         position, previous, _ = self.head
         largest, quoting = self._largest, self._quoting
-        recorded, streams, types = self._recorded, self._streams, self._types
-        digest_of, hash_of, header_of, size = chain.payload_digest, chain.event_hash, chain.header, chain.SALT_BYTES
-        salts, newest, made = os.urandom(size * len(events)), self.newest, Receipt._make
+        recorded, streams, types, newest = self._recorded, self._streams, self._types, self.newest
+        events, run, receive, made, sha256, size = (
+            batch.events, batch.run, batch.receipts.append, Receipt._make, chain.sha256, chain.SALT_BYTES
+        )  # fmt: skip
+        salts = os.urandom(size * len(events))
         for index, (stream, type_, event_id, happened, claimed, data, meta, expect) in enumerate(events):
-            if known is not None and (original := known.get(event_id)):
-                self._duplicate(index, events, original, run, kept)
-                receipts.append(Receipt(original.position, original.stream, original.version, event_id, True))
-                continue
             entry = streams[stream]
+            if known is not None and (original := known.get(event_id)):
+                _, at, stream_id, version, type_id, old_data, old_meta = original
+                if data == old_data and meta == old_meta and stream_id == entry[0] and type_id == types[type_]:
+                    if run is not None:
+                        run.seen(stream, version)
+                    receive(made((at, stream, version, event_id, True)))
+                else:
+                    receive(self._compared(index, batch, original))
+                continue
             if expect is not None or run is not None:
                 self._check(index, stream, entry[1], expect, run)
             position += 1
@@ -298,11 +288,12 @@ class Appender:
             data_bytes, meta_bytes = data.encode(), meta.encode()
             largest = max(largest, len(data_bytes) + len(meta_bytes))
             salt = salts[size * index : size * index + size]
-            header = header_of(position, stream, version, event_id, type_, schema, time_, recorded)
-            previous = hash_of(previous, digest_of(salt, data_bytes, meta_bytes), header)
+            digest = sha256(b"%b%b\0%b" % (salt, data_bytes, meta_bytes)).digest()
+            header = f"{position}\n{stream}\n{version}\n{event_id}\n{type_}\n{schema}\n{time_}\n{recorded}"
+            previous = sha256(b"%b%b%b" % (previous, digest, header.encode())).digest()
             if known is not None:
-                known[event_id] = Original(position, stream, version, type_, data, meta)
-            receipts.append(made((position, stream, version, event_id, False)))
+                known[event_id] = Original(event_id, position, entry[0], version, types[type_], data, meta)
+            receive(made((position, stream, version, event_id, False)))
             yield (
                 position, entry[0], version, event_id, types[type_], schema, time_, recorded, data, meta, salt, previous
             )  # fmt: skip
@@ -322,25 +313,20 @@ class Appender:
         if run is not None:
             run.met(stream)
 
-    def _duplicate(
-        self,
-        index: int,
-        events: Sequence[NewEvent],
-        original: Original,
-        run: Expectations | None,
-        kept: Kept | None,
-    ) -> None:
-        """Compare the event at `index` with the one that has its id: a duplicate, or a conflict."""
-        new = events[index]
-        if differs := differing(new, original):
+    def _compared(self, index: int, batch: _Batch, original: Original) -> Receipt:
+        """Compare the event at `index` with the one that has its id: a duplicate, or a conflict. Its receipt."""
+        new, stream, version = batch.events[index], batch.events[index].stream, original.version
+        if differs := differing(new, self._streams[stream][0], self._types[new.type], original):
             stored = self._start is None or original.position <= self._start.position
-            error = conflict(new.id, original, differs, stored=stored)
+            error = conflict(original, differs, stored=stored)
             error.details["index"] = index
-            if kept is None:
+            if batch.kept is None:
                 raise error
-            kept(error)
-        elif run is not None:
-            run.seen(original.stream, original.version)
+            batch.kept(error)
+            stream = self._execute("select name from streams where stream_id = ?", (original.stream_id,)).get
+        elif batch.run is not None:
+            batch.run.seen(stream, version)
+        return Receipt(original.position, stream, version, new.id, True)
 
     def _intern(self, events: Sequence[NewEvent]) -> None:
         """Look up or create the number of every stream and type of a batch."""
@@ -395,6 +381,16 @@ class Appender:
     def _in_order(names: set[str], all_names: Iterable[str]) -> Iterable[str]:
         """The names in the order in which they first come in others."""
         return names if len(names) < 2 else [name for name in dict.fromkeys(all_names) if name in names]
+
+
+class _Batch:
+    """Events that are appended together, and their receipts."""
+
+    __slots__ = ("events", "kept", "receipts", "run")
+
+    def __init__(self, events: Sequence[NewEvent], run: Expectations | None, kept: Kept | None) -> None:
+        self.events, self.run, self.kept = events, run, kept
+        self.receipts: list[Receipt] = []
 
 
 class Transaction:

@@ -257,7 +257,7 @@ class Archive:
 
     def missing_ids(self, lines: Sequence[Line]) -> bool:
         """Whether one of these events could not be found by its id."""
-        found = set(self.candidates([line.id for line in lines]))
+        found = set(self.positions([line.id for line in lines]))
         return not {line.position for line in lines} <= found
 
     # For the virtual table
@@ -303,17 +303,28 @@ class Archive:
 
     def by_id(self, event_id: str) -> Iterator[tuple[Unpacked, Sequence[Row]]]:
         """The row with an id."""
-        for position in self.candidates([event_id]):
+        for position in self.positions([event_id]):
             unpacked = self.unpacked(position)
             row = unpacked.rows[position - unpacked.frame.first]
             if row[ID] == event_id:
                 yield unpacked, [row]
 
-    def candidates(self, ids: Sequence[str]) -> list[int]:
-        """Positions of archived events that may have one of these ids."""
-        hashes = array("q", map(chain.id_hash, ids))
+    def positions(self, ids: Sequence[str]) -> list[int]:
+        """Positions of archived events that may have one of these ids: an index has their hashes."""
+        hashes = array("q", sorted(map(chain.id_hash, ids)))
         sql = "select position from carray(?) c cross join archived_ids on hash = c.value"
         return [position for (position,) in self._connection.execute(sql, (whole_numbers(hashes),))]
+
+    def originals(self, positions: Sequence[int]) -> Iterator[tuple[object, ...]]:
+        """See `originals.Source`. Each frame is unpacked once."""
+        unpacked: Unpacked | None = None
+        for position in positions:
+            if unpacked is None or position > unpacked.frame.last:
+                if self.segment_of(position) is None:
+                    continue
+                unpacked = self.unpacked(position)
+            _, stream_id, version, id_, type_id, _, _, _, data, meta = unpacked.rows[position - unpacked.frame.first]
+            yield id_, position, stream_id, version, type_id, data, meta
 
 
 class Unpacked:

@@ -1,6 +1,11 @@
-"""Compare a new event with the one that has its id already: a duplicate, or a conflict."""
+"""Find the events that have some ids already, and compare new ones with them: a duplicate, or a conflict."""
 
 from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+
+import apsw
 
 from esctl.errors import ConflictError
 from esctl.events.json import same
@@ -8,23 +13,82 @@ from esctl.events.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Protocol
+
     from esctl.events.event import NewEvent
+    from esctl.store.windows import Reading
+
+    class Source(Protocol):
+        """Events with their ids: those in the log's table, or those in its archive."""
+
+        def positions(self, ids: Sequence[str]) -> list[int]:
+            """Positions of the events that have one of these ids; of others too, if the source does not know better."""
+
+        def originals(self, positions: Sequence[int]) -> Iterable[tuple[Any, ...]]:
+            """The fields of an Original, of each event at ascending positions; there may be gaps."""
+
+
+_POSITIONS = "select e.position from carray(?) c cross join events e on e.id = c.value"
+_FIELDS = "id, position, stream_id, version, type_id, data, meta"
+_RANGE = f"select {_FIELDS} from events where position between ? and ?"
+_PLACES = f"select {_FIELDS} from carray(?) c cross join events on position = c.value"
 
 
 class Original(Record):
     """The event that has an id already."""
 
+    id: str
     position: int
-    stream: str
+    stream_id: int
     version: int
-    type: str
+    type_id: int
     data: str | None  # JSON text; None where it was erased
     meta: str | None
 
 
-def differing(new: NewEvent, original: Original) -> list[str]:
+class Hot:
+    """The events in the log's table, as a `Source`."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._execute = reading.connection.execute
+
+    def positions(self, ids: Sequence[str]) -> list[int]:
+        """See `Source`."""
+        return [position for (position,) in self._execute(_POSITIONS, (apsw.carray(tuple(ids)),))]
+
+    def originals(self, positions: Sequence[int]) -> Iterable[tuple[Any, ...]]:
+        """See `Source`."""
+        if isinstance(positions, range):
+            return self._execute(_RANGE, (positions[0], positions[-1]))
+        numbers = apsw.carray(array("q", positions), flags=apsw.SQLITE_CARRAY_INT64)
+        return self._execute(_PLACES, (numbers,))
+
+
+def originals(source: Source, ids: Sequence[str]) -> dict[str, Original]:
+    """The events of a source that have one of these ids, by id.
+
+    Events that come again mostly come in the order in which they are stored. So, if first and last are not further
+    apart, what is between them is read in order, and only other ids are searched for.
+    """
+    found: dict[str, Original] = {}
+    ends = sorted(source.positions((ids[0], ids[-1])))
+    if len(ends) == 2 and ends[1] - ends[0] < 2 * len(ids):
+        _add(found, source.originals(range(ends[0], ends[1] + 1)), set(ids))
+    others = {id_ for id_ in ids if id_ not in found}
+    if others and (positions := sorted(set(source.positions(sorted(others))))):
+        _add(found, source.originals(positions), others)
+    return found
+
+
+def _add(found: dict[str, Original], rows: Iterable[tuple[Any, ...]], ids: set[str]) -> None:
+    made = Original._make
+    found.update([(row[0], made(row)) for row in rows if row[0] in ids])
+
+
+def differing(new: NewEvent, stream_id: int, type_id: int, original: Original) -> list[str]:
     """In what an event differs from the one that has its id. Spellings of the same JSON do not count."""
-    differs = [name for name in ("stream", "type") if getattr(new, name) != getattr(original, name)]
+    differs = ["stream"] if stream_id != original.stream_id else []
+    differs += ["type"] if type_id != original.type_id else []
     if original.data is None or original.meta is None:  # it was erased: what it said is unknown
         return differs
     return (
@@ -34,8 +98,9 @@ def differing(new: NewEvent, original: Original) -> list[str]:
     )
 
 
-def conflict(id_: str, original: Original, differs: list[str], *, stored: bool) -> ConflictError:
+def conflict(original: Original, differs: list[str], *, stored: bool) -> ConflictError:
     """The error for an id that an event with other content has; unless it is `stored`, the error ends it, too."""
+    id_ = original.id
     if stored:
         return ConflictError(
             f"the id {id_} is taken by the event at position {original.position}",

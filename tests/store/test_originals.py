@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from esctl.archive import creation
 from esctl.errors import ConflictError
 from esctl.events.event import NewEvent, Receipt
+from esctl.log import EventLog
 from esctl.store.store import Store
-from tests.conftest import Open
+from tests.conftest import Open, write_empty_log
 from tests.stores import commit, event, positions, replayed
 
 Place = Callable[[Store, NewEvent, NewEvent], Receipt]
@@ -114,3 +120,51 @@ def test_after_duplicates_new_events_are_new_again(store: Store) -> None:
     old = event()
     commit(store, old)
     assert [commit(store, e)[0][4] for e in (old, event(), event(), old, event())] == [True, False, False, True, False]
+
+
+@given(
+    again=st.lists(st.integers(0, 40), max_size=30),
+    until=st.sampled_from([0, 11, 17, 29]),
+    warm=st.booleans(),
+)
+@example(again=list(range(30)), until=17, warm=True)
+@example(again=[*range(29, -1, -1)], until=29, warm=False)
+@example(again=[0, 29, 3, 28], until=11, warm=True)
+def test_in_whatever_order_events_come_again_each_finds_the_one_that_has_its_id(
+    again: list[int], until: int, warm: bool
+) -> None:
+    """30 events, some of them archived, the rest new."""
+    with TemporaryDirectory() as folder, EventLog(write_empty_log(Path(folder) / "log.db"), write=True) as log:
+        old = [event(f"s-{n % 3}", id=f"id {n}", data=f'{{"n":{n}}}') for n in range(41)]
+        first = {receipt.id: receipt for receipt in commit(log.store, *old[:30])}
+        if until:
+            list(creation.create(log, [(1, until)], most=4))
+        if warm:
+            commit(log.store, old[0], old[29])  # from now on it looks ids up at once
+        before = log.head().position
+        for receipt in commit(log.store, *[old[n] for n in again]):
+            if original := first.get(receipt.id):
+                assert receipt == original._replace(duplicate=True)
+            else:
+                assert not receipt.duplicate
+                first[receipt.id] = receipt
+        assert log.head().position == before + len({n for n in again if n >= 30})
+
+
+def test_an_event_that_comes_again_with_other_content_is_a_conflict_wherever_the_first_is(log_path: Path) -> None:
+    with EventLog(log_path, write=True) as log:
+        old = [event(id=f"id {n}", data=f'{{"n":{n}}}') for n in range(8)]
+        commit(log.store, *old)
+        list(creation.create(log, [(1, 4)], most=4))
+        for n in (1, 6):
+            again = [*old[:n], old[n]._replace(data="{}"), *old[n + 1 :]]
+            with pytest.raises(ConflictError) as caught:
+                commit(log.store, *again)
+            assert caught.value.details == {"index": n, "id": f"id {n}", "position": n + 1, "differs": ["data"]}
+
+
+def test_an_empty_batch_is_fine_in_a_log_with_an_archive(log_path: Path) -> None:
+    with EventLog(log_path, write=True) as log:
+        commit(log.store, event(), event())
+        list(creation.create(log, [(1, 1)]))
+        assert commit(log.store) == []
