@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from esctl.errors import MisfitError, NotFoundError, word
 from esctl.events import system
-from esctl.events.event import Event, NewEvent, new_ids, whole_number
+from esctl.events.event import Event, NewEvent, has_control, new_ids, whole_number
 from esctl.events.json import Json, text_of
 from esctl.events.query import NO_UPCASTS, Query
 from esctl.store.store import Store
@@ -103,8 +103,21 @@ class EventLog:
         """The events of a query, upcast unless it is for the raw schema."""
         self.require(query)
         upcasting = self.upcasting(query)
-        events = self.store.read(query, upcasting)
+        events = self._plain(self.store.read(query, upcasting))
         return self._located(events) if upcasting else events
+
+    def _plain(self, events: Iterator[SealedEvent]) -> Iterator[SealedEvent]:
+        """The events. Raises VerificationError at one whose names or times have a control character, or whose payload
+        has an escape: it was altered.
+        """
+        for sealed in events:
+            _, stream, _, id_, type_, _, time_, recorded, data, meta = event = sealed.event
+            names = f"{stream}{id_}{type_}{time_}{recorded}"
+            if (not names.isprintable() and has_control(names)) or "\x1b" in f"{data}{meta}":
+                from esctl.store.errors import altered  # noqa: PLC0415 - only an altered log needs it
+
+                raise altered(self.path, f"the event at position {event.position}")
+            yield sealed
 
     def lines(self, query: Query, form: Form | Sequence[Field] = "line") -> Iterator[bytes]:
         """The events of a query, or a choice of their fields, as chunks of NDJSON; upcast as in `read`, but not with

@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from esctl.errors import NotFoundError
+from esctl.errors import NotFoundError, VerificationError
 from esctl.events.event import Event, NewEvent, new_ids
 from esctl.events.lines import Defaults, parser
 from esctl.events.query import Query
 from esctl.log import EventLog
 from tests.conftest import write_empty_log, writer_of
-from tests.logs import fresh
+from tests.logs import alter, fresh
 from tests.strategies import text
 
 
@@ -357,3 +357,25 @@ def test_an_undone_append_does_not_make_a_stream(log_path: Path) -> None:
             writer_of(log).append([NewEvent("order-1", "Placed", "id-1", None, 1, "{}", "{}", None)])
         with pytest.raises(NotFoundError):
             log.read(Query(stream="order-1"))
+
+
+# Names that an editor changed
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "update streams set name = name || char(10)",
+        "update types set name = name || char(27)",
+        "update events set id = id || char(155)",
+        "update events set time = char(13)",
+        "update events set data = char(34, 27, 34)",
+    ],
+)
+def test_an_event_with_a_control_character_is_refused(log_path: Path, sql: str) -> None:
+    with EventLog(log_path, write=True) as log:
+        commit(log, [NewEvent("s", "T", "e", None, 1, "{}", "{}", None)])
+    alter(log_path, sql)
+    with EventLog(log_path) as log, pytest.raises(VerificationError, match="was altered") as raised:
+        replayed(log)
+    assert raised.value.why == "the event at position 1 has a control character"

@@ -18,7 +18,7 @@ def hot(log: EventLog, until: int) -> list[Span]:
     spans, low = [], 1
     for segment in archived(log):
         spans.append((low, min(segment.first - 1, until)))
-        low = segment.last + 1
+        low = max(low, segment.last + 1)
     return [(first, last) for first, last in [*spans, (low, until)] if first <= last]
 
 

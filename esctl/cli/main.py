@@ -48,7 +48,7 @@ def outcome(argv: Sequence[str]) -> tuple[int, EsctlError | None]:
     if argv[:3] == ["completion", "words", "--"]:
         return _complete(argv[3:]), None
     argv = [ALIASES.get(argv[0], argv[0]), *argv[1:]] if argv else []
-    log: str | None = None
+    line: parse.Line | None = None
     try:
         try:
             line = parse.read(argv)
@@ -56,10 +56,9 @@ def outcome(argv: Sequence[str]) -> tuple[int, EsctlError | None]:
             from esctl.cli import wrong  # noqa: PLC0415 - loads Typer, for malformed command lines only
 
             return wrong.explain(error), None
-        log = line.shared.get("log")
         return _call(line), None
     except BaseException as error:  # noqa: BLE001 - every exception gets its exit code and its message here
-        failure = _ended_by(error, argv, log)
+        failure = _ended_by(error, argv, line)
         return failure.exit_code, failure
 
 
@@ -94,18 +93,22 @@ def _complete(words: Sequence[str]) -> int:
     return 0
 
 
-def _ended_by(error: BaseException, argv: Sequence[str], log: str | None) -> EsctlError:
-    """Report the exception that ended a run, and return it as an EsctlError; `log` is the value of --log."""
+def _ended_by(error: BaseException, argv: Sequence[str], line: parse.Line | None) -> EsctlError:
+    """Report the exception that ended a run, and return it as an EsctlError."""
     if isinstance(error, KeyboardInterrupt | Stopped | BrokenPipeError):
         if not isinstance(error, BrokenPipeError):
             _flush()
         _die_of(error)
     failure = error if isinstance(error, EsctlError) else _translated(error, argv)
+    if line is not None and failure.exit_code == EsctlError.exit_code:
+        from esctl.cli import damage  # noqa: PLC0415 - only for what nobody expected
+
+        failure = damage.behind(failure, line)
     if "--debug" in argv:
         import traceback  # noqa: PLC0415
 
         console.say("".join(traceback.format_exception(error)).rstrip())
-    console.report(failure, "json" if _wants_json_errors(argv) else "text", fix=_fix(failure, argv, log))
+    console.report(failure, "json" if _wants_json_errors(argv) else "text", fix=_fix(failure, argv, line))
     return failure
 
 
@@ -147,8 +150,9 @@ def _is_unicode(argument: str) -> bool:
     return True
 
 
-def _fix(error: EsctlError, argv: Sequence[str], log: str | None) -> str:
+def _fix(error: EsctlError, argv: Sequence[str], line: parse.Line | None) -> str:
     """The command that the error offers, ready to paste: it names the same log."""
+    log: str | None = line.shared.get("log") if line else None
     if error.again is None and (log is None or not error.fix):
         return error.fix
     from esctl.cli import fixes  # noqa: PLC0415 - loads shlex, for failures only

@@ -143,11 +143,16 @@ def _name_problem(name: str) -> str:
         return "is not valid UTF-8"
     if size > MAX_NAME_BYTES:
         return f"has {size} bytes"
-    if any(c < " " or "\x7f" <= c <= "\x9f" for c in name):
+    if has_control(name):
         return "holds a control character"
     if name.strip() != name:
         return "begins or ends with a blank"
     return ""
+
+
+def has_control(text: str) -> bool:
+    """Whether a text has a control character: C0, DEL or C1."""
+    return not text.isprintable() and any(c < " " or "\x7f" <= c <= "\x9f" for c in text)
 
 
 def check_stream(name: str) -> None:

@@ -151,7 +151,7 @@ def _readable(log: EventLog, definitions: Definitions, step: int, misfits: dict[
     def query(since: int, until: int) -> Query:
         return Query(since=since, until=until, where=f"position % {step} = 0" if step > 1 else None)
 
-    since, head = 1, log.head().position
+    since, head = 1, log.store.newest()
     while since <= head:
         try:
             for sealed in log.store.read(query(since, head), upcasting, note):

@@ -53,7 +53,7 @@ def _built(log: EventLog, projection: Projection, query: Query, definitions: Def
     version = scratch(projection, definitions)
     if not version.compiled.on:
         raise needs_reducer(projection.name)
-    until = min(query.until, log.head().position)
+    until = min(query.until, log.store.newest())
     if query.as_of is not None:
         until = min(until, log.store.places().position_at(query.as_of))
     start = log.store.projections().scratch(version, _nearest(log, version, query, until), until)
@@ -62,6 +62,7 @@ def _built(log: EventLog, projection: Projection, query: Query, definitions: Def
 
 def feed_some(log: EventLog, version: Version, positions: range, until_time: str | None = None) -> Iterator[int]:
     """Feed a version the events at some positions, in batches; yields the size of each."""
+    positions = range(positions.start, min(positions.stop, log.store.newest() + 1))
     starts = range(0, len(positions), POSITIONS_PER_TRANSACTION)
     for some in (positions[start : start + POSITIONS_PER_TRANSACTION] for start in starts):
         query = Query(since=some[0], until=some[-1], until_time=until_time)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from esctl.errors import HandlerError
+from esctl.errors import HandlerError, VerificationError, word
 from esctl.events.event import now
 from esctl.events.query import Query
 from esctl.log import EventLog
@@ -137,9 +137,10 @@ def catch_up(
     while True:
         try:
             with log.transaction():
-                version, head = projections.version(number), log.head().position
+                version, head = projections.version(number), log.store.newest()
                 if version is None or version.state not in (LIVE, BUILDING):
                     return
+                _require_place(version, log.head().position)
                 if feed is None and not version.compiled.on:
                     raise needs_reducer(version.name, version.reducer)
                 search.recording = search.recording or version.failed is not None
@@ -194,6 +195,16 @@ class _Search:
     def passed(self) -> None:
         """A batch has succeeded."""
         self.recording, self.size = False, min(self.size * TIMES_SMALLER, POSITIONS_PER_TRANSACTION)
+
+
+def _require_place(version: Version, head: int) -> None:
+    """Raise VerificationError if the checkpoint of a version is none of the log's positions."""
+    if not 0 <= version.position <= head:
+        raise VerificationError(
+            f"the projection {version.name} is at position {version.position}, the head at {head}",
+            why="its checkpoint was altered or damaged, so nobody knows which events its rows include",
+            fix=f"esctl projection rebuild {word(version.name)}",
+        )
 
 
 def _advance(projections: Projections, version: Version, position: int, complete: bool) -> None:

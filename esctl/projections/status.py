@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from esctl.errors import VerificationError
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.model.compiled import BUILDING, DROPPED, LIVE, Compiled, Version
@@ -96,13 +97,20 @@ def _age(log: EventLog, position: int) -> int | None:
 
 
 def problems(log: EventLog, *, full: bool) -> Iterator[tuple[str, str]]:
-    """What is inconsistent in the records of projections, each with the projection's name; with `full`, also compiled
-    forms that are not what the model compiles to. `differences.checked` checks the rows themselves.
+    """What is inconsistent in the records of projections, each with the projection's name ("": it cannot be read); with
+    `full`, also compiled forms that are not what the model compiles to. `differences.checked` checks the rows.
     """
     projections, head = log.store.projections(), log.head().position
-    for version in projections.versions():
+    try:
+        versions = projections.versions()
+    except VerificationError as error:
+        yield "", error.why
+        return
+    for version in versions:
         for table in projections.missing_tables(version):
             yield version.name, f"the table {table} of the projection {version.name} is not there"
+        if version.version < 1:
+            yield version.name, f"a version of the projection {version.name} has the number {version.version}"
         if not 0 <= version.position <= head:
             yield version.name, f"the projection {version.name} is at position {version.position}, the head at {head}"
         if full and version.state in (LIVE, BUILDING) and not is_as_compiled(log, version):

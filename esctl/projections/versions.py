@@ -92,7 +92,7 @@ def make(log: EventLog, projection: Projection, state: str, reducer: str | None 
     version = Version(
         0, projection.name, state, projection.inline, model, 0, mark(projection, upcasting), form, reducer, 0, now()
     )
-    projections.add(version, _serialized(form))
+    projections.add(version, serialized(form))
     return version
 
 
@@ -105,10 +105,10 @@ def is_as_compiled(log: EventLog, version: Version) -> bool:
     projection, upcasting = log.definitions.model.projections.get(version.name), log.definitions.upcasting
     if projection is None or version.compiled.engine != COMPILER or version.fingerprint != mark(projection, upcasting):
         return True
-    return _serialized(version.compiled) == _serialized(compiled(projection, upcasting))
+    return serialized(version.compiled) == serialized(compiled(projection, upcasting))
 
 
-def _serialized(form: Any) -> str:
+def serialized(form: Any) -> str:
     """A compiled projection as JSON."""
     import json  # noqa: PLC0415 - reading it back does without
 

@@ -12,7 +12,7 @@ from esctl.errors import ConflictError
 from esctl.events import chain, system
 from esctl.events.event import Expect, Head, NewEvent, Receipt, check_expected, now
 from esctl.store import reads
-from esctl.store.errors import Translated
+from esctl.store.errors import Translated, damaged
 from esctl.store.originals import Hot, Original, conflict, differing, originals
 from esctl.store.windows import NOT_ARCHIVED, Reading
 
@@ -43,6 +43,7 @@ MAX_CATEGORIES = 1000  # of streams, of which new ones are noted
 MAX_CACHED_STREAMS = 65_536  # about 200 bytes each
 
 HEAD = "select position, hash, recorded from head"
+NEWEST = """select max(ifnull((select max(position) from events), 0), ifnull((select max(last) from segments), 0))"""
 _INSERT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _LAST = """
 select position, hash, recorded from (
@@ -109,6 +110,11 @@ class Appender:
         if asks != self._asks:
             self._execute(f"pragma foreign_keys = {asks:d}")
             self._asks = asks
+
+    def _require_newest(self, position: int) -> None:
+        """Raise VerificationError if the event of the head is not there: nothing may be appended after it."""
+        if position != (newest := self._execute(NEWEST).get):
+            raise damaged(self.path, f"its head is at position {position}, its newest event at {newest}")
 
     def _take_lock(self, waiting: Callable[[], None]) -> None:
         """BEGIN IMMEDIATE, repeated until the time is up. Short attempts let Python handle signals; and SQLite gives up
@@ -185,6 +191,8 @@ class Appender:
             return []
         with Translated(self.path):
             start, self._recorded = self.head, recorded or self._recorded
+            if start is self._start:
+                self._require_newest(start.position)
             batch = _Batch(events, run, kept)
             ids = [event.id for event in events]
             if not self._expect_duplicates and run is None and not self._may_be_archived(ids):
@@ -340,8 +348,11 @@ class Appender:
                 " from carray(?) c cross join streams s on s.name = c.value",
                 (apsw.carray(missing),),
             )
-            for name, *numbers in found:
-                streams[name] = numbers
+            most = 0 if self.head is None else self.head.position
+            for name, stream_id, version in found:
+                if version > most:
+                    raise damaged(self.path, f"{name} is at version {version}, the log at position {most}")
+                streams[name] = [stream_id, version]
             if new := sorted(name for name in missing if name not in streams):
                 self._note_categories(new, events)
                 lowest, highest = self._execute(

@@ -144,7 +144,7 @@ class Archive:
             if path is not None and self._descriptor(sha256) is None:
                 try:
                     self._held[sha256] = descriptor_of(path)
-                except OSError:
+                except (OSError, ValueError):  # no path has a NUL
                     are_there = False
         return are_there
 

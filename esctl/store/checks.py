@@ -5,8 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import apsw
+
+from esctl.errors import EsctlError, RefusedError
 from esctl.events import chain
+from esctl.events.event import check_name
+from esctl.store.errors import translate
 from esctl.store.format import HOT
+from esctl.store.schema import MIGRATIONS, OWN
 from esctl.store.windows import Reading
 
 Finding = tuple[str, int | None, str]
@@ -114,12 +120,6 @@ _QUICK: tuple[tuple[str, str], ...] = (
         """select null, printf('stream %s is numbered %d: only the log''s own streams are below zero', name, stream_id)
            from streams where stream_id = 0 or (stream_id < 0) <> (substr(name, 1, 1) = '$')""",
     ),
-    (
-        "names",
-        f"""select null, printf('the name of a %s has a control character: %s', kind, json_quote(name))
-           from (select 'stream' as kind, name from streams union all select 'type', name from types)
-           where name glob {_CONTROL}""",
-    ),
 )
 _FULL: tuple[tuple[str, str], ...] = (
     (
@@ -189,6 +189,23 @@ select stream_id, versions_on + 1, first_version, first_version + versions_on fr
 group by stream_id"""
 _ARCHIVED_CONTENT = "select position, json_array(time, data, meta) as said from archived"
 _ROWS = "select position, stream_id, type_id from {events}"
+_NAMES = "select 'stream', cast(name as blob) from streams union all select 'type', cast(name as blob) from types"
+_TEXTS = """select m.name, group_concat(c.name) from main.sqlite_schema m, pragma_table_info(m.name, 'main') c
+where m.type = 'table' and c.type = 'TEXT' and m.name not in ('events', 'streams', 'types') group by m.name"""
+
+
+def guarded(check: str, path: str, found: Iterator[Finding]) -> Iterator[Finding]:
+    """The findings of a check. If it fails on a value that it cannot take, which no esctl stores, that is one, too."""
+    try:
+        yield from found
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:
+        failure = translate(error, path) if isinstance(error, apsw.Error) else error
+        if isinstance(failure, EsctlError) and failure.exit_code != EsctlError.exit_code:
+            raise
+        why = failure.why if isinstance(failure, EsctlError) else f"{type(error).__name__}: {error}"
+        yield (check, None, f"it fails on a value that no esctl stores: {why}")
 
 
 def findings(reading: Reading, *, full: bool) -> Iterator[Finding]:
@@ -213,9 +230,40 @@ def findings(reading: Reading, *, full: bool) -> Iterator[Finding]:
             f"the head says that the log was created at {created}, and its digest says another time",
         )
     has_leftovers = reading.hot != HOT
+    yield from guarded("names", reading.path, _misnamed(connection))
+    yield from _unreadable(connection, reading.path)
     for check, sql in _QUICK + (_FULL if full else ()) + (_LEFTOVER if has_leftovers and full else ()):
-        for position, problem in connection.execute(_filled(sql, parts)):
-            yield (check, position, problem)
+        yield from guarded(check, reading.path, _found(connection, check, _filled(sql, parts)))
+
+
+def _found(connection: apsw.Connection, check: str, sql: str) -> Iterator[Finding]:
+    for position, problem in connection.execute(sql):
+        yield (check, position, problem)
+
+
+def _misnamed(connection: apsw.Connection) -> Iterator[Finding]:
+    """Streams and types with names that no append takes."""
+    for kind, name in connection.execute(_NAMES):
+        try:
+            check_name(kind, name.decode())
+        except UnicodeDecodeError:
+            yield ("names", None, f"the name of a {kind} is not UTF-8: {name[:60]!r}")
+        except RefusedError as error:
+            yield ("names", None, error.what)
+
+
+def _unreadable(connection: apsw.Connection, path: str) -> Iterator[Finding]:
+    """Texts outside of events that are not UTF-8, or have a NUL."""
+    for table, columns in connection.execute(_TEXTS).fetchall():
+        if table in OWN - {MIGRATIONS}:
+            yield from guarded("texts", path, _texts(connection, str(table), str(columns)))
+
+
+def _texts(connection: apsw.Connection, table: str, columns: str) -> Iterator[Finding]:
+    for row in connection.execute(f"select {columns} from {table}"):
+        for column, text in zip(columns.split(","), row, strict=True):
+            if text is not None and "\0" in text:
+                yield ("texts", None, f"{column} in the table {table} has a NUL")
 
 
 def _filled(sql: str, parts: dict[str, str]) -> str:

@@ -40,17 +40,18 @@ class CompiledForms:
         """Decode a compiled projection and check that it does no more than what esctl compiles."""
         from esctl.model.untrusted import wrong  # noqa: PLC0415 - a cached one was judged
 
-        try:
-            compiled = self._read(serialized)
-            why = wrong(compiled)
-        except apsw.SQLError as error:
-            why = str(error)
-        if why:
-            raise VerificationError(
-                f"{self._path} is damaged",
-                why=f"a projection in it was not compiled by esctl: {why}; restore a backup",
-            )
+        if not self._execute("select json_type(iif(json_valid(?1), ?1, '0')) = 'object'", (serialized,)).get:
+            raise self._altered("it is no JSON object")
+        compiled = self._read(serialized)
+        if why := wrong(compiled):
+            raise self._altered(why)
         return compiled
+
+    def _altered(self, why: str) -> VerificationError:
+        return VerificationError(
+            f"{self._path} is damaged",
+            why=f"a projection in it was not compiled by esctl: {why}; restore a backup",
+        )
 
     def _read(self, serialized: str) -> Compiled:
         def pairs(key: str) -> dict[str, str]:

@@ -77,6 +77,10 @@ def _busy(what: str, *, why: str) -> UnavailableError:
     return UnavailableError(what, why=why, again="--timeout 60", code=BUSY)
 
 
+def _stopped(what: str, *, why: str) -> OverrunError:
+    return OverrunError("took too long and was stopped", subject=what, why=why)
+
+
 # By SQLite's error: esctl's error, its message, and advice.
 _TRANSLATIONS: tuple[tuple[tuple[type[apsw.Error], ...], Callable[..., EsctlError], str, str], ...] = (
     (
@@ -87,6 +91,8 @@ _TRANSLATIONS: tuple[tuple[tuple[type[apsw.Error], ...], Callable[..., EsctlErro
     ),
     ((apsw.NotADBError,), StorageVersionError, "{path} is not a log", "; name the log with --log"),
     ((apsw.FullError,), UnavailableError, "no room left for {path}", "; free some space"),
+    ((apsw.NoMemError,), UnavailableError, "there is not enough memory for {path}", ""),
+    ((apsw.InterruptError,), _stopped, "a statement on {path}", ""),
     ((apsw.ReadOnlyError,), UnavailableError, "{path} is read-only", "; make the file and its folder writable"),
     (
         (apsw.CantOpenError, apsw.IOError, apsw.PermissionsError, apsw.AuthError),
@@ -111,13 +117,25 @@ def translate(error: apsw.Error, path: str) -> EsctlError:
     if isinstance(error, apsw.SQLError) and any(sign in why for sign in _DAMAGE):
         return VerificationError(f"{path} is damaged", why=f"{why}; restore a backup")
     if isinstance(error, apsw.CorruptError):
-        return VerificationError(
-            f"{path} is damaged", why=f"{why}; restore a backup", fix=f"esctl verify --log {word(path)}"
-        )
+        return damaged(path, why)
     for kinds, translated, what, advice in _TRANSLATIONS:
         if isinstance(error, kinds):
             return translated(what.format(path=path), why=f"{why}{advice}")
     return EsctlError(f"SQLite failed on {path}", why=f"{type(error).__name__}: {why}")
+
+
+def damaged(path: str, why: str) -> VerificationError:
+    """The error for a log that contains what no esctl stores."""
+    return VerificationError(
+        f"{path} is damaged", why=f"{why}; restore a backup", fix=f"esctl verify --log {word(path)}"
+    )
+
+
+def altered(path: str, what: str) -> VerificationError:
+    """The error for a name or a line that has a control character, which no append stores."""
+    return VerificationError(
+        f"{path} was altered", why=f"{what} has a control character", fix=f"esctl verify --log {word(path)}"
+    )
 
 
 OPCODES_OF_SQL_FROM_OUTSIDE = 1000  # between two checks of the time: a single one of its expressions may take long

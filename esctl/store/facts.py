@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import apsw
 
 from esctl.events import system
+from esctl.events.event import has_control
 from esctl.events.record import Record
 from esctl.sql.paths import SHORT
-from esctl.store.errors import translating
+from esctl.store.errors import altered, translating
 from esctl.store.format import STORAGE_VERSION
 from esctl.store.reads import VERSION
 from esctl.store.windows import Reading
@@ -175,7 +176,8 @@ class Facts:
         """
         with self._reading.pinned() as archived:
             sql = _STREAMS_EVERYWHERE.format(events=self._reading.hot) if archived else _STREAMS
-            yield from _rows(self._reading.connection, sql, (pattern, system))
+            for row in _rows(self._reading.connection, sql, (pattern, system)):
+                yield self._plain(row, "stream")
 
     def types(self, *, system: bool) -> Iterator[dict[str, Any]]:
         """A record per type, by name: as for `streams`, and `schemas`, the stored versions with commas."""
@@ -184,7 +186,13 @@ class Facts:
             found = {row["type"]: row for row in hot}
             for name, *row in self._reading.connection.execute(_ARCHIVED_TYPES, (system,)) if archived else ():
                 _merge(found, name, row)
-        yield from (found[name] for name in sorted(found, key=str.encode))
+        yield from (self._plain(found[name], "type") for name in sorted(found, key=str.encode))
+
+    def _plain(self, row: dict[str, Any], kind: str) -> dict[str, Any]:
+        """The row. Raises VerificationError if its name has a control character."""
+        if has_control(row[kind]):
+            raise altered(self.path, f"the name of a {kind}")
+        return row
 
     def info(self) -> dict[str, Any]:
         """The facts of the log: log_id, created, events, streams, types, first and last times, sizes, head."""

@@ -25,7 +25,8 @@ pragma mmap_size = 0;
 WAL_BYTES = 64 * 1024 * 1024  # the WAL file is truncated to this size after a checkpoint
 BULK_CACHE_KIB = 24 * 1024  # ids come in random order: the more of their index is cached, the faster
 BULK_CHECKPOINT_PAGES = 4000  # a page that many batches touch is copied once; measured 1.15 times the rate of 1000
-MAX_NUMBER = 2**53  # no log gets so many events, and what is computed from it still fits into 64 bits
+MAX_NUMBER = 2**53  # no archive changes so often, and what is computed from it still fits into 64 bits
+MAX_PAYLOAD_BYTES = 2**32  # data and meta are two values, and SQLite takes none of 2 GiB
 OPCODES_A_BREATH = 1_000_000
 MAX_PATTERN_BYTES = 2000  # of LIKE and GLOB, whose time is the product of pattern and text; a quoted name fits
 
@@ -151,7 +152,7 @@ def set_up(
         chain.for_many()
         run(connection, f"pragma cache_size = -{BULK_CACHE_KIB}; pragma wal_autocheckpoint = {BULK_CHECKPOINT_PAGES}")
     log_id, *numbers = connection.execute("select log_id, position, model, archived, largest from head").get
-    if max(map(abs, numbers)) > MAX_NUMBER:
+    if max(map(abs, numbers)) > MAX_NUMBER or numbers[-1] > MAX_PAYLOAD_BYTES:
         raise ValueError(f"its head has the number {max(numbers, key=abs)}")
     if not isinstance(log_id, str):
         raise TypeError("it has not one head")

@@ -7,8 +7,9 @@ from itertools import chain, islice
 
 import apsw
 
-from esctl.errors import EsctlError, VerificationError, word
+from esctl.errors import EsctlError
 from esctl.events.query import NO_UPCASTS, Query
+from esctl.store.errors import altered
 from esctl.store.format import ARCHIVED, HOT
 from esctl.store.windows import POSITIONS_PER_STATEMENT, Reading, Windows
 
@@ -180,7 +181,7 @@ def resolve(
     """Resolve a query that ends at position `until` against the tables; with a compiler, events are upcast."""
     connection = reading.connection
     if query.stream is None:
-        scan = Scan("position", query.since, until, query)
+        scan = Scan("position", max(1, query.since), until, query)
         _by_category(scan, query)
         scan.plain = query.category is None
     else:
@@ -205,13 +206,15 @@ def resolve(
 
 
 def _by_stream(connection: apsw.Connection, scan: Scan, query: Query, until: int) -> None:
-    """Versions and positions of a stream grow together, so bounds on positions are mere conditions."""
+    """Versions and positions of a stream grow together, so bounds on positions are mere conditions. No version is
+    greater than its event's position.
+    """
     stream_id, version = connection.execute(
         f"select s.stream_id, {VERSION} from streams s where s.name = ?", (query.stream,)
     ).get or (0, 0)
     scan.conditions.insert(0, "e.stream_id = :stream_id")
     scan.parameters["stream_id"] = stream_id
-    scan.high = min(scan.high, version)
+    scan.high = min(scan.high, version, until)
     if query.until_version == 0:
         scan.nothing()
     for bound, name, operator in ((query.since, "since", ">="), (until, "until", "<=")):
@@ -360,10 +363,7 @@ def _refuse_controls(
         if control in text:
             line = next(line for line in lines_of(b"\n") if control in line)
             position = line.removeprefix(b'{"position":').partition(b",")[0].decode(errors="replace")
-            which = f"the event at position {position}" if position.isdecimal() else "an event"
-            raise VerificationError(
-                f"{path} was altered", why=f"{which} has a control character", fix=f"esctl verify --log {word(path)}"
-            )
+            raise altered(path, f"the event at position {position}" if position.isdecimal() else "an event")
 
 
 def sealed_lines(connection: apsw.Connection, low: int, high: int) -> tuple[int, bytes, bytes, bytes]:

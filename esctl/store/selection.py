@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
+from esctl.events.event import has_control
 from esctl.events.json import quoted
 from esctl.sql.paths import sql_path
 from esctl.sql.quoting import text
+from esctl.store.errors import altered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +37,12 @@ def json_of(field: Field) -> str:
     for start in range(0, len(field.path), STEPS):
         value += f" -> {sql_path(field.path[start : start + STEPS])}"
     return f"ifnull({value}, 'null')"
+
+
+def refuse_controls(path: str, value: str) -> None:
+    """Raise VerificationError for the JSON text of a name or a time with a control character."""
+    if has_control(value) or (value[:1] == '"' and "\\" in value and has_control(str(json.loads(value)))):
+        raise altered(path, "an event")
 
 
 def line_of(fields: Sequence[Field]) -> str:

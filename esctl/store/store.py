@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import apsw
@@ -12,9 +13,9 @@ from esctl.events import system
 from esctl.events.event import Event, Head, NewEvent, Part, SealedEvent
 from esctl.events.query import NO_UPCASTS, Query
 from esctl.store import reads
-from esctl.store.appends import HEAD, Appender, Transaction
+from esctl.store.appends import HEAD, NEWEST, Appender, Transaction
 from esctl.store.blocks import Conditioned, Located, OneState
-from esctl.store.errors import Patience, Translated
+from esctl.store.errors import OPCODES_OF_SQL_FROM_OUTSIDE, Patience, Translated
 from esctl.store.opening import connect, run, set_up
 from esctl.store.windows import Reading
 
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 HEAP_BYTES = 1024 * 1024 * 1024  # that SQLite may use in a command
 MODEL_SECONDS = 10.0  # that a statement with a model's expressions may run
-_NEWEST = """select max(ifnull((select max(position) from events), 0), ifnull((select max(last) from segments), 0))"""
 
 
 class Store:
@@ -196,7 +196,7 @@ class Store:
         """Where single events are."""
         from esctl.store.places import Places  # noqa: PLC0415 - a cold append does without
 
-        return Places(self._reading, self._newest)
+        return Places(self._reading, self.newest)
 
     def snapshots(self) -> Snapshots:
         """Saved states."""
@@ -246,9 +246,10 @@ class Store:
         with Translated(self.path):
             return self._appender.head or Head._make(self._execute(HEAD).get)
 
-    def _newest(self) -> int:
+    def newest(self) -> int:
         """The position of the newest event: the head's, unless the head is damaged."""
-        newest: int = self._execute(_NEWEST).get
+        with Translated(self.path):
+            newest: int = self._execute(NEWEST).get
         return min(self.head().position, newest)
 
     def stream_version(self, stream: str) -> int:
@@ -301,16 +302,21 @@ class Store:
         self, query: Query, fields: Sequence[Field], upcasting: Upcasting = NO_UPCASTS
     ) -> Iterator[tuple[str, ...]]:
         """The same events as the JSON texts of some fields."""
-        from esctl.store.selection import json_of  # noqa: PLC0415 - only a choice of fields needs it
+        from esctl.store.selection import json_of, refuse_controls  # noqa: PLC0415 - only a choice of fields needs it
 
         with Translated(self.path), Conditioned(query):
             scan = self._scan(query, upcasting)
             with Located(self._reading, scan):
-                yield from reads.rows(self._reading, scan, ", ".join(map(json_of, fields)) or "1")
+                own = [n for n, field in enumerate(fields) if field.column not in ("data", "meta")]
+                for row in reads.rows(self._reading, scan, ", ".join(map(json_of, fields)) or "1"):
+                    for text in map(row.__getitem__, own):
+                        if "\\" in text or not text.isprintable():
+                            refuse_controls(self.path, text)
+                    yield row
 
     def _scan(self, query: Query, upcasting: Upcasting = NO_UPCASTS, on_misfit: Noted | None = None) -> reads.Scan:
         """Resolve a query against the tables, ending at the present head."""
-        until = min(query.until, self._newest())
+        until = min(query.until, self.newest())
         if query.as_of is not None:
             until = min(until, self.places().position_at(query.as_of))
         if self._compiler is not None:
@@ -409,6 +415,10 @@ class Store:
         self.patience.seconds = seconds
         largest: int = self._execute("select largest from head").get
         run(self._connection, f"pragma hard_heap_limit = {max(HEAP_BYTES, 16 * largest)}")
+
+    def stop_at(self, deadline: float) -> None:
+        """Stop every statement from a time of the monotonic clock on, with OverrunError."""
+        self._connection.set_progress_handler(lambda: time.monotonic() > deadline, OPCODES_OF_SQL_FROM_OUTSIDE)
 
     def trace(self, write_line: Callable[[str], None]) -> None:
         """Report every statement from now on, before it runs."""

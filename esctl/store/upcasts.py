@@ -107,7 +107,7 @@ class UpcastCompiler:
         self._clockless = False
         # One opcode may copy the longest text: the shorter that is, the sooner the time limit takes effect.
         largest: int = connection.execute("select largest from head").get
-        connection.limit(apsw.SQLITE_LIMIT_LENGTH, max(LONGEST_TEXT_BYTES, 4 * largest))
+        connection.limit(apsw.SQLITE_LIMIT_LENGTH, min(max(LONGEST_TEXT_BYTES, 4 * largest), 2**31 - 1))
         self._cached: tuple[object, ...] = ()
         connection.create_scalar_function(FAIL, self._fail, 2)  # type: ignore[arg-type]  # it takes any two values
         connection.create_scalar_function(TRACE, self._trace, 2)  # type: ignore[arg-type]  # it takes a text and any value

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+MANY = 1_000_000  # positions (or versions), of which perhaps no more than a few have events: a number may be altered
 POSITIONS_PER_STATEMENT = 1000  # or versions; the read transaction ends after each
 _GENERATION = "select archived from head union all select 0"
 # Archived rows stay in the hot table until the end of the run that archives them. Reads by position or version never
@@ -176,8 +177,21 @@ class Windows:
         if table == ARCHIVED and self._scan.key == "position" and archive is not None:
             first, last = archive.frame_of(high if self._reverse else low)
             low, high = max(low, first), min(high, last)
+        elif table == HOT and high - low > MANY:
+            low, high = self._to_next(low, high)
         if self._reverse:
             self.low, self.high = max(low, high - size + 1), high
         else:
             self.low, self.high = low, min(high, low + size - 1)
         return table
+
+    def _to_next(self, low: int, high: int) -> tuple[int, int]:
+        """The same bounds from the next hot event on (in reverse: down from it)."""
+        key, most = self._scan.key, "max" if self._reverse else "min"
+        of_stream = " and stream_id = :stream_id" if key == "version" else ""
+        sql = f"select {most}({key}) from {HOT} where {key} between :low and :high{of_stream}"
+        parameters = {"low": low, "high": high, "stream_id": self._scan.parameters.get("stream_id")}
+        found: int | None = self._reading.connection.execute(sql, parameters).get
+        if self._reverse:
+            return low, low if found is None else found
+        return high if found is None else found, high

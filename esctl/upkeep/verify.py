@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import NamedTuple
@@ -14,7 +15,8 @@ from esctl.events.times import canonical
 from esctl.log import EventLog
 from esctl.projections import status
 from esctl.states.snapshots import digest
-from esctl.store.checks import Finding
+from esctl.store.checks import Finding, guarded
+from esctl.store.errors import OverrunError
 
 MAX_FINDINGS = 1000  # the report lists no more
 EVENTS_AT_ONCE = 64
@@ -115,14 +117,45 @@ def _findings(
     if log.store.archive() is not None:
         from esctl.archive import checking  # noqa: PLC0415 - zstandard, for logs that need it
 
-        yield from checking.findings(log, full=full)
-    yield from _erasures(log)
-    for name, problem in status.problems(log, full=full):
-        parts.append(Part("projection", name))
-        yield ("projection", None, problem)
+        yield from guarded("archive", log.path, checking.findings(log, full=full))
+    yield from guarded("erased", log.path, _erasures(log))
+    yield from guarded("projection", log.path, _projections(log, parts, full=full))
     if full:
-        yield from _events(log, head, watch, notes)
-        yield from _snapshots(log, parts)
+        yield from guarded("chain", log.path, _events(log, head, watch, notes))
+        yield from guarded("snapshot", log.path, _snapshots(log, parts))
+
+
+def damage(path: str, seconds: float) -> Finding | None:
+    """The first finding of the quick checks of a log, then of all others; None if there is none, or none was found in
+    so many seconds, or the log cannot be opened.
+    """
+    try:
+        return next(guarded("log", path, _all(path, time.monotonic() + seconds)), None)
+    except VerificationError as error:
+        return ("sqlite", None, error.why or error.what)
+    except EsctlError:
+        return None
+
+
+def _all(path: str, deadline: float) -> Iterator[Finding]:
+    def in_time(events: Iterator[SealedEvent], _: int) -> Iterator[SealedEvent]:
+        for sealed in events:
+            if time.monotonic() > deadline:
+                raise OverrunError("takes too long", subject="the check of the events")
+            yield sealed
+
+    with EventLog(path) as log:
+        log.store.stop_at(deadline)
+        with log.store.one_state():
+            for full in (False, True):
+                yield from _findings(log, log.head(), in_time, [], [], full=full, expect_head=None)
+
+
+def _projections(log: EventLog, parts: list[Part], *, full: bool) -> Iterator[Finding]:
+    for name, problem in status.problems(log, full=full):
+        if name:
+            parts.append(Part("projection", name))
+        yield ("projection", None, problem)
 
 
 def _snapshots(log: EventLog, parts: list[Part]) -> Iterator[Finding]:
@@ -165,7 +198,9 @@ def _expected(log: EventLog, expect_head: str) -> Iterator[Finding]:
     if number == 0:
         stored = [chain.genesis(log.log_id)]
     else:
-        stored = [sealed.hash for sealed in log.read(Query(since=number, until=number, system=True, raw_schema=True))]
+        stored = [
+            sealed.hash for sealed in log.store.read(Query(since=number, until=number, system=True, raw_schema=True))
+        ]
     if not stored:
         yield ("expect-head", number, f"the log ends at position {log.head().position}")
     elif stored[0].hex() != hash_:
@@ -183,7 +218,7 @@ def _events(log: EventLog, head: Head, watch: Watch, notes: list[Finding]) -> It
     unnoted: list[Event] = []
     try:
         for event, salt, stored in watch(
-            log.read(Query(until=head.position, system=True, raw_schema=True)), head.position
+            log.store.read(Query(until=head.position, system=True, raw_schema=True)), head.position
         ):
             if event.position != expected:
                 yield ("contiguity", event.position, f"position {expected} is missing")
@@ -211,9 +246,9 @@ def _events(log: EventLog, head: Head, watch: Watch, notes: list[Finding]) -> It
 
 def _undecodable(log: EventLog, since: int, until: int) -> int | None:
     """The first position, from `since` on, of an event that is not valid UTF-8."""
-    for position in range(since, until + 1):
+    for position in range(since, min(until, log.store.newest()) + 1):
         try:
-            list(log.read(Query(since=position, until=position, system=True, raw_schema=True)))
+            list(log.store.read(Query(since=position, until=position, system=True, raw_schema=True)))
         except UnicodeDecodeError:
             return position
     return None

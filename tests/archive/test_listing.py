@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from esctl.archive import listing, moving
@@ -9,6 +11,7 @@ from esctl.errors import NotFoundError
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.store import segments
+from tests.logs import alter
 from tests.segments import EVENTS, make
 
 
@@ -45,3 +48,11 @@ def test_what_is_listed_of_a_segment_adds_up(twelve: EventLog) -> None:
     assert record["bytes"] == len(b"".join(moving.export(twelve, segment)))
     assert record["raw_bytes"] == len(b"".join(twelve.lines(Query(system=True, raw_schema=True))))
     assert segments.LEVEL == 9
+
+
+def test_nothing_before_the_first_position_is_hot_whatever_a_segment_says(twelve: EventLog, log_path: Path) -> None:
+    make(twelve, until=8)
+    twelve.close()
+    alter(log_path, "update segments set last = -9 where first = 1")
+    with EventLog(log_path) as log:
+        assert listing.hot(log, EVENTS) == [(1, 4), (9, 12)]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import apsw
 import pytest
 
-from esctl.errors import HandlerError, NotFoundError
+from esctl.errors import HandlerError, NotFoundError, VerificationError
 from esctl.events.event import NewEvent
 from esctl.log import EventLog
 from esctl.projections import admin, runs
 from esctl.upkeep import erasure
 from esctl.upkeep.verify import verify
-from tests.logs import hold, put, run
+from tests.logs import alter, hold, put, run
 from tests.projections.counts import (
     CHECK,
     COUNTS,
@@ -411,3 +413,20 @@ def test_an_erasure_that_was_not_scrubbed_is_seen_to_by_the_next_run(log: EventL
     list(erasure.erase(log, [3], "asked"))
     run(log)
     assert (rows(log), states(log)) == ([("x", 1), ("z", 1)], {"live": 5})
+
+
+@pytest.mark.parametrize("position", [-1, 5, 2**53])
+def test_a_checkpoint_that_is_none_of_the_logs_positions_is_damage(
+    log: EventLog, log_path: Path, position: int
+) -> None:
+    hold(log, COUNTS)
+    fill(log, "xyx")
+    run(log)
+    log.close()
+    alter(log_path, f"update projections set position = {position}")
+    before = log_path.read_bytes()
+    with EventLog(log_path, write=True) as again:
+        with pytest.raises(VerificationError, match=f"counts is at position {position}, the head at 4") as raised:
+            run(again)
+        assert raised.value.fix == "esctl projection rebuild counts"
+    assert log_path.read_bytes() == before

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from esctl.archive import creation
 from esctl.log import EventLog
 from esctl.projections import status as projection_status
 from esctl.upkeep.verify import verify
-from tests.logs import hold, run
+from tests.logs import alter, hold, run
 from tests.projections.counts import COUNTS, DOUBLE, ORDERS, fill, status
 
 
@@ -57,3 +61,35 @@ def test_a_checkpoint_beyond_the_head_is_a_finding(log: EventLog) -> None:
     assert [str(finding["problem"]) for finding in verify(log, full=False, expect_head=None).findings] == [
         "the projection counts is at position 99, the head at 1"
     ]
+
+
+def test_a_compiled_form_that_is_not_the_models_is_a_problem(log: EventLog, log_path: Path) -> None:
+    hold(log, COUNTS + ORDERS)
+    fill(log, "xyx")
+    run(log)
+    assert list(projection_status.problems(log, full=True)) == []
+    log.close()
+    alter(log_path, "update projections set compiled = replace(compiled, 'n + 1', 'n + 2') where name = 'counts'")
+    with EventLog(log_path) as again:
+        assert list(projection_status.problems(again, full=True)) == [
+            ("counts", "the compiled form of the projection counts is not what the model compiles to")
+        ]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "problem"),
+    [
+        ("compiled", "'[]'", "it is no JSON object"),
+        ("version", "-3", "a version of the projection counts has the number -3"),
+        ("position", "99", "the projection counts is at position 99"),
+    ],
+)
+def test_an_altered_record_of_a_projection_is_a_problem(
+    log: EventLog, log_path: Path, column: str, value: str, problem: str
+) -> None:
+    hold(log, COUNTS)
+    run(log)
+    log.close()
+    alter(log_path, f"update projections set {column} = {value}")
+    with EventLog(log_path) as again:
+        assert any(problem in found for _, found in projection_status.problems(again, full=False))

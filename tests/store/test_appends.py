@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esctl.append.expectations import RunExpectation
-from esctl.errors import ConflictError, EsctlError, UnavailableError
+from esctl.errors import ConflictError, EsctlError, UnavailableError, VerificationError
 from esctl.events import chain
 from esctl.events.event import Expect, NewEvent, Receipt
 from esctl.events.query import Query
 from esctl.store import appends
 from esctl.store.store import Store
 from tests.conftest import Open
+from tests.logs import alter
 from tests.stores import appended, commit, connection_of, event, events, ids, new_log, positions, replayed
 
 # Positions, versions, heads
@@ -474,3 +475,19 @@ def test_the_search_for_new_categories_ends_in_a_log_of_very_many(
     with store.transaction():
         store.append([event(f"user{n}") for n in range(9)])
         assert len(store.new_names()[0]) == 3
+
+
+@pytest.mark.parametrize("sql", ["update streams set archived = 9", "update events set version = 9 where position = 3"])
+def test_a_stream_has_no_more_versions_than_the_log_positions(filled: Path, sql: str) -> None:
+    alter(filled, sql.replace("9", str(2**53)))
+    with closing(Store(filled, write=True)) as store, pytest.raises(VerificationError, match="is damaged") as raised:
+        commit(store, event("order-1"))
+    assert f"is at version {2**53}, the log at position 20" in raised.value.why
+
+
+@pytest.mark.parametrize("position", [19, 21, 2**53])
+def test_nothing_is_appended_after_a_head_that_is_not_there(filled: Path, position: int) -> None:
+    alter(filled, f"update head set position = {position}")
+    with closing(Store(filled, write=True)) as store, pytest.raises(VerificationError, match="is damaged") as raised:
+        commit(store, event("order-1"))
+    assert raised.value.why.startswith(f"its head is at position {position}, its newest event at 20")

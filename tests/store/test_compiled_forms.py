@@ -10,7 +10,7 @@ import pytest
 from esctl.errors import VerificationError
 from esctl.events.query import Shape
 from esctl.model.compiled import COMPILER, Compiled
-from esctl.projections.versions import _serialized
+from esctl.projections.versions import serialized
 from esctl.store.compiled_forms import CompiledForms
 
 FORM = Compiled(
@@ -31,24 +31,31 @@ def forms() -> CompiledForms:
 
 
 def test_a_form_is_decoded_as_it_was_compiled(forms: CompiledForms) -> None:
-    found = forms.decoded(_serialized(FORM))
+    found = forms.decoded(serialized(FORM))
     assert [getattr(found, name) for name in Compiled.__slots__] == [getattr(FORM, name) for name in Compiled.__slots__]
     assert found.engine == COMPILER
 
 
 def test_a_form_is_decoded_once(forms: CompiledForms) -> None:
-    assert forms.decoded(_serialized(FORM)) is forms.decoded(_serialized(FORM))
+    assert forms.decoded(serialized(FORM)) is forms.decoded(serialized(FORM))
 
 
 def test_a_form_of_an_esctl_that_did_not_number_them_is_of_the_first(forms: CompiledForms) -> None:
-    form = json.loads(_serialized(FORM))
+    form = json.loads(serialized(FORM))
     del form["engine"]
     assert forms.decoded(json.dumps(form)).engine == 1
 
 
 def test_a_form_that_esctl_cannot_have_compiled_is_refused(forms: CompiledForms) -> None:
-    form = json.loads(_serialized(FORM)) | {"columns": {"position": "load_extension('x')"}}
+    form = json.loads(serialized(FORM)) | {"columns": {"position": "load_extension('x')"}}
     with pytest.raises(VerificationError) as refusal:
         forms.decoded(json.dumps(form))
     assert refusal.value.why is not None
     assert refusal.value.why.startswith("a projection in it was not compiled by esctl: load_extension('x')")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '"a"', "null"])
+def test_what_is_no_json_object_is_refused(forms: CompiledForms, text: str) -> None:
+    with pytest.raises(VerificationError, match="is damaged") as raised:
+        forms.decoded(text)
+    assert "it is no JSON object" in raised.value.why

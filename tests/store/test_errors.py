@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from esctl import open_log
-from esctl.errors import HandlerError, VerificationError
+from esctl.errors import HandlerError, UnavailableError, VerificationError
 from esctl.events import system
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
@@ -70,6 +70,11 @@ def test_what_only_a_damaged_schema_causes_is_damage(message: str) -> None:
     error = translate(apsw.SQLError(message), "log.db")
     assert isinstance(error, VerificationError)
     assert error.what == "log.db is damaged"
+
+
+def test_a_statement_that_is_stopped_and_one_that_needs_too_much_memory_are_no_bugs() -> None:
+    assert translate(apsw.InterruptError("interrupted"), "log.db").exit_code == HandlerError.exit_code
+    assert translate(apsw.NoMemError("out of memory"), "log.db").exit_code == UnavailableError.exit_code
 
 
 def test_the_rows_before_an_error_come_before_it_whatever_their_number() -> None:

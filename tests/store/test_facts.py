@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esctl.archive import creation
+from esctl.errors import VerificationError
 from esctl.events.event import NewEvent
 from esctl.log import EventLog
 from esctl.store.store import Store
-from tests.logs import day, fresh, put
+from tests.logs import alter, day, fresh, put
 from tests.logs import event as new_event
 from tests.stores import MIXED, commit
 
@@ -165,3 +168,15 @@ def test_categories_are_the_names_up_to_their_first_dash(names: list[str]) -> No
         found = log.store.facts().categories(100)
         assert sorted(found) == sorted({name.partition("-")[0] for name in names})
         assert log.store.facts().categories(1) == found[:1]
+
+
+@pytest.mark.parametrize("control", ["\n", "\x1b", "\x7f", "\x9b"])
+@pytest.mark.parametrize("kind", ["stream", "type"])
+def test_a_name_with_a_control_character_is_refused(filled: Path, kind: str, control: str) -> None:
+    alter(filled, f"update {kind}s set name = name || ?", control)
+    with closing(Store(filled)) as store:
+        facts = store.facts()
+        found = facts.streams(None, system=False) if kind == "stream" else facts.types(system=False)
+        with pytest.raises(VerificationError, match="was altered") as raised:
+            list(found)
+    assert raised.value.why == f"the name of a {kind} has a control character"

@@ -406,6 +406,12 @@ def test_a_head_with_a_number_that_no_log_reaches_is_damage(log_path: Path, colu
     assert str(number) in caught.value.why
 
 
+def test_a_payload_larger_than_sqlite_takes_is_damage(log_path: Path) -> None:
+    alter(log_path, f"update head set largest = {2**32 + 1}")
+    with pytest.raises(VerificationError, match="is damaged"):
+        Store(log_path)
+
+
 def test_a_pattern_that_would_take_long_is_refused_and_one_of_the_longest_name_is_not(filled: Path) -> None:
     with closing(Store(filled)) as store, pytest.raises(UsageError, match="too complex"):
         list(store.lines(Query(where=f"stream like '{'a' * 2001}'")))

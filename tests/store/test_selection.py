@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from esctl.errors import VerificationError
 from esctl.events.event import FIELDS
 from esctl.events.fields import Field
 from esctl.events.paths import Parts, spelled
 from esctl.events.query import Query
 from esctl.store.store import Store
+from tests.logs import alter
 from tests.stores import MIXED, commit, event, new_log, replayed
 
 Value = Any
@@ -131,3 +135,17 @@ def test_a_name_of_a_field_may_have_any_sign() -> None:
         commit(store, event(data=json.dumps({odd: 1})))
         name = spelled(("data", odd))
         assert selected(store, name) == [{name: 1}]
+
+
+@pytest.mark.parametrize("field", ["stream", "type", "id", "time", "recorded"])
+@pytest.mark.parametrize("control", ["\n", "\x1b", "\x9b"])
+def test_a_field_of_the_log_with_a_control_character_is_refused(filled: Path, field: str, control: str) -> None:
+    table, column = (f"{field}s", "name") if field in ("stream", "type") else ("events", field)
+    alter(filled, f"update {table} set {column} = {column} || ? where rowid = 1", control)
+    with closing(Store(filled)) as store, pytest.raises(VerificationError, match="was altered"):
+        list(store.values(Query(), [Field(field)]))
+
+
+def test_control_characters_within_a_payload_are_data(store: Store) -> None:
+    commit(store, event("s", data='{"a":"\\u001b\\n"}'))
+    assert list(store.values(Query(), [Field("data.a"), Field("data")])) == [('"\\u001b\\n"', '{"a":"\\u001b\\n"}')]

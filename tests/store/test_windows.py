@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from esctl.events.event import NewEvent
 from esctl.log import EventLog
 from esctl.store import windows
 from esctl.store.store import Store
-from tests.logs import put
-from tests.stores import ANOTHER, BY_STREAM, EVENTS, both_directions, lines, positions
+from tests.logs import alter, put
+from tests.stores import ANOTHER, BY_STREAM, EVENTS, appended, both_directions, events, lines, positions
 
 
 def expected(**filters: Any) -> list[int]:
@@ -108,3 +109,15 @@ def test_a_segment_that_is_moved_between_the_look_and_the_reach_is_looked_for_ag
         reader.store.trace(move)
         assert ask(reader) == expected
     assert moved
+
+
+@pytest.mark.parametrize("filters", [{}, {"stream": "s"}], ids=["all", "stream"])
+@both_directions
+def test_a_read_passes_over_numbers_that_no_event_has(log_path: Path, filters: dict[str, Any], reverse: bool) -> None:
+    far = 2**50
+    with closing(Store(log_path, write=True)) as store:
+        appended(store, events(5, "s"))
+    alter(log_path, f"update events set position = {far}, version = {far} where position = 5")
+    alter(log_path, f"update head set position = {far}")
+    with closing(Store(log_path)) as store:
+        assert positions(store, **filters, reverse=reverse) == [1, 2, 3, 4, far][:: -1 if reverse else 1]

@@ -25,7 +25,7 @@ from esctl.events.lines import Defaults, parser
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.store import migrations
-from esctl.upkeep.verify import MAX_FINDINGS, Report, verify
+from esctl.upkeep.verify import MAX_FINDINGS, Report, damage, verify
 from tests.conftest import SAMPLE, write_empty_log, writer_of
 from tests.logs import put
 
@@ -721,3 +721,63 @@ def test_a_file_cut_short_shows(whole: Path, size: int) -> None:
         with path.open("r+b") as file:
             file.truncate(size % path.stat().st_size)
         assert damage_shows(path)
+
+
+# Damage in place of a bug
+
+
+def test_a_whole_log_has_no_damage(whole: Path) -> None:
+    assert damage(str(whole), LIMIT_SECONDS) is None
+
+
+def test_damage_that_only_the_full_checks_find_is_found(copy: Path) -> None:
+    change(copy, "update events set id = cast(x'ff' as text) where position = 7")
+    found = damage(str(copy), LIMIT_SECONDS)
+    assert found is not None
+    assert found[:2] == ("text", 7)
+
+
+def test_what_is_not_found_in_time_is_no_damage(copy: Path) -> None:
+    change(copy, "update events set id = cast(x'ff' as text) where position = 7")
+    assert damage(str(copy), 0) is None
+
+
+def test_what_cannot_be_opened_is_damage_if_it_is_damaged(copy: Path, tmp_path: Path) -> None:
+    change(copy, "update head set position = -1")
+    assert damage(str(copy), LIMIT_SECONDS) is not None
+    assert damage(str(tmp_path / "none.db"), LIMIT_SECONDS) is None
+
+
+@pytest.mark.parametrize(
+    ("statement", "check"),
+    [
+        ("update types set name = cast(x'ff' as text) where type_id = 1", "names"),
+        ("update streams set name = hex(zeroblob(300)) where stream_id = 1", "names"),
+        ("update head set definitions = 'a' || char(0)", "texts"),
+        ("insert into leftovers values (cast(x'ff' as text))", "texts"),
+    ],
+)
+def test_quick_finds_texts_that_no_esctl_stores(copy: Path, statement: str, check: str) -> None:
+    change(copy, statement)
+    assert check in {finding["check"] for finding in report(copy, full=False).findings}
+
+
+def test_a_check_that_fails_on_a_value_is_a_finding_and_others_go_on(copy: Path) -> None:
+    change(copy, "update streams set name = cast(x'ff' as text), archived = 1 where stream_id = 1")
+    findings = report(copy, full=False).findings
+    assert {"names", "versions"} <= {finding["check"] for finding in findings}
+    assert any("a value that no esctl stores: UnicodeDecodeError" in str(finding["problem"]) for finding in findings)
+
+
+@pytest.mark.parametrize("number", [2**53, 2**62])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update streams set archived = {}",
+        "update events set version = {} where position = 60",
+        "update events set position = {} where position = 60",
+    ],
+)
+def test_a_number_that_is_far_too_large_is_found_in_time(copy: Path, statement: str, number: int) -> None:
+    change(copy, statement.format(number))
+    assert not report(copy, full=False).ok

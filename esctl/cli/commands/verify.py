@@ -52,7 +52,7 @@ def command(
     findings = report["findings"]
     assert isinstance(findings, list)
     checks = {finding["check"] for finding in findings}
-    if damaged := bool(checks - verify.DERIVED - {"expect-head"}):
+    if damaged := bool(checks - {"expect-head"} and (checks - verify.DERIVED - {"expect-head"} or not parts)):
         from esctl.upkeep import salvage  # noqa: PLC0415 - only a damaged log needs it
 
         report |= salvage.survey(shared.path).record()

@@ -355,4 +355,4 @@ def test_a_compiled_form_that_is_no_json_is_damage_and_no_bug(run: Esctl, log: P
     alter(log, "update projections set compiled = 'xx'")
     done = run("verify")
     assert (done.returncode, json.loads(done.stdout)["lost"]) == (6, [])
-    assert "was not compiled by esctl: malformed JSON" in done.stderr
+    assert "was not compiled by esctl: it is no JSON object" in done.stderr
