@@ -383,7 +383,7 @@ class Log:
 
     @_in_turn
     def verify(self, *, full: bool = True, expect_head: str | None = None) -> verify.Report:
-        """Check the log, with `full` every event; see `esctl verify`."""
+        """Check the log, with `full` every event; see `esctl verify`. Damage may show first as a plain ValueError."""
         return verify.verify(self._log, full=full, expect_head=expect_head)
 
     @_in_turn

@@ -234,7 +234,7 @@ class Fold:
         source = reads.source("", scan.upcasts, lead=f"{self._fold} f cross join ")
         inner = f"{source} where {' and '.join(conditions)}"
         select = f"select {', '.join(self._columns)} from ({inner}) order by stream_id, version, part"
-        for since, last in self._spans():
+        for since, last in self._spans(high):
             bounds = {"low": low, "high": high, "since": since, "last": last}
             self._feed_many(kind, select, {**scan.parameters, **bounds})
 
@@ -254,15 +254,17 @@ class Fold:
         with Feeding(self._path):
             self._triggers.feed(self._view(kind), self._columns, select, parameters)
 
-    def _spans(self) -> Iterator[tuple[int, int]]:
-        """Ranges of versions, such that all started streams together have few events in each."""
+    def _spans(self, position: int) -> Iterator[tuple[int, int]]:
+        """Ranges of versions up to a position, such that all started streams together have few events in each. No
+        version is greater than its event's position.
+        """
         newest = "(select max(version) from events e where e.stream_id = f.stream_id)"
         streams, since, last = self._connection.execute(
             f"select count(*), ifnull(min(version), 0) + 1, ifnull(max({newest}), 0) from {self._fold} f"
             f" where {newest} > version"
         ).get
         size = max(EVENTS_PER_FEED, EVENTS_PER_FEED_OF_MANY // max(1, streams))
-        for low in range(since, last + 1, size):
+        for low in range(since, min(last, position) + 1, size):
             yield low, low + size - 1
 
     def states(self, where: str | None = None) -> Iterator[tuple[str, int, int, str, str]]:

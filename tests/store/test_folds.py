@@ -21,6 +21,7 @@ from esctl.store.folds import Refused
 from esctl.store.guard import Guard
 from esctl.store.store import Store
 from tests.conftest import write_empty_log
+from tests.logs import alter
 
 EVENTS = 2 * windows.POSITIONS_PER_STATEMENT + 7
 COUNT = """
@@ -351,3 +352,16 @@ def test_a_fold_survives_a_rollback_or_knows_that_it_did_not(written: Store) -> 
     before.begin_all(["c-1"])
     before.feed_all(Query())
     assert json.loads(before.state("c-1")[0][4])["n"] == 2
+
+
+@pytest.mark.parametrize("version", [2**53, 2**62])
+def test_a_version_that_is_far_too_large_ends_a_feed_of_all_streams(tmp_path: Path, version: int) -> None:
+    path = write_empty_log(tmp_path / "log.db")
+    with closing(Store(path, write=True)) as store, store.transaction():
+        store.append([event(n) for n in range(1, 4)])
+    alter(path, f"update events set version = {version} where position = 3")
+    with closing(Store(path)) as store:
+        fold = store.fold(compiled(COUNT))
+        fold.begin_all(["c-1"])
+        fold.feed_all(Query())
+        assert [json.loads(state)["n"] for *_, state in fold.states()] == [2]
