@@ -194,13 +194,15 @@ _TEXTS = """select m.name, group_concat(c.name) from main.sqlite_schema m, pragm
 where m.type = 'table' and c.type = 'TEXT' and m.name not in ('events', 'streams', 'types') group by m.name"""
 
 
+# What a value that nobody expects ends in, here or in a library.
+_OF_VALUES = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
 def guarded(check: str, path: str, found: Iterator[Finding]) -> Iterator[Finding]:
     """The findings of a check. If it fails on a value that it cannot take, which no esctl stores, that is one, too."""
     try:
         yield from found
-    except (MemoryError, OSError):
-        raise
-    except Exception as error:
+    except (EsctlError, apsw.Error, *_OF_VALUES) as error:
         failure = translate(error, path) if isinstance(error, apsw.Error) else error
         if isinstance(failure, EsctlError) and failure.exit_code != EsctlError.exit_code:
             raise

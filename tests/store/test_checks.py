@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 
+from esctl.errors import EsctlError, UnavailableError
+from esctl.store.checks import Finding, guarded
 from esctl.store.store import Store
 from tests.logs import alter
 
@@ -34,3 +38,32 @@ def test_what_is_not_as_it_has_to_be_is_found_by_its_check(filled: Path, sql: st
     with closing(Store(filled)) as store:
         found = {check for check, _, _ in store.check(full=full)}
     assert check in found
+
+
+def test_a_bug_in_a_check_is_no_finding() -> None:
+    def broken() -> Iterator[Finding]:
+        raise RuntimeError("a bug")
+        yield
+
+    with pytest.raises(RuntimeError):
+        list(guarded("names", "log.db", broken()))
+
+
+@pytest.mark.parametrize("error", [ValueError("v"), KeyError("k"), apsw.SQLError("malformed JSON"), EsctlError("e")])
+def test_a_value_on_which_a_check_fails_is_a_finding(error: Exception) -> None:
+    def failing() -> Iterator[Finding]:
+        yield ("names", 1, "first")
+        raise error
+
+    found = list(guarded("names", "log.db", failing()))
+    assert [(check, position) for check, position, _ in found] == [("names", 1), ("names", None)]
+
+
+@pytest.mark.parametrize("error", [apsw.CorruptError("c"), UnavailableError("u"), MemoryError()])
+def test_what_keeps_a_check_from_its_end_is_no_finding(error: Exception) -> None:
+    def failing() -> Iterator[Finding]:
+        raise error
+        yield
+
+    with pytest.raises(type(error)):
+        list(guarded("names", "log.db", failing()))
