@@ -190,7 +190,7 @@ class Projections:
     def switch(self, version: Version) -> None:
         """Within a transaction: make a version that was being built live, and the live one previous."""
         for live in self._others(version, LIVE):
-            is_damaged = live.position > version.position or self.missing_tables(live)
+            is_damaged = not 0 <= live.position <= version.position or self.missing_tables(live)
             if is_damaged or not live.fingerprint:  # without one, its rows contain erased payloads
                 self.drop(live)
                 continue

@@ -429,4 +429,6 @@ def test_a_checkpoint_that_is_none_of_the_logs_positions_is_damage(
         with pytest.raises(VerificationError, match=f"counts is at position {position}, the head at 4") as raised:
             run(again)
         assert raised.value.fix == "esctl projection rebuild counts"
-    assert log_path.read_bytes() == before
+        assert log_path.read_bytes() == before
+        rebuilt(again, "counts")
+        assert (rows(again), verify(again, full=False).ok) == ([("x", 2), ("y", 1)], True)
