@@ -39,18 +39,19 @@ def run(
     memory: int = 0,
     preload: str = "",
     lane: int = 0,
+    source: Path = ROOT,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a command line; the return code is negative for a signal that ended it, as of `subprocess`. If they are
     given, it may take so many seconds, and so many bytes of memory.
 
     `preload` is a library that obeys the environment's SHIM_… (tests/long/shim.py). Commands that run at the same time
-    need a lane each.
+    need a lane each. `source` is the folder that has the package.
     """
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         stdin.write(input)
         stdin.seek(0)
         request = json.dumps([list(arguments), str(cwd), dict(env), seconds, memory]).encode()
-        server = _server(preload, lane)
+        server = _server(preload, lane, source)
         socket.send_fds(server, [len(request).to_bytes(SIZE)], [stdin.fileno(), stdout.fileno(), stderr.fileno()])
         server.sendall(request)
         code = os.waitstatus_to_exitcode(int.from_bytes(_received(server, SIZE)))
@@ -60,12 +61,12 @@ def run(
 
 
 @cache
-def _server(preload: str, lane: int) -> socket.socket:  # noqa: ARG001 - a server for each lane
+def _server(preload: str, lane: int, source: Path) -> socket.socket:  # noqa: ARG001 - a server for each lane
     """The connection to a server of this process, which ends when the connection does."""
     ours, theirs = socket.socketpair()
     command = [sys.executable, "-m", "tests.runner", str(theirs.fileno())]
     env = {**os.environ, "LD_PRELOAD": preload} if preload else None
-    process = subprocess.Popen(command, cwd=ROOT, env=env, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=source, env=env, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
     theirs.close()
     atexit.register(process.wait)
     atexit.register(ours.close)

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -58,12 +59,38 @@ Done = subprocess.CompletedProcess[bytes]
 NOTHING: Mapping[str, str] = {}
 
 
+_sources = [runner.ROOT]
+
+
+@contextmanager
+def under_test(source: Path) -> Iterator[None]:
+    """A block in which the commands that are tested come from another folder, which has the package."""
+    _sources.append(source)
+    try:
+        yield
+    finally:
+        _sources.pop()
+
+
 def esctl(
     folder: Path, *arguments: str, input: bytes = b"", lane: int = 0, orders: Mapping[str, str] = NOTHING
 ) -> Done:
     """Run a command in a folder, on the log that is there; `orders` are for the shim."""
+    return _ran(runner.ROOT, folder, arguments, input, lane, orders)
+
+
+def run_tested(
+    folder: Path, *arguments: str, input: bytes = b"", lane: int = 0, orders: Mapping[str, str] = NOTHING
+) -> Done:
+    """The same with the package that is tested: `esctl` prepares, and looks at what there is afterwards."""
+    return _ran(_sources[-1], folder, arguments, input, lane, orders)
+
+
+def _ran(
+    source: Path, folder: Path, arguments: Sequence[str], input: bytes, lane: int, orders: Mapping[str, str]
+) -> Done:
     env = environment(ESCTL_LOG=str(folder / LOG), XDG_CACHE_HOME=str(folder / "cache"), **orders)
-    return runner.run(arguments, input=input, cwd=folder, env=env, preload=shim.library(), lane=lane)
+    return runner.run(arguments, input=input, cwd=folder, env=env, preload=shim.library(), lane=lane, source=source)
 
 
 def line(n: int, **more: object) -> str:

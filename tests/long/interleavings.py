@@ -1,6 +1,7 @@
 """Stops one command before one of its file operations, runs another there, and lets the first go on.
 
     python -m tests.long.interleavings [--points 5] [--all] [--first NAME] [--second NAME] [--at N] [--keep]
+    python -m tests.long.interleavings --seeded                          bugs that have to be found
 
 Both are whole processes; so every way is tried, or N of each pair, evenly, in which the whole of one command can come
 between two changes that another makes to files. Each may give way (exit codes 4 and 8), find its segment gone (3) or
@@ -23,12 +24,14 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.long import faults, shim
+from tests.long import faults, seeded, shim
 from tests.long.faults import Case, Done, Events
 from tests.long.kills import TIDY, sampled
+from tests.long.seeded import Bug
 
 SECONDS = 30
 GIVES_WAY = (0, 2, 3, 4, 8)
+WRONG = ("damaged", "Traceback", "bug", "cannot be read from")
 STATE = "shared"
 
 
@@ -79,6 +82,26 @@ SECOND = {
 }
 
 
+BUGS = (
+    Bug(
+        "a segment may have a payload that was erased meanwhile", ("archive create", "erase hot"),
+        "store/archive_changes.py", " or [position for (position,) in erased] != facts.erased", "",
+    ),
+    Bug(
+        "a segment may have changed before it moves", ("archive move out", "erase archived"), "archive/listing.py",
+        "if archive is None or found.sha256 != segment.sha256 or", "if archive is None or",
+    ),
+    Bug(
+        "a copy without segments has no file of its own", ("backup --without-segments", "archive move"),
+        "archive/folders.py", "    to = folder / KEPT\n", "    return folder\n    to = folder / KEPT\n",
+    ),
+    Bug(
+        "a copy does not look again for a file that moved", ("backup --without-segments", "archive move"),
+        "upkeep/copies.py", "if not source.store.has_moved():", "if True:",
+    ),
+)  # fmt: skip
+
+
 class Result(NamedTuple):
     """A point that was tried, the exit codes of both commands, and what was wrong."""
 
@@ -104,14 +127,16 @@ def _between(work: Path, first: str, second: str, at: int) -> tuple[Done, Done] 
     control = shim.Control(faults.place() / "control")
     orders = shim.orders(work, "stop", at, control=control.path)
     ended: list[Done] = []
-    beside = threading.Thread(target=lambda: ended.append(faults.esctl(work, *FIRST[first], lane=1, orders=orders)))
+    beside = threading.Thread(
+        target=lambda: ended.append(faults.run_tested(work, *FIRST[first], lane=1, orders=orders))
+    )
     beside.start()
     until = time.monotonic() + SECONDS
     while not control.reached and beside.is_alive() and time.monotonic() < until:
         time.sleep(0.0005)
     stopped = control.reached
     try:
-        done = faults.esctl(work, *SECOND[second], "--timeout", "0.2") if stopped else None
+        done = faults.run_tested(work, *SECOND[second], "--timeout", "0.2") if stopped else None
     finally:
         control.go()
         beside.join()
@@ -131,9 +156,9 @@ def point(first: str, second: str, at: int) -> Result | None:
     found, now = faults.whole(work, _before(), case)
     wrong += found
     wrong += [one for _, words, done in commands for one in _missing(work, words, done, now)]
-    again = faults.esctl(work, *FIRST[first])
+    again = faults.run_tested(work, *FIRST[first])
     wrong += _dishonest(f"{first}, again", again)
-    tidied = faults.esctl(work, *TIDY)
+    tidied = faults.run_tested(work, *TIDY)
     wrong += _dishonest("tidy", tidied)
     wrong += faults.whole(work, _before(), case)[0]
     wrong += [f"left lying about: {name}" for name in _strays(work)]
@@ -147,7 +172,7 @@ def _before() -> Events:
 
 def _dishonest(name: str, done: Done) -> Iterator[str]:
     said = done.stderr.decode()
-    if done.returncode not in GIVES_WAY or "damaged" in said or "Traceback" in said or "bug" in said:
+    if done.returncode not in GIVES_WAY or any(word in said for word in WRONG):
         yield f"{name} ends with {done.returncode}: {said}"
 
 
@@ -178,6 +203,16 @@ def _strays(work: Path) -> list[str]:
     )
 
 
+def points_of(bug: Bug) -> Iterator[list[str]]:
+    """What is wrong at the points at which a bug may be seen."""
+    first, second = bug.where
+    _before()
+    for at in range(1, operations(first) + 1):
+        result = point(first, second, at)
+        if result is not None:
+            yield result.wrong
+
+
 def _tried(job: tuple[str, str, int, bool]) -> Result | None:
     first, second, at, keep = job
     try:
@@ -198,9 +233,12 @@ def main() -> None:
     options.add_argument("--second", choices=SECOND, action="append")
     options.add_argument("--at", type=int, help="only this point")
     options.add_argument("--keep", action="store_true", help="keep the folder of a point that failed")
+    options.add_argument("--seeded", action="store_true", help="look for bugs that were put in")
     given = options.parse_args()
     if reason := shim.missing():
         sys.exit(reason)
+    if given.seeded:
+        sys.exit(seeded.report(BUGS, points_of) != 0)
     firsts, seconds = given.first or list(FIRST), given.second or list(SECOND)
     jobs = [
         (first, second, at, given.keep)

@@ -1,6 +1,7 @@
 """Kills every command that writes before each of its file operations, or has one of them fail; nothing may be lost.
 
     python -m tests.long.kills [--points N] [--case NAME] [--mode MODE] [--at N] [--keep]
+    python -m tests.long.kills --seeded                                  bugs that have to be found
 
 For each case (a command, and the folder that it starts from) the operations of an undisturbed run are counted. Then the
 command runs again in a fresh copy of the folder, and at the n-th operation something happens:
@@ -31,8 +32,9 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.long import faults, shim
+from tests.long import faults, seeded, shim
 from tests.long.faults import CASES, Case, Done, Events, Picture
+from tests.long.seeded import Bug
 
 MODES = {
     "kill": ("kill", 0),
@@ -44,6 +46,35 @@ MODES = {
 }
 TIDY = ("archive", "create", "--keep-last", "1000000")
 HONEST = (4, 8)  # exit codes of a command that met a fault: what it said is not done
+
+
+BUGS = (
+    Bug(
+        "batches are stored in parts", ("append --batch", "kill"), "append/ingest.py",
+        "batch=options.batch or BATCH_LINES, limit", "batch=1, limit",
+    ),
+    Bug(
+        "drafts of killed runs stay", ("backup", "kill"), "store/files.py",
+        "os.unlink(name, dir_fd=folder)", "pass",
+    ),
+    Bug(
+        "the draft of a segment is not recorded", ("archive create --to", "kill"), "archive/folders.py",
+        "log.store.archiving().leave(recorded_path(log, draft))", "pass",
+    ),
+    Bug(
+        "a rollback that was cut short cannot be continued", ("projection rollback", "kill"), "projections/admin.py",
+        "if newest is not None and newest.held", "if newest is None",
+    ),
+    Bug(
+        "rows and checkpoint of a projection have a transaction each", ("projection run", "kill"),
+        "projections/runs.py", "                _advance(projections,",
+        "            with log.transaction():\n                _advance(projections,",
+    ),
+    Bug(
+        "an error of the disk is passed over", ("archive export", "EIO"), "store/files.py",
+        'raise UnavailableError(f"cannot write {target}", why=error.strerror or str(error)) from error', "pass",
+    ),
+)  # fmt: skip
 
 
 class Undisturbed(NamedTuple):
@@ -86,7 +117,7 @@ def undisturbed(case: Case) -> Undisturbed:
 
 def finish(work: Path, case: Case) -> list[str]:
     """Run what finishes a case; what was wrong."""
-    done = faults.esctl(work, *(case.again or case.arguments), input=case.input)
+    done = faults.run_tested(work, *(case.again or case.arguments), input=case.input)
     if done.returncode and done.returncode not in case.may:
         return [f"run again, it ends with {done.returncode}: {done.stderr.decode()}"]
     return []
@@ -99,7 +130,7 @@ def point(case: Case, mode: str, at: int) -> Result | None:
     control = shim.Control(faults.place() / "control")
     order, error = MODES[mode]
     orders = shim.orders(work, order, at, control=control.path, error=error)
-    done = faults.esctl(work, *case.arguments, input=case.input, orders=orders)
+    done = faults.run_tested(work, *case.arguments, input=case.input, orders=orders)
     reached = control.reached
     control.close()
     if not reached:
@@ -117,7 +148,7 @@ def judged(case: Case, work: Path, done: Done) -> list[str]:
     if not (case.once and not faults.differences(wanted.after, faults.picture(work))):
         wrong += finish(work, case)
     if case.verb.startswith("archive"):  # run again it may find all done; what is left then, the next archiving removes
-        tidied = faults.esctl(work, *TIDY)
+        tidied = faults.run_tested(work, *TIDY)
         wrong += [f"tidying fails: {tidied.stderr.decode()}"] if tidied.returncode else []
     if case.erasing:
         packed = faults.pieces(faults.state(case.state), case.erasing)
@@ -154,6 +185,16 @@ def _dishonest(work: Path, case: Case, wanted: Undisturbed, done: Done) -> Itera
         )
 
 
+def points_of(bug: Bug) -> Iterator[list[str]]:
+    """What is wrong at the points at which a bug may be seen."""
+    name, mode = bug.where
+    case = next(case for case in CASES if case.name == name)
+    for at in sampled(undisturbed(case).operations, None):
+        result = point(case, mode, at)
+        if result is not None:
+            yield result.wrong
+
+
 def sampled(number: int, points: int | None) -> list[int]:
     """So many numbers from 1 to `number`, evenly, or all of them."""
     if points is None or points >= number:
@@ -181,9 +222,12 @@ def main() -> None:
     options.add_argument("--mode", choices=MODES, action="append")
     options.add_argument("--at", type=int, help="only this point")
     options.add_argument("--keep", action="store_true", help="keep the folder of a point that failed")
+    options.add_argument("--seeded", action="store_true", help="look for bugs that were put in")
     given = options.parse_args()
     if reason := shim.missing():
         sys.exit(reason)
+    if given.seeded:
+        sys.exit(seeded.report(BUGS, points_of) != 0)
     if missing := faults.uncovered():
         sys.exit(f"no case for {missing}")
     cases = [case for case in CASES if given.case is None or case.name in given.case]
