@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from esctl import open_log
-from tests.conftest import ESCTL, LIMITED, Esctl, environment, succeeded
+from tests.conftest import ESCTL, LIMITED, UNMEASURED, Esctl, environment, succeeded
 
 COMMANDS = ("init", "append", "replay", "head", "verify", "backup", "migrate", "help")
 LINE = b'{"stream":"s","type":"T"}\n'
@@ -447,7 +447,7 @@ def started(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """A run of esctl with pipes at both ends."""
     process = subprocess.Popen(
         [ESCTL, *arguments],
-        env=environment(ESCTL_LOG=str(log)),
+        env=environment(ESCTL_LOG=str(log), **UNMEASURED),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

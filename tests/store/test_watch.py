@@ -12,7 +12,7 @@ import pytest
 
 from esctl import open_log
 from esctl.log import EventLog
-from tests.conftest import ESCTL, environment
+from tests.conftest import ESCTL, UNMEASURED, environment
 from tests.expressions import places
 from tests.logs import hold
 
@@ -115,7 +115,7 @@ def test_a_signal_ends_sql_that_takes_long(log: Path, words: list[str], rule: st
         hold(written, places(rule)["aggregate.a.accept.T"])
     with subprocess.Popen(
         [ESCTL, *words],
-        env=environment(ESCTL_LOG=str(log)),
+        env=environment(ESCTL_LOG=str(log), **UNMEASURED),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
