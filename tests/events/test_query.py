@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
+import apsw
 import pytest
 
 from esctl.errors import UsageError
@@ -47,6 +49,12 @@ def test_a_query_of_nothing_asks_for_the_whole_log() -> None:
     whole = {"since": 1, "until": MAX_POSITION, "types": ()}
     plain = dict.fromkeys(("reverse", "system", "raw_schema", "hot_only"), False)
     assert said == {**dict.fromkeys(said), **whole, **plain}
+
+
+def test_a_query_ends_at_the_greatest_number_of_sqlite() -> None:
+    with closing(apsw.Connection(":memory:")) as connection:
+        found = connection.execute("select ?1, typeof(?1), typeof(?1 + 1)", (MAX_POSITION,)).get
+    assert found == (MAX_POSITION, "integer", "real")
 
 
 def test_a_query_knows_no_other_filter() -> None:

@@ -11,7 +11,7 @@ from esctl.archive import content, creation, listing
 from esctl.errors import ConflictError
 from esctl.log import EventLog
 from esctl.states import snapshot_care
-from esctl.store.segments import Facts
+from esctl.store.segments import Facts, Packed
 from tests.segments import EVENTS, archive_of, make, place, replayed
 from tests.stores import connection_of
 
@@ -19,6 +19,10 @@ from tests.stores import connection_of
 def count(log: EventLog, table: str) -> int:
     found: int = connection_of(log.store).execute(f"select count(*) from {table}").get
     return found
+
+
+def versions(log: EventLog) -> list[int]:
+    return [log.store.stream_version(f"s-{n}") for n in range(3)]
 
 
 def test_frames_of_events_that_are_archived_already_are_refused(twelve: EventLog) -> None:
@@ -43,6 +47,28 @@ def test_frames_that_are_kept_for_a_segment_are_seen_by_nobody_until_it_is_there
     assert count(twelve, "frames") == 0
     with pytest.raises(ConflictError, match="positions 1 to 12 changed"):
         archiving.pending(frames[0].frame)
+
+
+def test_frames_of_another_run_for_the_same_positions_are_dropped(twelve: EventLog) -> None:
+    def packed(most: int) -> list[Packed]:
+        made = make(twelve, most=most)
+        frames = [frame for segment in made for frame in content.packed(archive_of(twelve), segment)]
+        with twelve.transaction():
+            for segment in made:
+                archiving.bring_back(segment, [f"id {n}" for n in range(segment.first, segment.last + 1)])
+        return frames
+
+    archiving = twelve.store.archiving()
+    fours, sixes = packed(4), packed(6)
+    for frames in (fours, sixes[1:]):
+        with twelve.transaction():
+            archiving.pend(frames)
+    for pending in (fours[0], sixes[1]):
+        assert archiving.pending(pending.frame) == bytes(pending.packed)
+    for dropped in fours[1:]:
+        with pytest.raises(ConflictError, match=f"positions {dropped.frame.first} to {dropped.frame.last} changed"):
+            archiving.pending(dropped.frame)
+    assert count(twelve, "frames") == 2
 
 
 def test_events_whose_rows_are_left_are_not_archived_a_second_time(twelve: EventLog, cold: Path) -> None:
@@ -74,6 +100,8 @@ def test_a_segment_that_is_cut_takes_its_events_and_all_that_was_known_of_them(t
     assert [segment.name for segment in archive_of(twelve).segments] == ["1-4", "5-8"]
     assert twelve.store.places().find("id 12") == 0
     assert twelve.store.places().find("id 8") == 8
+    assert versions(twelve) == [2, 3, 3]
+    assert count(twelve, "frames") == 2
 
 
 def test_a_segment_that_is_brought_back_is_hot_and_no_more_in_the_archive(twelve: EventLog) -> None:
@@ -84,6 +112,8 @@ def test_a_segment_that_is_brought_back_is_hot_and_no_more_in_the_archive(twelve
     assert replayed(twelve) == list(range(1, EVENTS + 1))
     assert archive_of(twelve).ranges() == [(1, 4), (9, 12)]
     assert [twelve.store.places().find(f"id {n}") for n in range(1, EVENTS + 1)] == list(range(1, EVENTS + 1))
+    assert versions(twelve) == [4, 4, 4]
+    assert count(twelve, "frames") == 2
 
 
 def test_a_segment_lies_where_it_says_and_keeps_its_frames(twelve: EventLog, cold: Path) -> None:
@@ -150,4 +180,5 @@ def test_rows_that_are_left_go_at_once_and_what_is_hot_stays(twelve: EventLog) -
     archiving.delete_leftover_rows_at_once(twelve.transaction)
     assert archiving.leftover_rows() == ([], 4)
     assert count(twelve, "main.events") == 4
+    assert connection.pragma("secure_delete") == connection.pragma("foreign_keys") == 1  # for what comes after it
     assert replayed(twelve) == list(range(1, EVENTS + 1))
