@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import apsw
+
 from esctl.sql.quoting import quoted
 
 TYPE_CHECKING = False
@@ -114,10 +116,16 @@ class TableRows:
 
     # Copying
 
-    def fill(self, other: TableRows) -> None:
-        """Insert every row of another table with the same columns, with its row number."""
+    def fill(self, other: TableRows, without: tuple[str, tuple[str, ...]] | None = None) -> None:
+        """Insert every row of another table with the same columns, with its row number; except, with `without`, those
+        that have one of these texts in this column.
+        """
         columns = ", ".join([*self._rowid(), *map(quoted, self._stored)])
-        self._run(f"insert into {self.source} ({columns}) select {columns} from {other.source}")
+        sql, parameters = f"insert into {self.source} ({columns}) select {columns} from {other.source}", []
+        if without is not None:
+            sql += f" where {quoted(without[0])} not in (select value from carray(?))"
+            parameters = [apsw.carray(without[1])]
+        self._run(sql, parameters)
 
     def _rowid(self) -> list[str]:
         """The name of the row number; empty if the table has none, or columns use all its names."""

@@ -6,6 +6,7 @@ says which, why and by whom. So a killed run has erased exactly what its events 
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -29,7 +30,7 @@ from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.model.applied import Definitions
 from esctl.model.compiled import BUILDING, DROPPED, LIVE, Version
-from esctl.projections import runs, versions
+from esctl.projections import partial, runs, versions
 from esctl.sql import quoting
 from esctl.sql.paths import sql_path
 from esctl.store.errors import BUSY
@@ -39,6 +40,7 @@ from esctl.upkeep.traces import Traces
 
 FILE_STAYS = "file-stays"  # the code of the error for a file with erased payloads that could not be removed
 PAYLOADS_PER_TRANSACTION = 10_000
+ROUNDS = 20  # of a rebuild of projections that other processes spoil by further erasures
 MOVES = 100  # of events between hot table and segments, after which an erasure gives up
 
 
@@ -192,9 +194,13 @@ def scrub(log: EventLog, traces: Traces | None = None) -> bool:
     Return whether the traces are gone; if not, another process still reads them. `traces`: those of this process's own
     erasure.
     """
-    tidying.tidy(log)
-    _rebuild(log)
-    return traces_.remove(log, traces)
+    for _ in range(ROUNDS):
+        tidying.tidy(log)
+        _rebuild(log, traces)
+        finished = traces_.remove(log, traces)
+        if finished is not None:
+            return finished
+    return False
 
 
 def _hot(log: EventLog, positions: Sequence[int], reason: str, traces: Traces) -> None:
@@ -234,7 +240,9 @@ def _record(
     event = log.say(system.PAYLOAD_ERASED, {"positions": ranges(positions), "reason": reason}).position
     archiving = log.store.archiving()
     traces.begin(log)
-    for stream in {stream for stream, _, _ in kinds}:
+    streams = {stream for stream, _, _ in kinds}
+    traces.streams |= streams
+    for stream in streams:
         for state in archiving.drop_snapshots(stream):
             traces.add(state)
     _invalidate(log, set(positions), {(type_, schema) for _, type_, schema in kinds}, traces)
@@ -275,17 +283,23 @@ def sees(version: Version, kinds: set[tuple[str, int]]) -> bool:
     )
 
 
-def _rebuild(log: EventLog) -> None:
-    """Rebuild the live versions that were invalidated; readers see the old rows until then.
+def _rebuild(log: EventLog, traces: Traces | None) -> None:
+    """Rebuild the live versions that were invalidated, only for the erased streams if these are known and rows depend
+    on one stream each; readers see the old rows until then.
 
     If a handler fails meanwhile, the unfinished version becomes live, since the old rows must not stay.
     """
     store = log.store.projections()
-    invalid = [version.name for version in store.versions() if version.state == LIVE and not version.fingerprint]
+    invalid = {
+        version.name: version for version in store.versions() if version.state == LIVE and not version.fingerprint
+    }
     if not invalid:
         return
     for version in versions.synced(log):
         if version.name in invalid and version.state == BUILDING:
+            if traces is not None:
+                fits = functools.partial(traces.are_all, log)
+                partial.begin(log, invalid[version.name], version, traces.streams, fits)
             try:
                 for _ in runs.catch_up(log, version.version):
                     pass

@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 
 from esctl.log import EventLog
+from esctl.model.compiled import LIVE
 
 TRACES = ""  # an entry among the leftover files: the log's file itself may still contain traces of erased payloads
 WINDOW = 8  # bytes: no shorter piece of a payload is searched for
@@ -19,12 +20,13 @@ NEIGHBOURS = 50  # events and snapshots, whose payloads show what erased ones ha
 
 
 class Traces:
-    """The bytes that one erasure removes, and the positions of the events that say so."""
+    """The bytes that one erasure removes, the streams, and the positions of the events that say so."""
 
     def __init__(self) -> None:
         self._removed: list[bytes] = []
         self._size = 0
         self.events = array("q")
+        self.streams: set[str] = set()  # of the erased events
         self.is_whole = True  # else the file may have traces of an erasure of which nothing is known
 
     def begin(self, log: EventLog) -> None:
@@ -32,6 +34,10 @@ class Traces:
         if not self.events:
             self.is_whole = self.is_whole and not unfinished(log)
         log.store.archiving().leave(TRACES)
+
+    def are_all(self, log: EventLog) -> bool:
+        """Within a transaction: whether the file can have traces of this erasure only."""
+        return self.is_whole and log.store.archiving().erased_by(self.events)
 
     def committed(self, event: int | None) -> None:
         """A transaction has erased payloads, as the event at a position says; None: it had none to erase."""
@@ -70,8 +76,9 @@ def _windows(text: bytes) -> Iterator[bytes]:
     return (text[at : at + WINDOW] for at in range(len(text) - WINDOW + 1))
 
 
-def remove(log: EventLog, traces: Traces | None = None) -> bool:
+def remove(log: EventLog, traces: Traces | None = None) -> bool | None:
     """Remove what an erasure has left in the log's file. Return whether it is gone; if not, another process reads it.
+    None: another process has erased more, and projections have to be rebuilt first.
 
     Without `traces`, whatever is left in pages counts as found. The file is written anew only if something is found.
     """
@@ -81,15 +88,21 @@ def remove(log: EventLog, traces: Traces | None = None) -> bool:
         with log.transaction():
             found = _is_found(log, traces or Traces())
             if found is False:
-                log.store.archiving().removed(TRACES)
-                return True
+                return _ended(log)
         if found:
             break
-    finished = log.store.compact(full=True)[2]
-    if finished:
-        with log.transaction():
-            log.store.archiving().removed(TRACES)
-    return finished
+    if not log.store.compact(full=True)[2]:
+        return False
+    with log.transaction():
+        return _ended(log)
+
+
+def _ended(log: EventLog) -> bool | None:
+    """Record that there are no traces, unless rows of projections are some."""
+    if any(version.state == LIVE and not version.fingerprint for version in log.store.projections().versions()):
+        return None
+    log.store.archiving().removed(TRACES)
+    return True
 
 
 def _is_found(log: EventLog, traces: Traces) -> bool | None:
@@ -97,8 +110,7 @@ def _is_found(log: EventLog, traces: Traces) -> bool | None:
     archiving = log.store.archiving()
     if not archiving.is_in_file():
         return None
-    if traces.is_whole:
-        traces.is_whole = archiving.erased_by(traces.events)
+    traces.is_whole = traces.are_all(log)
     # Frames are compressed, and older ones unknown: a piece of them is not recognized.
     if any(True for _ in archiving.leftover_bytes("frames")):
         return True

@@ -903,7 +903,7 @@ def test_a_projection_that_is_dropped_while_an_erasure_builds_it_anew_stays_drop
                 dropped.extend(admin.drop(other, "list"))
 
         with EventLog(copy, write=True) as opened, stopped(opened, 1 + (number - 1) * stride, drop) as steps:
-            erasure._rebuild(opened)
+            erasure._rebuild(opened, None)
             assert states(opened, "list") == ({"dropped": 0} if dropped else {"live": 2})
         return (steps[0] + stride - 1) // stride
 
