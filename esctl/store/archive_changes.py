@@ -176,7 +176,7 @@ class Archiving:
                 self._execute("delete from events")
                 self._execute("insert into events select * from temp.remaining order by position")
                 self._execute("drop table temp.remaining")
-                # Freed pages are not cleared here; used again, one would keep what stood behind its new content.
+                # Freed pages are not cleared here. Used again, one may keep what stood behind the end of its new row.
                 self._execute("pragma incremental_vacuum").fetchall()
                 self._execute("update head set archived = archived + 1")
         finally:

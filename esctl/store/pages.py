@@ -127,15 +127,15 @@ class Pages:
     def table_cell(self, place: int) -> Cell:
         """The row at a place in a leaf of a table. Raises BrokenError."""
         page, at = self._at(place)
-        length, at = _varint(page, at)
-        rowid, at = _varint(page, at)
+        length, at = varint(page, at)
+        rowid, at = varint(page, at)
         rowid = rowid - 2**64 if rowid >= 2**63 else rowid
         return Cell(rowid, _record(self._payload(page, at, length, self.usable - 35)), place)
 
     def index_cell(self, place: int, *, inner: bool) -> Cell:
         """The entry at a place in a page of an index. Raises BrokenError."""
         page, at = self._at(place)
-        length, at = _varint(page, at + 4 * inner)
+        length, at = varint(page, at + 4 * inner)
         most = (self.usable - 12) * 64 // 255 - 23
         return Cell(None, _record(self._payload(page, at, length, most)), place)
 
@@ -163,9 +163,7 @@ class Pages:
             return page[at : at + length]
         if length > min(MAX_CELL_BYTES, self.count * self.size):
             raise BrokenError
-        least = (self.usable - 12) * 32 // 255 - 23
-        local = least + (length - least) % (self.usable - 4)
-        local = local if local <= most else least
+        local = local_bytes(length, self.usable, most)
         parts, remaining = [page[at : at + local]], length - local
         following, seen = int.from_bytes(page[at + local : at + local + 4], "big"), set[int]()
         while remaining > 0:
@@ -202,7 +200,14 @@ def _checksum(content: bytes, sums: tuple[int, int], order: str) -> tuple[int, i
     return one, two
 
 
-def _varint(content: bytes, at: int) -> tuple[int, int]:
+def local_bytes(length: int, usable: int, most: int) -> int:
+    """How many bytes of a payload that is longer than `most` are in its cell; the others are in overflow pages."""
+    least = (usable - 12) * 32 // 255 - 23
+    local = least + (length - least) % (usable - 4)
+    return local if local <= most else least
+
+
+def varint(content: bytes, at: int) -> tuple[int, int]:
     """A number of 1 to 9 bytes, and where it ends."""
     value = 0
     for n in range(9):
@@ -220,12 +225,12 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
 
 def _record(payload: bytes) -> list[Value]:
     """The values of a record. Raises BrokenError unless it is one, to the last byte."""
-    end, at = _varint(payload, 0)
+    end, at = varint(payload, 0)
     if not at <= end <= len(payload):
         raise BrokenError
     kinds = []
     while at < end:
-        kind, at = _varint(payload, at)
+        kind, at = varint(payload, at)
         kinds.append(kind)
     if at != end:
         raise BrokenError
