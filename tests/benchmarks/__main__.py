@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import append, archive, batch, cold, growth, model, peers, projections, replay, report
+from tests.benchmarks import append, archive, batch, cold, erase, growth, model, peers, projections, replay, report
 from tests.benchmarks.workbench import ROUNDS, SHORT_ROUNDS, Bench, BenchmarkError, Figure
 
 BENCHMARKS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "archive": archive.figures,
     "peers": peers.figures,
     "growth": growth.figures,
+    "erase": erase.figures,
 }
 LEAST_EVENTS = 1000
 REMARK_SECONDS = 5  # between remarks on how far a benchmark is
