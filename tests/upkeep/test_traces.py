@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from esctl.api import open_log
 from esctl.archive import creation, listing, moving
-from esctl.errors import EsctlError
+from esctl.errors import EsctlError, UnavailableError
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.states.snapshot_care import take
@@ -23,6 +24,8 @@ from esctl.upkeep import erasure, traces
 from esctl.upkeep.traces import MAX_LEFTOVER, MAX_REMOVED, Traces
 from esctl.upkeep.verify import verify
 from tests.conftest import write_empty_log
+from tests.interleaving import interleaved, stopped
+from tests.logs import hold, run
 
 TABLES = ("events", "snapshots", "frames", "projections")
 
@@ -302,3 +305,54 @@ def test_after_any_history_no_byte_of_what_was_erased_is_in_any_file(steps: list
                 history.step(step, n)
                 if step == "erase":
                     history.check()
+
+
+# Beside another erasure
+
+KEPT = """
+[event.T]
+erasable = true
+[projection.names]
+table = "create table names(k text primary key, name text)"
+[projection.names.on]
+T = "insert into names values (new.stream, new.data ->> 'name') on conflict(k) do update set name = excluded.name"
+"""
+
+
+@pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_an_erasure_that_is_stopped_beside_another_is_ended_by_it_or_recorded(tmp_path: Path, stride: int) -> None:
+    """It may begin between any two steps, and its payload must not stay where nobody looks any more."""
+    original = tmp_path / "original.db"
+    write_empty_log(original)
+    append(original, range(1, 19), (5,))
+    with EventLog(original, write=True) as log:
+        hold(log, KEPT)
+        run(log)
+
+    def one(number: int) -> int:
+        shutil.rmtree(folder := tmp_path / "run", ignore_errors=True)
+        folder.mkdir()
+        path = folder / "log.db"
+        shutil.copy(original, path)
+
+        def other() -> None:
+            with EventLog(path, write=True, timeout=0) as second, suppress(UnavailableError):  # the write lock is taken
+                list(erasure.erase(second, [17], "stopped"))
+
+        with EventLog(path, write=True) as log, stopped(log, 1 + (number - 1) * stride, other) as steps:
+            found = Traces()
+            list(erasure.erase(log, [18], "test", found))
+            finished = erasure.scrub(log, found)
+            remains = traces.unfinished(log)
+        with EventLog(path) as log:
+            gone = [n for n in (17, 18) if log.event(str(n)).event.data is None]
+        if finished and not remains:
+            assert in_files(path, *gone) == []
+        with EventLog(path, write=True) as log:
+            assert erasure.scrub(log)
+            assert verify(log, full=True).findings == []
+        assert in_files(path, *gone) == []
+        assert 18 in gone
+        return (steps[0] + stride - 1) // stride
+
+    assert interleaved(one) * stride > 20
