@@ -213,7 +213,10 @@ def questions(log: EventLog) -> dict[str, Callable[[EventLog], object]]:
         "schemas": lambda log: log.store.facts().schemas(),
         "matching": lambda log: [list(log.store.facts().matching(glob)) for glob in ("*", "order*", "$*", "x*")],
         "names": lambda log: [list(log.store.facts().names(kind)) for kind in ("stream", "type")],
-        "over time": lambda log: [sorted(log.store.facts().over_time(7, kind)) for kind in ("stream", "type")],
+        "over time": lambda log: [
+            sorted(log.store.facts().over_time(7).by_type()),
+            log.store.facts().over_time(7).total(),
+        ],
         "upcast check": lambda log: conformance.check(log, log.definitions),
         "upcast check of a sample": lambda log: conformance.check(log, log.definitions, 9),
         "snapshots": lambda log: list(snapshot_care.listed(log)),

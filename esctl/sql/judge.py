@@ -141,7 +141,8 @@ def _modules() -> set[str]:
 # Names that the log uses, or reserves for later.
 RESERVED = (
     "head", "streams", "types", "events", "log", "snapshots", "segments", "frames", "archived", "archived_streams",
-    "archived_types", "archived_ids", "erased", "leftovers", "projections", "reactions", "dead_letters", "checkpoints",
+    "archived_types", "archived_ids", "erased", "leftovers", "projections", "block_summaries",
+    "block_type_summaries", "type_summaries", "reactions", "dead_letters", "checkpoints",
     "feed", "new", "old", "excluded", "state", "states", "json_each", "json_tree", "_sqlite_migrations"
 )  # fmt: skip
 

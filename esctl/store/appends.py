@@ -11,8 +11,10 @@ import apsw
 from esctl.errors import ConflictError
 from esctl.events import chain, system
 from esctl.events.event import Expect, Head, NewEvent, Receipt, check_expected, now
+from esctl.store import format as storage
 from esctl.store import reads
 from esctl.store.errors import Translated, damaged
+from esctl.store.noted import Noted
 from esctl.store.originals import Hot, Original, conflict, differing, originals
 from esctl.store.windows import NOT_ARCHIVED, Reading
 
@@ -78,6 +80,8 @@ class Appender:
         self._new_types: list[str] = []
         self._categories: set[str] = set()  # known to exist
         self._recorded = ""
+        self._block = 0  # the first that is not summarized
+        self._noted = Noted()  # the events of the last batch, for summaries
         self._largest = 0  # bytes of the largest payload of the transaction
         self._quoting = False  # whether one of its names must be escaped in JSON
 
@@ -102,6 +106,7 @@ class Appender:
             self.head = Head._make(self._execute(HEAD).get)
             self._archived = self._reading.known(self._execute("select archived from head").get)
             self._start, self._largest, self._quoting = self.head, 0, False
+            self._block = self.head.position // storage.POSITIONS_PER_BLOCK
             self._new_categories, self._new_types = [], []
             self._recorded = max(now(), self.head.recorded)
 
@@ -207,12 +212,16 @@ class Appender:
 
     def cut(self, position: int) -> None:
         """Within a transaction: end the log at a position."""
+        from esctl.store import summaries  # noqa: PLC0415 - only a copy needs it
+
         assert self.head is not None, "it belongs in a transaction"
         for table in ("snapshots", "events", "erased"):
             self._execute(f"delete from {table} where position > ?", (position,))
+        summaries.cut(self._connection, position)
         newest = self._execute(_LAST).get
         log_id, created = self._execute("select log_id, created from head").get
         self.head = Head._make(newest or (0, chain.genesis(log_id), created))
+        self._block = self.head.position // storage.POSITIONS_PER_BLOCK
         self._recorded = max(now(), self.head.recorded)
         self._execute(
             "update head set model = ?, definitions = ?",
@@ -258,7 +267,12 @@ class Appender:
         SQLite takes the rows one by one, so memory stays constant.
         """
         self._intern(batch.events)
+        self._noted = Noted()
         self._connection.executemany(_INSERT, self._rows(batch, known))
+        if self.head is not None and self.head.position // storage.POSITIONS_PER_BLOCK > self._block:
+            from esctl.store import summaries  # noqa: PLC0415 - most cold appends do without
+
+            self._block = summaries.extend(self._reading, self._block, self.head.position, self._noted)
         return batch.receipts
 
     def _rows(self, batch: _Batch, known: dict[str, Original] | None) -> Iterator[tuple[object, ...]]:
@@ -269,6 +283,7 @@ class Appender:
         assert self.head is not None
         position, previous, _ = self.head
         largest, quoting = self._largest, self._quoting
+        note_stream, note_type, note_schema, note_size, note_time = self._noted.notes()
         recorded, streams, types, newest = self._recorded, self._streams, self._types, self.newest
         events, run, receive, made, sha256, size = (
             batch.events, batch.run, batch.receipts.append, Receipt._make, chain.sha256, chain.SALT_BYTES
@@ -294,7 +309,8 @@ class Appender:
             if '"' in event_id or "\\" in event_id:
                 quoting = True
             data_bytes, meta_bytes = data.encode(), meta.encode()
-            largest = max(largest, len(data_bytes) + len(meta_bytes))
+            if (bytes_ := len(data_bytes) + len(meta_bytes)) > largest:
+                largest = bytes_
             salt = salts[size * index : size * index + size]
             digest = sha256(b"%b%b\0%b" % (salt, data_bytes, meta_bytes)).digest()
             header = f"{position}\n{stream}\n{version}\n{event_id}\n{type_}\n{schema}\n{time_}\n{recorded}"
@@ -302,10 +318,17 @@ class Appender:
             if known is not None:
                 known[event_id] = Original(event_id, position, entry[0], version, types[type_], data, meta)
             receive(made((position, stream, version, event_id, False)))
+            number, type_id = entry[0], types[type_]
+            note_stream(number)
+            note_type(type_id)
+            note_schema(schema)
+            note_size(bytes_)
+            note_time(time_)
             yield (
-                position, entry[0], version, event_id, types[type_], schema, time_, recorded, data, meta, salt, previous
+                position, number, version, event_id, type_id, schema, time_, recorded, data, meta, salt, previous
             )  # fmt: skip
         self._largest, self._quoting = largest, quoting
+        self._noted.positions = range(self.head.position + 1, position + 1)
         if position != self.head.position:
             self.head = Head(position, previous, recorded)
 

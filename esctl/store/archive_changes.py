@@ -11,10 +11,10 @@ import apsw
 
 from esctl.errors import ConflictError
 from esctl.events import chain
-from esctl.store import reads, unallocated
+from esctl.store import reads, summaries, unallocated
 from esctl.store.errors import translating
 from esctl.store.files import hold
-from esctl.store.windows import NOT_ARCHIVED
+from esctl.store.windows import NOT_ARCHIVED, Reading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ _DEFINITIONS = (
 class Archiving:
     """Changes to the archive, on a writing connection."""
 
-    def __init__(self, connection: apsw.Connection, path: str) -> None:
-        self._connection, self._execute, self.path = connection, connection.execute, path
+    def __init__(self, reading: Reading) -> None:
+        self._reading, self._connection, self.path = reading, reading.connection, reading.path
+        self._execute = self._connection.execute
         self._held: list[int] = []
         self._execute(f"pragma cache_size = -{CACHE_KIB}")
 
@@ -328,11 +329,13 @@ class Archiving:
         """Erase payloads: store their digests and the event that says so, and clear the rows in the hot table, also
         those that are left of archived events.
         """
+        gone = apsw.carray(array("q", positions), flags=apsw.SQLITE_CARRAY_INT64)
+        summaries.erase(self._reading, gone)
         rows = [(position, digest, event) for position, digest in zip(positions, digests, strict=True)]
         self._connection.executemany("insert into erased values (?, ?, ?)", rows)
         self._execute(
             "update events set data = null, meta = null, salt = null where position in (select value from carray(?))",
-            (apsw.carray(array("q", positions), flags=apsw.SQLITE_CARRAY_INT64),),
+            (gone,),
         )
 
     def record_erased(self, positions: Sequence[int], event: int) -> None:

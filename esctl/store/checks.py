@@ -10,6 +10,7 @@ import apsw
 from esctl.errors import EsctlError, RefusedError
 from esctl.events import chain
 from esctl.events.event import check_name
+from esctl.store import summaries
 from esctl.store.errors import translate
 from esctl.store.format import HOT
 from esctl.store.schema import MIGRATIONS, OWN
@@ -236,6 +237,8 @@ def findings(reading: Reading, *, full: bool) -> Iterator[Finding]:
     yield from _unreadable(connection, reading.path)
     for check, sql in _QUICK + (_FULL if full else ()) + (_LEFTOVER if has_leftovers and full else ()):
         yield from guarded(check, reading.path, _found(connection, check, _filled(sql, parts)))
+    head: int = connection.execute("select position from head").get
+    yield from guarded("summaries", reading.path, summaries.findings(reading, head, full=full))
 
 
 def _found(connection: apsw.Connection, check: str, sql: str) -> Iterator[Finding]:

@@ -10,8 +10,10 @@ from esctl.events import system
 from esctl.events.event import has_control
 from esctl.events.record import Record
 from esctl.sql.paths import SHORT
+from esctl.store import summaries
 from esctl.store.errors import altered, translating
 from esctl.store.format import STORAGE_VERSION
+from esctl.store.over_time import OverTime
 from esctl.store.reads import VERSION
 from esctl.store.windows import Reading
 
@@ -63,26 +65,6 @@ select name as stream, n + ifnull(l_n, 0) as events,
       (select time from main.events where position = last_position)) as last_time,
   ifnull(bytes, 0) + ifnull(l_bytes, 0) as bytes
 from both where n + ifnull(l_n, 0) > 0 order by name"""
-_ARCHIVED_TYPES = """
-select t.name, a.schema, a.events, a.first_position, a.last_position, a.first_time, a.last_time, a.bytes
-from archived_types a join types t using (type_id) where ?1 or not own"""
-_TYPES = """
-select t.name as type, n as events, schemas, first_position, last_position,
-       (select time from main.events where position = first_position) as first_time,
-       (select time from main.events where position = last_position) as last_time, bytes
-from (
-  select type_id, count(*) as n, min(position) as first_position, max(position) as last_position,
-         ifnull(sum(octet_length(data) + octet_length(meta)), 0) as bytes
-  from {events} where ?1 or stream_id > 0 group by type_id
-) join (
-  select type_id, group_concat(schema order by schema) as schemas
-  from (select distinct type_id, schema from {events} where ?1 or stream_id > 0) group by type_id
-) using (type_id) join types t using (type_id) order by t.name"""
-_SCHEMAS = """
-select t.name, schema, n from (
-  select type_id, schema, count(*) as n from {events} where stream_id > 0 group by type_id, schema
-  union all select type_id, schema, events from archived_types where not own
-) join types t using (type_id)"""
 # From each category, one search finds the next name beyond it: `.` is the character after the dash.
 _CATEGORIES = """
 with recursive c(name) as (
@@ -94,17 +76,10 @@ with recursive c(name) as (
 ) select distinct {0} from c where substr(name, 1, 1) <> '$'""".format(
     "substr(c.name, 1, instr(c.name || '-', '-') - 1)"
 )
+_SPAN = "select min(least_time), max(greatest_time) from block_summaries"
 _INFO = """
 select log_id, created, (select count(*) from streams where stream_id > 0) as streams,
        position || ':' || lower(hex(hash)) as head from head"""
-_COUNTED = """
-select count(*) as events, min(time) as first_time, max(time) as last_time, min(recorded) as first_recorded,
-       max(recorded) as last_recorded, ifnull(sum(octet_length(data) + octet_length(meta)), 0) as payload_bytes
-from {events} where stream_id > 0"""
-_ARCHIVED_COUNTED = """
-select ifnull(sum(events), 0), min(least_time), max(greatest_time), min(first_recorded), max(last_recorded),
-       ifnull(sum(bytes), 0) from archived_types where not own"""
-_USED = "select type_id from {events} where stream_id > 0 union select type_id from archived_types where not own"
 # SQLite takes no path of 1,000 steps, so a long one is taken in two.
 _AT = f"iif(length(path) < {SHORT}, {{0}} -> path, ({{0}} -> around) -> ('$' || substr(path, 1 + length(around))))"
 # Leaves are plain values, empty objects and empty arrays. If an object replaces a value, both sides count as leaves.
@@ -129,9 +104,6 @@ where case
 end
 order by path"""
 _NAMING = "select 'id', id, position from {events} where instr(lower(id), lower(?1)) and stream_id > 0"
-_BUCKETS = """
-select min(:buckets - 1, cast((julianday(time) - :low) / :width as integer)) as bucket, {group} as name, count(*)
-from ({events}) e join {kind}s g on g.{kind}_id = e.{kind}_id group by bucket, name"""
 _HAPPENED = """
 select ifnull(max(position) filter (where time <= ?1), 0), count(*) filter (where time <= ?1),
        count(*) filter (where recorded <= ?1), min(position) filter (where time > ?1) from ({events})"""
@@ -149,7 +121,6 @@ _LOST = (
     "select stream_id from {{events}} where stream_id in (select stream_id from streams where name {} ?1)"
     " and type_id = (select type_id from types where name = ?2) and data is null and position <= ?3 and version <= ?4"
 )
-_BUCKETED = "select time, stream_id, type_id from {events} where stream_id > 0"
 
 
 class Happened(Record):
@@ -181,12 +152,28 @@ class Facts:
 
     def types(self, *, system: bool) -> Iterator[dict[str, Any]]:
         """A record per type, by name: as for `streams`, and `schemas`, the stored versions with commas."""
-        with self._reading.pinned() as archived:
-            hot = _rows(self._reading.connection, _TYPES.format(events=self._reading.hot), (system,))
-            found = {row["type"]: row for row in hot}
-            for name, *row in self._reading.connection.execute(_ARCHIVED_TYPES, (system,)) if archived else ():
-                _merge(found, name, row)
-        yield from (self._plain(found[name], "type") for name in sorted(found, key=str.encode))
+        found: dict[str, dict[str, Any]] = {}
+        for (own, name, schema), row in self._counts():
+            if own and not system:
+                continue
+            events, size, *places = row
+            known = found.setdefault(name, {"events": 0, "schemas": set(), "places": [], "bytes": 0})
+            known["events"] += events
+            known["bytes"] += size
+            known["schemas"].add(schema)
+            known["places"].append(places)
+        for name in sorted(found, key=str.encode):
+            yield self._plain(_type_record(name, **found[name]), "type")
+
+    def _counts(self) -> list[tuple[tuple[int, str, int], summaries.Row]]:
+        """The summary of each kind of events: whether they are of the log's own streams, type, schema."""
+
+        def ask(_: bool) -> list[tuple[tuple[int, str, int], summaries.Row]]:
+            names = dict(self._reading.connection.execute("select type_id, name from types"))
+            counted = summaries.counts(self._reading, summaries.unsummarized(self._reading))
+            return [((own, names[type_id], schema), row) for (own, type_id, schema), row in counted.items()]
+
+        return self._reading.steady(ask)
 
     def _plain(self, row: dict[str, Any], kind: str) -> dict[str, Any]:
         """The row. Raises VerificationError if its name has a control character."""
@@ -196,52 +183,35 @@ class Facts:
 
     def info(self) -> dict[str, Any]:
         """The facts of the log: log_id, created, events, streams, types, first and last times, sizes, head."""
-        connection = self._reading.connection
-        with self._reading.pinned():
-            log_id, created, number, head = connection.execute(_INFO).get
-            hot, archived = (
-                connection.execute(_COUNTED.format(events=self._reading.hot)).get,
-                connection.execute(_ARCHIVED_COUNTED).get,
-            )
-            types_ = connection.execute(f"select count(*) from ({_USED.format(events=self._reading.hot)})").get
-            pages = connection.execute("select page_count * page_size from pragma_page_count, pragma_page_size").get
-        pairs = [[value for value in pair if value is not None] for pair in zip(hot, archived, strict=True)]
-        least, greatest, first, last = (
-            how(pair) if pair else None for how, pair in zip((min, max, min, max), pairs[1:5], strict=True)
-        )
+        return self._reading.steady(self._info)
+
+    def _info(self, _: bool) -> dict[str, Any]:
+        execute = self._reading.connection.execute
+        log_id, created, number, head = execute(_INFO).get
+        later = summaries.unsummarized(self._reading)
+        counted = [(kind[1], row) for kind, row in summaries.counts(self._reading, later).items() if not kind[0]]
+        spans = [summaries.span(later)[1:], execute(_SPAN).get]
+        ends = [min((row[2] for _, row in counted), default=0), max((row[3] for _, row in counted), default=0)]
+        recorded = self._reading.everywhere("select recorded from {events} where position = ?1")
         return {
             "log_id": log_id,
             "created": created,
-            "events": sum(pairs[0]),
+            "events": sum(row[0] for _, row in counted),
             "streams": number,
-            "types": types_,
-            "first_time": least,
-            "last_time": greatest,
-            "first_recorded": first,
-            "last_recorded": last,
-            "payload_bytes": sum(pairs[5]),
+            "types": len({type_id for type_id, _ in counted}),
+            "first_time": min((least for least, _ in spans if least is not None), default=None),
+            "last_time": max((greatest for _, greatest in spans if greatest is not None), default=None),
+            "first_recorded": execute(recorded, ends[:1]).get,
+            "last_recorded": execute(recorded, ends[1:]).get,
+            "payload_bytes": sum(row[1] for _, row in counted),
             "head": head,
-            "file_bytes": pages,
+            "file_bytes": execute("select page_count * page_size from pragma_page_count, pragma_page_size").get,
             "storage_version": STORAGE_VERSION,
         }
 
-    def over_time(self, buckets: int, group: str) -> Iterator[tuple[int, str, int]]:
-        """(bucket, name, events): the time from the first event to the last, in so many equal buckets, 0, 1 …"""
-
-        def ask(_: bool) -> list[tuple[int, str, int]]:
-            low, high = self._reading.connection.execute(
-                "select julianday(min(low)), julianday(max(high)) from ("
-                f" select min(time) as low, max(time) as high from {self._reading.hot} where stream_id > 0 union all"
-                " select min(least_time), max(greatest_time) from archived_types where not own)"
-            ).get
-            if low is None:
-                return []
-            sql = _BUCKETS.format(events=self._reading.everywhere(_BUCKETED), group="g.name", kind=group)
-            width = max((high - low) / buckets, 1e-9)
-            bounds = {"buckets": buckets, "low": low, "width": width}
-            return self._reading.connection.execute(sql, bounds).fetchall()  # type: ignore[return-value]  # as they are selected
-
-        yield from self._reading.steady(ask)
+    def over_time(self, buckets: int) -> OverTime:
+        """The events in so many equal parts of the time from the first to the last."""
+        return OverTime(self._reading, buckets)
 
     def happened(self, moment: str) -> Happened:
         """What happened by a moment (UTC text); without the log's own events."""
@@ -286,12 +256,8 @@ class Facts:
 
     def schemas(self) -> list[tuple[str, int, int]]:
         """Type, schema version and number of stored events; without the log's own."""
-        counted: dict[tuple[str, int], int] = {}
-        with self._reading.pinned():
-            found: Any = self._reading.connection.execute(_SCHEMAS.format(events=self._reading.hot))
-            for type_, schema, events in found:
-                counted[type_, schema] = counted.get((type_, schema), 0) + events
-        return [(*key, counted[key]) for key in sorted(counted, key=lambda key: (key[0].encode(), key[1]))]
+        counted = [(name, schema, row[0]) for (own, name, schema), row in self._counts() if not own]
+        return sorted(counted, key=lambda row: (row[0].encode(), row[1]))
 
     def naming(self, text: str) -> Iterator[tuple[str, str, int]]:
         """Every stream and every event id that contains a text, ignoring the case of ASCII letters: `stream` or `id`,
@@ -328,30 +294,21 @@ class Facts:
         yield from found
 
 
-def _merge(found: dict[str, dict[str, Any]], name: str, archived: list[Any]) -> None:
-    """Add the archived counts of a type to its known ones."""
-    schema, events, first, last, first_time, last_time, size = archived
-    known = found.setdefault(
-        name,
-        {
-            "type": name,
-            "events": 0,
-            "schemas": "",
-            "first_position": first,
-            "last_position": last,
-            "first_time": first_time,
-            "last_time": last_time,
-            "bytes": 0,
-        },
-    )
-    known["events"] += events
-    known["bytes"] += size
-    versions = {int(version) for version in known["schemas"].split(",") if version} | {schema}
-    known["schemas"] = ",".join(map(str, sorted(versions)))
-    if first < known["first_position"]:
-        known["first_position"], known["first_time"] = first, first_time
-    if last > known["last_position"]:
-        known["last_position"], known["last_time"] = last, last_time
+def _type_record(
+    name: str, events: int, schemas: set[int], places: list[tuple[int, int, str, str]], bytes: int
+) -> dict[str, Any]:
+    """The record of a type; `places` are the first and last position and time of each of its kinds."""
+    first, last = min(places), max(places, key=lambda place: place[1])
+    return {
+        "type": name,
+        "events": events,
+        "schemas": ",".join(map(str, sorted(schemas))),
+        "first_position": first[0],
+        "last_position": last[1],
+        "first_time": first[2],
+        "last_time": last[3],
+        "bytes": bytes,
+    }
 
 
 def _rows(connection: apsw.Connection, sql: str, parameters: tuple[object, ...]) -> Iterator[dict[str, Any]]:

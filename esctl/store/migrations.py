@@ -23,6 +23,7 @@ from sqlite_utils import Database, Migrations  # noqa: TID253 - this is its home
 from esctl.errors import UnavailableError, UsageError, VerificationError
 from esctl.events.chain import created_digest, genesis
 from esctl.events.event import now
+from esctl.store import summaries
 from esctl.store.copying import copy_to, journal_of
 from esctl.store.drafts import complete
 from esctl.store.errors import BUSY, Translated
@@ -30,6 +31,7 @@ from esctl.store.files import BYTES_PER_READ, draft_of
 from esctl.store.format import APPLICATION_ID, MEMORY, STORAGE_VERSION
 from esctl.store.opening import SETTINGS, OpenFile, connect, run, version_of
 from esctl.store.schema import ALL, Rows, digests, read, refuse_differences, refuse_strangers, rows_of
+from esctl.store.windows import Reading
 
 # Measured on 1,000,000 events of 380 bytes with random ids, rates against 4096: appending 1.2 times as fast at 8192
 # and 1.4 at 16384, replay 1.05 and 1.1; but a small log, a WAL and a cold append grow with the page.
@@ -162,6 +164,39 @@ def m004_projections(db: Database) -> None:
              unique (name, state)
            ) strict"""
     )
+
+
+# Derived from the events, and extended by the append that fills a block.
+SUMMARIES = (
+    # A block of 1,000 positions, by number from 0 on: how many events are not of the log's own streams, and the least
+    # and greatest time of these.
+    """create table block_summaries (
+         block integer primary key, events integer not null, least_time text, greatest_time text
+       ) strict""",
+    # A block's events of one type and schema. `positions`: how far each is behind the block's start, with commas, if
+    # they are few.
+    """create table block_type_summaries (
+         block integer not null, own integer not null, type_id integer not null, schema integer not null,
+         events integer not null, bytes integer not null, first_position integer not null,
+         last_position integer not null, first_time text not null, last_time text not null, positions text,
+         primary key (block, type_id, own, schema)
+       ) strict, without rowid""",
+    # The same of all blocks.
+    """create table type_summaries (
+         own integer not null, type_id integer not null, schema integer not null,
+         events integer not null, bytes integer not null, first_position integer not null,
+         last_position integer not null, first_time text not null, last_time text not null,
+         primary key (type_id, own, schema)
+       ) strict, without rowid""",
+)
+SUMMARIZED = 5  # the storage version from which on a log has summaries
+
+
+@migrations()
+def m005_summaries(db: Database) -> None:
+    """Summaries of blocks and types."""
+    for statement in SUMMARIES:
+        db.execute(statement)
 
 
 def create(path: Path, fill: Callable[[Path], bytes] | None = None) -> str:
@@ -323,6 +358,10 @@ def _migrate(connection: apsw.Connection, path: Path, file: OpenFile | None, ver
     for log_id, created in connection.execute(_WITHOUT_DIGEST).fetchall():
         digest = created_digest(str(log_id), str(created))
         connection.execute("update head set created_digest = ?", (digest,)).fetchall()
+    if version < SUMMARIZED:
+        reading = Reading(connection, str(path))
+        reading.known(connection.execute("select archived from head").get)
+        summaries.extend(reading, 0, connection.execute("select position from head").get)
     if file is not None:
         file.check()
     run(connection, "commit")

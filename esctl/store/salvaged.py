@@ -14,10 +14,12 @@ import apsw
 
 from esctl.events import chain, system
 from esctl.events.event import new_ids, ranges
+from esctl.store import summaries
 from esctl.store.errors import Translated
 from esctl.store.format import uri_of
 from esctl.store.opening import run
 from esctl.store.salvaging import Damaged, Lost, Row
+from esctl.store.windows import Reading
 
 _INSERT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _FACTS = """select ifnull(max(ifnull(octet_length(data) + octet_length(meta), 0)), 0) from events"""
@@ -219,6 +221,7 @@ class Draft:
             f" largest = ({_FACTS}), model = ({_MODEL})",
             (*newest, system.STREAM, system.MODEL_APPLIED),
         )
+        summaries.extend(Reading(self._connection, str(self.path)), 0, newest[0])
 
     def _rechain(self, start: int) -> None:
         log_id = self._execute("select log_id from head").get

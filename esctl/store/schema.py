@@ -20,7 +20,8 @@ Rows = dict[str, tuple[str, str, bytes]]
 OWN = frozenset(
     (
         "head", "streams", "types", "events", "log", "snapshots", "segments", "frames", "archived_streams",
-        "archived_types", "archived_ids", "erased", "leftovers", "projections", "_sqlite_migrations"
+        "archived_types", "archived_ids", "erased", "leftovers", "projections", "block_summaries",
+        "block_type_summaries", "type_summaries", "_sqlite_migrations"
     )
 )  # fmt: skip
 MIGRATIONS = "_sqlite_migrations"  # its statement depends on the version of sqlite-utils
@@ -28,6 +29,8 @@ DIGESTS = {  # of this storage version
     "archived_ids": "45a77a3436c4df9cf78ddfbafe05121d",
     "archived_streams": "0f5097a66aa04652a47c1932015e7861",
     "archived_types": "5c46e7cf5875511b835027dd0751b278",
+    "block_summaries": "3fcd24de0f72c6e4225006a4a43282d5",
+    "block_type_summaries": "6f8fcd89994640b67465809085b41607",
     "erased": "d5b73f3149b60571677bccf3b580d821",
     "events": "138b093a80298847d20b800c4325ac46",
     "frames": "4158dafc30d72c21db2ee67ddf1dcb4c",
@@ -38,6 +41,7 @@ DIGESTS = {  # of this storage version
     "segments": "4f29dfbbbd09347add022511284ec45a",
     "snapshots": "b92b67bbb20c46cdb22f5b2f1adb5ddc",
     "streams": "24203d1f1992a6fcd5e854431f02f91a",
+    "type_summaries": "cefa128dab7fbc550da74a5117d77f0f",
     "types": "dc241b7efc294ab30c9a790e24be9a83",
 }
 ALL = """select lower(name), type, lower(tbl_name), cast(sql as blob), name || tbl_name from sqlite_schema

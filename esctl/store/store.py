@@ -172,7 +172,7 @@ class Store:
         if self._archiving is None:
             from esctl.store.archive_changes import Archiving  # noqa: PLC0415 - only an archive needs it
 
-            self._archiving = Archiving(self._connection, self.path)
+            self._archiving = Archiving(self._reading)
         return self._archiving
 
     def projections(self) -> Projections:

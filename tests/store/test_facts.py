@@ -107,17 +107,6 @@ def test_the_facts_of_a_log_are_the_sums_of_its_events(events: list[Stored], arc
 
 
 @settings(max_examples=30)
-@given(EVENTS, st.integers(0, 12), st.integers(1, 5))
-def test_events_over_time_are_all_events_each_in_one_bucket(events: list[Stored], archived: int, buckets: int) -> None:
-    with fresh() as log:
-        filled(log, events, archived)
-        found = list(log.store.facts().over_time(buckets, "type"))
-    assert sum(number for _, _, number in found) == len(events)
-    assert {bucket for bucket, _, _ in found} <= set(range(buckets))
-    assert 0 in {bucket for bucket, _, _ in found}
-
-
-@settings(max_examples=30)
 @given(EVENTS, st.integers(0, 12))
 def test_stored_schema_versions_are_counted_by_type(events: list[Stored], archived: int) -> None:
     with fresh() as log:

@@ -83,7 +83,7 @@ ASKED: dict[str, Callable[[EventLog], object]] = {
     "the event of a version": lambda log: log.store.places().event_at("s-1", 2),
     "the position of an id": lambda log: log.store.places().find("2"),
     "the position at a time": lambda log: log.store.places().position_at("2999-01-01T00:00:00.000000Z"),
-    "events over time": lambda log: list(log.store.facts().over_time(2, "type")),
+    "events over time": lambda log: log.store.facts().over_time(2).by_type(),
 }
 
 

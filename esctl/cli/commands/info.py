@@ -7,7 +7,7 @@ from esctl.output import render
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from esctl.cli.declare import Shared
-    from esctl.log import EventLog
+    from esctl.store.over_time import Part
 
 BUCKETS = 48
 MOST = 10
@@ -21,29 +21,32 @@ def command(shared: Shared) -> None:
     """Print counts, sizes and times of the log, and events over time."""
     format_ = shared.rendering
     with shared.opened() as log, log.store.one_state():
-        facts = {"log": log.path, **log.store.facts().info()}
-        by_type, by_stream = _over_time(log, "type"), _over_time(log, "stream")
-    if format_ != "table":
-        total = [sum(counts) for counts in zip(*by_type.values(), strict=True)]
-        render.one({**facts, "over_time": total} if format_ in ("ndjson", "json", "raw") else facts, format_)
-        return
+        facts, over_time = {"log": log.path, **log.store.facts().info()}, log.store.facts().over_time(BUCKETS)
+        total = over_time.total()
+        if format_ != "table":
+            render.one({**facts, "over_time": total} if format_ in ("ndjson", "json", "raw") else facts, format_)
+            return
+        by_type, by_stream = _by_name(over_time.by_type()), _by_name(over_time.by_stream(MOST))
     render.one(facts, format_)
-    for title, counted in (("events over time, by type", by_type), ("and by stream", by_stream)):
+    for title, counted, names in (
+        ("events over time, by type", by_type, len(by_type)),
+        ("and by stream", by_stream, facts["streams"]),
+    ):
         if counted:
-            render.bars(title, _largest(counted))
+            render.bars(title, _largest(counted, total, names))
 
 
-def _over_time(log: EventLog, group: str) -> dict[str, list[int]]:
-    """Numbers of events per time bucket, by name."""
+def _by_name(parts: list[Part]) -> dict[str, list[int]]:
+    """Numbers of events per part of the time, by name."""
     counted: dict[str, list[int]] = {}
-    for bucket, name, events in log.store.facts().over_time(BUCKETS, "type" if group == "type" else "stream"):
-        counted.setdefault(name, [0] * BUCKETS)[bucket] += events
+    for part, name, events in parts:
+        counted.setdefault(name, [0] * BUCKETS)[part] += events
     return counted
 
 
-def _largest(counted: dict[str, list[int]]) -> dict[str, list[int]]:
-    """The names with the most events, and all others as one row."""
-    most = sorted(counted, key=lambda name: sum(counted[name]), reverse=True)[:MOST]
-    rest = [counts for name, counts in counted.items() if name not in most]
-    largest = {name: counted[name] for name in most}
-    return largest | ({f"({len(rest):,} others)": [sum(c) for c in zip(*rest, strict=True)]} if rest else {})
+def _largest(counted: dict[str, list[int]], total: list[int], names: int) -> dict[str, list[int]]:
+    """The names with the most events, and all others of so many names as one row."""
+    largest = {name: counted[name] for name in sorted(counted, key=lambda n: sum(counted[n]), reverse=True)[:MOST]}
+    others = names - len(largest)
+    rest = [number - sum(each) for number, *each in zip(total, *largest.values(), strict=True)]
+    return largest | ({f"({others:,} others)": rest} if others else {})
