@@ -6,7 +6,6 @@ import apsw
 
 from esctl.errors import EsctlError, MisfitError, UsageError, word
 from esctl.events.query import Query
-from esctl.store import reads
 from esctl.store.errors import Translated
 from esctl.store.format import TEMP_STORE_IN_FILES
 
@@ -33,7 +32,9 @@ class Located:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if isinstance(error, MisfitError) and "position" not in error.details:
-            position = reads.failing(self.reading, self.scan)
+            from esctl.store.failing import failing  # noqa: PLC0415 - only a failure needs it
+
+            position = failing(self.reading, self.scan)
             if position is not None:
                 error.at(position)
 

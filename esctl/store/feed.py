@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from esctl.store import reads
 from esctl.store.format import ARCHIVED
-from esctl.store.windows import Reading, Windows
+from esctl.store.windows import POINTS, Reading, Windows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ class TriggerFeed:
             with window as (table, bounds):
                 seen = self._reading.seen.get(table, table)
                 if seen == ARCHIVED and scan.key == "position":
-                    seen = self.unpack(values, scan, **bounds, streams=names)
-                source = scan.sql(values, reverse=False, table=seen, names=names)
+                    seen = self.unpack(values, scan, bounds["low"], bounds["high"], streams=names)
+                source = scan.sql(values, reverse=False, table=seen, names=names, points=POINTS in bounds)
                 self.feed(view, columns, source, {**scan.parameters, **bounds, "most": scan.limit})
             yield
 

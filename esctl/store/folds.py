@@ -12,6 +12,7 @@ from esctl.sql.paths import steps_to
 from esctl.store import reads
 from esctl.store.blocks import Feeding
 from esctl.store.errors import Translated
+from esctl.store.failing import position_of
 from esctl.store.feed import TriggerFeed
 from esctl.store.format import ARCHIVED
 from esctl.store.windows import Reading
@@ -171,7 +172,7 @@ class Fold:
             try:
                 yield from self._feed_scan(one, kind)
             except MisfitError as error:
-                if (position := reads.position_of(self._reading, scan, version)) is not None:
+                if (position := position_of(self._reading, scan, version)) is not None:
                     error.at(position)
                 raise
 

@@ -7,17 +7,18 @@ from itertools import chain, islice
 
 import apsw
 
-from esctl.errors import EsctlError
+from esctl.events import system
 from esctl.events.query import NO_UPCASTS, Query
 from esctl.store.errors import altered
 from esctl.store.format import ARCHIVED, HOT
-from esctl.store.windows import POSITIONS_PER_STATEMENT, Reading, Windows
+from esctl.store.windows import POINTS, POSITIONS_PER_STATEMENT, Reading, Windows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from esctl.events.query import Upcasting
+    from esctl.store.candidates import Candidates, Filter
     from esctl.store.errors import Patience, Steps
     from esctl.store.upcasts import UpcastCompiler, UpcastSql
 
@@ -97,6 +98,7 @@ def _line(form: str, *, quoting: bool, parts: bool = False, erased: bool = False
 
 SAFE_BYTES = 64 * 1024 * 1024  # a window that is surely smaller is fetched at once, which is fastest
 NO_LIMIT = 2**63 - 1
+LEAST_POSITIONS = 2000  # of a scan that looks first where its events may be
 STEP_BYTES = 4 * 1024 * 1024  # larger windows are fetched in steps of about this size
 
 
@@ -122,7 +124,7 @@ class Scan:
 
     __slots__ = (
         "conditions", "high", "hot_only", "key", "limit", "low", "outer", "parameters", "patience", "plain", "ranged",
-        "reverse", "skip", "upcasts"
+        "reverse", "skip", "types", "upcasts", "wanted"
     )  # fmt: skip
 
     def __init__(self, key: str, low: int, high: int, query: Query) -> None:
@@ -138,6 +140,8 @@ class Scan:
             self.outer = [f"({in_condition(query.where)}\n)"]
         self.upcasts: UpcastSql | None = None
         self.hot_only = query.hot_only
+        self.types: list[int] | None = None  # the numbers of the only types that are read
+        self.wanted: Filter | None = None  # what some of the conditions say
         self.plain = False  # whether it reads all events, or all but the log's own
         self.ranged: tuple[int, list[tuple[int, int]]] = (-1, [])
         self.patience: Patience | Steps | _Endless = _ENDLESS
@@ -155,10 +159,21 @@ class Scan:
             self.ranged = generation, reading.archive.ranges(stream_id)
         return self.ranged[1]
 
-    def sql(self, columns: str, *, reverse: bool, table: str = HOT, names: bool = True) -> str:
-        """The statement, with the parameters :low, :high and :most besides `parameters`."""
+    def candidates(self, reading: Reading, *, reverse: bool) -> Candidates | None:
+        """The positions that may match; None: all."""
+        if self.wanted is None or self.high - self.low < LEAST_POSITIONS:
+            return None
+        from esctl.store.candidates import Candidates  # noqa: PLC0415 - only long logs need it
+
+        return Candidates(reading, self.wanted, self.low, self.high, reverse=reverse)
+
+    def sql(self, columns: str, *, reverse: bool, table: str = HOT, names: bool = True, points: bool = False) -> str:
+        """The statement, with the parameters :low, :high and :most besides `parameters`; with `points`, for these keys
+        only.
+        """
         way_in = "" if self.key == "version" else "not indexed"
-        conditions = " and ".join([f"e.{self.key} between :low and :high", *self.conditions])
+        keys = f"in (select value from carray(:{POINTS}))" if points else "between :low and :high"
+        conditions = " and ".join([f"e.{self.key} {keys}", *self.conditions])
         order = f"{self.key} desc" if reverse else self.key
         where = f"where {' and '.join(self.outer)} " if self.outer else ""
         inner = source(way_in, self.upcasts, reverse=reverse, table=table, names=names)
@@ -193,6 +208,8 @@ def resolve(
         )
         scan.conditions += scan.upcasts.conditions if scan.upcasts else ()
     _by_type(connection, scan, query, upcasting)
+    if scan.key == "position":
+        scan.wanted = _wanted(scan, query)
     for name, operator, value in (("since_time", ">=", query.since_time), ("until_time", "<=", query.until_time)):
         if value is not None:
             scan.conditions.append(f"e.time {operator} :{name}")
@@ -245,10 +262,26 @@ def _by_type(connection: apsw.Connection, scan: Scan, query: Query, upcasting: U
         for name in types
         for (number,) in connection.execute("select type_id from types where name = ?", (name,))
     ]
+    scan.types = numbers
     if numbers:
         scan.conditions.append(f"e.type_id in ({', '.join(map(str, numbers))})")
     else:
         scan.nothing()
+
+
+def _wanted(scan: Scan, query: Query) -> Filter | None:
+    """What a query's filters say about where its events may be; None: nothing."""
+    times = query.since_time, query.until_time
+    if scan.types is None and times == (None, None) and query.category is None:
+        return None
+    from esctl.store.candidates import Filter  # noqa: PLC0415 - only filters need it
+
+    wanted = Filter()
+    wanted.types, wanted.category = scan.types, query.category
+    # The times of blocks are without the log's own events.
+    if not query.system and (query.category or "")[:1] != system.PREFIX:
+        wanted.since, wanted.until = times
+    return wanted
 
 
 def _keep_last(reading: Reading, scan: Scan, last: int) -> None:
@@ -260,7 +293,7 @@ def _keep_last(reading: Reading, scan: Scan, last: int) -> None:
     parameters = {**scan.parameters, "most": NO_LIMIT}
     for window in Windows(reading, scan, NO_LIMIT, reverse=True):
         with window as (table, bounds):
-            newest = scan.sql(f"{scan.key} as key", reverse=True, table=table)
+            newest = scan.sql(f"{scan.key} as key", reverse=True, table=table, points=POINTS in bounds)
             wanted = {**parameters, **bounds, "most": last - found}
             least, count = reading.connection.execute(f"select min(key), count(*) from ({newest})", wanted).get
             if count:
@@ -296,7 +329,7 @@ def rows(reading: Reading, scan: Scan, columns: str) -> Iterator[Row]:
             return
         block: list[Row] = []
         with window as (table, bounds), scan.patience:
-            sql = scan.sql(columns, reverse=scan.reverse, table=table)
+            sql = scan.sql(columns, reverse=scan.reverse, table=table, points=POINTS in bounds)
             cursor = connection.execute(sql, {**scan.parameters, **bounds, "most": remaining})
             block = list(islice(cursor, step)) if step else cursor.fetchall()
         while block:
@@ -326,7 +359,7 @@ def chunks(reading: Reading, scan: Scan, form: str) -> Iterator[bytes]:
                 _refuse_controls(reading.path, chunk, _ACTING, chunk.split)
                 cursor = iter(())
             else:
-                sql = scan.sql(line, reverse=scan.reverse, table=table)
+                sql = scan.sql(line, reverse=scan.reverse, table=table, points=POINTS in bounds)
                 cursor = connection.execute(sql, {**scan.parameters, **bounds, "most": remaining})
                 chunk = _joined(
                     reading.path, list(chain.from_iterable(islice(cursor, step))) if step else _at_once(cursor)
@@ -383,45 +416,6 @@ def sealed_lines(connection: apsw.Connection, low: int, high: int) -> tuple[int,
     each = bytes.fromhex(proofs or "")
     salts = b"".join(each[at : at + 16] for at in range(0, len(each), 48))
     return count, (lines or "").encode(), salts, b"".join(each[at + 16 : at + 48] for at in range(0, len(each), 48))
-
-
-def failing(reading: Reading, scan: Scan) -> int | None:
-    """The position of the first event of a query that cannot be read; None if each can be read alone."""
-    columns = "position, stream, version, type, schema, data, part"
-
-    def read(table: str, bounds: dict[str, int]) -> None:
-        statement = scan.sql(columns, reverse=False, table=table)
-        with scan.patience:
-            reading.connection.execute(statement, {**scan.parameters, **bounds, "most": NO_LIMIT}).fetchall()
-
-    for window in Windows(reading, scan):
-        with window as (table, bounds):
-            try:
-                read(table, bounds)
-            except (apsw.Error, EsctlError):
-                for key in range(bounds["low"], bounds["high"] + 1):
-                    try:
-                        read(table, {"low": key, "high": key})
-                    except (apsw.Error, EsctlError):
-                        return _position(reading, scan, table, key)
-    return None
-
-
-def position_of(reading: Reading, scan: Scan, version: int) -> int | None:
-    """The position of the event with a version in a scan of one stream."""
-    for window in Windows(reading, Scan(scan.key, version, version, Query())):
-        with window as (table, _):
-            return _position(reading, scan, table, version)
-    return None
-
-
-def _position(reading: Reading, scan: Scan, table: str, key: int) -> int | None:
-    """The position of the event with a key."""
-    raw = Scan(scan.key, key, key, Query())
-    raw.conditions = scan.conditions[: 1 if scan.key == "version" else 0]
-    parameters = {**scan.parameters, "low": key, "high": key, "most": 1}
-    found: int | None = reading.connection.execute(raw.sql("position", reverse=False, table=table), parameters).get
-    return found
 
 
 def _step(connection: apsw.Connection, scan: Scan) -> int:

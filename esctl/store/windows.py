@@ -15,8 +15,9 @@ from esctl.store.format import ARCHIVED, HOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from array import array
     from types import TracebackType
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     from esctl.store.archive import Archive
     from esctl.store.reads import Scan
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 MANY = 1_000_000  # positions (or versions), of which perhaps no more than a few have events: a number may be altered
+POINTS = "points"  # the parameter for single keys
 POSITIONS_PER_STATEMENT = 1000  # or versions; the read transaction ends after each
 _GENERATION = "select archived from head union all select 0"
 # Archived rows stay in the hot table until the end of the run that archives them. Reads by position or version never
@@ -106,8 +108,8 @@ class Pinned:
 class Windows:
     """A query's keys cut into windows, in reading order.
 
-    Use each in a `with` block: it gives the table to read and the parameters `low` and `high`, and keeps the snapshot
-    until the block ends.
+    Use each in a `with` block: it gives the table to read and the parameters `low`, `high` and, if only single keys are
+    to be read, POINTS; and keeps the snapshot until the block ends.
     """
 
     def __init__(
@@ -118,19 +120,37 @@ class Windows:
         self._reverse = scan.reverse if reverse is None else reverse
         self._low, self._high = scan.low, scan.high
         self.low = self.high = 0
+        self._candidates = scan.candidates(reading, reverse=self._reverse)
+        self._points: array[int] | None = None
 
     def __iter__(self) -> Iterator[Windows]:
-        while self._low <= self._high:
+        while self._low <= self._high and self._skip():
             yield self
 
-    def __enter__(self) -> tuple[str, dict[str, int]]:
+    def _skip(self) -> bool:
+        """Go on to the next key at which an event may match; whether there is one."""
+        if self._candidates is None:
+            return True
+        at = self._candidates.start(self._high if self._reverse else self._low)
+        if at is None:
+            return False
+        if self._reverse:
+            self._high = at
+        else:
+            self._low = at
+        return self._low <= self._high
+
+    def __enter__(self) -> tuple[str, dict[str, Any]]:
         archived = self._pinned.__enter__()
         try:
             table = self._next() if archived else self._cut(HOT, self._low, self._high)
         except BaseException:
             self._pinned.__exit__(None, None, None)
             raise
-        return table, {"low": self.low, "high": self.high}
+        bounds: dict[str, Any] = {"low": self.low, "high": self.high}
+        if self._points is not None:
+            bounds[POINTS] = apsw.carray(self._points, flags=apsw.SQLITE_CARRAY_INT64)
+        return table, bounds
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
         self._pinned.__exit__(None, None, None)
@@ -166,7 +186,7 @@ class Windows:
             self._high = first - 1
         else:
             self._low = last + 1
-        if self._low > self._high:
+        if self._low > self._high or not self._skip():
             self.low, self.high = self._low, self._high
             return HOT
         return self._next()
@@ -177,9 +197,11 @@ class Windows:
         if table == ARCHIVED and self._scan.key == "position" and archive is not None:
             first, last = archive.frame_of(high if self._reverse else low)
             low, high = max(low, first), min(high, last)
-        elif table == HOT and high - low > MANY:
+        elif table == HOT and self._candidates is None and high - low > MANY:
             low, high = self._to_next(low, high)
-        if self._reverse:
+        if self._candidates is not None:
+            self.low, self.high, self._points = self._candidates.take(low, high, size)
+        elif self._reverse:
             self.low, self.high = max(low, high - size + 1), high
         else:
             self.low, self.high = low, min(high, low + size - 1)
