@@ -6,11 +6,9 @@ The newest events, which have no summary yet, may always match. So does a block 
 from __future__ import annotations
 
 from array import array
-from collections import deque
 from collections.abc import Iterable, Iterator
 
 from esctl.store import format as storage
-from esctl.store.summaries import NEXT
 from esctl.store.windows import Reading
 
 TYPE_CHECKING = False
@@ -67,7 +65,7 @@ class Candidates:
         self._reading, self._execute = reading, reading.connection.execute
         self._wanted, self._reverse = wanted, reverse
         self._ranges = self._found(low, high)
-        self._ahead: deque[Range] = deque()
+        self._ahead: list[Range] = []
 
     def start(self, at: int) -> int | None:
         """The first candidate from a position on; None if there is none."""
@@ -98,9 +96,10 @@ class Candidates:
 
     def _from(self, at: int) -> Iterator[Range]:
         """The ranges from a position on; those before it are dropped."""
-        ahead = self._ahead
-        while ahead and (ahead[0][0] > at if self._reverse else ahead[0][1] < at):
-            ahead.popleft()
+        ahead, number = self._ahead, 0
+        while number < len(ahead) and (ahead[number][0] > at if self._reverse else ahead[number][1] < at):
+            number += 1
+        del ahead[:number]
         number = 0
         while True:
             while number >= len(ahead):
@@ -135,7 +134,7 @@ class Candidates:
 
     def _by_block(self, low: int, high: int) -> Iterator[Range]:
         size = storage.POSITIONS_PER_BLOCK
-        after = self._execute(NEXT).get
+        after = self._execute(storage.NEXT_BLOCK).get
         end = after * size
         newest = [(max(low, end + 1), high)] if high > end else []
         if self._reverse:

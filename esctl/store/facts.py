@@ -34,23 +34,30 @@ select s.name as stream,
 from streams s
 where s.name glob ifnull(?, '*') and (?2 or s.stream_id > 0)
   and exists(select 1 from events e where e.stream_id = s.stream_id)
-order by s.name"""
+order by s.name limit ?3"""
 # The same with archived events. In SQLite, a bare column beside a single min() or max() is of the row that has it.
 _TIME = "strftime('%Y-%m-%dT%H:%M:%S', {0} / 1000000 - 62135596800, 'unixepoch') || printf('.%06dZ', {0} % 1000000)"
 _STREAMS_EVERYWHERE = f"""
-with firsts as materialized (
-  select stream_id, min(first_position) as position, first_time as time from archived_streams group by stream_id
+with some as materialized (
+  select s.stream_id, s.name from streams s
+  where s.name glob ifnull(?, '*') and (?2 or s.stream_id > 0)
+    and (s.archived or exists(select 1 from {{events}} e where e.stream_id = s.stream_id))
+  order by s.name limit ?3
+), parts as materialized (
+  select a.* from {{parts}}
+), firsts as materialized (
+  select stream_id, min(first_position) as position, first_time as time from parts group by stream_id
 ), lasts as materialized (
   select stream_id, max(first_position + positions_on) as position, first_time + times_on as time,
          sum(bytes) as bytes, sum(versions_on + 1) as n
-  from archived_streams group by stream_id
+  from parts group by stream_id
 ), hot as (
   select s.stream_id, s.name,
     (select count(*) from {{events}} e where e.stream_id = s.stream_id) as n,
     (select position from {{events}} e where e.stream_id = s.stream_id order by version limit 1) as first_position,
     (select position from {{events}} e where e.stream_id = s.stream_id order by version desc limit 1) as last_position,
     (select sum(octet_length(data) + octet_length(meta)) from {{events}} e where e.stream_id = s.stream_id) as bytes
-  from streams s where s.name glob ifnull(?, '*') and (?2 or s.stream_id > 0)
+  from some s
 ), both as (
   select hot.*, f.position as f_position, f.time as f_time, l.position as l_position, l.time as l_time,
          l.n as l_n, l.bytes as l_bytes
@@ -64,7 +71,11 @@ select name as stream, n + ifnull(l_n, 0) as events,
   iif(l_position > ifnull(last_position, l_position - 1), {_TIME.format("l_time")},
       (select time from main.events where position = last_position)) as last_time,
   ifnull(bytes, 0) + ifnull(l_bytes, 0) as bytes
-from both where n + ifnull(l_n, 0) > 0 order by name"""
+from both order by name"""
+# The rows of streams in segments: of all streams in the order of the table, of a few each by its key.
+_PARTS = "archived_streams a where a.stream_id in (select stream_id from some)"
+_PARTS_OF_FEW = "some cross join segments g cross join archived_streams a"
+_PARTS_OF_FEW += " on a.segment = g.first and a.stream_id = some.stream_id"
 # From each category, one search finds the next name beyond it: `.` is the character after the dash.
 _CATEGORIES = """
 with recursive c(name) as (
@@ -141,13 +152,14 @@ class Facts:
     def __init__(self, reading: Reading) -> None:
         self.path, self._reading = reading.path, reading
 
-    def streams(self, pattern: str | None, *, system: bool) -> Iterator[dict[str, Any]]:
+    def streams(self, pattern: str | None, *, system: bool, limit: int | None = None) -> Iterator[dict[str, Any]]:
         """A record per stream whose name matches the GLOB pattern, by name: stream, events, first_position,
-        last_position, first_time, last_time, bytes (of data and meta).
+        last_position, first_time, last_time, bytes (of data and meta); the first `limit` ones.
         """
         with self._reading.pinned() as archived:
-            sql = _STREAMS_EVERYWHERE.format(events=self._reading.hot) if archived else _STREAMS
-            for row in _rows(self._reading.connection, sql, (pattern, system)):
+            parts = _PARTS if limit is None else _PARTS_OF_FEW
+            sql = _STREAMS_EVERYWHERE.format(events=self._reading.hot, parts=parts) if archived else _STREAMS
+            for row in _rows(self._reading.connection, sql, (pattern, system, -1 if limit is None else limit)):
                 yield self._plain(row, "stream")
 
     def types(self, *, system: bool) -> Iterator[dict[str, Any]]:

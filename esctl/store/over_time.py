@@ -16,7 +16,6 @@ import apsw
 from esctl.errors import VerificationError
 from esctl.events.query import MAX_POSITION
 from esctl.store import format as storage
-from esctl.store import summaries
 from esctl.store.errors import translating
 from esctl.store.reads import VERSION
 from esctl.store.windows import Reading
@@ -79,7 +78,7 @@ class OverTime:
     def _limits(self) -> list[str]:
         """Where each part but the first begins."""
         execute = self._reading.connection.execute
-        first = execute(summaries.NEXT).get * storage.POSITIONS_PER_BLOCK + 1
+        first = execute(storage.NEXT_BLOCK).get * storage.POSITIONS_PER_BLOCK + 1
         spans: list[Any] = execute("select min(least_time), max(greatest_time) from block_summaries").fetchall()
         spans += execute(self._reading.everywhere(_SPAN), (first,)).fetchall()
         found = [span for span in spans if span[0] is not None]

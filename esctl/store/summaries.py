@@ -7,7 +7,6 @@ stays right when its events are archived.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
@@ -45,7 +44,6 @@ where position in (select value from carray(?1))"""
 _ERASED = """select (position - 1) / ?2, sum(octet_length(data) + octet_length(meta)), stream_id < 0, type_id, schema
 from ({events}) where data is not null group by 1, 3, 4, 5"""
 _LOWER = "update {table} set bytes = bytes - ? where own = ? and type_id = ? and schema = ?"
-NEXT = "select ifnull(max(block) + 1, 0) from block_summaries"
 _OF_TYPES = "select * from block_type_summaries where block = ? order by own, type_id, schema"
 _CHECKS = (
     """select printf('there are summaries of %d blocks, the head has filled %d', n, :blocks)
@@ -104,11 +102,14 @@ def span(noted: Noted) -> tuple[int, str | None, str | None]:
 
 def by_kind(noted: Noted) -> dict[Kind, tuple[Row, list[int]]]:
     """Events summarized by kind, and the positions of each kind. It runs for every event that is appended."""
-    found: dict[Any, list[int]] = defaultdict(list)
+    found: dict[Any, list[int]] = {}
     streams, types, schemas, sizes, times = noted.streams, noted.types, noted.schemas, noted.sizes, noted.times
     # Nearly always, the type alone makes the kind.
     plain = bool(types) and min(streams) > 0 and schemas.count(schemas[0]) == len(schemas)
-    for at, key in enumerate(types if plain else zip([number < 0 for number in streams], types, schemas, strict=True)):
+    keys = types if plain else list(zip([number < 0 for number in streams], types, schemas, strict=True))
+    for key in set(keys):
+        found[key] = []
+    for at, key in enumerate(keys):
         found[key].append(at)
     kinds: dict[Kind, tuple[Row, list[int]]] = {}
     for key, places in found.items():
@@ -133,7 +134,7 @@ def cut(connection: apsw.Connection, position: int) -> None:
 def erase(reading: Reading, positions: object) -> None:
     """Within a transaction, before payloads are erased: take their bytes off. `positions` is a carray."""
     execute = reading.connection.execute
-    after = execute(NEXT).get
+    after = execute(storage.NEXT_BLOCK).get
     found: Any = execute(
         _ERASED.format(events=reading.everywhere(_AT)), (positions, storage.POSITIONS_PER_BLOCK)
     ).fetchall()
@@ -145,7 +146,9 @@ def erase(reading: Reading, positions: object) -> None:
 
 def unsummarized(reading: Reading) -> Noted:
     """The events behind the last summarized block."""
-    return read(reading, reading.connection.execute(NEXT).get * storage.POSITIONS_PER_BLOCK + 1, MAX_POSITION)
+    return read(
+        reading, reading.connection.execute(storage.NEXT_BLOCK).get * storage.POSITIONS_PER_BLOCK + 1, MAX_POSITION
+    )
 
 
 def counts(reading: Reading, later: Noted) -> dict[Kind, Row]:

@@ -102,3 +102,11 @@ def test_no_streams_are_no_failure(esctl: Esctl, log_path: Path) -> None:
 def test_an_empty_list_as_csv_has_its_header(esctl: Esctl, log_path: Path) -> None:
     for command, first in (("streams", "stream,events"), ("types", "type,events"), ("marks", "name,position")):
         assert esctl(command, "-o", "csv", "-l", str(log_path)).stdout.startswith(first)
+
+
+@pytest.mark.parametrize("limit", [0, 2, 9])
+@pytest.mark.parametrize("archived", [False, True])
+def test_a_limit_gives_the_first_streams_by_name(run: Esctl, limit: int, *, archived: bool) -> None:
+    if archived:
+        assert run("archive", "create", "--before", "#6", "--yes").returncode == 0
+    assert listed(run, "--limit", str(limit)) == listed(run)[:limit]
