@@ -52,6 +52,9 @@ class Filter:
         self.until: str | None = None
         self.category: str | None = None
 
+    def __bool__(self) -> bool:
+        return self.by_block or self.category is not None
+
     @property
     def by_block(self) -> bool:
         """Whether summaries of blocks help."""

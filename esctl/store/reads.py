@@ -161,7 +161,7 @@ class Scan:
 
     def candidates(self, reading: Reading, *, reverse: bool) -> Candidates | None:
         """The positions that may match; None: all."""
-        if self.wanted is None or self.high - self.low < LEAST_POSITIONS:
+        if not self.wanted or self.high - self.low < LEAST_POSITIONS:
             return None
         from esctl.store.candidates import Candidates  # noqa: PLC0415 - only long logs need it
 
@@ -209,7 +209,7 @@ def resolve(
         scan.conditions += scan.upcasts.conditions if scan.upcasts else ()
     _by_type(connection, scan, query, upcasting)
     if scan.key == "position":
-        scan.wanted = _wanted(scan, query)
+        scan.wanted = _wanted(connection, scan, query, upcasting)
     for name, operator, value in (("since_time", ">=", query.since_time), ("until_time", "<=", query.until_time)):
         if value is not None:
             scan.conditions.append(f"e.time {operator} :{name}")
@@ -251,36 +251,50 @@ def _by_category(scan: Scan, query: Query) -> None:
 def _by_type(connection: apsw.Connection, scan: Scan, query: Query, upcasting: Upcasting) -> None:
     if not query.types:
         return
-    types = query.types
-    if scan.upcasts is not None:  # stored types may have old names, or be read as other types
-        old = (n for n, schemas in upcasting.items() for s in schemas.values() if any(p.type in types for p in s))
-        types = tuple(dict.fromkeys((*types, *old)))
+    if scan.upcasts is not None:
         scan.outer.append(f"type in ({', '.join(f':type{n}' for n in range(len(query.types)))})")
         scan.parameters.update({f"type{n}": name for n, name in enumerate(query.types)})
-    numbers = [
-        number
-        for name in types
-        for (number,) in connection.execute("select type_id from types where name = ?", (name,))
-    ]
-    scan.types = numbers
-    if numbers:
-        scan.conditions.append(f"e.type_id in ({', '.join(map(str, numbers))})")
+    scan.types = _numbers(connection, scan, query.types, upcasting)
+    if scan.types:
+        scan.conditions.append(f"e.type_id in ({', '.join(map(str, scan.types))})")
     else:
         scan.nothing()
 
 
-def _wanted(scan: Scan, query: Query) -> Filter | None:
+def _numbers(connection: apsw.Connection, scan: Scan, types: Iterable[str], upcasting: Upcasting) -> list[int]:
+    """The numbers of the stored types of events that may be read as some types."""
+    types = set(types)
+    stored = dict.fromkeys(types)
+    if scan.upcasts is not None:  # stored types may have old names, or be read as other types
+        stored |= {
+            n: None for n, schemas in upcasting.items() for s in schemas.values() if any(p.type in types for p in s)
+        }
+    sql = "select type_id from types where name = ?"
+    return [number for name in stored for (number,) in connection.execute(sql, (name,))]
+
+
+def _wanted(connection: apsw.Connection, scan: Scan, query: Query, upcasting: Upcasting) -> Filter | None:
     """What a query's filters say about where its events may be; None: nothing."""
     times = query.since_time, query.until_time
-    if scan.types is None and times == (None, None) and query.category is None:
+    condition = scan.outer[0] if query.where else ""
+    if scan.types is None and times == (None, None) and query.category is None and not condition:
         return None
     from esctl.store.candidates import Filter  # noqa: PLC0415 - only filters need it
 
     wanted = Filter()
-    wanted.types, wanted.category = scan.types, query.category
-    # The times of blocks are without the log's own events.
-    if not query.system and (query.category or "")[:1] != system.PREFIX:
-        wanted.since, wanted.until = times
+    wanted.types, wanted.category, (wanted.since, wanted.until) = scan.types, query.category, times
+    if condition:
+        from esctl.sql.implied import implied  # noqa: PLC0415 - few queries have a condition
+
+        found = implied(condition)
+        wanted.since = max(filter(None, (wanted.since, found.since)), default=None)
+        wanted.until = min(filter(None, (wanted.until, found.until)), default=None)
+        if found.types is not None and scan.types is None:
+            wanted.types = _numbers(connection, scan, found.types, upcasting)
+    if (
+        query.system or (query.category or "")[:1] == system.PREFIX
+    ):  # the times of blocks are without the log's own events
+        wanted.since = wanted.until = None
     return wanted
 
 
