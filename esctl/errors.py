@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 ending: Callable[[BaseException], None] | None = None
 """How an error or a signal ends this process at once, from any thread; None unless it is the command line's."""
 
+deferred = 0
+"""The number of a signal that came while it must not stop this process at once; 0 if there is none."""
+
 
 def word(value: object) -> str:
     """A value quoted as one word of a command line, for a `fix`."""

@@ -11,6 +11,7 @@ from typing import Self
 
 import msgspec
 
+from esctl import errors
 from esctl.append.conflicts import Conflicts, explain
 from esctl.append.expectations import AppendCondition, RunExpectation
 from esctl.append.inputs import Inputs
@@ -100,9 +101,10 @@ class Interrupts:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # typeshed has no name for what signal() returns
+        errors.deferred = 0
 
     def _receive(self, signum: int, _: FrameType | None) -> None:
-        self._received = signum
+        self._received = errors.deferred = signum
         if self._waiting:
             raise Stopped(signum)
 

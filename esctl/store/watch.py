@@ -60,6 +60,8 @@ class Watch:
 
     def _look(self, patience: Patience, now: float) -> None:
         deadline = patience.deadline
+        if errors.deferred and not self._signum:  # it came before this thread began to listen
+            self._signum, self._signalled = errors.deferred, now
         if self._signum and now - self._signalled > GRACE_SECONDS:
             patience.stop = self._signum
             if now - max(self._signalled, patience.asked) > GRACE_SECONDS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -130,6 +131,26 @@ def test_a_signal_ends_sql_that_takes_long(log: Path, words: list[str], rule: st
         assert process.wait(timeout=LATEST) == -signum
         assert time.monotonic() - begin < LATEST / 2
     assert run(log, "append", "other", "U", "{}")[0] == 0
+
+
+DEFERRED = """
+import os, signal, sys
+from esctl import errors
+from esctl.append.ingest import Interrupts
+from esctl.log import EventLog
+errors.ending = lambda error: os._exit(error.signum)
+with EventLog(sys.argv[1]) as log, Interrupts():
+    os.kill(os.getpid(), signal.SIGTERM)
+    list(log.question(sys.argv[2])[1])
+"""
+
+
+def test_a_signal_that_came_before_the_sql_ends_it_too(log: Path) -> None:
+    words = [sys.executable, "-c", DEFERRED, str(log), f"select {BOMBS['instr']}"]
+    begin = time.monotonic()
+    ended = subprocess.run(words, env=environment(**UNMEASURED), check=False, timeout=60)
+    assert ended.returncode == signal.SIGTERM
+    assert time.monotonic() - begin < LATEST
 
 
 def test_a_query_of_many_steps_has_no_limit(log: Path) -> None:
