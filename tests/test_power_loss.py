@@ -62,6 +62,10 @@ BUGS = [
     pytest.param("erase, folder", without("sync_folder"), id="the end of an erased file is not synced"),
     pytest.param("append --receipts", without("sync", matching="-wal$"), id="the WAL is not synced"),
     pytest.param("archive create --to", late("sync", NEW_SEGMENTS), id="rows go before their segment is synced"),
+    pytest.param("archive move out", late("unlink", DRAFTS), id="the name of a draft goes after the folder is synced"),
+    pytest.param(
+        "archive move on", without("sync_folder", matching="cold$"), id="the end of a moved file is not synced"
+    ),
     pytest.param("archive move on", late("sync", NEW_SEGMENTS), id="a file goes before the new one is synced"),
 ]
 

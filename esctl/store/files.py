@@ -43,6 +43,7 @@ def draft_of(target: Path, draft: Path | None = None) -> Iterator[Path]:
             yield draft
             sync(draft)
             os.link(draft, target, follow_symlinks=False)
+            draft.unlink()  # before the sync: a loss of power could bring the name back, and nobody would remove it
             sync(target.parent)
         finally:
             for leftover in (

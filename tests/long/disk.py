@@ -184,9 +184,11 @@ class Disk:
         """The files by name, as running processes see them."""
         return dict(_files(self.root, ""))
 
-    def lose_power(self, target: Path, survives: str, draw: random.Random) -> None:
-        """Write what is left into a new folder."""
-        _write(self.root, target, survives, draw, {})
+    def lose_power(self, target: Path, survives: str, draw: random.Random) -> dict[int, int]:
+        """Write what is left into a new folder; the numbers of files (inodes) there, by those that they had."""
+        written: dict[int, Path] = {}
+        _write(self.root, target, survives, draw, written)
+        return {n: written[id(file)].stat().st_ino for n, file in self._files.items() if id(file) in written}
 
 
 def _files(folder: Folder, before: str) -> Iterator[tuple[str, File]]:

@@ -10,7 +10,8 @@ In each one:
 * its tables hold exactly what they held after one of its transactions, at or after the last one acknowledged;
 * every other file that has its name has all its bytes, and is there if it was acknowledged;
 * an erased payload whose erasure was acknowledged is in no file once the log was opened and closed;
-* an append works.
+* an append works;
+* the next archiving removes the files of segments, and their drafts, that no segment needs.
 
 A command that has ended with 0, and all that it has printed, is acknowledged. An older log may have either storage
 version; it is then migrated. Prints a table; exits with 1 if a state failed, whose folder is then kept.
@@ -27,13 +28,15 @@ import shutil
 import sys
 import tempfile
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import apsw
 
 from esctl import open_log
+from esctl.archive import listing, tidying
+from esctl.archive.folders import KEPT, path_of
 from esctl.errors import EsctlError, StorageVersionError
 from esctl.log import EventLog
 from esctl.sql import functions
@@ -248,8 +251,8 @@ def tried(
             disk.do(operation)
         done = state.number
         shutil.rmtree(work, ignore_errors=True)
-        disk.lose_power(work, state.survives, random.Random(state.seed))
-        wrong = check(run, state.number, work)
+        numbers = disk.lose_power(work, state.survives, random.Random(state.seed))
+        wrong = check(run, state.number, work, numbers)
         if not wrong:
             yield None
             continue
@@ -259,14 +262,15 @@ def tried(
         yield Failure(state, wrong, kept)
 
 
-def check(run: Run, number: int, folder: Path) -> list[str]:
-    """What is wrong with a folder after the power was lost after so many operations."""
+def check(run: Run, number: int, folder: Path, numbers: Mapping[int, int]) -> list[str]:
+    """What is wrong with a folder after the power was lost after so many operations; `numbers` as of `lose_power`."""
+    numbers = {**numbers, **_folders(run, folder)}
     acknowledged = run.acknowledged_at(number)
     there = {name for path in folder.rglob("*") if path.is_file() and is_named(name := str(path.relative_to(folder)))}
     wrong = [f"{name} is gone" for name in sorted(run.names[acknowledged] & run.names[number] - there)]
     for name in sorted(there):
         if name.endswith(".db"):
-            wrong += [f"{name}: {problem}" for problem in _check_log(run, name, number, folder)]
+            wrong += [f"{name}: {problem}" for problem in _check_log(run, name, number, folder, numbers)]
         elif name in run.bytes and (folder / name).read_bytes() not in run.bytes[name]:
             wrong.append(f"{name} has other bytes")
     if run.scenario.erasing and acknowledged == len(run.operations):
@@ -274,7 +278,14 @@ def check(run: Run, number: int, folder: Path) -> list[str]:
     return wrong
 
 
-def _check_log(run: Run, name: str, number: int, folder: Path) -> Iterator[str]:
+def _folders(run: Run, folder: Path) -> dict[int, int]:
+    """The numbers of folders, by those that they had."""
+    there = [path for path in folder.rglob("*") if path.is_dir()]
+    had = [(run.work / path.relative_to(folder), path) for path in there]
+    return {before.stat().st_ino: path.stat().st_ino for before, path in had if before.is_dir()}
+
+
+def _check_log(run: Run, name: str, number: int, folder: Path, numbers: Mapping[int, int]) -> Iterator[str]:
     path = folder / name
     try:
         digest = digest_of(path)
@@ -293,10 +304,39 @@ def _check_log(run: Run, name: str, number: int, folder: Path) -> Iterator[str]:
             report = _verified(path, folder)
         yield from report
         if name != "saved.db":
+            _renumber(path, numbers)
             with open_log(path, write=True) as log:
                 log.append("s-1", "T", {"n": 1})
+            yield from _untidy(path, folder)
+            yield from _verified(path, folder)
     except (EsctlError, apsw.Error, OSError, ValueError, TypeError) as error:
         yield f"{type(error).__name__}: {error}"
+
+
+def _renumber(path: Path, numbers: Mapping[int, int]) -> None:
+    """Give the files that a log has recorded the numbers that they have here: after a real loss they have the old."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        for (entry,) in connection.execute("select path from leftovers").fetchall():
+            found = re.fullmatch(r"(?s)(.*[#.])(\d+)(/?)", str(entry))
+            if found and int(found[2]) in numbers:
+                renumbered = f"{found[1]}{numbers[int(found[2])]}{found[3]}"
+                connection.execute("update leftovers set path = ? where path = ?", (renumbered, entry)).fetchall()
+    finally:
+        connection.close()
+
+
+def _untidy(path: Path, folder: Path) -> Iterator[str]:
+    """What the next command that archives leaves lying about: files of segments that no segment needs, and their
+    drafts; entries for files that are gone.
+    """
+    with EventLog(path, write=True) as log:
+        tidying.tidy(log)
+        needed = {path_of(log, segment).resolve() for segment in listing.archived(log) if segment.location is not None}
+        yield from (f"recorded as left: {entry}" for entry in log.store.archiving().leftovers() if entry)
+    if path.name == faults.LOG:
+        strays = (found for found in folder.resolve().rglob("*-*.ndjson.zst*") if found.parent.name != KEPT)
+        yield from (f"left lying about: {found.name}" for found in strays if found not in needed)
 
 
 def _verified(path: Path, folder: Path) -> list[str]:
