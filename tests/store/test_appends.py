@@ -468,6 +468,24 @@ def test_what_a_duplicate_undoes_is_new_all_the_same(store: Store) -> None:
         assert store.new_names() == (["cart"], ["Filled"])
 
 
+def test_what_an_undone_transaction_named_is_new_afterwards(store: Store) -> None:
+    for keep in (False, True):
+        with store.transaction(keep=keep):
+            store.append([event("cart-1", "Filled")])
+            assert store.new_names() == (["cart"], ["Filled"])
+
+
+@pytest.mark.parametrize(
+    "escaped", [event('cart-"1"'), event(type="Fill\\ed"), event(id='a "b"')], ids=["stream", "type", "id"]
+)
+def test_a_log_says_whether_any_of_its_names_is_escaped_in_json(store: Store, escaped: NewEvent) -> None:
+    noted = []
+    for one in (event("cart-1", data='"\\""'), escaped, event()):
+        commit(store, one)
+        noted.append(connection_of(store).execute("select quoting from head").get)
+    assert noted == [0, 1, 1]
+
+
 def test_the_search_for_new_categories_ends_in_a_log_of_very_many(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

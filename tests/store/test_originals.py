@@ -90,7 +90,12 @@ def test_the_same_id_with_other_content_is_a_conflict_that_names_the_event(
 ) -> None:
     with pytest.raises(ConflictError) as caught:
         again(store, ORIGINAL, second)
-    assert caught.value.details["index"] == (3 if again is after_a_duplicate else 1)
+    details, first = caught.value.details, 2 if again is after_a_duplicate else 1
+    assert details["index"] == (3 if again is after_a_duplicate else 1)
+    if again is in_the_log:  # the others end with the event that they conflict with
+        assert (details["position"], caught.value.fix) == (first, f"esctl show {first}")
+    else:
+        assert (details["earlier"], caught.value.fix) == (first, "")
 
 
 def test_a_batch_may_mix_new_events_and_duplicates(store: Store) -> None:

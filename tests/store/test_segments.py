@@ -371,6 +371,22 @@ def lines_from(rows: list[tuple[str, str, int, str, str, bool]], first: int) -> 
     return made
 
 
+def test_a_segment_was_recorded_from_its_first_event_to_its_last() -> None:
+    lines, facts = lines_from([("a", "T", 1, MOMENT, "{}", False)] * 4, 1), Facts()
+    for second, line in enumerate(lines):
+        line.recorded = f"2026-01-31T09:30:0{second}.000000Z"
+    facts.add(lines[:2], 0)
+    facts.add(lines[2:], 1)
+    assert facts.recorded == (lines[0].recorded, lines[-1].recorded)
+
+
+def test_times_of_a_type_may_run_out_of_order() -> None:
+    days, facts = (3, 1, 5, 2), Facts()
+    facts.add(lines_from([("a", "T", 1, f"2026-01-0{day}T00:00:00.000000Z", "{}", False) for day in days], 1), 0)
+    ((*_, first, last, least, greatest, _, _, _),) = facts.by_type()
+    assert [str(time)[9] for time in (first, last, least, greatest)] == ["3", "2", "1", "5"]
+
+
 @settings(max_examples=100)
 @given(rows=facts_rows, cut=st.integers(1, 5), first=st.integers(1, 1000))
 def test_facts_are_what_counting_one_line_after_the_other_finds(
