@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from esctl.errors import ConflictError, NotFoundError, UsageError, word
@@ -11,7 +11,8 @@ from esctl.log import EventLog
 from esctl.model import projections
 from esctl.model.applied import Definitions
 from esctl.model.declared import Projection
-from esctl.projections.reading import at, feed_some, scratch
+from esctl.projections import partial
+from esctl.projections.reading import at, feed_some, feed_streams, scratch
 from esctl.projections.versions import live, needs_reducer
 from esctl.store.projection_rows import TableRows
 
@@ -65,16 +66,27 @@ def _against(log: EventLog, name: str, drafted: Definitions) -> Iterator[int | C
     yield from _cells(before, after)
 
 
-def without(log: EventLog, projection: Projection, imagined: Imagined) -> Iterator[int | Cell]:
-    """Compare a projection's rows, after all events, with those it will have once some payloads are erased."""
+def without(
+    log: EventLog, projection: Projection, imagined: Imagined, streams: Collection[str]
+) -> Iterator[int | Cell]:
+    """Compare a projection's rows, after all events, with those it will have once some payloads in these streams are
+    erased. Where each row depends on one stream, only the rows of these are built.
+    """
     with log.store.one_state(large=True):
-        head = log.head().position
-        yield from at(log, projection, Query(until=head))
+        head, version = log.head().position, scratch(projection, log.definitions)
+        alone = partial.columns(version.compiled, streams) is not None
+        if alone:
+            log.store.projections().scratch(version, None, 0)
+            yield from feed_streams(log, version, streams, head)
+        else:
+            yield from at(log, projection, Query(until=head))
         before = _copied(log, projection)
         version = scratch(projection, log.definitions)
         log.store.projections().scratch(version, None, 0)  # stored rows may contain what will be erased
         with imagined.erased():
-            yield from feed_some(log, version, range(1, head + 1))
+            yield from (
+                feed_streams(log, version, streams, head) if alone else feed_some(log, version, range(1, head + 1))
+            )
         yield from _cells(before, _present(log, projection))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -71,6 +71,17 @@ def feed_some(log: EventLog, version: Version, positions: range, until_time: str
         except HandlerFailed as failed:
             raise _stopped(log, version, query, failed) from failed
         yield len(some)
+
+
+def feed_streams(log: EventLog, version: Version, streams: Iterable[str], until: int) -> Iterator[int]:
+    """Feed a version the events of some streams up to a position; yields the number of positions for each."""
+    for stream in streams:
+        query = Query(stream=stream, until=until)
+        try:
+            log.store.projections().attempt(version, query, record=False)
+        except HandlerFailed as failed:
+            raise _stopped(log, version, query, failed) from failed
+        yield until
 
 
 def _stopped(log: EventLog, version: Version, query: Query, failed: HandlerFailed) -> HandlerError:

@@ -166,7 +166,7 @@ def _rows(log: EventLog, plan: Plan, imagined: Imagined, unknown: dict[str, str]
         if not sees(version, kinds):
             continue
         try:
-            yield from _changed(name, differences.without(log, projection, imagined))
+            yield from _changed(name, differences.without(log, projection, imagined, plan.streams))
         except (HandlerError, UsageError) as error:
             unknown[name] = error.why or error.what
 

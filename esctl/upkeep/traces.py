@@ -32,7 +32,7 @@ class Traces:
     def begin(self, log: EventLog) -> None:
         """Within an erasing transaction: record in the log that its file may have traces from now on."""
         if not self.events:
-            self.is_whole = self.is_whole and not unfinished(log)
+            self.is_whole = self.is_whole and not unfinished(log) and not _is_in_rows(log)
         log.store.archiving().leave(TRACES)
 
     def are_all(self, log: EventLog) -> bool:
@@ -88,21 +88,26 @@ def remove(log: EventLog, traces: Traces | None = None) -> bool | None:
         with log.transaction():
             found = _is_found(log, traces or Traces())
             if found is False:
-                return _ended(log)
+                return ended(log)
         if found:
             break
     if not log.store.compact(full=True)[2]:
         return False
     with log.transaction():
-        return _ended(log)
+        return ended(log)
 
 
-def _ended(log: EventLog) -> bool | None:
-    """Record that there are no traces, unless rows of projections are some."""
-    if any(version.state == LIVE and not version.fingerprint for version in log.store.projections().versions()):
+def ended(log: EventLog) -> bool | None:
+    """Within a transaction: record that the file has no traces, unless rows of projections are some (None)."""
+    if _is_in_rows(log):
         return None
     log.store.archiving().removed(TRACES)
     return True
+
+
+def _is_in_rows(log: EventLog) -> bool:
+    """Whether a projection still has rows from before an erasure."""
+    return any(version.state == LIVE and not version.fingerprint for version in log.store.projections().versions())
 
 
 def _is_found(log: EventLog, traces: Traces) -> bool | None:

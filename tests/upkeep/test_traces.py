@@ -356,3 +356,18 @@ def test_an_erasure_that_is_stopped_beside_another_is_ended_by_it_or_recorded(tm
         return (steps[0] + stride - 1) // stride
 
     assert interleaved(one) * stride > 20
+
+
+def test_rows_that_wait_from_an_earlier_erasure_are_not_kept_by_a_later_one(tmp_path: Path) -> None:
+    """However it came that the log does not say so."""
+    path = tmp_path / "log.db"
+    write_empty_log(path)
+    append(path, range(1, 19), (5,))
+    with EventLog(path, write=True) as log:
+        hold(log, KEPT)
+        run(log)
+        list(erasure.erase(log, [17], "stopped"))
+        with log.transaction():
+            log.store.archiving().removed(traces.TRACES)
+        erased(log, 18)
+    assert in_files(path, 17, 18) == []

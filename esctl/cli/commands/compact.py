@@ -30,17 +30,16 @@ def command(
     Others can read and write meanwhile. While another process is reading, the file may not shrink at once: then exit 8,
     and nothing is lost.
     """
+    clean = True
     with shared.opened(write=True) as log:
         if log.store.archiving().leftovers():
             from esctl.archive import tidying  # noqa: PLC0415 - zstandard and msgspec, for logs that need them
-            from esctl.upkeep import traces  # noqa: PLC0415 - as above
+            from esctl.upkeep import erasure, traces  # noqa: PLC0415 - as above
 
-            full = full or traces.unfinished(log)
             tidying.tidy(log)
+            if traces.unfinished(log):
+                clean = erasure.scrub(log)
         before, after, finished = log.store.compact(full=full)
-        if full and finished:
-            with log.transaction():
-                log.store.archiving().removed("")
     render.acknowledge({"before": before, "after": after, "freed": before - after}, shared.rendering)
-    if not finished:
+    if not (finished and clean):
         raise UnavailableError("the file did not shrink yet", why="another process is reading the log", again="")

@@ -6,14 +6,17 @@ import json
 import sqlite3
 from pathlib import Path
 
+from esctl.log import EventLog
+from esctl.upkeep import erasure, traces
 from tests.conftest import Esctl
+from tests.logs import event, hold, put, run
 
 
-def with_free_pages(run: Esctl) -> None:
+def with_free_pages(esctl: Esctl) -> None:
     for _ in range(3):
-        run("snapshot", "take", "s")
-        run("append", "s", "T", json.dumps({"y": "y" * 30_000}))
-    run("snapshot", "prune", "--keep", "0")
+        esctl("snapshot", "take", "s")
+        esctl("append", "s", "T", json.dumps({"y": "y" * 30_000}))
+    esctl("snapshot", "prune", "--keep", "0")
 
 
 def test_compacting_gives_back_what_is_free_and_loses_nothing(on_200: Esctl, tmp_path: Path) -> None:
@@ -37,3 +40,23 @@ def test_a_reader_in_the_middle_of_something_is_waited_for_by_nobody(on_200: Esc
     assert done.returncode == 8
     assert "the file did not shrink yet" in done.stderr
     assert on_200("compact").returncode == 0
+
+
+def test_it_ends_an_erasure_that_was_stopped(on_200: Esctl, tmp_path: Path) -> None:
+    path = tmp_path / "esctl.db"
+    with EventLog(path, write=True) as log:
+        hold(
+            log,
+            "[event.P]\nerasable = true\n[projection.names]\ntable = 'create table names(k text primary key, name)'\n"
+            "[projection.names.on]\nP = \"insert into names values (new.stream, new.data ->> 'name')\"\n",
+        )
+        put(log, event("p-1", "P", {"name": "somebody-secret"}), event("p-2", "P", {"name": "somebody-else"}))
+        run(log).end()
+        list(erasure.erase(log, [log.head().position - 1], "stopped"))
+    assert b"somebody-secret" in path.read_bytes()
+    assert on_200("compact").returncode == 0
+    raw = path.read_bytes()
+    assert (b"somebody-secret" in raw, b"somebody-else" in raw) == (False, True)
+    with EventLog(path, write=True) as log:
+        assert not traces.unfinished(log)
+    assert on_200("projection", "verify").returncode == 0
