@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from esctl.archive.content import digest_of, measured, parts
 from esctl.archive.listing import again, archived
@@ -15,6 +16,9 @@ from esctl.store import segments
 from esctl.store.archive import Archive
 from esctl.store.checks import Finding
 from esctl.store.segments import Facts, Frame, Line, Segment
+
+Passed = Callable[[Frame, Sequence[Line], bytes], None]
+"""Called for each frame with which nothing is wrong, with its lines and the chain's hash behind it."""
 
 
 def hash_before(log: EventLog, position: int) -> bytes:
@@ -30,7 +34,9 @@ def hash_before(log: EventLog, position: int) -> bytes:
     raise VerificationError(f"there is no event at position {position - 1}", fix="esctl verify")
 
 
-def problems(log: EventLog, segment: Segment, only: Collection[int] | None = None) -> Iterator[str]:
+def problems(
+    log: EventLog, segment: Segment, only: Collection[int] | None = None, passed: Passed = lambda *_: None
+) -> Iterator[str]:
     """What is wrong with a segment: re-read every byte of it, and recompute everything recorded about it; or, with
     `only`, about the frames of these numbers.
     """
@@ -52,8 +58,12 @@ def problems(log: EventLog, segment: Segment, only: Collection[int] | None = Non
             lines = segments.decoded(
                 segments.decompress(frame, archive.packed(frame, segment), segment.name), segment.name
             )
-            yield from _frame_problems(archive, segment, frame, lines, salts[frame.number])
-            facts.add(lines, frame.number)
+            ids = segments.id_hashes(lines)
+            wrong = list(_frame_problems(archive, segment, frame, lines, salts[frame.number], ids))
+            yield from wrong
+            if not wrong:
+                passed(frame, lines, archive.after(frame, segment))
+            facts.add(lines, frame.number, ids)
         if only is None:
             yield from _differing(log, archive, segment, facts)
     except EsctlError as error:
@@ -78,7 +88,7 @@ def _sequence_problems(segment: Segment, frames: Sequence[Frame]) -> Iterator[st
 
 
 def _frame_problems(
-    archive: Archive, segment: Segment, frame: Frame, lines: Sequence[Line], salts: bytes
+    archive: Archive, segment: Segment, frame: Frame, lines: Sequence[Line], salts: bytes, ids: array[int]
 ) -> Iterator[str]:
     if [line.position for line in lines] != list(range(frame.first, frame.last + 1)):
         yield f"the frame of positions {frame.first} to {frame.last} contains other positions"
@@ -92,7 +102,7 @@ def _frame_problems(
         return
     if segments.hashes(lines, salts, digests, frame.before)[-1] != archive.after(frame, segment):
         yield f"the chain over positions {frame.first} to {frame.last} does not end in the recorded hash"
-    if archive.missing_ids(lines):
+    if not archive.are_indexed(frame.first, ids):
         yield f"the index of ids lacks events between positions {frame.first} and {frame.last}"
 
 
@@ -109,10 +119,10 @@ def _differing(log: EventLog, archive: Archive, segment: Segment, facts: Facts) 
         yield "it does not begin with the hash of the event before it"
 
 
-def findings(log: EventLog, *, full: bool) -> Iterator[Finding]:
+def findings(log: EventLog, *, full: bool, passed: Passed = lambda *_: None) -> Iterator[Finding]:
     """What is wrong with the archive; with `full`, check every byte of it, else only whether its files exist."""
     for segment in archived(log):
-        for problem in problems(log, segment) if full else _absent(log, segment):
+        for problem in problems(log, segment, passed=passed) if full else _absent(log, segment):
             yield ("archive", segment.first, f"the segment {segment.name}: {problem}")
 
 

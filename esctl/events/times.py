@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 from esctl.errors import RefusedError
 
-# The form of nearly every time in real input. Days 29 to 31 go to the full parser, which knows the months' lengths.
-is_canonical = re.compile(
-    r"(?!0000)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{6}Z", re.ASCII
-).fullmatch
+# The form of nearly every time in real input. February 29 goes to the full parser, which knows the leap years.
+CANONICAL = (
+    r"(?!0000)\d{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+    r"T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{6}Z"
+)
+is_canonical = re.compile(CANONICAL, re.ASCII).fullmatch
 # RFC 3339 and what tools print: no seconds, a comma, a blank before the zone, +0100, +01, UTC.
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):[0-5]\d)(?::([0-5]\d|60)(?:[.,](\d+))?)?"

@@ -43,6 +43,9 @@ _RECORDED_TYPES = """
 select own, t.name, schema, events, first_position, last_position, first_time, last_time, least_time, greatest_time,
        first_recorded, last_recorded, bytes
 from archived_types join types t using (type_id) where segment = ?"""
+# Rows of carray() are numbered from 1.
+_INDEXED = """select count(*) from carray(?1) c cross join archived_ids i
+on i.hash = c.value and i.position = ?2 + c.rowid - 1"""
 CACHED_BYTES = 4 * 1024 * 1024  # of unpacked lines; their rows take three times as much
 MAX_CACHED_NAMES = 65_536
 
@@ -255,10 +258,10 @@ class Archive:
             known.update(self._connection.execute(sql, (apsw.carray(missing),)))
         return known
 
-    def missing_ids(self, lines: Sequence[Line]) -> bool:
-        """Whether one of these events could not be found by its id."""
-        found = set(self.positions([line.id for line in lines]))
-        return not {line.position for line in lines} <= found
+    def are_indexed(self, first: int, hashes: array[int]) -> bool:
+        """Whether events from a position on, whose ids have these hashes, can be found by their ids."""
+        found: int = self._connection.execute(_INDEXED, (whole_numbers(hashes), first)).get
+        return found == len(hashes)
 
     # For the virtual table
 

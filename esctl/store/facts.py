@@ -8,9 +8,10 @@ import apsw
 
 from esctl.events import system
 from esctl.events.event import has_control
+from esctl.events.query import MAX_POSITION
 from esctl.events.record import Record
 from esctl.sql.paths import SHORT
-from esctl.store import summaries
+from esctl.store import reads, summaries
 from esctl.store.errors import altered, translating
 from esctl.store.format import STORAGE_VERSION
 from esctl.store.over_time import OverTime
@@ -300,9 +301,18 @@ class Facts:
         """The categories of streams (the name up to its first dash), at most `limit`; without the log's own streams."""
         return [name for (name,) in self._reading.connection.execute(_CATEGORIES, (limit,))]
 
-    def erasures(self) -> Iterator[tuple[int, bytes, int]]:
-        """Position, digest and event of every erased payload."""
-        found: Any = self._reading.connection.execute("select position, digest, event from erased order by position")
+    def window(self, low: int, high: int) -> list[tuple[Any, ...]]:
+        """The columns of the hot events between two positions, data and meta as bytes, with salt and hash."""
+        return reads.window(self._reading.connection, low, high)
+
+    def window_size(self) -> int:
+        """How many events are surely small enough to be in memory together."""
+        return reads.window_size(self._reading.connection)
+
+    def erasures(self, low: int = 1, high: int = MAX_POSITION) -> Iterator[tuple[int, bytes, int]]:
+        """Position, digest and event of every payload that was erased between two positions."""
+        sql = "select position, digest, event from erased where position between ? and ? order by position"
+        found: Any = self._reading.connection.execute(sql, (low, high))
         yield from found
 
 

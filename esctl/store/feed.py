@@ -74,7 +74,8 @@ class TriggerFeed:
         `columns` are expressions over the event, by name; without `names`, stream and type are not looked up.
         """
         values = ", ".join(columns.values())
-        for window in Windows(self._reading, scan, self._size(positions)):
+        size = reads.window_size(self._reading.connection, positions)  # SQLite copies them
+        for window in Windows(self._reading, scan, size):
             with window as (table, bounds):
                 seen = self._reading.seen.get(table, table)
                 if seen == ARCHIVED and scan.key == "position":
@@ -101,11 +102,6 @@ class TriggerFeed:
         insert = f"insert into {_UNPACKED} ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
         self._reading.connection.executemany(insert, rows).fetchall()
         return _UNPACKED
-
-    def _size(self, positions: int) -> int:
-        """The size of a window: smaller if events are large, to bound the bytes that SQLite copies."""
-        largest: int = self._reading.connection.execute("select largest from head").get
-        return max(1, min(positions, reads.SAFE_BYTES // max(1, largest)))
 
     def close(self) -> None:
         """Drop every view, and with each its triggers."""

@@ -420,16 +420,27 @@ def sealed_lines(connection: apsw.Connection, low: int, high: int) -> tuple[int,
     quoting, erased = connection.execute("select quoting, exists(select 1 from erased) from head").get
     line = _line("line", quoting=bool(quoting), erased=bool(erased))
     inner = f"{source('not indexed', None)} where e.position between ? and ?"
-    proof = "hex(ifnull(salt, zeroblob(16))) || hex(hash)"
+    joined = ", ".join(f"group_concat({name}, '' order by position)" for name in ("line", "salts", "hashes"))
     found: Any = connection.execute(
-        f"select count(*), group_concat(line, '' order by position), group_concat(proof, '' order by position) from"
-        f" (select position, cast({line} as text) || char(10) as line, {proof} as proof from ({inner}) lines)",
+        f"select count(*), {joined} from (select position, cast({line} as text) || char(10) as line,"
+        f" hex(ifnull(salt, zeroblob(16))) as salts, hex(hash) as hashes from ({inner}) lines)",
         (low, high),
     ).get
-    count, lines, proofs = found
-    each = bytes.fromhex(proofs or "")
-    salts = b"".join(each[at : at + 16] for at in range(0, len(each), 48))
-    return count, (lines or "").encode(), salts, b"".join(each[at + 16 : at + 48] for at in range(0, len(each), 48))
+    count, lines, salts, hashes = found
+    return count, (lines or "").encode(), bytes.fromhex(salts or ""), bytes.fromhex(hashes or "")
+
+
+def window(connection: apsw.Connection, low: int, high: int) -> list[Row]:
+    """See `Facts.window`."""
+    columns = COLUMNS.replace("data, meta", "cast(data as blob), cast(meta as blob)")
+    inner = f"{source('not indexed', None)} where e.position between ? and ?"
+    return connection.execute(f"select {columns} from ({inner}) order by position", (low, high)).fetchall()
+
+
+def window_size(connection: apsw.Connection, most: int = POSITIONS_PER_STATEMENT) -> int:
+    """How many events, `most` at most, are surely small enough to be in memory together."""
+    largest: int = connection.execute("select largest from head").get
+    return max(1, min(most, SAFE_BYTES // max(1, largest)))
 
 
 def _step(connection: apsw.Connection, scan: Scan) -> int:

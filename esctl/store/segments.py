@@ -303,6 +303,11 @@ class _Counted:
         self.first_recorded = self.last_recorded = recorded
 
 
+def id_hashes(lines: Iterable[Line]) -> array[int]:
+    """The hashes under which the ids of lines are indexed."""
+    return array("q", map(chain.id_hash, [line.id for line in lines]))
+
+
 class Facts:
     """Facts that follow from a segment's lines, by stream and by type and schema.
 
@@ -323,8 +328,10 @@ class Facts:
         self.recorded = "", ""
         self.largest = 0
 
-    def add(self, lines: Sequence[Line], number: int) -> None:
-        """Count the lines of a frame, which has one at least. It runs for every archived event, so it avoids calls."""
+    def add(self, lines: Sequence[Line], number: int, ids: array[int] | None = None) -> None:
+        """Count the lines of a frame, which has one at least; `ids` are the hashes of their ids, if known. It runs for
+        every archived event, so it avoids calls.
+        """
         streams, numbers, frames, times, types = self._streams, self._numbers, self._frames, self._times, self._types
         frame = str(number)
         self.recorded = self.recorded[0] or lines[0].recorded, lines[-1].recorded
@@ -359,7 +366,7 @@ class Facts:
             self.largest = max(self.largest, size)
             if line.erased:
                 self.erased.append(position)
-        self.ids.extend(map(chain.id_hash, [line.id for line in lines]))
+        self.ids += id_hashes(lines) if ids is None else ids
 
     def by_stream(self) -> Iterator[tuple[object, ...]]:
         """Stream; version, position and time (microseconds) of its first event, and the differences of its last one;

@@ -365,6 +365,14 @@ class Store:
                 self._reading, guard, program, name, lambda q: self._scan(q, upcasting, on_misfit), self.patience
             )
 
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open: what it has written, no other connection sees."""
+        return self._connection.in_transaction
+
+    def interrupt(self) -> None:
+        """From another thread: end the statement that runs."""
+        self._connection.interrupt()
+
     def traced(self) -> str:
         """The place in the model that a traced expression has come to last; it is then forgotten."""
         return self._upcast_compiler().take_trace()

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
-from esctl.errors import EsctlError, RefusedError, UsageError, VerificationError
-from esctl.events import chain, system
-from esctl.events.event import Event, Head, SealedEvent, check_name, check_schema, whole_number
+from esctl.errors import EsctlError, UsageError, VerificationError
+from esctl.events import system
+from esctl.events.chain import for_many, genesis
+from esctl.events.event import Event, Head, whole_number
 from esctl.events.query import Query
-from esctl.events.times import canonical
 from esctl.log import EventLog
 from esctl.projections import status
 from esctl.states.snapshots import digest
 from esctl.store.checks import Finding, guarded
 from esctl.store.errors import OverrunError
+from esctl.store.store import Store
+from esctl.store.twin import Twin
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.upkeep.chained import Chain
 
 MAX_FINDINGS = 1000  # the report lists no more
-EVENTS_AT_ONCE = 64
 DERIVED = {"projection", "snapshot", "index"}  # checks of parts that are derived from events
-LARGE = 64 * 1024  # characters of a payload that is looked at without waiting for others
+INTERRUPT_SECONDS = 0.01  # between two interrupts of a thread
+EVENTS_FOR_TWO = 10_000  # from so many on, two threads check; fewer take less time than a second connection
 
 
 class Part(NamedTuple):
@@ -55,26 +61,29 @@ class Report(NamedTuple):
         return record | ({"rebuildable": [str(part) for part in parts]} if parts else {})
 
 
-Watch = Callable[[Iterator[SealedEvent], int], Iterator[SealedEvent]]
-"""Passes events through to report progress; gets the events and their number."""
+Watch = Callable[[Iterator[int], int], Iterator[int]]
+"""Passes numbers of checked events through to report progress; gets them and the number of all events."""
 
 
 def verify(
-    log: EventLog, *, full: bool, expect_head: str | None = None, watch: Watch = lambda events, _: events
+    log: EventLog, *, full: bool, expect_head: str | None = None, watch: Watch = lambda numbers, _: numbers
 ) -> Report:
     """Check the store, and with `full` every event: its hash, names and times; and that a head saved elsewhere
     (`expect_head`, `<position>:<hash>`) is still in the log. All of it is of one state of the file.
     """
     if full:
-        chain.for_many()
+        for_many()
     notes: list[Finding] = []
     parts: list[Part] = []
     try:
-        with log.store.one_state():
+        with Twin(log.store, wanted=full and log.head().position >= EVENTS_FOR_TWO) as twin:
             head, erased = log.head(), sum(1 for _ in log.store.facts().erasures())
-            found = list(
-                islice(_findings(log, head, watch, notes, parts, full=full, expect_head=expect_head), MAX_FINDINGS)
-            )
+            first = _heads(log, head, expect_head)
+            rest = _rest(log, head, watch, notes, parts, full=full)
+            if twin is None:
+                found = list(islice(chain(first, log.check(full=full), rest), MAX_FINDINGS))
+            else:
+                found = [*first, *_side_by_side(twin, rest)][:MAX_FINDINGS]
     except VerificationError as error:
         error.fix = ""  # it may be `esctl verify` itself
         raise
@@ -88,7 +97,7 @@ def verify(
         head=str(head),
         findings=_records(found),
         notes=_records(notes),
-        parts=list(dict.fromkeys(parts)),
+        parts=list(dict.fromkeys([*_indexes(found), *parts])),
     )
 
 
@@ -96,33 +105,76 @@ def _records(found: list[Finding]) -> list[dict[str, object]]:
     return [{"check": check, "position": position, "problem": problem} for check, position, problem in found]
 
 
-def _findings(
-    log: EventLog,
-    head: Head,
-    watch: Watch,
-    notes: list[Finding],
-    parts: list[Part],
-    *,
-    full: bool,
-    expect_head: str | None,
-) -> Iterator[Finding]:
+def _heads(log: EventLog, head: Head, expect_head: str | None) -> Iterator[Finding]:
+    """What is wrong with the head of the log, or with one that was saved elsewhere."""
     if expect_head is not None:
         yield from _expected(log, expect_head)
-    if head.position == 0 and head.hash != chain.genesis(log.log_id):
+    if head.position == 0 and head.hash != genesis(log.log_id):
         yield ("head", None, "the log is empty, and its hash is not the genesis hash of its id")
-    for finding in log.check(full=full):
-        if finding[0] == "index":
-            parts.append(Part("index", finding[2].rpartition(" ")[2]))
-        yield finding
-    if log.store.archive() is not None:
-        from esctl.archive import checking  # noqa: PLC0415 - zstandard, for logs that need it
 
-        yield from guarded("archive", log.path, checking.findings(log, full=full))
+
+def _indexes(found: list[Finding]) -> Iterator[Part]:
+    return (Part("index", problem.rpartition(" ")[2]) for check, _, problem in found if check == "index")
+
+
+def _side_by_side(twin: Store, rest: Iterator[Finding]) -> list[Finding]:
+    """The findings of the store's own checks, and the others. SQLite runs the first without the interpreter's lock."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - it loads logging, for large logs only
+
+    with ThreadPoolExecutor(1) as pool:
+        own = pool.submit(lambda: list(islice(twin.check(full=True), MAX_FINDINGS)))
+        try:
+            found = list(islice(rest, MAX_FINDINGS))
+            return own.result() + found
+        except Exception:
+            own.result()  # if it has failed, too, its error comes first
+            raise
+        finally:
+            while not own.done():  # Ctrl-C, perhaps between two of its statements
+                twin.interrupt()
+                time.sleep(INTERRUPT_SECONDS)
+
+
+def _rest(
+    log: EventLog, head: Head, watch: Watch, notes: list[Finding], parts: list[Part], *, full: bool
+) -> Iterator[Finding]:
+    """What the store's own checks do not find."""
+    events = None
+    if full:
+        from esctl.upkeep.chained import Chain  # noqa: PLC0415 - msgspec, which --quick does without
+
+        events = Chain(log, head, notes)
+    if log.store.archive() is not None:
+        yield from guarded("archive", log.path, _archived(log, events))
     yield from guarded("erased", log.path, _erasures(log))
     yield from guarded("projection", log.path, _projections(log, parts, full=full))
-    if full:
-        yield from guarded("chain", log.path, _events(log, head, watch, notes))
+    if events is not None:
+        yield from guarded("chain", log.path, _events(events, watch, head.position))
         yield from guarded("snapshot", log.path, _snapshots(log, parts))
+
+
+def _archived(log: EventLog, events: Chain | None) -> Iterator[Finding]:
+    """What is wrong with segments; frames with which nothing is wrong go to the check of the chain."""
+    from esctl.archive import checking  # noqa: PLC0415 - zstandard, for logs that need it
+
+    if events is None:
+        yield from checking.findings(log, full=False)
+        return
+    for finding in checking.findings(log, full=True, passed=events.passed):
+        events.doubt(finding[1])
+        yield finding
+
+
+def _events(events: Chain, watch: Watch, total: int) -> Iterator[Finding]:
+    """What the chain does not hold together."""
+    try:
+        for _ in watch(events.follow(), total):
+            yield from events.found
+            events.found.clear()
+    except Exception:
+        yield from events.found
+        raise
+    yield from events.found
 
 
 def damage(path: str, seconds: float) -> Finding | None:
@@ -138,17 +190,20 @@ def damage(path: str, seconds: float) -> Finding | None:
 
 
 def _all(path: str, deadline: float) -> Iterator[Finding]:
-    def in_time(events: Iterator[SealedEvent], _: int) -> Iterator[SealedEvent]:
-        for sealed in events:
+    def in_time(numbers: Iterator[int], _: int) -> Iterator[int]:
+        for number in numbers:
             if time.monotonic() > deadline:
                 raise OverrunError("takes too long", subject="the check of the events")
-            yield sealed
+            yield number
 
     with EventLog(path) as log:
         log.store.stop_at(deadline)
         with log.store.one_state():
             for full in (False, True):
-                yield from _findings(log, log.head(), in_time, [], [], full=full, expect_head=None)
+                head = log.head()
+                yield from _heads(log, head, None)
+                yield from log.check(full=full)
+                yield from _rest(log, head, in_time, [], [], full=full)
 
 
 def _projections(log: EventLog, parts: list[Part], *, full: bool) -> Iterator[Finding]:
@@ -196,7 +251,7 @@ def _expected(log: EventLog, expect_head: str) -> Iterator[Finding]:
     if number is None or len(hash_) != 64 or not set(hash_) <= set("0123456789abcdef"):
         raise UsageError(f"{expect_head!r} is not a head", why="a head is POSITION:HASH", fix="esctl head")
     if number == 0:
-        stored = [chain.genesis(log.log_id)]
+        stored = [genesis(log.log_id)]
     else:
         stored = [
             sealed.hash for sealed in log.store.read(Query(since=number, until=number, system=True, raw_schema=True))
@@ -205,92 +260,3 @@ def _expected(log: EventLog, expect_head: str) -> Iterator[Finding]:
         yield ("expect-head", number, f"the log ends at position {log.head().position}")
     elif stored[0].hex() != hash_:
         yield ("expect-head", number, f"the hash is {stored[0].hex()}, expected {hash_}")
-
-
-def _events(log: EventLog, head: Head, watch: Watch, notes: list[Finding]) -> Iterator[Finding]:
-    """Follow the chain from the genesis hash to the head; what is only to be noted goes to `notes`.
-
-    After an event with a wrong hash, continue from its stored hash, so that one altered event is one finding and not a
-    finding for every later event.
-    """
-    previous, expected, last_recorded = chain.genesis(log.log_id), 1, ""
-    digests = {position: digest for position, digest, _ in log.store.facts().erasures()}
-    unnoted: list[Event] = []
-    try:
-        for event, salt, stored in watch(
-            log.store.read(Query(until=head.position, system=True, raw_schema=True)), head.position
-        ):
-            if event.position != expected:
-                yield ("contiguity", event.position, f"position {expected} is missing")
-            expected = event.position + 1
-            yield from _linked(event, salt, previous, stored, digests.get(event.position))
-            if event.recorded < last_recorded:
-                yield ("recorded", event.position, "its recorded time is earlier than that of the event before it")
-            last_recorded = event.recorded
-            yield from _formed(event)
-            unnoted.append(event)
-            if len(unnoted) == EVENTS_AT_ONCE or len(event.data or "") > LARGE:
-                _note(unnoted, notes)
-            previous = stored
-        _note(unnoted, notes)
-    except UnicodeDecodeError as error:
-        yield ("text", _undecodable(log, expected, head.position), f"a text of the event is not UTF-8: {error.reason}")
-        return
-    except EsctlError as error:
-        if "segment" not in error.details:  # else the check of the archive has reported the segment
-            raise
-        return
-    if expected <= head.position:
-        yield ("contiguity", expected, f"the log ends at position {expected - 1}, its head says {head.position}")
-
-
-def _undecodable(log: EventLog, since: int, until: int) -> int | None:
-    """The first position, from `since` on, of an event that is not valid UTF-8."""
-    for position in range(since, min(until, log.store.newest()) + 1):
-        try:
-            list(log.store.read(Query(since=position, until=position, system=True, raw_schema=True)))
-        except UnicodeDecodeError:
-            return position
-    return None
-
-
-def _linked(
-    event: Event, salt: bytes | None, previous: bytes, stored: bytes, erased: bytes | None
-) -> Iterator[Finding]:
-    """Whether an event's hash follows from the previous one; `erased` is the digest of an erased payload."""
-    position, stream, version, event_id, type_, schema, time, recorded, data, meta = event
-    if data is None or meta is None or salt is None:
-        if erased is None:
-            return  # `_erasures` or the store's checks report it
-        digest = erased
-    else:
-        if len(salt) != chain.SALT_BYTES:  # with another length, salt and data could be divided differently
-            yield ("chain", position, f"the salt has {len(salt)} bytes")
-        digest = chain.payload_digest(salt, data.encode(), meta.encode())
-    header = chain.header(position, stream, version, event_id, type_, schema, time, recorded)
-    computed = chain.event_hash(previous, digest, header)
-    if computed != stored:
-        yield ("chain", event.position, f"the hash of the event is {computed.hex()}, stored is {stored.hex()}")
-
-
-def _note(events: list[Event], notes: list[Finding]) -> None:
-    """Note keys that occur twice in some events, and empty the list."""
-    from esctl.events.repeats import repeats  # noqa: PLC0415 - msgspec, which --quick does without
-
-    if len(notes) < MAX_FINDINGS:
-        notes += (("keys", position, f"{error.what}; {error.why}") for position, error in repeats(events))
-    events.clear()
-
-
-def _formed(event: Event) -> Iterator[Finding]:
-    """Whether names, schema and times have the log's form."""
-    position, stream, _, event_id, type_, schema, time, recorded, _, _ = event
-    try:
-        for kind, name in (("stream", stream), ("type", type_), ("id", event_id)):
-            check_name(kind, name)
-        check_schema(schema)
-        for moment in (time, recorded):
-            if canonical(moment) != moment:
-                yield ("time", position, f"the time {moment} is not in the log's form")
-    except RefusedError as error:
-        yield ("names", position, error.what)

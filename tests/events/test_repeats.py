@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esctl.events.event import Event
-from esctl.events.repeats import EVENTS_AT_ONCE, repeats
+from esctl.events.lines import CHUNK_LINES
+from esctl.events.repeats import repeats, texts_of
 
 TIME = "2026-01-31T09:30:00.000000Z"
 TEXTS = {"{}": False, '{"a":1}': False, '{"a":1,"a":2}': True, '{"x":{"b":1,"\\u0062":1}}': True, "[": False}
@@ -25,10 +26,10 @@ def test_each_part_with_such_a_key_is_named_by_position(parts: list[tuple[str | 
         for what, text in zip(("data", "meta"), pair, strict=True)
         if text is not None and TEXTS[text]
     ]
-    assert [(position, error.what.rpartition(" ")[2]) for position, error in repeats(events)] == expected
+    assert [(position, error.what.rpartition(" ")[2]) for position, error in repeats(texts_of(events))] == expected
 
 
 def test_one_such_key_after_many_plain_events_is_found() -> None:
-    events = [stored(n, '{"a":1}', "{}") for n in range(1, 3 * EVENTS_AT_ONCE)]
+    events = [stored(n, '{"a":1}', "{}") for n in range(1, 3 * CHUNK_LINES)]
     events.append(stored(len(events) + 1, '{"a":1,"a":2}', "{}"))
-    assert [position for position, _ in repeats(events)] == [len(events)]
+    assert [position for position, _ in repeats(texts_of(events))] == [len(events)]

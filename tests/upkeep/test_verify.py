@@ -24,7 +24,8 @@ from esctl.events.event import NewEvent, check_name
 from esctl.events.lines import Defaults, parser
 from esctl.events.query import Query
 from esctl.log import EventLog
-from esctl.store import migrations
+from esctl.store import checks, migrations
+from esctl.upkeep import verify as verify_module
 from esctl.upkeep.verify import MAX_FINDINGS, Report, damage, verify
 from tests.conftest import SAMPLE, write_empty_log, writer_of
 from tests.logs import put
@@ -231,6 +232,22 @@ with EventLog(Path(sys.argv[1]), write=True, timeout=60) as log:
         if not n:
             print("writing", flush=True)
 """
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_ends_both_threads_at_once(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    monkeypatch.setattr(verify_module, "EVENTS_FOR_TWO", 0)
+    endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select null, 'it' from n where i < 0"
+    monkeypatch.setattr(checks, "_QUICK", (("endless", endless),))
+
+    def watch(numbers: Iterator[int], _: int) -> Iterator[int]:
+        yield next(numbers)
+        raise error
+
+    with in_time(), EventLog(copy) as log, pytest.raises(error):
+        verify(log, full=True, watch=watch)
 
 
 @pytest.mark.parametrize("full", [False, True])

@@ -42,7 +42,7 @@ def command(
                 log,
                 full=not quick,
                 expect_head=expect_head,
-                watch=lambda events, total: progress.watched(events, "verifying", total, lambda _: 1),
+                watch=lambda numbers, total: progress.watched(numbers, "verifying", total, lambda number: number),
             )
         report, parts = verified.record(), verified.parts
     except VerificationError as error:  # SQLite cannot read on: say what was found, and what is whole nevertheless
