@@ -430,13 +430,6 @@ def sealed_lines(connection: apsw.Connection, low: int, high: int) -> tuple[int,
     return count, (lines or "").encode(), bytes.fromhex(salts or ""), bytes.fromhex(hashes or "")
 
 
-def window(connection: apsw.Connection, low: int, high: int) -> list[Row]:
-    """See `Facts.window`."""
-    columns = COLUMNS.replace("data, meta", "cast(data as blob), cast(meta as blob)")
-    inner = f"{source('not indexed', None)} where e.position between ? and ?"
-    return connection.execute(f"select {columns} from ({inner}) order by position", (low, high)).fetchall()
-
-
 def window_size(connection: apsw.Connection, most: int = POSITIONS_PER_STATEMENT) -> int:
     """How many events, `most` at most, are surely small enough to be in memory together."""
     largest: int = connection.execute("select largest from head").get
