@@ -305,7 +305,7 @@ class Facts:
         """The columns of the hot events between two positions, data and meta as bytes, with salt and hash."""
         columns = reads.COLUMNS.replace("data, meta", "cast(data as blob), cast(meta as blob)")
         sql = f"select {columns} from ({reads.source('not indexed', None)} where e.position between ? and ?)"
-        found: Any = self._reading.connection.execute(f"{sql} order by position", (low, high)).fetchall()
+        found: list[tuple[Any, ...]] = self._reading.connection.execute(f"{sql} order by position", (low, high)).fetchall()
         return found
 
     def window_size(self) -> int:
