@@ -304,8 +304,9 @@ class Facts:
     def window(self, low: int, high: int) -> list[tuple[Any, ...]]:
         """The columns of the hot events between two positions, data and meta as bytes, with salt and hash."""
         columns = reads.COLUMNS.replace("data, meta", "cast(data as blob), cast(meta as blob)")
-        sql = f"select {columns} from ({reads.source('not indexed', None)} where e.position between ? and ?)"
-        found: list[tuple[Any, ...]] = self._reading.connection.execute(f"{sql} order by position", (low, high)).fetchall()
+        inner = f"{reads.source('not indexed', None)} where e.position between ? and ?"
+        sql = f"select {columns} from ({inner}) order by position"
+        found: list[tuple[Any, ...]] = self._reading.connection.execute(sql, (low, high)).fetchall()
         return found
 
     def window_size(self) -> int:
