@@ -17,13 +17,12 @@ from __future__ import annotations
 import functools
 import json
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack
 from uuid import UUID
 
 import msgspec
@@ -39,6 +38,7 @@ from esctl.events.event import Expect, SealedEvent
 from esctl.events.json import Deeper
 from esctl.events.lines import Defaults, parser
 from esctl.events.query import Query
+from esctl.events.turns import Turns
 from esctl.events.values import Json as Json  # noqa: PLC0414 - part of this API
 from esctl.events.values import Point, encoded, point_of
 from esctl.evolution import plan
@@ -49,10 +49,15 @@ from esctl.points.marks import Mark
 from esctl.points.points import query_of
 from esctl.projections import freshness, reading, runs, versions
 from esctl.projections.reading import RowFilter
+from esctl.reactions.results import Park as Park  # noqa: PLC0414 - part of this API
+from esctl.reactions.results import Retry as Retry  # noqa: PLC0414 - part of this API
 from esctl.sql.conditions import check_condition
 from esctl.states import folding
 from esctl.store.format import MEMORY
 from esctl.upkeep import copies, verify
+
+if TYPE_CHECKING:
+    from esctl.reactions import functions
 
 chain.for_many()  # a Python process usually hashes many events
 
@@ -124,35 +129,6 @@ class State(msgspec.Struct, frozen=True):
     state_json: str = ""
 
 
-class _Turns:
-    """A block that one thread at a time is in, for as long as the log is open."""
-
-    def __init__(self, path: str) -> None:
-        self.lock = threading.RLock()
-        self.ended = False
-        self._path = path
-
-    def __enter__(self) -> None:
-        self.lock.acquire()
-        if self.ended:
-            self.lock.release()
-            raise self.refusal()
-
-    def __exit__(self, *_: object) -> None:
-        self.lock.release()
-
-    def refusal(self) -> UsageError:
-        """The error for a turn after the last one."""
-        again = "a log in memory ends with it" if self._path == MEMORY else f"open {self._path} again with open_log"
-        return UsageError("the log is closed", why=again)
-
-    def end(self, close: Callable[[], None]) -> None:
-        """Close the log after the last turn."""
-        with self.lock:
-            self.ended = True
-            close()
-
-
 def _in_turn(method: Callable[Concatenate[Log, P], R]) -> Callable[Concatenate[Log, P], R]:
     """A method of a log that may be called from any thread: calls wait for each other; a closed log refuses them."""
 
@@ -174,7 +150,8 @@ class Log:
     def __init__(
         self, log: EventLog, parse_float: Callable[[str], Any] | None = None, schemas: Mapping[str, int] | None = None
     ) -> None:
-        self._turns = _Turns(log.path)
+        again = "a log in memory ends with it" if log.path == MEMORY else f"open {log.path} again with open_log"
+        self._turns = Turns(again)
         self._read = json.JSONDecoder(parse_float=parse_float).decode
         self._log = log
         log.pins = schemas or {}
@@ -329,6 +306,22 @@ class Log:
         done.end()
         return {str(record["projection"]): int(str(record["position"])) for record in done.records}
 
+    def react(
+        self, name: str, handler: Callable[[Event], object], **options: Unpack[functions.Options]
+    ) -> dict[str, Any]:
+        """Call a function for each event, in order, at least once; see `esctl help reactions`. Return what was done.
+
+        A new reaction begins at `start`: "beginning", "now" or a point. The handler has failed if it raises; `Retry`
+        and `Park` have the meaning of exit 75 and 65. With `append`, it returns events. With `follow`, it goes on until
+        `stop` is set. Raises HandlerError if an event fails for the last time and is not to be parked or skipped.
+        """
+        from esctl.reactions import functions  # noqa: PLC0415 - not every program has reactions
+
+        with self._turns, self._log.transaction(keep=False):
+            pass  # it is open, and for writing
+        with self._turns if self._log.path == MEMORY else nullcontext():  # else others may use the log meanwhile
+            return functions.react(self._log, name, functions.Functions(handler, self._read), options)
+
     @_in_turn
     def rows(
         self,
@@ -417,7 +410,7 @@ class Log:
 class Events(Iterator[Event]):
     """The events of one replay, decoded as they are asked for."""
 
-    def __init__(self, turns: _Turns, source: Iterator[SealedEvent], read: Callable[[str], Any]) -> None:
+    def __init__(self, turns: Turns, source: Iterator[SealedEvent], read: Callable[[str], Any]) -> None:
         self._turns, self._lock, self._source, self._read = turns, turns.lock, source, read
 
     def __next__(self) -> Event:

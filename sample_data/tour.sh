@@ -75,6 +75,12 @@ say "These are ordinary tables in the file. They can be built again from the eve
 run "esctl query 'select status, payments, amount from payments_by_status' --format table"
 run "esctl projection status --format table"
 
+say "A reaction runs a command for each event, in order. The log keeps which events are done, and those that failed."
+run "esctl react mail --shell --exec 'test \$ESCTL_STREAM != order-1042 || exit 65; cat >> mails.ndjson' \
+--type OrderPlaced --from '#300'"
+run "wc -l < mails.ndjson"
+run "esctl dead-letter list --format table"
+
 say "Append one event. --expect 4 refuses it if another writer has appended to the stream since version 4."
 run "esctl append order-1012 NoteAdded text='Customer called.' urgent:=true --meta actor=ann --expect 4"
 
@@ -102,4 +108,4 @@ run "esctl backup copy.db"
 say "Verify everything: every hash, name, version and index, and the saved head."
 run "esctl verify --expect-head \$(cat head.txt)"
 
-say "This is the end of the tour. Next: esctl --help, esctl help model, esctl help cookbook."
+say "This is the end of the tour. Next: sh payment-saga.sh, esctl --help, esctl help model, esctl help cookbook."

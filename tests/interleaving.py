@@ -49,13 +49,13 @@ def stopped(log: EventLog, number: int, other: Callable[[], None]) -> Iterator[l
         if steps[0] == number:
             other()
 
-    log.store.trace(step)
+    log.store.statements.trace(step)
     _stopping.append(step)
     try:
         yield steps
     finally:
         _stopping.pop()
-        log.store.trace(lambda _: None)
+        log.store.statements.trace(lambda _: None)
 
 
 @contextmanager

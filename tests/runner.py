@@ -99,7 +99,7 @@ def load() -> None:
     from esctl.cli.table import COMMANDS
 
     for verb in COMMANDS:
-        import_module(f"esctl.cli.commands.{verb.replace(' ', '.')}")
+        import_module(f"esctl.cli.commands.{verb.replace(' ', '.').replace('-', '_')}")
     for module in (
         "append.ingest",
         "output.tables",

@@ -109,6 +109,7 @@ CALLS: dict[str, Callable[[Log], object]] = {
     "mark": lambda log: log.mark("m"),
     "marks": lambda log: log.marks(),
     "project": lambda log: log.project(),
+    "react": lambda log: log.react("r", lambda _: None),
     "replay": lambda log: log.replay(),
     "rows": lambda log: log.rows("p"),
     "show": lambda log: log.show(1),

@@ -46,6 +46,12 @@ PROMISED = {
         ("projection run, 100 new events", "cold head"),
         ("append, projection inline", "append, not inline"),
     },
+    "reactions": {
+        ("CPU of react for a start", "subprocess.Popen"),
+        ("from commit to handler", "a start of date"),
+        ("react --follow, idle", "a core"),
+        ("react --exec-stream python -u", "replay | python -u"),
+    },
     "archive": {
         ("archive create", "zstd -9"),
         ("segments", "zstd -19"),

@@ -49,7 +49,7 @@ def test_every_block_of_the_cookbook_is_known() -> None:
 
 
 def test_help_fits_the_width_of_the_other_topics() -> None:
-    for topic in ("environment", "cookbook", "model", "format", "time", "exit-codes"):
+    for topic in ("environment", "cookbook", "model", "format", "time", "exit-codes", "reactions"):
         lines = (HELP / f"{topic}.md").read_text(encoding="utf-8").split("\n")
         assert [line for line in lines if len(line) > 120] == []
 

@@ -20,6 +20,10 @@ from tests import fixes
 from tests.transcripts import environment
 
 FOLD = "def count(state, event):\n    return {'events': (state or {}).get('events', 0) + 1}\n"
+MAIL = (
+    "esctl react mail --shell --exec 'test $ESCTL_STREAM != order-1042 || exit 65' --type OrderPlaced --from beginning"
+    " -q 2> /dev/null"
+)
 BEFORE = {
     "archive": "esctl archive create --before '#101' --segment-events 100 --yes -q",
     "archive create": "true",
@@ -29,6 +33,8 @@ BEFORE = {
     "snapshot": "esctl snapshot take order-1012 -q",
     "fork": "esctl mark before-import -q",
     "restore": "esctl backup backup.db -q && cp backup.db damaged.db",
+    "reaction": "esctl react mail --exec true --type OrderPlaced --from now -q",
+    "dead-letter": MAIL,
     "batch": "printf 'append s T a=1\\nhead\\n' > commands.txt",
 }
 """What has to be there for the examples of a command, or of a group."""

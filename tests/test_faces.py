@@ -19,10 +19,12 @@ from tests.logs import sample_shop
 ORDER = "order-1012"
 # What only one face has: what is made for people and pipes, for whole files, or for a program that is run.
 SHELL_ONLY = {
-    "archive create", "archive export", "archive list", "archive move", "archive restore", "archive verify", "batch",
-    "bisect", "compact", "completion", "decide", "demo", "diff", "erase", "fork", "help", "init", "migrate",
-    "model check", "model history", "model plan", "model show", "project", "projection diff", "projection drop",
-    "projection list", "projection rebuild", "projection rollback", "projection status", "projection verify", "query",
+    "archive create", "archive export", "archive list", "archive move", "archive restore", "archive verify",
+    "batch", "bisect", "compact", "completion", "dead-letter drop", "dead-letter list", "dead-letter retry",
+    "dead-letter show", "decide", "demo", "diff", "erase", "fork", "help", "init", "migrate", "model check",
+    "model history", "model plan", "model show", "project", "projection diff", "projection drop", "projection list",
+    "projection rebuild", "projection rollback", "projection status", "projection verify", "query",
+    "reaction drop", "reaction list", "reaction pause", "reaction reset", "reaction resume", "reaction status",
     "restore", "snapshot list", "snapshot prune", "snapshot take", "snapshot verify", "streams", "types",
     "upcast check", "upcast rewrite", "upcast show", "version",
 }  # fmt: skip
@@ -108,6 +110,12 @@ DONE: dict[str, tuple[list[str], Callable[[Log], object], Callable[[Log], object
         lambda log: log.apply_model(SAMPLE / "shop.toml"),
         lambda log: [found.type for found in log.replay("$esctl")],
         ["ModelApplied"],  # it holds already
+    ),
+    "react": (
+        ["shell", "--exec", "true", "--from", "now"],
+        lambda log: log.react("python", lambda _: None, start="now"),
+        lambda log: [(one.name, one.position == log._log.head().position) for one in log._log.store.reactions().all()],
+        [("python", True), ("shell", True)],
     ),
     "projection run": ([], lambda log: log.project(), lambda log: set(log.project().values()), {420}),
     "backup": (

@@ -337,7 +337,7 @@ def test_the_events_of_the_logs_own_are_what_the_page_says(tmp_path: Path) -> No
 def test_the_newest_log_has_all_that_its_version_can_hold() -> None:
     connection = sqlite3.connect(f"file:{OLD_LOGS[-1]}?immutable=1", uri=True)
     tables = ["snapshots", "segments", "frames", "archived_streams", "archived_types", "archived_ids", "erased"]
-    for table in [*tables, "projections", "block_type_summaries"]:
+    for table in [*tables, "projections", "block_type_summaries", "reactions", "dead_letters"]:
         assert connection.execute(f"select count(*) from {table}").fetchone() > (1,), table
     hot = connection.execute("select count(*), sum(data is null) from events").fetchone()
     gone = connection.execute("select count(*) from erased where position not in (select position from events)")
@@ -385,6 +385,18 @@ def test_the_page_describes_every_column_of_projections() -> None:
     failure = re.search(r"^    (failed, .*?)   ", section, re.MULTILINE)
     assert failure is not None
     assert named | set(failure[1].split(", ")) == set(projections_of(OLD_LOGS[-1])[0].keys())
+
+
+def test_the_page_describes_every_column_of_reactions() -> None:
+    connection = sqlite3.connect(f"file:{OLD_LOGS[-1]}?immutable=1", uri=True)
+    section = PAGE.partition("\n## Reactions\n")[2].partition("\n## ")[0]
+    columns = [name for (name,) in connection.execute("select name from pragma_table_info('reactions')")]
+    states = {state for (state,) in connection.execute("select state from dead_letters")}
+    connection.close()
+    described = re.findall(r"^    ([a-z_]+(?:, [a-z_]+)*)  +\S", section, re.MULTILINE)
+    groups = re.findall(r"^    ([a-z_]+(?:, [a-z_]+)*)   ?[a-z0-9J]", section, re.MULTILINE)
+    assert {name for names in (*described, *groups) for name in names.split(", ")} == set(columns)
+    assert states == {"parked", "stopped"}
 
 
 def test_projections_of_the_newest_log_go_on_and_are_right(tmp_path: Path) -> None:

@@ -28,7 +28,10 @@ FLOORS: list[tuple[set[str], str]] = [
     ({"esctl.states", "esctl.archive", "esctl.points"}, "each reads a log in its own way, and none needs the others"),
     ({"esctl.projections"}, "read models are declared, fed and compared with a log and its folds"),
     ({"esctl.append", "esctl.upkeep"}, "what changes a log keeps states, archive and projections right"),
-    ({"esctl.evolution"}, "a new model is tried on all that the log holds"),
+    (
+        {"esctl.evolution", "esctl.reactions"},
+        "a new model is tried on all that the log holds; what handlers answer is appended like all else",
+    ),
     ({"esctl.api"}, "the log from Python: thin, above all that does the work"),
     ({"esctl.cli"}, "the log from the shell: thin as well; nothing knows of it"),
     ({"esctl.__main__"}, "starts the command line"),

@@ -81,6 +81,25 @@ def test_the_tour_shows_what_a_model_does(tour: Tour) -> None:
     assert re.search(r"^\$ esctl snapshot take --due.*\n35$", tour.stdout, re.MULTILINE)
 
 
+def test_the_tour_shows_a_reaction(tour: Tour) -> None:
+    assert '{"reaction":"mail","position":419,"handled":13,"failed":1,"parked":1,' in tour.stdout
+    assert re.search(r"^mail +order-1042 +366 +OrderPlaced +parked ", tour.stdout, re.MULTILINE)
+
+
+def test_the_saga_refunds_what_is_not_shipped() -> None:
+    if not shutil.which("jq"):
+        pytest.skip("jq is not installed")
+    command = ["sh", str(ROOT / "sample_data" / "payment-saga.sh")]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^authorize +order-2 +2 +OrderPlaced +parked +2 +1 ", done.stdout, re.MULTILINE)
+    assert "stderr    no answer from the bank for " in done.stdout
+    told = re.findall(r"^\d (\w+) 50$", done.stdout, re.MULTILINE)
+    assert told == ["OrderPlaced", "PaymentAuthorized", "PaymentCaptured", "ShippingFailed", "PaymentRefunded"]
+    assert re.search(r"^ {12}└── #13 PaymentRefunded in order-2 v5 ", done.stdout, re.MULTILINE)
+    assert '{"reaction":"capture","position":13,"handled":0,' in done.stdout
+
+
 def test_the_tour_shows_projections(tour: Tour) -> None:
     assert '{"projection":"payments_by_status",' in tour.stdout
     assert re.search(r"^201 +9 +0 +923\.05 +2026-03-06$", tour.stdout, re.MULTILINE)

@@ -63,6 +63,10 @@ LOADS: dict[str, tuple[list[str], set[str]]] = {
     "verify": (["--quick"], READS_MODEL | TIMES),
     "projection list": ([], READS_MODEL),
     "projection status": ([], READS_MODEL),
+    "reaction list": (
+        [],
+        READS_MODEL | TIMES | {"decimal", "importlib", "inspect", "msgspec", "pathlib", "shlex", "uuid"},
+    ),
 }
 
 

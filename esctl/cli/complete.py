@@ -106,13 +106,22 @@ def _arguments(verb: str, argument: Option, place: int, before: list[str], prefi
         return iter(argument.limits)
     if verb == "help":
         return iter([*overview.topics(), *overview.verbs()])
-    kind = {"projection": "projection", "archive": "segment", "upcast": "type"}.get(verb.partition(" ")[0])
+    kind = {
+        "projection": "projection",
+        "archive": "segment",
+        "upcast": "type",
+        "react": "reaction",
+        "reaction": "reaction",
+        "dead-letter": "reaction" if place == 0 else "letter",
+    }.get(verb.partition(" ")[0])
     kind = kind or ("stream" if argument.name in ("stream", "streams", "pattern") else argument.name)
     if verb == "append":
         kind = ("stream", "type", "")[min(place, 2)]
     sources: dict[str, Callable[[EventLog], Iterator[str]]] = {
         "projection": lambda log: iter(log.definitions.model.projections),
         "segment": _segments,
+        "reaction": _reactions,
+        "letter": _letters,
         "point": _marks,
         "type": lambda log: log.store.facts().names("type", prefix),
         "stream": lambda log: log.store.facts().names("stream", prefix),
@@ -163,3 +172,11 @@ def _segments(log: EventLog) -> Iterator[str]:
     from esctl.archive import listing  # noqa: PLC0415 - loads zstandard and msgspec, for logs with an archive
 
     return iter([segment.name for segment in listing.archived(log)])
+
+
+def _reactions(log: EventLog) -> Iterator[str]:
+    return iter(dict.fromkeys(reaction.name for reaction in log.store.reactions().all()))
+
+
+def _letters(log: EventLog) -> Iterator[str]:
+    return iter(dict.fromkeys(letter.stream for letter in log.store.reactions().letters()))

@@ -120,9 +120,9 @@ class Shared:
             console.try_stdout()
         log = EventLog(where, write=write, bulk=bulk, timeout=self.timeout, cache=locate.cache())
         if self.sql_timeout is not None:
-            log.store.limit(self.sql_timeout)
+            log.store.statements.limit(self.sql_timeout)
         if self.debug:
-            log.store.trace(console.say)
+            log.store.statements.trace(console.say)
         return log
 
     def confirm(self, plan: str) -> None:

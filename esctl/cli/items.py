@@ -75,3 +75,19 @@ def expectation(text: str | None) -> Expect | None:
     if text is not None and expect is None:
         raise UsageError(f"--expect is {text!r}", why="expected: any, none, exists or a version such as 7")
     return expect
+
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds_of(text: str, option: str) -> float:
+    """The seconds of a length of time: `90`, `1.5s`, `5m`, `2h`, `1d`. Raises UsageError."""
+    number = text.rstrip("".join(_UNITS))
+    unit = text[len(number) :] or "s"
+    try:
+        seconds = float(number) * _UNITS[unit]
+    except (ValueError, KeyError):
+        seconds = -1.0
+    if not 0 <= seconds < 10**10:
+        raise UsageError(f"{option} is {text[:40]!r}", why="expected a length of time: 90 (seconds), 5m, 2h, 1d")
+    return seconds

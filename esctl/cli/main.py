@@ -70,7 +70,7 @@ def _call(line: parse.Line) -> int:
         why = f"esctl {line.verb} has no such format"
         raise UsageError("-o cloudevents is for replay only", why=why, fix="esctl replay --help")
     module = __import__(
-        f"esctl.cli.commands.{line.verb.replace(' ', '.')}", fromlist=("command",)
+        f"esctl.cli.commands.{line.verb.replace(' ', '.').replace('-', '_')}", fromlist=("command",)
     )  # faster than importlib
     code: int | None = module.command(shared, **line.own)
     return code or 0

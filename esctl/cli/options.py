@@ -76,3 +76,62 @@ SchemaPins = Annotated[
 MetaFields = Annotated[
     Sequence[str], typer.Option("--meta", metavar="K=V", help="A field of meta, or K:=JSON; may be repeated.")
 ]
+
+# Of react.
+AllowLoop = Annotated[
+    bool, typer.Option("--allow-loop", help="With --append: events that the reaction is for may be among them.")
+]
+AppendOutput = Annotated[
+    bool, typer.Option("--append", help="Append the events that the handlers print, one per line.")
+]
+Backoff = Annotated[
+    float,
+    typer.Option(min=0, max=86400, metavar="SECONDS", help="The longest pause before that; doubled each time."),
+]
+BreakerLimit = Annotated[
+    int,
+    typer.Option(
+        "--breaker", min=0, max=1_000_000, metavar="N",
+        help="Wait for a while when N different events failed one after the other; 0: never.",
+    ),
+]  # fmt: skip
+CategoryFilter = Annotated[str | None, typer.Option("--category", metavar="C", help="The stream C and all streams C-…")]
+Changed = Annotated[
+    bool, typer.Option("--changed", help="The reaction goes on with another command or filter than before.")
+]
+Concurrency = Annotated[
+    int, typer.Option("--concurrency", min=1, max=1000, metavar="N", help="How many handlers may run at a time.")
+]
+FirstEvent = Annotated[
+    str | None, typer.Option("--from", metavar="POINT", help="Where a new reaction begins: beginning, now, or a point.")
+]
+Follow = Annotated[bool, typer.Option("--follow", help="Then wait for new events.")]
+GroupShare = Annotated[
+    str | None, typer.Option("--group", metavar="I/N", help="Only the I-th of N shares of the streams.")
+]
+HandlerWorker = Annotated[
+    str | None,
+    typer.Option("--exec-stream", metavar="CMD", help="A program that gets all events, and answers each with a line."),
+]
+HandlerCommand = Annotated[
+    str | None,
+    typer.Option("--exec", metavar="CMD", help="The program for each event, with arguments such as {stream}."),
+]
+Independent = Annotated[
+    bool, typer.Option("--independent", help="Later events of the stream do not wait behind a parked one.")
+]
+InShell = Annotated[bool, typer.Option("--shell", help="Run CMD with sh -c; it has no {fields}.")]
+Once = Annotated[bool, typer.Option("--once", help="End when all events are handled. [the default]")]
+OnError = Annotated[
+    Literal["stop", "park", "skip"],
+    typer.Option("--on-error", help="Then: stop; park: only this event and later ones of its stream wait."),
+]
+OrderKey = Annotated[
+    str | None, typer.Option("--key", metavar="SQL", help="Events with this value in common are in order. [stream]")
+]
+Retries = Annotated[
+    int, typer.Option("--retries", min=0, max=1_000_000, metavar="N", help="How often a failed event is tried again.")
+]
+StreamFilter = Annotated[str | None, typer.Option("--stream", metavar="S", help="Only events of this stream.")]
+TypeFilter = Annotated[Sequence[str], typer.Option("--type", metavar="T", help="Only this type; may be repeated.")]
+WhereFilter = Annotated[str | None, typer.Option("--where", metavar="SQL", help="A condition over an event's fields.")]

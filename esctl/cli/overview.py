@@ -15,6 +15,7 @@ TOPICS = {
     "format": "the file and its hash chain; how to verify a log without esctl",
     "model": "the model file: upcasts, aggregates, rules, projections",
     "options": "the options that every command takes",
+    "reactions": "handlers of events: what they get, what is promised",
     "time": "points in time: dates, positions, versions, marks",
 }
 

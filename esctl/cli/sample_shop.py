@@ -15,7 +15,7 @@ from esctl.projections import runs
 from esctl.store import migrations
 
 EVENTS, MODEL, LOG = "orders.ndjson", "shop.toml", "esctl.db"
-FILES = (EVENTS, MODEL, "tour.sh", "decide_cancel.sh", "decide_refund.py")
+FILES = (EVENTS, MODEL, "tour.sh", "decide_cancel.sh", "decide_refund.py", "payment-saga.sh")
 
 
 def make(folder: str) -> dict[str, object]:

@@ -26,7 +26,7 @@ def function_of(verb: str) -> Callable[..., Any]:
 
 def module_of(verb: str) -> Any:
     """The module of a command, or the package of a group."""
-    return import_module(f"esctl.cli.commands.{verb.replace(' ', '.')}")
+    return import_module(f"esctl.cli.commands.{verb.replace(' ', '.').replace('-', '_')}")
 
 
 def params(function: Callable[..., Any]) -> list[Param]:

@@ -106,3 +106,8 @@ def age(text: str) -> int:
 def utc_text(moment: datetime) -> str:
     """A moment (an aware datetime) in the log's form."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+def clock_text(seconds: float) -> str:
+    """Seconds since 1970 in the log's form."""
+    return utc_text(datetime.fromtimestamp(seconds, UTC))

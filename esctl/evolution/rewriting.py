@@ -123,6 +123,10 @@ class _Copy:
         """The new position of an event; of a split one, that of its first part."""
         return position + bisect_left(self._splits, position)
 
+    def moved_end(self, position: int) -> int:
+        """The new position of an event; of a split one, that of its last part."""
+        return position + bisect_right(self._splits, position)
+
     def events(self, event: Event, read_as: list[Event]) -> list[NewEvent]:
         """The new events for a stored event. One that its upcasts hide is copied unchanged, and stays hidden."""
         position = self.moved(event.position)
@@ -156,13 +160,11 @@ class _Copy:
             self.model = position
         if event.type == system.MARK_SET:
             data = json.loads(event.data)
-            data["position"] += bisect_right(self._splits, data["position"])  # of a split event, its last part
+            data["position"] = self.moved_end(data["position"])
             event = event._replace(data=text_of(data))
         if event.type == system.PAYLOAD_ERASED:
             data = json.loads(event.data)
-            data["positions"] = [
-                (self.moved(low), high + bisect_right(self._splits, high)) for low, high in data["positions"]
-            ]
+            data["positions"] = [(self.moved(low), self.moved_end(high)) for low, high in data["positions"]]
             event = event._replace(data=text_of(data))
         return _new(event, event, event.id)
 
@@ -210,6 +212,7 @@ def _write(log: EventLog, new: EventLog, copy: _Copy, watch: Watch, head: int) -
             portion = []
     _append(new, portion, copy)
     _erase(new, copy)
+    _move_reactions(log, new, copy)
 
 
 def _append(new: EventLog, portion: list[tuple[str, NewEvent]], copy: _Copy) -> None:
@@ -230,6 +233,24 @@ def _erase(new: EventLog, copy: _Copy) -> None:
                 for event, salt, _ in new.store.read(Query(since=position, until=position, raw_schema=True))
             ]
             new.store.archiving().erase(positions, digests, copy.moved(number))
+
+
+def _move_reactions(log: EventLog, new: EventLog, copy: _Copy) -> None:
+    """Copy the reactions, paused, with the positions of the new log: the old log may still be in use."""
+    found, store = log.store.reactions(), new.store.reactions()
+    if not found.exist():
+        return
+    places = new.store.places()
+    with new.transaction():
+        for one in found.all():
+            position = copy.moved_end(one.position)
+            done = [(copy.moved(low), copy.moved_end(high)) for low, high in json.loads(one.done)]
+            hash_ = places.hash_at(position)
+            store.create([one._replace(log_id=new.log_id, position=position, hash=hash_, done=text_of(done))])
+            copy.counts["reactions"] = copy.counts.get("reactions", 0) + 1
+        for letter in found.letters():
+            store.put(letter._replace(position=copy.moved(letter.position)))
+        store.pause_all()
 
 
 def _both(log: EventLog, watch: Watch, head: int) -> Iterator[tuple[Event, list[Event]]]:

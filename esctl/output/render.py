@@ -241,6 +241,13 @@ def listed(
         write_data((encoded(row) + b"\n" for row in items), json=True)
 
 
+def reactions(records: Sequence[Mapping[str, object]]) -> None:
+    """Print the status of reactions as a table, without the columns that say nothing of any."""
+    used = [name for name in (records[0] if records else ()) if any(row[name] not in (None, 0) for row in records)]
+    spare = ("failed_at", "holder", "part", "breaker", "rate", "failed", "next_try", "lag_seconds")
+    listed(({name: row[name] for name in used} for row in records), "table", spare)
+
+
 def query_result(header: Sequence[str], values: Iterable[Sequence[object]], format_: str) -> None:
     """Print the rows of a query; `raw` prints the values joined by tabs. Blobs are in hexadecimal."""
     values = ([value.hex() if isinstance(value, bytes) else value for value in row] for row in values)

@@ -53,19 +53,36 @@ def _related(log: EventLog, event: Event) -> list[Event]:
         if "\0" in written:  # no SQL literal can contain a NUL: compare the JSON text
             arrow, written = "->", raw
         return _where(log, f"meta {arrow} 'correlation_id' = {text(written)}")
-    related, causes = [event], {*_names(event)}
+    related, names = [event], {*_names(event)}
     cause = _meta(event, "causation_id")
     if cause is not None and (position := log.store.places().find(cause)):
         related += [e for e, _, _ in log.read(Query(since=position, until=position, system=True))]
     elif cause is not None:
         related += _where(log, f"id = meta ->> 'source' || {text(stored_id('', cause))}")
-    while causes:
-        found = _where(log, f"meta ->> 'causation_id' in ({', '.join(map(text, causes))})")
-        known = {e.id for e in related}
-        fresh = [e for e in found if e.id not in known]
-        related += fresh
-        causes = {name for e in fresh for name in _names(e)}
-    return related
+    return related + _effects(log, names)
+
+
+def _effects(log: EventLog, names: set[str]) -> list[Event]:
+    """All events that were caused, directly or not, by those with these names.
+
+    Effects mostly come after their causes, so one pass over all caused events finds them, however long the chains are.
+    Another pass follows only if an event was passed over whose cause was found behind it.
+    """
+    found: dict[int, Event] = {}
+    while True:
+        before, passed = len(found), set[int]()
+        for sealed in log.read(Query(where="meta ->> 'causation_id' is not null", system=True)):
+            event = sealed.event
+            cause = _meta(event, "causation_id") or ""
+            if event.position in found:
+                continue
+            if cause in names:
+                found[event.position] = event
+                names.update(_names(event))
+            else:
+                passed.add(hash(cause))
+        if len(found) == before or passed.isdisjoint(map(hash, names)):
+            return list(found.values())
 
 
 def _names(event: Event) -> list[str]:

@@ -139,6 +139,7 @@ def altered(path: str, what: str) -> VerificationError:
 
 
 OPCODES_OF_SQL_FROM_OUTSIDE = 1000  # between two checks of the time: a single one of its expressions may take long
+HEAP_BYTES = 1024 * 1024 * 1024  # that SQLite may use in a command
 ROWS_PER_BLOCK = 256
 BLOCK_SECONDS = 0.01
 
@@ -262,3 +263,35 @@ class Steps:
             yield from block
             if failed is not None:
                 raise failed
+
+
+class Statements:
+    """All statements of a connection: bounded, watched, interrupted."""
+
+    def __init__(self, connection: apsw.Connection, patience: Patience) -> None:
+        self._connection, self._patience = connection, patience
+
+    def limit(self, seconds: float) -> None:
+        """In a dedicated process: stop a statement with a model's expressions after so many seconds, or if it needs too
+        much memory, with HandlerError.
+        """
+        self._patience.seconds = seconds
+        largest: int = self._connection.execute("select largest from head").get
+        self._connection.execute(f"pragma hard_heap_limit = {max(HEAP_BYTES, 16 * largest)}").fetchall()
+
+    def stop_at(self, deadline: float) -> None:
+        """Stop every statement from a time of the monotonic clock on, with OverrunError."""
+        self._connection.set_progress_handler(lambda: time.monotonic() > deadline, OPCODES_OF_SQL_FROM_OUTSIDE)
+
+    def trace(self, write_line: Callable[[str], None]) -> None:
+        """Report every statement from now on, before it runs."""
+
+        def report(_: apsw.Cursor, sql: str, __: object) -> bool:
+            write_line(f"sql: {' '.join(sql.split())}")
+            return True
+
+        self._connection.exec_trace = report
+
+    def interrupt(self) -> None:
+        """From another thread: end the statement that runs."""
+        self._connection.interrupt()

@@ -23,7 +23,7 @@ from sqlite_utils import Database, Migrations  # noqa: TID253 - this is its home
 from esctl.errors import UnavailableError, UsageError, VerificationError
 from esctl.events.chain import created_digest, genesis
 from esctl.events.event import now
-from esctl.store import summaries
+from esctl.store import reactions, summaries
 from esctl.store.copying import copy_to, journal_of
 from esctl.store.drafts import complete
 from esctl.store.errors import BUSY, Translated
@@ -166,36 +166,13 @@ def m004_projections(db: Database) -> None:
     )
 
 
-# Derived from the events, and extended by the append that fills a block.
-SUMMARIES = (
-    # A block of 1,000 positions, by number from 0 on: how many events are not of the log's own streams, and the least
-    # and greatest time of these.
-    """create table block_summaries (
-         block integer primary key, events integer not null, least_time text, greatest_time text
-       ) strict""",
-    # A block's events of one type and schema. `positions`: how far each is behind the block's start, with commas, if
-    # they are few.
-    """create table block_type_summaries (
-         block integer not null, own integer not null, type_id integer not null, schema integer not null,
-         events integer not null, bytes integer not null, first_position integer not null,
-         last_position integer not null, first_time text not null, last_time text not null, positions text,
-         primary key (block, type_id, own, schema)
-       ) strict, without rowid""",
-    # The same of all blocks.
-    """create table type_summaries (
-         own integer not null, type_id integer not null, schema integer not null,
-         events integer not null, bytes integer not null, first_position integer not null,
-         last_position integer not null, first_time text not null, last_time text not null,
-         primary key (type_id, own, schema)
-       ) strict, without rowid""",
-)
 SUMMARIZED = 5  # the storage version from which on a log has summaries
 
 
 @migrations()
-def m005_summaries(db: Database) -> None:
-    """Summaries of blocks and types."""
-    for statement in SUMMARIES:
+def m005_summaries_and_reactions(db: Database) -> None:
+    """Summaries of blocks and types; reactions and their dead letters."""
+    for statement in summaries.TABLES + reactions.TABLES:
         db.execute(statement)
 
 

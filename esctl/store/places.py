@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from esctl.events import chain
 from esctl.store.errors import translating
 from esctl.store.format import ARCHIVED, HOT
 from esctl.store.windows import Reading
@@ -64,6 +65,13 @@ class Places:
         sql = "select position, hash from {events} where stream_id = ?1 and version = ?2"
         found: tuple[int, bytes] | None = self._anywhere(sql, (self._stream_id(stream), version))
         return found
+
+    def hash_at(self, position: int) -> bytes:
+        """The chain's hash of the event at a position; at 0, the genesis hash; empty where there is no event."""
+        if not position:
+            return chain.genesis(self._execute("select log_id from head").get)
+        found: bytes | None = self._anywhere("select hash from {events} where position = ?1", (position,))
+        return found or b""
 
     def find(self, event_id: str) -> int:
         """The position of the event with an id; 0 if there is none."""

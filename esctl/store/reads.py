@@ -96,6 +96,13 @@ def _line(form: str, *, quoting: bool, parts: bool = False, erased: bool = False
     return f"cast(printf('{text}}}', {values}) as blob)"
 
 
+def line_of(connection: apsw.Connection, upcasts: UpcastSql | None, form: str = "line") -> str:
+    """The SQL expression of a whole line, without its LF."""
+    quoting, erased = connection.execute("select quoting, exists(select 1 from erased) from head").get
+    quoting = bool(quoting or (upcasts and upcasts.quoting))
+    return _line(form, quoting=quoting, parts=bool(upcasts and upcasts.split), erased=bool(erased))
+
+
 SAFE_BYTES = 64 * 1024 * 1024  # a window that is surely smaller is fetched at once, which is fastest
 NO_LIMIT = 2**63 - 1
 LEAST_POSITIONS = 2000  # of a scan that looks first where its events may be
@@ -355,12 +362,8 @@ def rows(reading: Reading, scan: Scan, columns: str) -> Iterator[Row]:
 
 def chunks(reading: Reading, scan: Scan, form: str) -> Iterator[bytes]:
     """The lines of events, in order, joined to chunks; `form` may be the expression of a line."""
-    connection, upcasts = reading.connection, scan.upcasts
-    line: str = form
-    if form in ("line", "hash", "data"):
-        quoting, erased = connection.execute("select quoting, exists(select 1 from erased) from head").get
-        quoting = bool(quoting or (upcasts and upcasts.quoting))
-        line = _line(form, quoting=quoting, parts=bool(upcasts and upcasts.split), erased=bool(erased))
+    connection = reading.connection
+    line = line_of(connection, scan.upcasts, form) if form in ("line", "hash", "data") else form
     step, remaining = _step(connection, scan), scan.limit
     for window in Windows(reading, scan):
         if remaining <= 0:
@@ -417,8 +420,7 @@ def sealed_lines(connection: apsw.Connection, low: int, high: int) -> tuple[int,
     """See `Archiving.sealed_lines`. It returns one row: for each row apsw releases the interpreter, and another thread
     may keep it for a while.
     """
-    quoting, erased = connection.execute("select quoting, exists(select 1 from erased) from head").get
-    line = _line("line", quoting=bool(quoting), erased=bool(erased))
+    line = line_of(connection, None)
     inner = f"{source('not indexed', None)} where e.position between ? and ?"
     joined = ", ".join(f"group_concat({name}, '' order by position)" for name in ("line", "salts", "hashes"))
     found: Any = connection.execute(

@@ -21,7 +21,7 @@ OWN = frozenset(
     (
         "head", "streams", "types", "events", "log", "snapshots", "segments", "frames", "archived_streams",
         "archived_types", "archived_ids", "erased", "leftovers", "projections", "block_summaries",
-        "block_type_summaries", "type_summaries", "_sqlite_migrations"
+        "block_type_summaries", "type_summaries", "reactions", "dead_letters", "_sqlite_migrations",
     )
 )  # fmt: skip
 MIGRATIONS = "_sqlite_migrations"  # its statement depends on the version of sqlite-utils
@@ -31,6 +31,7 @@ DIGESTS = {  # of this storage version
     "archived_types": "5c46e7cf5875511b835027dd0751b278",
     "block_summaries": "3fcd24de0f72c6e4225006a4a43282d5",
     "block_type_summaries": "6f8fcd89994640b67465809085b41607",
+    "dead_letters": "c9a58db3bb988f62242aa8d1608cd8e4",
     "erased": "d5b73f3149b60571677bccf3b580d821",
     "events": "138b093a80298847d20b800c4325ac46",
     "frames": "4158dafc30d72c21db2ee67ddf1dcb4c",
@@ -38,6 +39,7 @@ DIGESTS = {  # of this storage version
     "leftovers": "c7deb23a0f44ad52e4d9749d633c1d57",
     "log": "9c42d78f626b33dff991422360dd6dc6",
     "projections": "b91dff990a335f0e517a9113d788d071",
+    "reactions": "1998d66e4f681ab9c65e010e00289daa",
     "segments": "4f29dfbbbd09347add022511284ec45a",
     "snapshots": "b92b67bbb20c46cdb22f5b2f1adb5ddc",
     "streams": "24203d1f1992a6fcd5e854431f02f91a",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import apsw
@@ -15,7 +14,7 @@ from esctl.events.query import NO_UPCASTS, Query
 from esctl.store import reads
 from esctl.store.appends import HEAD, NEWEST, Appender, Transaction
 from esctl.store.blocks import Conditioned, Located, OneState
-from esctl.store.errors import OPCODES_OF_SQL_FROM_OUTSIDE, Patience, Translated
+from esctl.store.errors import Patience, Statements, Translated
 from esctl.store.opening import connect, run, set_up
 from esctl.store.windows import Reading
 
@@ -36,10 +35,10 @@ if TYPE_CHECKING:
     from esctl.store.places import Places
     from esctl.store.projections import Projections
     from esctl.store.questions import Questions
+    from esctl.store.reactions import Reactions
     from esctl.store.snapshots import Snapshots
     from esctl.store.upcasts import UpcastCompiler
 
-HEAP_BYTES = 1024 * 1024 * 1024  # that SQLite may use in a command
 MODEL_SECONDS = 10.0  # that a statement with a model's expressions may run
 
 
@@ -77,6 +76,7 @@ class Store:
         self._projections: Projections | None = None
         self._guard: Guard | None = None
         self._connection, file = connect(path, write=write)
+        self.statements = Statements(self._connection, self.patience)
         with Translated(path):
             try:
                 self._execute = self._connection.execute
@@ -204,6 +204,12 @@ class Store:
 
         return Snapshots(self._connection, self.path)
 
+    def reactions(self) -> Reactions:
+        """Commands that run for each event, and how far they have come."""
+        from esctl.store.reactions import Reactions  # noqa: PLC0415 - only reactions need it
+
+        return Reactions(self._connection, self.path)
+
     def questions(self) -> Questions:
         """Questions: SELECTs from outside."""
         from esctl.store.questions import Questions  # noqa: PLC0415 - only a question needs it
@@ -314,6 +320,24 @@ class Store:
                             refuse_controls(self.path, text)
                     yield row
 
+    def keyed_lines(
+        self, query: Query, key: str | None, upcasting: Upcasting = NO_UPCASTS
+    ) -> Iterator[tuple[bytes, object]]:
+        """The same events as lines without their LF, each with the value of an SQL expression over its columns."""
+        from esctl.sql.moments import in_condition  # noqa: PLC0415 - only reactions need it
+
+        with Translated(self.path), Conditioned(query):
+            scan = self._scan(query, upcasting)
+            value = f"({in_condition(key)}\n)" if key else "null"
+            with Located(self._reading, scan):
+                yield from reads.rows(self._reading, scan, f"{reads.line_of(self._connection, scan.upcasts)}, {value}")
+
+    def count(self, query: Query, upcasting: Upcasting = NO_UPCASTS) -> tuple[int, str | None]:
+        """The number of these events, and when the first of them was recorded."""
+        with Translated(self.path), Conditioned(query):
+            counted = list(reads.rows(self._reading, self._scan(query, upcasting), "count(*), min(recorded)"))
+        return sum(events for events, _ in counted), min((first for _, first in counted if first), default=None)
+
     def _scan(self, query: Query, upcasting: Upcasting = NO_UPCASTS, on_misfit: Noted | None = None) -> reads.Scan:
         """Resolve a query against the tables, ending at the present head."""
         until = min(query.until, self.newest())
@@ -369,10 +393,6 @@ class Store:
         """Whether a transaction is open: what it has written, no other connection sees."""
         return self._connection.in_transaction
 
-    def interrupt(self) -> None:
-        """From another thread: end the statement that runs."""
-        self._connection.interrupt()
-
     def traced(self) -> str:
         """The place in the model that a traced expression has come to last; it is then forgotten."""
         return self._upcast_compiler().take_trace()
@@ -415,27 +435,6 @@ class Store:
 
         with Translated(self.path):
             return compacting.compact(self._connection, full=full)
-
-    def limit(self, seconds: float) -> None:
-        """In a dedicated process: stop a statement with a model's expressions after so many seconds, or if it needs too
-        much memory, with HandlerError.
-        """
-        self.patience.seconds = seconds
-        largest: int = self._execute("select largest from head").get
-        run(self._connection, f"pragma hard_heap_limit = {max(HEAP_BYTES, 16 * largest)}")
-
-    def stop_at(self, deadline: float) -> None:
-        """Stop every statement from a time of the monotonic clock on, with OverrunError."""
-        self._connection.set_progress_handler(lambda: time.monotonic() > deadline, OPCODES_OF_SQL_FROM_OUTSIDE)
-
-    def trace(self, write_line: Callable[[str], None]) -> None:
-        """Report every statement from now on, before it runs."""
-
-        def report(_: apsw.Cursor, sql: str, __: object) -> bool:
-            write_line(f"sql: {' '.join(sql.split())}")
-            return True
-
-        self._connection.exec_trace = report
 
     def close(self) -> None:
         """Close the connection; leaves no file beside the log. May be called twice."""

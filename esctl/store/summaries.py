@@ -29,6 +29,30 @@ if TYPE_CHECKING:
     Row = tuple[int, int, int, int, str, str]
     """Of events of one kind: their number; bytes of payload; first and last position and time."""
 
+# Derived from the events, and extended by the append that fills a block.
+TABLES = (
+    # A block of 1,000 positions, by number from 0 on: how many events are not of the log's own streams, and the least
+    # and greatest time of these.
+    """create table block_summaries (
+         block integer primary key, events integer not null, least_time text, greatest_time text
+       ) strict""",
+    # A block's events of one type and schema. `positions`: how far each is behind the block's start, with commas, if
+    # they are few.
+    """create table block_type_summaries (
+         block integer not null, own integer not null, type_id integer not null, schema integer not null,
+         events integer not null, bytes integer not null, first_position integer not null,
+         last_position integer not null, first_time text not null, last_time text not null, positions text,
+         primary key (block, type_id, own, schema)
+       ) strict, without rowid""",
+    # The same of all blocks.
+    """create table type_summaries (
+         own integer not null, type_id integer not null, schema integer not null,
+         events integer not null, bytes integer not null, first_position integer not null,
+         last_position integer not null, first_time text not null, last_time text not null,
+         primary key (type_id, own, schema)
+       ) strict, without rowid""",
+)
+
 MAX_LISTED = 50  # positions of a kind in a block: where there are more, reading the whole block is about as fast
 _NOTED = """select position, stream_id, type_id, schema, ifnull(octet_length(data) + octet_length(meta), 0), time
 from {events} where position between ?1 and ?2"""

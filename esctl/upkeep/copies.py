@@ -88,6 +88,9 @@ def _derived(source: EventLog, target: Path, type_: str, position: int | None) -
                 if position is not None:
                     _cut(copy, position)
                     copy.store.compact()
+                else:
+                    with copy.transaction():  # what they handled after this copy was made, they would handle again
+                        copy.store.reactions().pause_all()
                 data = {"from": str(head)} | ({} if position is None else {"until": position})
                 copy.record(type_, data)
                 admin.settle(copy)
@@ -126,6 +129,7 @@ def _cut(copy: EventLog, position: int) -> None:
         moving.cut(copy, position)
     with copy.transaction():
         copy.store.cut(position)
+        copy.store.reactions().clear()  # what they did outside of the log does not follow from the events of the copy
         admin.cut(copy, position)
         for number, positions in later.items():  # erased later: the payload is missing here too, so record its erasure
             erasure = erasures[number]

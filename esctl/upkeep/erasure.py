@@ -246,6 +246,7 @@ def _record(
         for state in archiving.drop_snapshots(stream):
             traces.add(state)
     _invalidate(log, set(positions), {(type_, schema) for _, type_, schema in kinds}, traces)
+    log.store.reactions().forget(positions)
     archiving.erase(positions, digests, event)
     return event
 

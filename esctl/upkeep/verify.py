@@ -131,7 +131,7 @@ def _side_by_side(twin: Store, rest: Iterator[Finding]) -> list[Finding]:
             raise
         finally:
             while not own.done():  # Ctrl-C, perhaps between two of its statements
-                twin.interrupt()
+                twin.statements.interrupt()
                 time.sleep(INTERRUPT_SECONDS)
 
 
@@ -148,6 +148,7 @@ def _rest(
         yield from guarded("archive", log.path, _archived(log, events))
     yield from guarded("erased", log.path, _erasures(log))
     yield from guarded("projection", log.path, _projections(log, parts, full=full))
+    yield from guarded("reaction", log.path, _reactions(log, head))
     if events is not None:
         yield from guarded("chain", log.path, _events(events, watch, head.position))
         yield from guarded("snapshot", log.path, _snapshots(log, parts))
@@ -197,7 +198,7 @@ def _all(path: str, deadline: float) -> Iterator[Finding]:
             yield number
 
     with EventLog(path) as log:
-        log.store.stop_at(deadline)
+        log.store.statements.stop_at(deadline)
         with log.store.one_state():
             for full in (False, True):
                 head = log.head()
@@ -219,6 +220,23 @@ def _snapshots(log: EventLog, parts: list[Part]) -> Iterator[Finding]:
         if digest(snapshot) != snapshot.hash:
             parts.append(Part("snapshot", f"{snapshot.stream} v{snapshot.version}"))
             yield ("snapshot", None, f"the snapshot of {snapshot.stream} at version {snapshot.version} is damaged")
+
+
+def _reactions(log: EventLog, head: Head) -> Iterator[Finding]:
+    """Reactions that have handled events which are not in this log, and letters of other events."""
+    store, places = log.store.reactions(), log.store.places()
+    for one in store.all():
+        if one.log_id != log.log_id or not 0 <= one.position <= head.position:
+            yield ("reaction", None, f"the reaction {one.name} is at position {one.position} of another log")
+        elif places.hash_at(one.position) != one.hash:
+            yield ("reaction", one.position, f"the reaction {one.name} handled another event at its position")
+    names = {one.name for one in store.all()}
+    for letter in store.letters():
+        query = Query(since=letter.position, until=letter.position, raw_schema=True)
+        streams = [event.stream for event, _, _ in log.store.read(query)]
+        if letter.name not in names or streams != [letter.stream]:
+            problem = f"a dead letter of {letter.name} is of an event in {letter.stream} that is not there"
+            yield ("reaction", letter.position, problem)
 
 
 def _erasures(log: EventLog) -> Iterator[Finding]:

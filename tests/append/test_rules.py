@@ -158,7 +158,7 @@ def test_a_rule_that_runs_away_is_stopped(log: EventLog) -> None:
     loop = "(select count(*) from json_each(?) a, json_each(?) b, json_each(?) c, json_each(?) d) > 0"
     numbers = json.dumps(list(range(300)), separators=(",", ":"))
     hold(log, f'[aggregate.a]\nstreams = "a-*"\naccept.T = """{loop.replace("?", "new.data ->> 0")}"""\n')
-    log.store.limit(0.2)
+    log.store.statements.limit(0.2)
     before = log.head()
     with pytest.raises(HandlerError, match=r"0\.2 seconds"), log.transaction():
         writer_of(log).append([NewEvent("a-1", "T", "e-1", None, 0, json.dumps([numbers]), "{}", None)])

@@ -17,7 +17,20 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import append, archive, batch, cold, erase, growth, model, peers, projections, replay, report
+from tests.benchmarks import (
+    append,
+    archive,
+    batch,
+    cold,
+    erase,
+    growth,
+    model,
+    peers,
+    projections,
+    reactions,
+    replay,
+    report,
+)
 from tests.benchmarks.workbench import ROUNDS, SHORT_ROUNDS, Bench, BenchmarkError, Figure
 
 BENCHMARKS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
@@ -31,6 +44,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "peers": peers.figures,
     "growth": growth.figures,
     "erase": erase.figures,
+    "reactions": reactions.figures,
 }
 LEAST_EVENTS = 1000
 REMARK_SECONDS = 5  # between remarks on how far a benchmark is

@@ -9,7 +9,9 @@ one that esctl made, and read through the view `log`. So a baseline follows ever
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -95,7 +97,35 @@ def zstd(source: str, target: str, level: str, threads: str) -> float:
         return time.perf_counter() - start
 
 
-BASELINES: dict[str, Callable[..., float]] = {"insert": insert, "select": select, "upsert": upsert, "zstd": zstd}
+def popen(count: str) -> float:
+    """Start /bin/true so often with subprocess.Popen, with a pipe for its stderr; only this process's CPU time."""
+    start = time.process_time()
+    for _ in range(int(count)):
+        with subprocess.Popen(
+            ["/bin/true"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ), process_group=0
+        ) as process:
+            assert process.stderr is not None
+            process.stderr.read()
+    return time.process_time() - start
+
+
+def committed(log: str) -> float:
+    """Append one event; the nanoseconds since 1970 when it is committed."""
+    from esctl import open_log
+
+    with open_log(log, write=True) as opened:
+        opened.append("order-1", "Committed")
+        return time.time_ns()
+
+
+BASELINES: dict[str, Callable[..., float]] = {
+    "insert": insert,
+    "select": select,
+    "upsert": upsert,
+    "zstd": zstd,
+    "popen": popen,
+    "committed": committed,
+}
 
 if __name__ == "__main__":
     print(BASELINES[sys.argv[1]](*sys.argv[2:]))

@@ -41,6 +41,7 @@ NOTES: dict[str, Callable[[float], str]] = {
     "seconds_an_event": lambda seconds: f"{seconds * 1e6:.1f} us",
     "cpu_seconds": lambda seconds: f"{seconds_text(seconds)} CPU",
     "bytes_per_event": "{:.0f} B/event".format,
+    "milliseconds": "{:.2f} ms".format,
     "peak_mib": "{:.0f} MiB".format,
 }
 

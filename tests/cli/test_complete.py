@@ -45,7 +45,7 @@ def log(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        (["re"], ["replay", "restore"]),
+        (["re"], ["replay", "react", "reaction", "restore"]),
         (["replay", "ord"], ["order-1", "order-2"]),
         (["replay", ""], ["order-1", "order-2", "payment-1"]),
         (["append", "order-1", "Order"], ["OrderClosed", "OrderPlaced"]),

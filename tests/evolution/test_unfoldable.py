@@ -70,7 +70,7 @@ def test_a_fold_that_runs_too_long_ends_the_search_in_its_aggregate(log: EventLo
     put(log, event("a-1", "1"), event("a-1", "2"), event("a-2", "1"), event("b-1", '"x"'))
     other = ADDED.replace("aggregate.a", "aggregate.b").replace("a-*", "b-*")
     hold(log, f'[aggregate.a]\nstreams = "a-*"\non.T = {{ compute = {{ n = "({ENDLESS})" }} }}\n' + other)
-    log.store.limit(0.2)
+    log.store.statements.limit(0.2)
     found = dict(unfoldable(log))
     assert list(found) == [2, 4]
     assert found[2].endswith("the streams after a-1 were not folded")

@@ -32,7 +32,7 @@ def endless(log_path: Path) -> Iterator[EventLog]:
         written.append("s", "T", {})
         written.append("s", "U", {})
     with EventLog(log_path, write=True) as log:
-        log.store.limit(0.1)
+        log.store.statements.limit(0.1)
         yield log
 
 

@@ -196,7 +196,7 @@ def test_a_fold_that_runs_away_is_stopped(written: Store) -> None:
     put(written, event(1, data=numbers))
     each = ", ".join(f"json_each(new.data ->> 0) {name}" for name in "abcd")
     endless = f'[aggregate.c]\nstreams = "c-*"\non.T1.compute = {{ n = "(select count(*) from {each})" }}\n'
-    written.limit(0.1)
+    written.statements.limit(0.1)
     fold = written.fold(compiled(endless))
     fold.begin("c-1")
     with pytest.raises(HandlerError, match=r"0\.1 seconds"):

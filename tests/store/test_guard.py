@@ -305,7 +305,7 @@ HUNGRY = "insert into x with recursive c(n) as (select 'x' union all select n ||
 @pytest.mark.parametrize("handler", [RUNAWAY, HUNGRY])
 def test_a_handler_that_runs_away_stops_its_projection_and_no_append(log_path: Path, handler: str) -> None:
     with EventLog(log_path, write=True) as log:
-        log.store.limit(0.2)
+        log.store.statements.limit(0.2)
         hold(log, MODEL.replace("insert into x(a, b) values (new.position, new.data)", handler))
         put(log, "A")
         assert [failure.exit_code for failure in run(log).failures] == [9]
@@ -316,7 +316,7 @@ def test_a_handler_that_runs_away_stops_its_projection_and_no_append(log_path: P
 @pytest.mark.parametrize("handler", [RUNAWAY, HUNGRY])
 def test_an_inline_handler_that_runs_away_refuses_the_append_in_time(log_path: Path, handler: str) -> None:
     with EventLog(log_path, write=True) as log:
-        log.store.limit(0.2)
+        log.store.statements.limit(0.2)
         model = MODEL.replace("insert into x(a, b) values (new.position, new.data)", handler)
         hold(log, model.replace("[projection.x]\n", "[projection.x]\ninline = true\n"))
         with pytest.raises(RefusedError):

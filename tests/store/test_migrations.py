@@ -75,7 +75,19 @@ def test_a_new_logs_file_is_set_up(log_path: Path, pragma: str, value: object) -
 
 
 @pytest.mark.parametrize(
-    "table", ["events", "streams", "types", "head", "snapshots", "segments", "erased", "projections"]
+    "table",
+    [
+        "events",
+        "streams",
+        "types",
+        "head",
+        "snapshots",
+        "segments",
+        "erased",
+        "projections",
+        "reactions",
+        "dead_letters",
+    ],
 )
 def test_every_table_is_strict(log_path: Path, table: str) -> None:
     assert ask(log_path, f"select strict from pragma_table_list where name = '{table}'") == [1]
@@ -197,7 +209,7 @@ def test_a_log_with_two_names_is_not_migrated(unfinished: Path) -> None:
 
 
 def test_a_log_without_tables_needs_every_migration(unfinished: Path) -> None:
-    steps = ["m001_events", "m002_model", "m003_archive", "m004_projections", "m005_summaries"]
+    steps = ["m001_events", "m002_model", "m003_archive", "m004_projections", "m005_summaries_and_reactions"]
     assert migrations.pending(unfinished) == steps
 
 
@@ -245,7 +257,7 @@ def test_a_link_to_the_log_is_no_copy_of_it(unfinished: Path) -> None:
     assert migrations.migrate(unfinished) == unfinished.with_name("log.db.v0.1.bak")
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 @pytest.mark.parametrize("by", ["cp", "run"])
 def test_an_equal_copy_that_a_killed_run_left_is_taken(tmp_path: Path, version: int, by: str) -> None:
     log = tmp_path / "log.db"
@@ -333,7 +345,7 @@ def test_a_log_with_tables_or_triggers_that_are_none_of_a_logs_is_not_migrated(
     assert (log.read_bytes(), names(tmp_path)) == (before, ["log.db"])
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_a_migrated_log_has_the_schema_and_the_digests_of_every_log(tmp_path: Path, version: int) -> None:
     log = Path(shutil.copy(DATA / f"storage-{version}.db", tmp_path / "log.db"))
     migrations.migrate(log)

@@ -43,7 +43,7 @@ def test_what_is_written_between_the_two_beginnings_is_seen_by_both(writer: Stor
         if sql == "sql: begin" and next(left, None) is not None:
             commit(writer, event())
 
-    reader.trace(write)
+    reader.statements.trace(write)
     with Twin(reader, wanted=True) as twin:
         assert twin is not None
         assert twin.head() == reader.head() == writer.head()
@@ -57,7 +57,7 @@ def test_beside_a_writer_that_never_pauses_there_is_one_store(writer: Store, rea
         if "from head" in sql:
             commit(writer, event(id=f"n{next(number)}"))
 
-    reader.trace(write)
+    reader.statements.trace(write)
     with Twin(reader, wanted=True) as twin:
         assert twin is None
         before = reader.head()

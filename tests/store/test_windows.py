@@ -106,7 +106,7 @@ def test_a_segment_that_is_moved_between_the_look_and_the_reach_is_looked_for_ag
                 moving.move(other, listing.archived(other)[0], None)
 
     with EventLog(log_path) as reader:
-        reader.store.trace(move)
+        reader.store.statements.trace(move)
         assert ask(reader) == expected
     assert moved
 

@@ -80,7 +80,7 @@ def log(path: Path) -> Iterator[EventLog]:
 def statements(log: EventLog) -> list[str]:
     """What SQLite is asked to do."""
     found: list[str] = []
-    log.store.trace(found.append)
+    log.store.statements.trace(found.append)
     return found
 
 
@@ -119,7 +119,7 @@ def test_copies_from_when_rows_were_put_back_are_found(put_back: tuple[Path, lis
     path, copied = put_back
     with EventLog(path, write=True) as log:
         statements: list[str] = []
-        log.store.trace(statements.append)
+        log.store.statements.trace(statements.append)
         erased(log, *copied)
         assert written_anew(statements)
         assert in_files(path, *copied) == []
@@ -134,7 +134,7 @@ def test_copies_of_other_events_only_are_no_reason_to_write_the_file_anew(
         left = leftover(log)
         clean = [n for n in range(1, 401) if f"{n:05}".encode() not in left]
         statements: list[str] = []
-        log.store.trace(statements.append)
+        log.store.statements.trace(statements.append)
         erased(log, *clean[:5])
         assert not written_anew(statements)
         assert in_files(path, *clean[:5]) == []
@@ -145,7 +145,7 @@ def test_after_a_stopped_erasure_whatever_is_left_counts_as_found(put_back: tupl
     with EventLog(path, write=True) as log:
         list(erasure.erase(log, [3], "stopped"))
         statements: list[str] = []
-        log.store.trace(statements.append)
+        log.store.statements.trace(statements.append)
         erased(log, 399)
         assert written_anew(statements)
         assert leftover(log) == b""

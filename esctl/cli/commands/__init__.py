@@ -10,6 +10,7 @@ SECTIONS = {
     "Query": ("query", "project"),
     "Model": ("model", "upcast", "snapshot"),
     "Projections": ("projection",),
+    "Reactions": ("react", "reaction", "dead-letter"),
     "Maintain": ("archive", "erase", "backup", "restore", "fork", "compact", "migrate"),
     "Verify": ("verify", "head"),
     "Help": ("help", "demo", "batch", "completion", "version"),

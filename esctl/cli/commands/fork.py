@@ -45,9 +45,12 @@ def command(
         head = copies.fork(log, Path(file), position)
         with EventLog(file, timeout=shared.timeout) as new_log:
             copied = marks.marks(new_log)
+        reactions = {one.name for one in log.store.reactions().all()}
         lost = [mark.name for mark in marks.marks(log).values() if copied.get(mark.name) != mark]
     if note:
         console.note(note)
     if lost:
         console.note(f"marks that were set later are not in {file}: {', '.join(lost)}")
+    if reactions:
+        console.note(f"reactions are not in {file}, and begin anew there: {', '.join(sorted(reactions))}")
     render.acknowledge({"log": file, "until": position, "head": str(head)}, shared.rendering)

@@ -7,6 +7,7 @@ from esctl.output import render
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from esctl.cli.declare import Shared
+    from esctl.log import EventLog
     from esctl.store.over_time import Part
 
 BUCKETS = 48
@@ -22,18 +23,30 @@ def command(shared: Shared) -> None:
     format_ = shared.rendering
     with shared.opened() as log, log.store.one_state():
         facts, over_time = {"log": log.path, **log.store.facts().info()}, log.store.facts().over_time(BUCKETS)
-        total = over_time.total()
+        reactions = _reactions(log)
         if format_ != "table":
-            render.one({**facts, "over_time": total} if format_ in ("ndjson", "json", "raw") else facts, format_)
+            lists = {"over_time": over_time.total()} | ({"reactions": reactions} if reactions else {})
+            render.one({**facts, **lists} if format_ in ("ndjson", "json", "raw") else facts, format_)
             return
+        total = over_time.total()
         by_type, by_stream = _by_name(over_time.by_type()), _by_name(over_time.by_stream(MOST))
     render.one(facts, format_)
+    render.reactions(reactions)
     for title, counted, names in (
         ("events over time, by type", by_type, len(by_type)),
         ("and by stream", by_stream, facts["streams"]),
     ):
         if counted:
             render.bars(title, _largest(counted, total, names))
+
+
+def _reactions(log: EventLog) -> list[dict[str, object]]:
+    """How far the log's reactions have come."""
+    if not log.store.reactions().exist():
+        return []
+    from esctl.reactions import status  # noqa: PLC0415 - most logs have none
+
+    return status.status(log)
 
 
 def _by_name(parts: list[Part]) -> dict[str, list[int]]:

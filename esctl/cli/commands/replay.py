@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import typer
 
     from esctl.cli.declare import Shared
-    from esctl.cli.options import AsOf, System, Until
+    from esctl.cli.options import AsOf, CategoryFilter, System, TypeFilter, Until, WhereFilter
     from esctl.events.event import Form, SealedEvent
     from esctl.events.fields import Field
 
@@ -40,9 +40,9 @@ def command(
     shared: Shared,
     *,
     stream: Annotated[str | None, typer.Argument(metavar="[STREAM]", help="One stream. [the whole log]")] = None,
-    category: Annotated[str | None, typer.Option(metavar="C", help="The stream C and all streams C-…")] = None,
-    type_: Annotated[Sequence[str], typer.Option("--type", metavar="T", help="Only this type; may be repeated.")] = (),
-    where: Annotated[str | None, typer.Option(metavar="SQL", help="A condition over an event's fields.")] = None,
+    category: CategoryFilter = None,
+    type_: TypeFilter = (),
+    where: WhereFilter = None,
     since: Annotated[str | None, typer.Option(metavar="POINT", help="From this point on.")] = None,
     until: Until = None,
     as_of: AsOf = None,

@@ -54,6 +54,12 @@ def command(
                 fix=f"esctl verify --log {word(file)}",
             )
         head = copies.restore(backup, target)
+        paused = backup.store.reactions().all()
+    for one in paused:
+        console.note(
+            f"effects of the reaction {one.name} after position {one.position} may happen again:"
+            f" esctl reaction resume {word(one.name)} --log {word(target)}"
+        )
     render.acknowledge({"log": str(target), "head": str(head)}, shared.rendering)
     if missing_head:
         raise VerificationError(

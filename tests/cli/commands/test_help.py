@@ -16,7 +16,7 @@ PAGES = {
 
 
 def test_the_topics_that_the_contract_promises_are_there() -> None:
-    assert {"exit-codes", "time", "format", "model", "environment", "cookbook"} <= set(PAGES)
+    assert {"exit-codes", "time", "format", "model", "environment", "cookbook", "reactions"} <= set(PAGES)
 
 
 def test_without_a_topic_all_are_listed(esctl: Esctl) -> None:

@@ -107,3 +107,11 @@ def test_every_format_holds_the_same(run: Esctl) -> None:
     header, row = run("info", "-o", "csv").stdout.splitlines()
     assert header.split(",") == FACTS
     assert row.split(",") == [str(facts[name]) for name in FACTS]
+
+
+def test_the_reactions_of_a_log_are_among_its_facts(run: Esctl) -> None:
+    appended(run, ("s", "T", "2026-01-01T00:00:00Z"))
+    assert "reactions" not in info(run)
+    assert run("react", "r", "--exec", "true", "--from", "beginning").returncode == 0
+    assert [(one["reaction"], one["handled"]) for one in info(run)["reactions"]] == [("r", 1)]
+    assert re.search(r"^r +idle +1 +1", run("info", "-o", "table").stdout, re.MULTILINE)

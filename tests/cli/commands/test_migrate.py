@@ -64,7 +64,7 @@ def test_a_dry_run_prints_the_plan_and_does_nothing(esctl: Esctl, old: Path, tmp
     assert json.loads(done.stdout) == {
         "log": "old.db",
         "pending": 5,
-        "steps": "m001_events m002_model m003_archive m004_projections m005_summaries",
+        "steps": "m001_events m002_model m003_archive m004_projections m005_summaries_and_reactions",
         "copy": None,
     }
     assert version(old) == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from esctl.errors import UsageError
 from esctl.evolution import rewriting
-from esctl.output import progress, render
+from esctl.output import console, progress, render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,4 +45,6 @@ def command(
         report = rewriting.rewrite(
             log, Path(to), lambda events, total: progress.watched(events, "rewriting", total, lambda _: 1)
         )
+    if "reactions" in report:
+        console.note(f"reactions in {to} are paused, since those of this log may go on: esctl reaction resume --help")
     render.acknowledge(report, shared.rendering)
