@@ -40,7 +40,7 @@ def test_the_lag_is_of_its_own_events(run: Run, streams: EventLog) -> None:
 
 def test_what_is_done_beyond_the_place_is_no_lag(run: Run, streams: EventLog) -> None:
     with pytest.raises(HandlerError):
-        run("exit $((ESCTL_POSITION == 1))", QUICK._replace(retries=1, backoff=0.2), concurrency=3)
+        run("exit $((ESCTL_POSITION == 1))", QUICK._replace(retries=1, backoff=2.0), concurrency=3)
     record = only(streams)
     assert (record["state"], record["position"], record["failed"]) == ("stopped", 0, 1)
     assert record["lag"] == 3
