@@ -1,6 +1,6 @@
 """Runs checks beside writers, side by side in two processes, on a log that is whole: no check may say otherwise.
 
-    python -m tests.long.pairs [--seconds 60] [--check NAME] [--writer NAME]
+    python -m tests.long.pairs [--seconds 60] [--times 1] [--check NAME] [--writer NAME]
 
 Every check runs beside every writer for so many seconds, as commands. A check has to end with 0 each time; what it made
 (a backup, a fork) has to be whole; a writer may have to give way (4, 8), and never meets damage. At the end of each
@@ -161,23 +161,25 @@ def pair(folder: Path, check: str, writer: str, seconds: float) -> tuple[int, in
 def main() -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     options.add_argument("--seconds", type=float, default=60, help="for each pair")
+    options.add_argument("--times", type=int, default=1, help="that each pair runs, on a new log")
     options.add_argument("--check", choices=CHECKS, help="only this one")
     options.add_argument("--writer", choices=WRITERS, help="only this one")
     given = options.parse_args()
-    whole, total = True, 0
-    for check, writer in itertools.product(
-        [given.check] if given.check else CHECKS, [given.writer] if given.writer else WRITERS
+    whole, total, pairs = True, Counter[str](), 0
+    for _, check, writer in itertools.product(
+        range(given.times), [given.check] if given.check else CHECKS, [given.writer] if given.writer else WRITERS
     ):
         folder = Path(tempfile.mkdtemp(prefix="esctl-pairs-"))
         runs, writes, failed = pair(folder, check, writer, given.seconds)
-        total += runs
+        pairs += 1
+        total.update(checks=runs, writes=writes)
         print(f"{check} beside {writer}: {runs} and {writes} runs, {len(failed)} failed", flush=True)
         if failed:
             whole = False
             print("\n".join([*dict.fromkeys(failed), f"kept: {folder}"]), file=sys.stderr)
         else:
             shutil.rmtree(folder)
-    print(f"{total} checks")
+    print(f"{pairs} pairs: {total['checks']} checks beside {total['writes']} writing commands")
     if not whole:
         sys.exit(1)
 
