@@ -39,6 +39,7 @@ SLOW = [
     ("kills", [*SHORT, *cases("archive")]),
     ("kills", [*SHORT, *cases("erase")]),
     ("kills", [*SHORT, *cases("projection", "model", "snapshot", "upcast")]),
+    ("kills", [*SHORT, "--mode", "EIO", *cases("react", "dead-letter")]),
     ("kills", [*SHORT, *cases("backup", "restore", "fork", "compact", "migrate")]),
     ("kills", ["--mode", "kill", "--case", "init --model", "--at", "110"]),
     ("interleavings", ["--first", "erase all", "--second", "archive move", "--points", "2"]),

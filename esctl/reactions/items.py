@@ -111,7 +111,7 @@ class Source:
         log = self._log
         if query.stream is not None and not log.store.stream_version(query.stream):
             return  # it may come
-        for line, value in log.store.keyed_lines(query, self._definition.key, log.upcasting(query)):
+        for line, value in log.store.reactions().lines(query, self._definition.key, log.upcasting(query)):
             try:
                 event = _decode(line)
             except RecursionError:

@@ -92,6 +92,7 @@ class Runner:
         self._outputs = Outputs(log, reaction.name, definition, allow_loop=settings.allow_loop)
         self._appends = definition.append
         self._unsaved: list[tuple[Item, list[NewEvent]]] = []  # handled; what they printed is not yet appended
+        self._ahead = False  # a transaction failed after these were taken as done: another run does them again
         self._changed = 0  # events that became done since the last save
         self._since: float | None = None  # when something changed that is not saved
         self._leased = time.time()
@@ -126,7 +127,7 @@ class Runner:
                     self._take(result)
         except BaseException as error:
             self._handlers.end()
-            if not (isinstance(error, EsctlError) and error.code in (LOST, BUSY)):
+            if not self._ahead and not (isinstance(error, EsctlError) and error.code in (LOST, BUSY)):
                 with suppress(EsctlError):  # what is done is done, whatever ended it
                     self._save(last=True)
             raise
@@ -373,14 +374,16 @@ class Runner:
             try:
                 with self._log.transaction():
                     self.summary.appended += self._outputs.append(self._unsaved)
+                    self._ahead = bool(self._unsaved)
                     for item, _ in self._unsaved:
                         self._finished(item)
                     self._store_all(last=last)
+                self._ahead = False
             except JudgedError as judged:
                 self._unsaved = [(item, events) for item, events in self._unsaved if item is not judged.item]
                 self._failed(_refused(judged.item, judged.error))
             except UnavailableError as error:
-                if error.code != BUSY or last or time.time() > self._leased + lease.LEASE_SECONDS / 2:
+                if error.code != BUSY or self._ahead or last or time.time() > self._leased + lease.LEASE_SECONDS / 2:
                     raise
                 return
             else:

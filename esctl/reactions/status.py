@@ -102,6 +102,6 @@ def behind(log: EventLog, one: Reaction) -> tuple[int, str | None]:
     query = defined(one).query().replace(since=one.position + 1)
     if query.stream is not None and not log.store.stream_version(query.stream):
         return 0, None
-    events, first = log.store.count(query, log.upcasting(query))
+    events, first = log.store.reactions().count(query, log.upcasting(query))
     done = msgspec.json.decode(one.done, type=list[tuple[int, int]])
     return max(0, events - sum(high - low + 1 for low, high in done)), first

@@ -6,7 +6,7 @@ This is no history and follows from no event: it says what was done outside of t
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import apsw
 
@@ -14,7 +14,43 @@ from esctl.errors import ConflictError
 from esctl.events.event import now
 from esctl.events.json import text_of
 from esctl.events.record import Record
+from esctl.sql.moments import in_condition
+from esctl.store import reads
+from esctl.store.blocks import Conditioned, Located
 from esctl.store.errors import translating
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esctl.events.query import Query, Upcasting
+    from esctl.store.reads import Scan
+    from esctl.store.windows import Reading
+
+TABLES = (
+    # A reaction, or one part of a group. Every event up to `position`, whose hash is `hash`, is done, and so are the
+    # positions in `done` (JSON, ranges). Whoever has the `token` runs it until `lease`. The handlers of `failing`
+    # different events failed one after the other; none starts before `closed_until`. The last error is of `failed`.
+    """create table reactions (
+         name text not null, part integer not null, parts integer not null,
+         definition text not null, paused integer not null,
+         log_id text not null, position integer not null, hash blob not null, done text not null,
+         holder text, lease text, token text,
+         failing integer not null, closed_until text,
+         handled integer not null, running integer not null, rate real not null, saved text not null,
+         failed integer, error text, failed_at text,
+         primary key (name, part)
+       ) strict""",
+    # An event whose handler failed. Unless it is `retrying` or `stopped`, it is the place from which the later events
+    # of its stream (of its `key`) wait; in the reaction's own place these count as done.
+    """create table dead_letters (
+         name text not null, part integer not null, key text not null, position integer not null,
+         stream_id integer not null references streams,
+         state text not null check (state in ('retrying', 'stopped', 'parked', 'retry', 'skip')),
+         attempts integer not null, status integer, error text, stderr text,
+         since text not null, next_try text,
+         primary key (name, part, key, position)
+       ) strict""",
+)
+"""Their pages are searched for traces of erased payloads, so they have row numbers."""
 
 RETRYING, STOPPED, PARKED, RETRY, SKIP = "retrying", "stopped", "parked", "retry", "skip"
 BLOCKING = (PARKED, RETRY, SKIP)
@@ -75,31 +111,6 @@ class Letter(Record):
     next_try: str | None
 
 
-TABLES = (
-    # A reaction, or one part of a group. Every event up to `position`, whose hash is `hash`, is done, and so are the
-    # positions in `done` (JSON, ranges). Whoever has the `token` runs it until `lease`. The handlers of `failing`
-    # different events failed one after the other; none starts before `closed_until`. The last error is of `failed`.
-    """create table reactions (
-         name text not null, part integer not null, parts integer not null,
-         definition text not null, paused integer not null,
-         log_id text not null, position integer not null, hash blob not null, done text not null,
-         holder text, lease text, token text,
-         failing integer not null, closed_until text,
-         handled integer not null, running integer not null, rate real not null, saved text not null,
-         failed integer, error text, failed_at text,
-         primary key (name, part)
-       ) strict, without rowid""",
-    # An event whose handler failed. Unless it is `retrying` or `stopped`, it is the place from which the later events
-    # of its stream (of its `key`) wait; in the reaction's own place these count as done.
-    """create table dead_letters (
-         name text not null, part integer not null, key text not null, position integer not null,
-         stream_id integer not null references streams,
-         state text not null check (state in ('retrying', 'stopped', 'parked', 'retry', 'skip')),
-         attempts integer not null, status integer, error text, stderr text,
-         since text not null, next_try text,
-         primary key (name, part, key, position)
-       ) strict, without rowid""",
-)
 _LETTERS = """select l.name, part, key, position, s.name, state, attempts, status, error, stderr, since, next_try
 from dead_letters l join streams s using (stream_id)"""
 _SAVED = (
@@ -115,9 +126,11 @@ _KEYS = {"id": "name = ? and part = ?", "letter": "name = ? and part = ? and key
 class Reactions:
     """The reactions of one log; changes within an open transaction."""
 
-    def __init__(self, connection: apsw.Connection, path: str) -> None:
-        self._connection, self.path = connection, path
-        self._execute = connection.execute
+    def __init__(self, reading: Reading, scan: Callable[[Query, Upcasting], Scan]) -> None:
+        """`scan` resolves a query."""
+        self._reading, self._scan = reading, scan
+        self._connection, self.path = reading.connection, reading.path
+        self._execute = reading.connection.execute
 
     def all(self, name: str | None = None) -> list[Reaction]:
         """All reactions, or the parts of one, by name and part."""
@@ -193,6 +206,20 @@ class Reactions:
     def pause_all(self) -> None:
         """Pause all reactions, in a copy of the log: what they did after it, they would do again."""
         self._execute("update reactions set paused = 1, holder = null, lease = null, token = null, running = 0")
+
+    def lines(self, query: Query, key: str | None, upcasting: Upcasting) -> Iterator[tuple[bytes, object]]:
+        """The events of a query as lines without LF, each with the value of an SQL expression over its columns."""
+        with Conditioned(query):
+            scan = self._scan(query, upcasting)
+            value = f"({in_condition(key)}\n)" if key else "null"
+            with Located(self._reading, scan):
+                yield from reads.rows(self._reading, scan, f"{reads.line_of(self._connection, scan.upcasts)}, {value}")
+
+    def count(self, query: Query, upcasting: Upcasting) -> tuple[int, str | None]:
+        """The number of the events of a query, and when the first of them was recorded."""
+        with Conditioned(query):
+            counted = list(reads.rows(self._reading, self._scan(query, upcasting), "count(*), min(recorded)"))
+        return sum(events for events, _ in counted), min((first for _, first in counted if first), default=None)
 
     def exist(self) -> bool:
         """Whether there are any reactions."""

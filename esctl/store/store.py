@@ -208,7 +208,7 @@ class Store:
         """Commands that run for each event, and how far they have come."""
         from esctl.store.reactions import Reactions  # noqa: PLC0415 - only reactions need it
 
-        return Reactions(self._connection, self.path)
+        return Reactions(self._reading, self._scan)
 
     def questions(self) -> Questions:
         """Questions: SELECTs from outside."""
@@ -319,24 +319,6 @@ class Store:
                         if "\\" in text or not text.isprintable():
                             refuse_controls(self.path, text)
                     yield row
-
-    def keyed_lines(
-        self, query: Query, key: str | None, upcasting: Upcasting = NO_UPCASTS
-    ) -> Iterator[tuple[bytes, object]]:
-        """The same events as lines without their LF, each with the value of an SQL expression over its columns."""
-        from esctl.sql.moments import in_condition  # noqa: PLC0415 - only reactions need it
-
-        with Translated(self.path), Conditioned(query):
-            scan = self._scan(query, upcasting)
-            value = f"({in_condition(key)}\n)" if key else "null"
-            with Located(self._reading, scan):
-                yield from reads.rows(self._reading, scan, f"{reads.line_of(self._connection, scan.upcasts)}, {value}")
-
-    def count(self, query: Query, upcasting: Upcasting = NO_UPCASTS) -> tuple[int, str | None]:
-        """The number of these events, and when the first of them was recorded."""
-        with Translated(self.path), Conditioned(query):
-            counted = list(reads.rows(self._reading, self._scan(query, upcasting), "count(*), min(recorded)"))
-        return sum(events for events, _ in counted), min((first for _, first in counted if first), default=None)
 
     def _scan(self, query: Query, upcasting: Upcasting = NO_UPCASTS, on_misfit: Noted | None = None) -> reads.Scan:
         """Resolve a query against the tables, ending at the present head."""

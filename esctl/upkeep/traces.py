@@ -116,8 +116,9 @@ def _is_found(log: EventLog, traces: Traces) -> bool | None:
     if not archiving.is_in_file():
         return None
     traces.is_whole = traces.are_all(log)
-    # Frames are compressed, and older ones unknown: a piece of them is not recognized.
-    if any(True for _ in archiving.leftover_bytes("frames")):
+    # Frames are compressed, and older ones unknown: a piece of them is not recognized. What handlers wrote of events
+    # that have failed earlier is unknown, too.
+    if any(True for _ in archiving.leftover_bytes("frames", "reactions", "dead_letters")):
         return True
     return traces.found_in(
         archiving.leftover_bytes("events", "snapshots", "projections"), archiving.neighbours(NEIGHBOURS)

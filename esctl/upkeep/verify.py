@@ -230,6 +230,9 @@ def _reactions(log: EventLog, head: Head) -> Iterator[Finding]:
             yield ("reaction", None, f"the reaction {one.name} is at position {one.position} of another log")
         elif places.hash_at(one.position) != one.hash:
             yield ("reaction", one.position, f"the reaction {one.name} handled another event at its position")
+        for what, text in (("definition", one.definition), ("list of what is done", one.done)):
+            if not log.is_json(text):
+                yield ("reaction", None, f"the {what} of the reaction {one.name} is no JSON")
     names = {one.name for one in store.all()}
     for letter in store.letters():
         query = Query(since=letter.position, until=letter.position, raw_schema=True)

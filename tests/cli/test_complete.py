@@ -56,7 +56,7 @@ def log(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["help", "exit"], ["exit-codes"]),
         (["replay", "order-1", ""], []),
         (["nonsense", ""], []),
-        (["--timeout", "1", "re"], ["replay", "restore"]),
+        (["--timeout", "1", "re"], ["replay", "react", "reaction", "restore"]),
         (["replay", "--type", "OrderPlaced", "order-1", ""], []),
         (["append", "--id", "x", "order-1", "P"], ["PaymentReceived"]),
         (["erase", "--stream", "pay"], ["payment-1"]),

@@ -147,6 +147,14 @@ def _segments(where: str) -> Callable[[Path], Iterator[tuple[list[str], str]]]:
     return commands
 
 
+def _reacting(folder: Path) -> Iterator[tuple[list[str], str]]:
+    """A reaction that is at the head, and one with dead letters."""
+    yield from _plain(folder)
+    yield ["react", "done", "--exec", "true", "--type", "Old", "--from", "beginning", "--once"], ""
+    parked = ["--exec", "false", "--retries", "0", "--on-error", "park", "--type", "T", "--from", "beginning", "--once"]
+    yield ["react", "parked", *parked], ""
+
+
 def _saved(folder: Path) -> Iterator[tuple[list[str], str]]:
     yield from _segments("both")(folder)
     yield ["backup", "saved.db"], ""
@@ -165,6 +173,7 @@ STATES: dict[str, Callable[[Path], Iterator[tuple[list[str], str]]]] = {
     "in log": _segments("log"),
     "in folder": _segments("cold"),
     "both": _segments("both"),
+    "reacting": _reacting,
     "saved": _saved,
     "shared": _shared,
     **{f"storage {n}": _begin for n in (1, 2, 3)},
@@ -220,6 +229,7 @@ _SCRATCH = ("projection", "rebuild", "totals", "--from-scratch")
 _CREATE = ("archive", "create", "--before", "#13", "--segment-events", "4", "--yes")
 _ERASE = ("erase", "e-3", "e-6", "e-15", "--reason", "asked", "--yes")
 _SECRETS = ("e-3", "e-6", "e-15")
+_REACT = ("react", "r", "--type", "Old", "--from", "beginning", "--once")
 CASES = (
     Case("init", "nothing", ("init",), may=EXISTS),
     Case("init --model", "nothing", ("init", "--model", "model.toml"), may=EXISTS),
@@ -262,15 +272,24 @@ CASES = (
     Case("restore", "saved", ("restore", "saved.db", "--log", "new.db"), may=EXISTS),
     Case("fork", "both", ("fork", "copy.db", "--until", "#18"), may=EXISTS),
     Case("fork, archive", "both", ("fork", "copy.db", "--until", "#6"), may=EXISTS),
+    Case("react", "plain", (*_REACT, "--exec", "true")),
+    Case("react --append", "plain", (*_REACT, "--append", "--exec", "./decider")),
+    Case("reaction pause", "reacting", ("reaction", "pause", "parked")),
+    Case("reaction resume", "reacting", ("reaction", "resume", "parked")),
+    Case("reaction reset", "reacting", ("reaction", "reset", "parked", "--from", "#7", "--yes")),
+    Case("reaction drop", "reacting", ("reaction", "drop", "parked", "--yes"), may=GONE),
+    Case("dead-letter retry", "reacting", ("dead-letter", "retry", "parked", "--all")),
+    Case("dead-letter drop", "reacting", ("dead-letter", "drop", "parked", "--all", "--yes"), may=GONE),
     Case("compact", "rebuilt", ("compact",)),
     Case("compact --full", "rebuilt", ("compact", "--full")),
     *(Case(f"migrate {n}", f"storage {n}", ("migrate", "--yes")) for n in (1, 2, 3)),
 )  # fmt: skip
 READERS = {
-    "archive list", "archive verify", "bisect", "completion", "diff", "head", "help", "info", "marks", "model check",
-    "model history", "model plan", "model show", "project", "projection diff", "projection list", "projection status",
-    "projection verify", "query", "replay", "show", "snapshot list", "snapshot verify", "state", "streams", "types",
-    "upcast check", "upcast show", "verify", "version",
+    "archive list", "archive verify", "bisect", "completion", "dead-letter list", "dead-letter show", "diff", "head",
+    "help", "info", "marks", "model check", "model history", "model plan", "model show", "project", "projection diff",
+    "projection list", "projection status", "projection verify", "query", "reaction list", "reaction status",
+    "replay", "show", "snapshot list", "snapshot verify", "state", "streams", "types", "upcast check", "upcast show",
+    "verify", "version",
 }  # fmt: skip
 
 
@@ -370,10 +389,23 @@ def _differs(event: dict[str, Any], now: dict[str, Any] | None, case: Case) -> s
 
 
 RANDOM_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
-_CLOCK = {"time", "recorded", "hash", "salt", "made", "taken", "applied", "last_recorded", "sha256", "created", "bytes"}
+_CLOCK = {
+    "time",
+    "recorded",
+    "hash",
+    "salt",
+    "made",
+    "taken",
+    "applied",
+    "last_recorded",
+    "sha256",
+    "created",
+    "bytes",
+    "since",
+}
 _QUERIES = (
     "replay --system --raw-schema", "state --all --aggregate s", "marks", "snapshot list", "model history",
-    "archive list", "projection list", "projection verify",
+    "archive list", "projection list", "projection verify", "reaction list", "dead-letter list",
 )  # fmt: skip
 
 
@@ -406,6 +438,8 @@ def _timeless(row: dict[str, Any]) -> dict[str, Any]:
         del kept["data"]
     if "projection" in kept:
         return {key: kept[key] for key in ("projection", "state", "position", "rows") if key in kept}
+    if "reaction" in kept and "filter" in kept:  # run again, it goes on to the head, past what it has appended
+        return {key: value for key, value in kept.items() if key != "position"}
     if "segment" in kept:
         kept.pop("path", None)
         return {key: kept[key] for key in ("segment", "events", "location", "folder") if key in kept}

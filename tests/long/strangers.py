@@ -32,6 +32,7 @@ READS = (
     "archive list", "archive verify", "snapshot list", "snapshot verify", "model show", "model history", "upcast check",
     "diff order-1 --from v1 --to v2", "verify", "verify --quick", "migrate --check", "migrate --dry-run",
     "completion words -- replay _", "completion words -- projection show _", "completion words -- replay --since _",
+    "reaction list", "reaction status", "dead-letter list", "dead-letter show mail #5",
     "replay order-1 --reverse", "replay --last 2", "replay --since 2026-01-01",
 )  # fmt: skip
 WRITES = (
@@ -66,7 +67,9 @@ FOREVER = "with recursive c(n) as (select 1 union all select n + 1 from c)"
 
 
 def base(folder: Path) -> Path:
-    """A log with a model, a projection, archived events (in the file and in a folder), an erasure and a snapshot."""
+    """A log with a model, a projection, archived events (in the file and in a folder), an erasure, a snapshot, and a
+    reaction with dead letters.
+    """
     path = folder / "log.db"
     (folder / "model.toml").write_text(MODEL)
     with open_log(path, write=True, create=True) as log:
@@ -75,7 +78,8 @@ def base(folder: Path) -> Path:
         log.apply_model(folder / "model.toml")
     for command in ("erase 3 --yes --force --reason asked", "archive create --before #4 --yes",
                     "archive create --before #7 --to segments --yes", "projection run",
-                    "snapshot take order-1"):  # fmt: skip
+                    "snapshot take order-1",
+                    "react mail --exec false --retries 0 --on-error park --from beginning --once"):  # fmt: skip
         code, _, error = run(folder, command, dict(os.environ), {})
         assert code == 0, error
     return path
@@ -227,6 +231,7 @@ sql("application-other", "pragma application_id = 1")
 ODD = {  # by the type of a column: values that esctl never stores there, by name
     "INTEGER": {"2-53": "9007199254740992", "2-62": "4611686018427387904", "negative": "-9007199254740992"},
     "TEXT": {"no-utf8": "cast(x'ff41' as text)", "nul": "'a' || char(0) || 'b'", "empty": "''", "esc": "char(27)"},
+    "REAL": {"infinite": "9e999", "negative": "-1.5"},
     "BLOB": {"empty": "x''", "byte": "x'00'"},
 }
 

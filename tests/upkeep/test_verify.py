@@ -25,10 +25,11 @@ from esctl.events.lines import Defaults, parser
 from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.store import checks, migrations
+from esctl.store.reactions import new
 from esctl.upkeep import verify as verify_module
 from esctl.upkeep.verify import MAX_FINDINGS, Report, damage, verify
 from tests.conftest import SAMPLE, write_empty_log, writer_of
-from tests.logs import put
+from tests.logs import alter, put
 
 EVENTS = 60
 LIMIT_SECONDS = 10
@@ -798,3 +799,13 @@ def test_a_check_that_fails_on_a_value_is_a_finding_and_others_go_on(copy: Path)
 def test_a_number_that_is_far_too_large_is_found_in_time(copy: Path, statement: str, number: int) -> None:
     change(copy, statement.format(number))
     assert not report(copy, full=False).ok
+
+
+@pytest.mark.parametrize("column", ["definition", "done"])
+def test_what_a_reaction_keeps_as_json_has_to_be_json(log: EventLog, log_path: Path, column: str) -> None:
+    with log.transaction():
+        log.store.reactions().create([new("mail", "{}", log.log_id, 0, chain.genesis(log.log_id))])
+    assert verify(log, full=False).ok
+    alter(log_path, f"update reactions set {column} = '['")
+    (finding,) = verify(log, full=False).findings
+    assert (finding["check"], "no JSON" in str(finding["problem"])) == ("reaction", True)
