@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import NamedTuple
 
 from esctl.errors import EsctlError, MisfitError
@@ -15,9 +17,10 @@ from esctl.sql.paths import readable
 from esctl.states.snapshots import DAMAGED, problem, save, usable
 from esctl.store.folds import Fold
 from esctl.store.misfits import in_fold
-from esctl.store.snapshots import Snapshot
+from esctl.store.snapshots import Snapshot, State
 
 SNAPSHOTS_PER_TRANSACTION = 500
+SNAPSHOTS_AT_ONCE = 500  # that are compared together
 
 
 def record(snapshot: Snapshot, wrong: str = "") -> dict[str, object]:
@@ -74,8 +77,13 @@ def _portion(log: EventLog, name: str, streams: list[str], unfit: list[MisfitErr
         aggregate = log.definitions.aggregate(name)
         program = log.definitions.program(aggregate)
         fold = log.store.fold(program, log.definitions.upcasting)
-        selected = (stream for stream in streams if not due or _due(log, aggregate, program, stream))
+        selected = [stream for stream in streams if not due or _due(log, aggregate, program, stream)]
         saved: list[Snapshot | None] = []
+        if _pays(log):
+            try:
+                saved, selected = _saved_together(log, fold, program, selected), []
+            except MisfitError:
+                fold.clear()
         for stream in selected:
             try:
                 saved.append(_saved(log, fold, program, stream))
@@ -98,6 +106,30 @@ def _saved(log: EventLog, fold: Fold, program: Program, stream: str) -> Snapshot
     if newest is not None and state[0] == newest.version:
         return newest  # there are no new events, or upcasts hide them
     return save(log.store, stream, program, definitions.upcasts, state)
+
+
+def _pays(log: EventLog) -> bool:
+    """Whether it pays to fold a portion of streams together: of an archive, each portion would unpack every frame."""
+    return log.store.archive() is None
+
+
+def _saved_together(log: EventLog, fold: Fold, program: Program, streams: Sequence[str]) -> list[Snapshot | None]:
+    """What `_saved` does for each stream. Raises MisfitError, and saves nothing, if one cannot be folded."""
+    newest, upcasts = dict[str, Snapshot](), log.definitions.upcasts
+    for stream in streams if log.store.snapshots().exist(program.aggregate) else ():
+        newest |= {found.stream: found for found in islice(usable(log.store, stream, program, upcasts), 1)}
+    fold.begin_all([stream for stream in streams if stream not in newest])
+    for stream, snapshot in newest.items():
+        fold.begin(stream, snapshot.values)
+    fold.feed_all(Query())
+    states = fold.all_states()
+    fold.clear()
+    return [
+        newest[stream]
+        if stream in newest and states[stream][0] == newest[stream].version
+        else save(log.store, stream, program, upcasts, states[stream])
+        for stream in streams
+    ]
 
 
 def _due(log: EventLog, aggregate: Aggregate, program: Program, stream: str) -> bool:
@@ -124,7 +156,7 @@ def _all(log: EventLog, streams: Sequence[str] | None) -> Iterator[Snapshot]:
     for stream in streams or (None,):
         if stream is not None:
             log.require(Query(stream=stream))
-        yield from list(log.store.snapshots().of(stream))
+        yield from log.store.snapshots().of(stream)
 
 
 def _program(log: EventLog, snapshot: Snapshot) -> Program | None:
@@ -160,40 +192,84 @@ def verify(log: EventLog, streams: Sequence[str] | None = None, sample: int | No
         return _verified(log, streams, sample)
 
 
+class _Chosen(NamedTuple):
+    """A snapshot to be compared, the fold that it is compared with, and why it cannot be used (empty: it can)."""
+
+    snapshot: Snapshot
+    program: Program
+    why: str
+
+
 def _verified(log: EventLog, streams: Sequence[str] | None, sample: int | None) -> Report:
-    snapshots = list(_all(log, streams))
-    step = 1 if sample is None else max(1, len(snapshots) // sample)
+    step = 1 if sample is None else max(1, sum(1 for _ in _all(log, streams)) // sample)
     checked = stale = wrong = 0
     differences: list[dict[str, object]] = []
     folds: dict[str, Fold] = {}
-    for snapshot in snapshots[::step]:
-        program = _program(log, snapshot)
-        why = _problem(log, snapshot)
-        if program is None or (why and why != DAMAGED):
-            stale += 1
-            continue
-        checked += 1
-        fold = folds[program.fold] = folds.get(program.fold) or log.store.fold(program, log.definitions.upcasting)
-        found = _compared(log, snapshot, fold, why)
-        wrong += bool(found)
-        differences += found
+    snapshots = islice(_all(log, streams), 0, None, step)
+    while some := list(islice(snapshots, SNAPSHOTS_AT_ONCE)):
+        chosen = []
+        for snapshot in some:
+            program, why = _program(log, snapshot), _problem(log, snapshot)
+            if program is not None and why in ("", DAMAGED):
+                chosen.append(_Chosen(snapshot, program, why))
+        checked, stale = checked + len(chosen), stale + len(some) - len(chosen)
+        for found in _compared(log, chosen, folds):
+            wrong += bool(found)
+            differences += found
     return Report(checked, stale, wrong, differences)
 
 
-def _compared(log: EventLog, snapshot: Snapshot, fold: Fold, why: str) -> list[dict[str, object]]:
-    """The differences between a snapshot and the state folded from the beginning."""
-    names: dict[str, object] = {
-        "stream": snapshot.stream,
-        "aggregate": snapshot.aggregate or None,
-        "version": snapshot.version,
-    }
+def _compared(log: EventLog, chosen: Sequence[_Chosen], folds: dict[str, Fold]) -> Iterator[list[dict[str, object]]]:
+    """The differences between each snapshot and the state folded from the beginning."""
+    states: dict[str, dict[tuple[str, int], State]] = {}
+    together: dict[str, list[Snapshot]] = {}
+    for snapshot, program, _ in chosen:
+        folds[program.fold] = folds.get(program.fold) or log.store.fold(program, log.definitions.upcasting)
+        together.setdefault(program.fold, []).append(snapshot)
+    for key, snapshots in together.items() if _pays(log) else ():
+        with suppress(MisfitError):  # the first of them that cannot be folded is named below
+            states[key] = _folded(folds[key], snapshots)
+    for snapshot, program, why in chosen:
+        state = states.get(program.fold, {}).get((snapshot.stream, snapshot.version))
+        yield _differences(log, snapshot, state or _state_at(log, folds[program.fold], snapshot), why)
+
+
+def _folded(fold: Fold, snapshots: Iterable[Snapshot]) -> dict[tuple[str, int], State]:
+    """The states of streams at the versions of snapshots. Each event is folded once."""
+    versions: dict[str, list[int]] = {}
+    for snapshot in snapshots:
+        versions.setdefault(snapshot.stream, []).append(snapshot.version)
+    for waiting in versions.values():
+        waiting.sort(reverse=True)
+    fold.clear()
+    fold.begin_all(list(versions))
+    states: dict[tuple[str, int], State] = {}
+    while versions:
+        fold.end_at({stream: waiting[-1] for stream, waiting in versions.items()})
+        fold.feed_all(Query())
+        states |= {(stream, waiting.pop()): fold.state(stream)[0] for stream, waiting in versions.items()}
+        versions = {stream: waiting for stream, waiting in versions.items() if waiting}
+    return states
+
+
+def _state_at(log: EventLog, fold: Fold, snapshot: Snapshot) -> State:
+    """The state at a snapshot, folded from the beginning."""
     fold.clear()
     fold.begin(snapshot.stream)
     query = Query(stream=snapshot.stream, until_version=snapshot.version)
     log.require(query)
     for _ in fold.feed(query):
         pass
-    (version, position, time, latest, state), _ = fold.state(snapshot.stream)
+    return fold.state(snapshot.stream)[0]
+
+
+def _differences(log: EventLog, snapshot: Snapshot, folded: State, why: str) -> list[dict[str, object]]:
+    names: dict[str, object] = {
+        "stream": snapshot.stream,
+        "aggregate": snapshot.aggregate or None,
+        "version": snapshot.version,
+    }
+    version, position, time, latest, state = folded
     saved = (snapshot.version, snapshot.position, snapshot.time, snapshot.latest)
     found: list[dict[str, object]] = []
     try:

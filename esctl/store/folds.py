@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import apsw
 
 from esctl.errors import MisfitError, UsageError
-from esctl.events.query import Query
+from esctl.events.query import MAX_POSITION, Query
 from esctl.sql.paths import steps_to
 from esctl.store import reads
 from esctl.store.blocks import Feeding
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 EVENTS_PER_FEED = 256  # the rows that SQLite copies then stay in the processor's caches: 1.1 times as fast
 EVENTS_PER_FEED_OF_MANY = 20_000  # over all streams
+_STARTED = "f.stream_id = e.stream_id and e.version > f.version and e.version <= f.last"
+_STATE = "stream_id, version, position, time, latest, folded, state"
 _NEEDED = ("stream_id", "position", "version", "time")  # of each event by the fold itself, beside its type
 
 
@@ -59,7 +61,7 @@ class Fold:
         self._triggers = TriggerFeed(reading, guard, patience)
         self._run(f"""create temp table {self._fold} (
             stream_id integer primary key, version integer, position integer, time text, latest text, folded integer,
-            state blob);
+            state blob, last integer default {MAX_POSITION});
             create temp table {self._after} (n integer primary key, version, position, time, type, state)""")
 
     def _run(self, sql: str, parameters: Sequence[object] | dict[str, Any] = ()) -> None:
@@ -69,7 +71,7 @@ class Fold:
         """Start a stream of the log at a state, or before its first event."""
         version, position, time, latest, text = state[:5] if state else (0, 0, "", "", self._program.initial)
         self._run(
-            f"insert or replace into {self._fold}"
+            f"insert or replace into {self._fold} ({_STATE})"
             " select stream_id, ?, ?, ?, ?, 0, jsonb(?) from streams where name = ?",
             (version, position, time, latest, text, stream),
         )
@@ -77,9 +79,16 @@ class Fold:
     def begin_all(self, streams: Sequence[str]) -> None:
         """Start many streams before their first events."""
         self._connection.executemany(
-            f"insert or replace into {self._fold}"
+            f"insert or replace into {self._fold} ({_STATE})"
             " select stream_id, 0, 0, '', '', 0, jsonb(?) from streams where name = ?",
             [(self._program.initial, stream) for stream in streams],
+        )
+
+    def end_at(self, versions: Mapping[str, int]) -> None:
+        """From now on, `feed_all` feeds these started streams no events after a version."""
+        self._connection.executemany(
+            f"update {self._fold} set last = ?2 where stream_id = (select stream_id from streams where name = ?1)",
+            versions.items(),
         )
 
     def size(self) -> int:
@@ -106,6 +115,14 @@ class Fold:
             (stream,),
         ).get
         return tuple(state), folded
+
+    def all_states(self) -> dict[str, State]:
+        """The state of each started stream."""
+        found: Any = self._connection.execute(
+            "select name, version, position, time, latest, json(state)"
+            f" from {self._fold} join streams using (stream_id)"
+        )
+        return {stream: tuple(state) for stream, *state in found}
 
     def feed(self, query: Query) -> Iterator[int]:
         """Fold the events of a query over one started stream; numbers of events, for progress."""
@@ -195,7 +212,7 @@ class Fold:
             raise Refused(int(position), type_, state, unsure=bool(unsure)) from error
 
     def feed_all(self, query: Query, *, doubt: bool = False) -> list[tuple[int, str]]:
-        """Feed every started stream the events after its state, up to the position and time of a query.
+        """Feed every started stream the events after its state, up to its end and the position and time of a query.
 
         With `doubt`: position and type of each event that the state does not accept.
         """
@@ -228,6 +245,7 @@ class Fold:
         conditions = (
             "e.stream_id = f.stream_id",
             "e.version > f.version",
+            "e.version <= f.last",
             "e.version between :since and :last",
             "e.position between :low and :high",
             *scan.conditions,
@@ -241,7 +259,7 @@ class Fold:
 
     def _feed_archived(self, scan: reads.Scan, kind: str, low: int, high: int) -> None:
         """Feed every stream's events from the archive, frame by frame: each is unpacked once."""
-        started = f"exists(select 1 from {self._fold} f where f.stream_id = e.stream_id and e.version > f.version)"
+        started = f"exists(select 1 from {self._fold} f where {_STARTED})"
         inner = reads.source("", scan.upcasts, table=ARCHIVED)
         conditions = " and ".join(["e.position between :low and :high", started, *scan.conditions])
         columns, archive = ", ".join(self._columns), self._reading.archive
@@ -261,8 +279,8 @@ class Fold:
         """
         newest = "(select max(version) from events e where e.stream_id = f.stream_id)"
         streams, since, last = self._connection.execute(
-            f"select count(*), ifnull(min(version), 0) + 1, ifnull(max({newest}), 0) from {self._fold} f"
-            f" where {newest} > version"
+            f"select count(*), ifnull(min(version), 0) + 1, ifnull(max(min({newest}, last)), 0) from {self._fold} f"
+            f" where min({newest}, last) > version"
         ).get
         size = max(EVENTS_PER_FEED, EVENTS_PER_FEED_OF_MANY // max(1, streams))
         for low in range(since, min(last, position) + 1, size):

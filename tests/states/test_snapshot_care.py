@@ -7,8 +7,12 @@ import sqlite3
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import apsw
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from esctl.errors import MisfitError, NotFoundError
 from esctl.events.event import NewEvent
@@ -17,8 +21,9 @@ from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.states import folding, snapshot_care
 from esctl.states.snapshots import digest
+from esctl.store.folds import Fold
 from esctl.store.snapshots import Snapshot
-from tests.logs import IDS, alter, hold, put
+from tests.logs import IDS, alter, day, fresh, hold, put
 
 COUNT = '[aggregate.c]\nstreams = "c-*"\n[aggregate.c.on."*"]\nadd = { n = "$.n" }\n'
 EVERY = COUNT.replace("streams", "snapshot = { every = 3 }\nstreams")
@@ -309,3 +314,64 @@ def test_a_prune_of_a_stream_that_is_not_there_changes_nothing(taken: Path) -> N
         with pytest.raises(NotFoundError):
             snapshot_care.prune(log, ["c-1", "c-9"], 0)
         assert len(kept(log)) == 3
+
+
+# Streams together, and one by one
+
+
+FAILING = COUNT + "[[event.Bad.upcast]]\nfrom = 1\nconvert = { n = 'integer' }\n"
+appended = st.lists(
+    st.tuples(st.sampled_from(["c-1", "c-2", "c-3"]), st.sampled_from(["T", "Bad"]), st.sampled_from([1, 2, "x"])),
+    max_size=12,
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(appended, min_size=1, max_size=3))
+def test_streams_folded_together_have_the_snapshots_and_differences_of_each_folded_alone(
+    rounds: list[list[tuple[str, str, Any]]],
+) -> None:
+    found: list[list[object]] = []
+    for together in (True, False):
+        with fresh() as log, patch.object(snapshot_care, "_pays", lambda _, together=together: together):
+            hold(log, FAILING)
+            said: list[object] = []
+            for events in rounds:
+                made = (
+                    NewEvent(stream, type_, next(IDS), day(1), 0, json.dumps({"n": n}), "{}", None)
+                    for stream, type_, n in events
+                )
+                put(log, *made)
+                try:
+                    said += [(*one[:6], one.state) for one in snapshot_care.take_many(log, None, due=False)]
+                except MisfitError as error:
+                    said.append((error.what, error.details.get("position")))
+            said.append([(*one[:6], one.state) for one in log.store.snapshots().of()])
+            said.append(snapshot_care.verify(log))
+            with closing(apsw.Connection(log.path)) as connection:
+                connection.execute("update snapshots set state = ? where version % 2", ('{"n":7}',)).fetchall()
+            said.append(snapshot_care.verify(log))
+            said.append(snapshot_care.verify(log, sample=2))
+            found.append(said)
+    assert found[0] == found[1]
+
+
+def test_each_event_is_folded_once_however_many_snapshots_a_stream_has(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(log, COUNT)
+    for _ in range(4):
+        put(log, event("c-1"), event("c-2"))
+        list(snapshot_care.take_many(log, None, due=False))
+    versions: list[int] = []
+    feed = Fold.feed_all
+
+    def feed_all(fold: Fold, query: Query) -> list[tuple[int, str]]:
+        found = feed(fold, query)
+        versions.append(sum(state[0] for state in fold.all_states().values()))
+        return found
+
+    monkeypatch.setattr(Fold, "feed_all", feed_all)
+    monkeypatch.delattr(Fold, "feed")
+    assert snapshot_care.verify(log) == snapshot_care.Report(8, 0, 0, [])
+    assert versions == [2, 4, 6, 8]
