@@ -30,6 +30,8 @@ PROMISED = {
     "model": {
         ("replay with upcasts", "replay without a model"),
         ("state --all", "replay with upcasts"),
+        ("snapshot take --all", "state --all"),
+        ("snapshot verify", "state --all"),
         ("state of 2,099 events", "Python and a bare SELECT"),
         ("state near a snapshot", "state of 100 events"),
         ("append with rules", "append --no-rules"),
@@ -42,6 +44,8 @@ PROMISED = {
         ("projection run", "bare SELECT"),
         ("projection run", "Python UPSERT loop"),
         ("projection rebuild", "projection run"),
+        ("projection run, with upcasts", "projection run"),
+        ("projection run, five alike", "projection run"),
         ("projection run, archived", "projection run, hot"),
         ("projection run, 100 new events", "cold head"),
         ("append, projection inline", "append, not inline"),

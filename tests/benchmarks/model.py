@@ -75,14 +75,19 @@ def figures(bench: Bench) -> Iterator[Figure]:
 
 def whole(bench: Bench, modelled: Path) -> Iterator[Figure]:
     """Replay of events half of which need a default and a rename, and the states of all streams."""
-    plain, replays, states = [], [], []
+    plain, replays, states, taken, verified = [], [], [], [], []
     for _ in bench.rounds:
         plain.append(bench.esctl(bench.log(), "replay"))
         replays.append(bench.esctl(modelled, "replay"))
         states.append(bench.esctl(modelled, "state", "--all", "--aggregate", "order", "-o", "ndjson"))
+        copy = bench.copy(modelled, "taken.db")
+        taken.append(bench.esctl(copy, "snapshot", "take", "--all"))
+        verified.append(bench.esctl(copy, "snapshot", "verify"))
     bases = [ended.wall for ended in plain]
     yield rate("replay with upcasts", "replay without a model", replays, bases, bench.events)
     yield duration("state --all", "replay with upcasts", states, replays)
+    yield duration("snapshot take --all", "state --all", taken, states)
+    yield duration("snapshot verify", "state --all", verified, states)
 
 
 def long_log(bench: Bench) -> tuple[Path, int]:

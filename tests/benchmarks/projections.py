@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.benchmarks.workbench import TYPES, Bench, Figure, Run, baseline, duration, lines, rate
@@ -17,16 +17,34 @@ PAID = """insert into customers(customer, paid) values ({0}, {1})
 on conflict(customer) do update set paid = paid + excluded.paid"""
 NEW = ("new.data ->> 'customer'", "new.data ->> 'amount'")
 HANDLERS = {type_: (PLACED, PAID)[n % 2] for n, type_ in enumerate(TYPES)}  # {0}: the customer, {1}: the amount
+UPCAST = TYPES[::2]
+FIVE = tuple(f"customers{n}" for n in range(5))
 NEW_EVENTS = 100
 INLINE_EVENTS = 200_000
 
 
-def apply(bench: Bench, log: Path, *, inline: bool = False) -> Path:
-    """Declare the projection in a log."""
+def apply(bench: Bench, log: Path, *, inline: bool = False, names: Sequence[str] = ("customers",)) -> Path:
+    """Declare the projection in a log, perhaps several times, under other names."""
     written = "".join(f'{type_} = """{sql.format(*NEW)}"""\n' for type_, sql in HANDLERS.items())
     declared = f'inline = {str(inline).lower()}\ntable = """{TABLE}"""\n'
     model = f"[projection.customers]\n{declared}[projection.customers.on]\n{written}"
-    bench.esctl(log, "model", "apply", bench.file("projection.toml", [model]), "--yes")
+    models = (model.replace("customers", name) for name in names)
+    bench.esctl(log, "model", "apply", bench.file("projection.toml", models), "--yes")
+    return log
+
+
+def upcast(bench: Bench, log: Path) -> Path:
+    """Declare the projection in a log in which half of the events need two steps before it sees them."""
+    steps = "".join(
+        f"[event.{type_}]\nschema = 3\n[[event.{type_}.upcast]]\nfrom = 1\ndefault = {{ discount = 0 }}\n"
+        f'[[event.{type_}.upcast]]\nfrom = 2\nrename = {{ amount = "total" }}\n'
+        for type_ in UPCAST
+    )
+    amounts = {type_: NEW[1].replace("amount", "total") if type_ in UPCAST else NEW[1] for type_ in HANDLERS}
+    handlers = {type_: sql.format(NEW[0], amounts[type_]) for type_, sql in HANDLERS.items()}
+    written = "".join(f'{type_} = """{sql}"""\n' for type_, sql in handlers.items())
+    model = f'{steps}[projection.customers]\ntable = """{TABLE}"""\n[projection.customers.on]\n{written}'
+    bench.esctl(log, "model", "apply", bench.file("upcast.toml", [model]), "--yes")
     return log
 
 
@@ -43,7 +61,9 @@ def runs(bench: Bench, log: Path) -> Iterator[Figure]:
     archived = bench.copy(log, "archived.db")
     bench.esctl(archived, "archive", "create", "--keep-last", "0", "--yes", "-q")
     hot: list[Run] = []
-    rebuilt, cold = [], []
+    rebuilt, cold, upcasts, five = [], [], [], []
+    old = upcast(bench, bench.copy(bench.log(), "old.db"))
+    several = apply(bench, bench.copy(bench.log(), "several.db"), names=FIVE)
     selected, looped = [], []
     for n in bench.rounds:
         path = bench.copy(log, "run.db")
@@ -54,10 +74,14 @@ def runs(bench: Bench, log: Path) -> Iterator[Figure]:
         if n:
             bench.esctl(archived, "projection", "drop", "customers", "--yes")
         cold.append(bench.esctl(archived, "projection", "run", "customers"))
+        upcasts.append(bench.esctl(bench.copy(old, "run.db"), "projection", "run"))
+        five.append(bench.esctl(bench.copy(several, "run.db"), "projection", "run"))
     walls = [ended.wall for ended in hot]
     yield rate("projection run", "bare SELECT", hot, selected, bench.events)
     yield rate("projection run", "Python UPSERT loop", hot, looped, bench.events)
     yield rate("projection rebuild", "projection run", rebuilt, walls, bench.events)
+    yield rate("projection run, with upcasts", "projection run", upcasts, walls, bench.events)
+    yield duration("projection run, five alike", "projection run", five, hot)
     yield rate("projection run, archived", "projection run, hot", cold, walls, bench.events)
 
 
