@@ -5,7 +5,7 @@ stream's aggregate, and whether its schema version is in doubt.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import NamedTuple
 
@@ -62,9 +62,11 @@ def check(
     sample: int | None = None,
     watch: Watch = lambda events, _: events,
     *,
+    only: Collection[str] | None = None,
     thorough: bool = False,
 ) -> list[Row]:
-    """Check every stored event, or about `sample` of them spread over the log, against these definitions.
+    """Check every stored event, or about `sample` of them spread over the log, against these definitions; with `only`,
+    those stored as these types.
 
     `thorough` also looks for doubtful schema versions, for keys that occur twice in an object and, without a sample,
     for events that aggregates cannot fold. All of it is of one state of the log.
@@ -78,7 +80,7 @@ def _checked(log: EventLog, definitions: Definitions, sample: int | None, watch:
     kinds: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
     examples: dict[tuple[str, int], list[Failure]] = defaultdict(list)
     step = 1 if sample is None else max(1, log.head().position // max(1, sample))
-    for position, reason, kind in _found(log, definitions, step, watch, thorough=thorough):
+    for position, reason, kind in _found(log, definitions, step, watch, only, thorough=thorough):
         for event, _, _ in log.read(Query(since=position, until=position, raw_schema=True)):
             key = event.type, event.schema
             kinds[key][kind] += 1
@@ -96,17 +98,17 @@ def _checked(log: EventLog, definitions: Definitions, sample: int | None, watch:
 
 
 def _found(
-    log: EventLog, definitions: Definitions, step: int, watch: Watch, *, thorough: bool
+    log: EventLog, definitions: Definitions, step: int, watch: Watch, only: Collection[str] | None, *, thorough: bool
 ) -> Iterator[tuple[int, str, str]]:
     """Position, reason and kind of every event that does not fit; each event once."""
     if not thorough:
-        yield from _failing(log, definitions, step, watch)
+        yield from _failing(log, definitions, step, watch, only)
         return
     seen: set[int] = set()
     doubtful = ((position, reason, kind) for position, kind, reason in suspects(log, definitions, step))
     unfit = ((*found, FOLD) for found in (unfoldable(log) if step == 1 else ()))
     twice = ((*found, REPEATED) for found in repeated(log, step))
-    for position, reason, kind in chain(_failing(log, definitions, step, watch), doubtful, unfit, twice):
+    for position, reason, kind in chain(_failing(log, definitions, step, watch, only), doubtful, unfit, twice):
         if position not in seen:
             seen.add(position)
             yield position, reason, kind
@@ -123,11 +125,15 @@ def _name(shape: Shape) -> str:
     return f"{shape.type} {shape.schema}"
 
 
-def _failing(log: EventLog, definitions: Definitions, step: int, watch: Watch) -> Iterator[tuple[int, str, str]]:
+def _failing(
+    log: EventLog, definitions: Definitions, step: int, watch: Watch, only: Collection[str] | None
+) -> Iterator[tuple[int, str, str]]:
     """Position, reason and kind of events that cannot be upcast, or whose payload a JSON Schema rejects."""
+    checked = {type_ for type_ in (*definitions.upcasting, *definitions.schemas) if only is None or type_ in only}
+    total = sum(events for type_, _, events in log.store.facts().schemas() if type_ in checked)
     misfits: dict[int, str] = {}
     reported = 0  # the last position that was reported: a split event comes once a part
-    for event, _, _ in watch(_readable(log, definitions, step, misfits), log.head().position):
+    for event, _, _ in watch(_readable(log, definitions, step, misfits, checked), total):
         position = event.position
         for known in sorted(known for known in misfits if known < position):
             yield known, misfits.pop(known), UPCAST
@@ -140,16 +146,23 @@ def _failing(log: EventLog, definitions: Definitions, step: int, watch: Watch) -
     yield from ((position, reason, UPCAST) for position, reason in sorted(misfits.items()))
 
 
-def _readable(log: EventLog, definitions: Definitions, step: int, misfits: dict[int, str]) -> Iterator[SealedEvent]:
-    """The upcast events; the reason of one that cannot be upcast is recorded in `misfits`, by position."""
+def _readable(
+    log: EventLog, definitions: Definitions, step: int, misfits: dict[int, str], checked: set[str]
+) -> Iterator[SealedEvent]:
+    """The events of some stored types, upcast; `misfits` gets the reason of each that cannot be, by position."""
 
     def note(position: object, reason: object) -> None:
         misfits[int(str(position))] = str(reason)
 
     upcasting = {type_: dict(schemas_) for type_, schemas_ in definitions.upcasting.items()}
 
+    read_as = {shape.type for type_ in checked for shapes in upcasting.get(type_, {}).values() for shape in shapes}
+    if not checked:
+        return
+
     def query(since: int, until: int) -> Query:
-        return Query(since=since, until=until, where=f"position % {step} = 0" if step > 1 else None)
+        where = f"position % {step} = 0" if step > 1 else None
+        return Query(types=(*checked, *read_as - checked), since=since, until=until, where=where)
 
     since, head = 1, log.store.newest()
     while since <= head:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from esctl.errors import ConflictError, HandlerError, MisfitError, NotFoundError, RefusedError, UnavailableError
 from esctl.events.event import Receipt, max_event_bytes
+from esctl.events.query import Query
 from esctl.evolution import conformance
 from esctl.evolution.stamps import Risk, risks
 from esctl.log import EventLog
@@ -24,6 +25,8 @@ from esctl.projections import versions
 from esctl.states import folding
 
 MAX_FILE_BYTES = 1024 * 1024
+FEW = 8  # events that are less than this part of the log are few: their streams are looked up, and only they are folded
+_READING = {"upcast", "json schema", "schema"}  # the definitions by which stored events are read and checked
 
 
 class Draft(NamedTuple):
@@ -142,7 +145,7 @@ def _planned(log: EventLog, draft: Draft) -> Plan:
     differing = [
         k for k in dict.fromkeys((*before, *after)) if _fingerprint_of(before.get(k)) != _fingerprint_of(after.get(k))
     ]
-    costs = _Costs(log, drafted, {kind for kind, _ in differing})
+    costs = _Costs(log, drafted, differing)
     changes = []
     for kind, name in differing:
         key = kind, name
@@ -196,19 +199,33 @@ def _summary(piece: object) -> str:
     return ""
 
 
+def touched(
+    current: Model, drafted: Model, differing: list[tuple[str, str]], stored: Iterable[tuple[str, int]]
+) -> set[str]:
+    """The stored types (of types and schemas) of events that pass through a definition that differs."""
+    changed = {name.rpartition(" ")[0] if kind == "upcast" else name for kind, name in differing if kind in _READING}
+    return {
+        type_
+        for type_, schema in stored
+        if changed
+        and any(n in changed for model in (current, drafted) for n, _ in upcasts.passed(model, type_, schema))
+    }
+
+
 class _Costs:
     """Counts what changes cost on a log; slow checks run only for the kinds of change that need them."""
 
-    def __init__(self, log: EventLog, drafted: Definitions, kinds: set[str]) -> None:
+    def __init__(self, log: EventLog, drafted: Definitions, differing: list[tuple[str, str]]) -> None:
         self._log, self._drafted = log, drafted
         self._counts = {(type_, schema): events for type_, schema, events in log.store.facts().schemas()}
         self._failed: Counter[tuple[str, str]] = Counter()
         self.unreadable = 0
-        if kinds & {"upcast", "json schema", "schema"}:
-            for row in conformance.check(log, drafted):
+        self._touched = touched(log.definitions.model, drafted.model, differing, self._counts)
+        if self._touched:
+            for row in conformance.check(log, drafted, only=self._touched):
                 self._count(row)
         if self.unreadable:  # count only events that the draft makes unreadable
-            rows = conformance.check(log, log.definitions)
+            rows = conformance.check(log, log.definitions, only=self._touched)
             self.unreadable = max(0, self.unreadable - sum(row.unreadable for row in rows))
         self._saved = list(log.store.snapshots().of())
 
@@ -262,11 +279,31 @@ class _Costs:
 
         Nothing if the draft makes events unreadable: the plan reports that already.
         """
-        if self.unreadable:
+        if self.unreadable or not self._touched:
             return
+        streams = self._touched_streams()
         for name, aggregate in self._drafted.model.aggregates.items():
-            if name not in but and (failed := self._count_of(folding.misfits(self._log, aggregate, self._drafted))):
+            if name in but or not self._sees_touched(aggregate):
+                continue
+            if failed := self._count_of(folding.misfits(self._log, aggregate, self._drafted, streams)):
                 yield Change("same", "aggregate", name, misfits=failed, detail="streams that cannot be folded any more")
+
+    def _sees_touched(self, aggregate: Aggregate) -> bool:
+        """Whether an aggregate folds events whose reading changes, before or after."""
+        read_as = set(self._touched)
+        for upcasting in (self._log.definitions.upcasting, self._drafted.upcasting):
+            read_as |= {
+                s.type for type_ in self._touched for shapes in upcasting.get(type_, {}).values() for s in shapes
+            }
+        return not read_as.isdisjoint(aggregate.on)
+
+    def _touched_streams(self) -> set[str] | None:
+        """The streams that have events whose reading changes; None if these are many."""
+        events = sum(number for (type_, _), number in self._counts.items() if type_ in self._touched)
+        if events > self._log.head().position // FEW:
+            return None
+        query = Query(types=tuple(self._touched), raw_schema=True)
+        return {event.stream for event, _, _ in self._log.read(query)}
 
     def _aggregate(self, change: Change) -> Change:
         aggregate = self._drafted.model.aggregates.get(change.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from esctl.errors import EsctlError, MisfitError, UsageError
 from esctl.events.json import Json, text_of
@@ -302,18 +302,22 @@ def _of_upcast(log: EventLog, error: UsageError, raw_schema: bool) -> EsctlError
 
 def doubts(log: EventLog, aggregate: Aggregate, definitions: Definitions) -> Iterator[tuple[int, str]]:
     """Position and type of every stored event that an aggregate's rules would refuse, read with these definitions."""
-    for _, doubted in _trial(log, aggregate, definitions, doubt=True):
+    for _, doubted in _trial(log, aggregate, definitions, None, doubt=True):
         yield from doubted
 
 
-def misfits(log: EventLog, aggregate: Aggregate, definitions: Definitions) -> Iterator[tuple[int, str]]:
-    """Position and reason of the first event of each stream that an aggregate cannot fold, with these definitions."""
-    for found, _ in _trial(log, aggregate, definitions, doubt=False):
+def misfits(
+    log: EventLog, aggregate: Aggregate, definitions: Definitions, only: Collection[str] | None = None
+) -> Iterator[tuple[int, str]]:
+    """Position and reason of the first event of each stream, or of some, that an aggregate cannot fold, with these
+    definitions.
+    """
+    for found, _ in _trial(log, aggregate, definitions, only, doubt=False):
         yield from sorted(found.items())
 
 
 def _trial(
-    log: EventLog, aggregate: Aggregate, definitions: Definitions, *, doubt: bool
+    log: EventLog, aggregate: Aggregate, definitions: Definitions, only: Collection[str] | None, *, doubt: bool
 ) -> Iterator[tuple[dict[int, str], list[tuple[int, str]]]]:
     """Fold all streams of an aggregate, in portions; yield the misfits by position, and the events that rules refuse.
 
@@ -327,7 +331,7 @@ def _trial(
     from esctl.model.operations import program  # noqa: PLC0415 - a cached model does not need it
 
     fold = log.store.fold(program(aggregate), definitions.upcasting, note)
-    for streams in _portions(log, aggregate):
+    for streams in _portions(log, aggregate, only):
         fold.begin_all(streams)
         doubted = fold.feed_all(Query(), doubt=doubt)
         yield misfits, doubted
@@ -336,13 +340,15 @@ def _trial(
     fold.close()
 
 
-def _portions(log: EventLog, aggregate: Aggregate) -> Iterator[list[str]]:
+def _portions(log: EventLog, aggregate: Aggregate, only: Collection[str] | None = None) -> Iterator[list[str]]:
     """The streams of an aggregate, in portions bounded by streams and events."""
     portion: list[str] = []
     events, limits = 0, (MAX_STREAMS, MAX_EVENTS)
     if log.store.archive() is not None:
         limits = MAX_STREAMS_WITH_ARCHIVE, MAX_POSITION
     for stream, version in list(log.store.facts().matching(aggregate.streams)):
+        if only is not None and stream not in only:
+            continue
         if portion and (len(portion) == limits[0] or events + version > limits[1]):
             yield portion
             portion, events = [], 0

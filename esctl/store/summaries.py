@@ -55,7 +55,7 @@ TABLES = (
 
 MAX_LISTED = 50  # positions of a kind in a block: where there are more, reading the whole block is about as fast
 _NOTED = """select position, stream_id, type_id, schema, ifnull(octet_length(data) + octet_length(meta), 0), time
-from {events} where position between ?1 and ?2"""
+from {events} where position between ?1 and ?2 order by position"""
 _BLOCK = "insert or replace into block_summaries values (?, ?, ?, ?)"
 _TYPE = "insert or replace into block_type_summaries values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _COLUMNS = "own, type_id, schema, events, bytes, first_position, last_position, first_time, last_time"
@@ -103,7 +103,14 @@ def extend(reading: Reading, block: int, head: int, noted: Noted | None = None) 
 
 def read(reading: Reading, first: int, last: int) -> Noted:
     """The events between two positions, hot or archived."""
-    return Noted(reading.connection.execute(f"{reading.everywhere(_NOTED)} order by position", (first, last)))
+    rows: list[Any] = reading.connection.execute(_NOTED.format(events=reading.hot), (first, last)).fetchall()
+    if reading.archive is not None:
+        for _, some in reading.archive.by_position(first, last, reverse=False):
+            for position, stream_id, _, _, type_id, schema, time, _, data, meta in some:
+                size = 0 if data is None or meta is None else len(data.encode()) + len(meta.encode())
+                rows.append((position, stream_id, type_id, schema, size, time))
+        rows.sort()
+    return Noted(rows)
 
 
 def summarized(block: int, noted: Noted) -> tuple[tuple[object, ...], list[tuple[object, ...]]]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from esctl import open_log
 from esctl.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
@@ -16,6 +19,7 @@ from esctl.evolution.plan import Change, Plan
 from esctl.log import EventLog
 from esctl.states import snapshot_care
 from tests.conftest import writer_of
+from tests.logs import event, fresh, put
 from tests.models import CONVERTED, NUMBERS, PROJECTION
 
 ORDER = """
@@ -56,10 +60,15 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
+def written(folder: Path, text: str) -> Path:
+    """A file with a model."""
+    (folder / "model.toml").write_text(text, encoding="utf-8")
+    return folder / "model.toml"
+
+
 def planned(log: EventLog, folder: Path, text: str) -> Plan:
     """The plan of a model."""
-    (folder / "model.toml").write_text(text, encoding="utf-8")
-    return plan.plan(log, plan.sound(folder / "model.toml"))
+    return plan.plan(log, plan.sound(written(folder, text)))
 
 
 def applied(log: EventLog, folder: Path, text: str) -> None:
@@ -427,3 +436,46 @@ def test_a_plan_names_declarations_that_look_misspelt(log: EventLog, folder: Pat
     (doubt,) = planned(log, folder, STRICT.replace("on.Placed", "on.Placd")).doubts
     assert doubt.place == "aggregate.order.on.Placd"
     assert planned(log, folder, STRICT.replace("on.Placed", "on.Shipped")).doubts == ()
+
+
+# Only what a change touches is read
+
+
+ANY_SUM = '[aggregate.all]\nstreams = "*"\non."*".add = { sum = "$.amount" }\n'
+TOUCHING = [
+    ORDER,
+    ORDER + "[event.Paid]\nschema = 2\n" + RENAMED,
+    ORDER + CONVERTED,
+    ORDER + '[event.Bill]\nschema = 1\n[[event.Paid.upcast]]\nfrom = 1\ntype = "Bill"\n',
+    ORDER.replace("on.Paid", "on.Bill"),
+    ANY_SUM,
+    ANY_SUM + "[event.Paid]\nschema = 2\n" + RENAMED,
+    ANY_SUM + CONVERTED,
+    ORDER + '[event.Paid]\njson_schema = { type = "object", properties = { amount = { type = "number" } } }\n',
+    "[event.Placed]\nschema = 2\n[[event.Placed.upcast]]\nfrom = 1\ndrop = true\n" + ORDER,
+    ORDER.replace("on.Paid.set", "on.Paid.add").replace('"Paid" }', '"$.amount" }'),
+]
+
+
+@settings(max_examples=40)
+@given(st.sampled_from(TOUCHING), st.sampled_from(TOUCHING))
+def test_a_plan_is_the_same_as_if_all_events_were_read(before: str, after: str) -> None:
+    with fresh() as log, tempfile.TemporaryDirectory() as name:
+        put(log, event("order-1", "Placed"), event("order-1", "Paid", {"amount": 5}), event("order-2", "Placed"))
+        put(log, event("order-3", "Paid", {"amount": "much"}), event("other", "Noted"))
+        applied(log, Path(name), before)
+        some = planned(log, Path(name), after)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(plan, "touched", lambda *given: {type_ for type_, _ in given[3]} if given[2] else set())
+            patch.setattr(plan, "FEW", 10**9)
+            everything = planned(log, Path(name), after)
+    assert some == everything
+
+
+def test_a_change_touches_the_types_that_pass_through_it(log: EventLog, folder: Path) -> None:
+    model = plan.sound(written(folder, ORDER + "[event.Paid]\nschema = 2\n" + RENAMED)).model
+    stored = [("Paid", 1), ("Placed", 1)]
+    assert plan.touched(log.definitions.model, model, [("upcast", "Paid 1")], stored) == {"Paid"}
+    assert (
+        plan.touched(log.definitions.model, model, [("aggregate", "order"), ("rule", "order: Paid")], stored) == set()
+    )
