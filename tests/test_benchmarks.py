@@ -21,6 +21,17 @@ from tests.runner import ROOT
 PROMISED = {
     "append": {("append", "bare executemany")},
     "replay": {("replay", "bare SELECT")},
+    "lists": {
+        ("a type of 0.1 %, spread evenly", "replay --last 10"),
+        ("the same by --where", "replay --last 10"),
+        ("a time of 0.1 %", "replay --last 10"),
+        ("a category of 0.1 %", "replay --last 10"),
+        ("types", "in a log of 10,000"),
+        ("info", "in a log of 10,000"),
+        ("streams --limit 20", "in a log of 10,000"),
+        ("model plan, 1 % changes", "replay"),
+        ("model plan, 1 % changes, folded", "replay"),
+    },
     "cold": {(line, "bare Python") for line in (*cold.PLAIN, *cold.MODELLED)},
     "batch": {
         ("batch", "single processes"),

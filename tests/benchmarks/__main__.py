@@ -24,6 +24,7 @@ from tests.benchmarks import (
     cold,
     erase,
     growth,
+    lists,
     model,
     peers,
     projections,
@@ -36,6 +37,7 @@ from tests.benchmarks.workbench import ROUNDS, SHORT_ROUNDS, Bench, BenchmarkErr
 BENCHMARKS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "append": append.figures,
     "replay": replay.figures,
+    "lists": lists.figures,
     "cold": cold.figures,
     "batch": batch.figures,
     "model": model.figures,
