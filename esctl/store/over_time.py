@@ -40,6 +40,8 @@ _LARGEST = f"""select stream_id, name from (select stream_id, name, {VERSION} as
 _OF_STREAMS = "select stream_id, time from {events} where stream_id in (select value from json_each(?1))"
 Part = tuple[int, str, int]
 """A part of the time, 0, 1 …; a name; how many events."""
+Run = tuple[tuple[int, int], int, int, int]
+"""The first and the last part of the events of some blocks; the first block and the one behind the last; how many."""
 
 
 @translating
@@ -98,51 +100,39 @@ class OverTime:
         )
 
     def _counted(self, *, by_type: bool) -> Iterator[Part]:
-        limits = self._limits()
-        end = 0
-        for part, block, last, events in self._runs(limits):
-            if part is None:
-                first = block * storage.POSITIONS_PER_BLOCK + 1
-                yield from self._read(limits, first, last * storage.POSITIONS_PER_BLOCK, by_type=by_type)
+        limits, size = self._limits(), storage.POSITIONS_PER_BLOCK
+        after = 0
+        for (low, high), first, after, events in self._runs(limits):
+            if low < high:
+                yield from self._read(limits[low:high], low, (first * size + 1, after * size), by_type=by_type)
             elif by_type:
-                found: Any = self._reading.connection.execute(_KINDS, (block, last - 1))
-                yield from ((part, name, number) for name, number in found)
+                found: Any = self._reading.connection.execute(_KINDS, (first, after - 1))
+                yield from ((low, name, number) for name, number in found)
             else:
-                yield part, "", events
-            end = last
-        yield from self._read(limits, end * storage.POSITIONS_PER_BLOCK + 1, MAX_POSITION, by_type=by_type)
+                yield low, "", events
+        yield from self._read(limits, 0, (after * size + 1, MAX_POSITION), by_type=by_type)
 
-    def _runs(self, limits: list[str]) -> Iterator[tuple[int | None, int, int, int]]:
-        """Blocks of one part each, in runs: the part, the first block and the one behind the last, how many events; and
-        each block with events of several parts (None).
-        """
-        run: tuple[int, int, int, int] | None = None
+    def _runs(self, limits: list[str]) -> Iterator[Run]:
+        """All blocks: in runs, if all their events are in one part."""
+        run: Run | None = None
         found: Any = self._reading.connection.execute(_SPANS).fetchall()
         for block, events, least, greatest in found:
-            low = bisect_right(limits, least or "")
-            whole = not events or low == bisect_right(limits, greatest)
-            if run and whole and run[0] == low and run[2] == block:
-                run = low, run[1], block + 1, run[3] + events
+            low, high = bisect_right(limits, least or ""), bisect_right(limits, greatest or "")
+            if run and run[0] == (low, high) and low == high and run[2] == block:
+                run = run[0], run[1], block + 1, run[3] + events
                 continue
             if run:
                 yield run
-            run = (low, block, block + 1, events) if whole else None
-            if not whole:
-                yield None, block, block + 1, events
+            run = (low, high), block, block + 1, events
         if run:
             yield run
 
-    def _read(self, limits: list[str], first: int, last: int, *, by_type: bool) -> Iterator[Part]:
-        """The events between two positions, counted by SQLite."""
-        rows = self._reading.everywhere(_TIMES)
-        execute = self._reading.connection.execute
-        least, greatest = execute(f"select min(time), max(time) from ({rows})", (first, last)).get
-        if least is None:
-            return
-        start, end = bisect_right(limits, least), bisect_right(limits, greatest)
-        sums = "".join([f", sum(time >= '{limit}')" for limit in limits[start:end]])
+    def _read(self, limits: list[str], part: int, positions: tuple[int, int], *, by_type: bool) -> Iterator[Part]:
+        """The events between two positions, counted by SQLite; `limits` are those after a part."""
+        sums = "".join([f", sum(time >= '{limit}')" for limit in limits])
         join, name = ("join types using (type_id)", "name") if by_type else ("", "''")
-        for found, *numbers in execute(_COUNTED.format(name=name, sums=sums, events=rows, join=join), (first, last)):
-            for part, (since, later) in enumerate(pairwise([*numbers, 0]), start):
+        sql = _COUNTED.format(name=name, sums=sums, events=self._reading.everywhere(_TIMES), join=join)
+        for found, *numbers in self._reading.connection.execute(sql, positions):
+            for at, (since, later) in enumerate(pairwise([*numbers, 0]), part):
                 if since > later:
-                    yield part, found, since - later
+                    yield at, found, since - later
