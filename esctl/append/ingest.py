@@ -12,13 +12,14 @@ from typing import Self
 import msgspec
 
 from esctl import errors
+from esctl.append import worker
 from esctl.append.conflicts import Conflicts, explain
 from esctl.append.expectations import AppendCondition, RunExpectation
 from esctl.append.inputs import Inputs
-from esctl.append.parsing import Parsing
+from esctl.append.parsing import Batch, Parsing
 from esctl.append.writer import Writer
 from esctl.errors import EsctlError, RefusedError, Stopped
-from esctl.events.event import NewEvent, Receipt, max_event_bytes
+from esctl.events.event import Receipt, max_event_bytes
 from esctl.events.lines import BOM, Defaults
 
 BATCH_LINES = 10_000
@@ -201,6 +202,38 @@ class Lines:
         return line
 
 
+def locate(inputs: Inputs, error: EsctlError) -> None:
+    """Complete an error with the files of its lines."""
+    inputs.locate(error)
+    explain(error)
+
+
+class Reports:
+    """Gives the errors of lines that are passed over; as a block, at its end: printing them may block for ever, which
+    no transaction should wait for.
+    """
+
+    def __init__(self, inputs: Inputs, skipped: Callable[[EsctlError], None]) -> None:
+        self._inputs, self._skipped = inputs, skipped
+        self._waiting: list[EsctlError] | None = None
+
+    def __enter__(self) -> None:
+        self._waiting = []
+
+    def __exit__(self, *_: object) -> None:
+        waiting, self._waiting = self._waiting or [], None
+        for error in waiting:
+            self._skipped(error)
+
+    def add(self, error: EsctlError) -> None:
+        """Give an error, or keep it until the block ends."""
+        locate(self._inputs, error)
+        if self._waiting is None:
+            self._skipped(error)
+        else:
+            self._waiting.append(error)
+
+
 def ingest(
     writer: Writer,
     inputs: Inputs,
@@ -217,82 +250,79 @@ def ingest(
     """
     run = RunExpectation(options.expect) if options.expect not in (None, "any") else None
 
-    def locate(error: EsctlError) -> None:
-        inputs.locate(error)
-        explain(error)
-
-    def report(error: EsctlError) -> None:
-        locate(error)
-        skipped(error)
-
+    reports = Reports(inputs, skipped)
     with Interrupts() as interrupts:
         lines = Lines(inputs, interrupts, batch=options.batch or BATCH_LINES, limit=max_event_bytes())
-        batches = Parsing(inputs, defaults, options, tally, report).batches(lines)
+        parsing = Parsing(inputs, defaults, options, tally, reports.add, interrupts.check, ahead=worker.is_worthwhile())
+        batches = parsing.batches(lines)
         try:
             if options.batch is None or options.dry_run:
-                receipts = _all_or_none(writer, batches, run, options, tally, report, interrupts)
+                receipts = _all_or_none(writer, batches, run, options, tally, reports, interrupts)
                 interrupts.listen()
                 yield receipts
                 return
-            for numbers, events in batches:
-                for receipts in _portions(writer, numbers, events, run, options, tally, report, interrupts):
+            for batch in batches:
+                for receipts in _portions(writer, batch, run, options, tally, reports, interrupts):
                     tally.add(receipts)
                     interrupts.listen()  # printing the receipts may block for ever
                     yield receipts
                     interrupts.hold()
         except EsctlError as error:
-            locate(error)
+            locate(inputs, error)
             if tally.appended and error.again is not None:
                 error.again = None  # a second run would store events without an id again
                 stored = f"{tally.appended} events before it are stored: continue after them"
                 error.why = f"{error.why}; {stored}" if error.why else stored
             raise
+        finally:
+            parsing.close()
 
 
 def _portions(
     writer: Writer,
-    numbers: list[int],
-    events: list[NewEvent],
+    batch: Batch,
     run: RunExpectation | None,
     options: Options,
     tally: Tally,
-    skipped: Callable[[EsctlError], None],
+    reports: Reports,
     interrupts: Interrupts,
 ) -> Iterator[list[Receipt]]:
     """Append a batch. With `skip_invalid`, split it into smaller transactions to skip events that the model refuses."""
-    start, size = 0, len(events)
-    while start < len(events):
+    portion, start, size = batch, 0, 0
+    while portion.events:
         before = run.copy() if run is not None else {}
         try:
-            with writer.transaction(waiting=interrupts.check):
+            with reports, writer.transaction(waiting=interrupts.check):
                 conflicts = Conflicts(writer.log.head().position, skip=options.skip_conflicts)
-                receipts = _append(writer, numbers[start : start + size], events[start : start + size], run, conflicts)
+                receipts = _append(writer, portion, run, conflicts)
         except RefusedError as error:
             if not options.skip_invalid or "line" not in error.details:
                 raise
             if run is not None:
                 run.restore(before)
-            if size > 1:
+            size = len(portion.events)
+            if size == 1:
+                tally.invalid += 1
+                reports.add(error)
+                start += 1
+            else:
                 size = max(1, size // 8)
-                continue
-            tally.invalid += 1
-            skipped(error)
-            start += 1
         else:
             tally.skip(conflicts)
             for conflict in conflicts.skipped:
-                skipped(conflict)
+                reports.add(conflict)
             yield receipts
-            start, size = start + size, min(size * 8, len(events))
+            start, size = start + len(portion.events), min(len(portion.events) * 8, len(batch.events))
+        portion = Batch(batch.numbers[start : start + size], batch.events[start : start + size])
 
 
 def _all_or_none(
     writer: Writer,
-    batches: Iterator[tuple[list[int], list[NewEvent]]],
+    batches: Iterator[Batch],
     run: RunExpectation | None,
     options: Options,
     tally: Tally,
-    skipped: Callable[[EsctlError], None],
+    reports: Reports,
     interrupts: Interrupts,
 ) -> list[Receipt]:
     """Append the whole input in one transaction, rolled back in a dry run; return receipts only if options say so."""
@@ -301,8 +331,8 @@ def _all_or_none(
     with writer.transaction(keep=not options.dry_run, waiting=interrupts.check):
         before = log.head().position
         conflicts = Conflicts(before, skip=options.skip_conflicts)
-        for numbers, events in batches:
-            batch_receipts = _append(writer, numbers, events, run, conflicts)
+        for batch in batches:
+            batch_receipts = _append(writer, batch, run, conflicts)
             counted.add(batch_receipts)
             if options.condition:
                 options.condition.check(log, batch_receipts, before)
@@ -310,19 +340,19 @@ def _all_or_none(
                 receipts += batch_receipts
     counted.skip(conflicts)
     for conflict in conflicts.skipped:
-        skipped(conflict)
+        reports.add(conflict)
     tally.merge(counted)
     return receipts
 
 
-def _append(
-    writer: Writer, numbers: list[int], events: list[NewEvent], run: RunExpectation | None, conflicts: Conflicts
-) -> list[Receipt]:
+def _append(writer: Writer, batch: Batch, run: RunExpectation | None, conflicts: Conflicts) -> list[Receipt]:
     """Append a batch; in an error, replace the event's index by its input line."""
     try:
-        receipts = writer.append(events, run, conflicts.keep)
+        receipts = writer.append(batch.events, run, conflicts.keep, batch.more)
     except EsctlError as error:
-        conflicts.place(error, numbers, events)
+        for _ in batch.more:  # a line that is no event comes first, wherever in the batch it is
+            pass
+        conflicts.place(error, batch.numbers, batch.events)
         raise
-    conflicts.stored(numbers, events, receipts)
+    conflicts.stored(batch.numbers, batch.events, receipts)
     return receipts

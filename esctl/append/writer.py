@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from esctl.append.expectations import RunExpectation
     from esctl.append.rules import Rules
-    from esctl.events.event import NewEvent, Receipt
+    from esctl.events.event import NewEvent, Prepared, Receipt
     from esctl.log import EventLog
     from esctl.model.applied import Definitions
     from esctl.store.appends import Kept
@@ -40,7 +40,11 @@ class Writer:
         return log.transaction(keep=keep, waiting=waiting, interned=interned)
 
     def append(
-        self, events: Sequence[NewEvent], run: RunExpectation | None = None, kept: Kept | None = None
+        self,
+        events: Sequence[NewEvent],
+        run: RunExpectation | None = None,
+        kept: Kept | None = None,
+        more: Iterable[Prepared] = (),
     ) -> list[Receipt]:
         """Append within the open transaction of the log; see `Store.append`.
 
@@ -50,18 +54,20 @@ class Writer:
         log, store = self.log, self.log.store
         if log.pins:
             events = self._with_pins(events)
+            more = (part._replace(events=self._with_pins(part.events)) for part in more)
         if not store.model():
             if self._stamped is not None:  # the transaction that applied the model was rolled back
                 store.stamp({})
                 self._stamped = None
-            receipts = store.append(events, run, kept=kept)
+            receipts = store.append(events, run, kept=kept, more=more)
             self._note_names()
             return receipts
         definitions, before = log.definitions, log.head().position
         if self._stamped is not definitions:
             store.stamp(definitions.newest)
             self._stamped = definitions
-        receipts = store.append(events, run, kept=kept)
+        events = list(events)
+        receipts = store.append(events[:], run, kept=kept, more=_added(events, more))
         from esctl.append import admission  # noqa: PLC0415 - only a model needs it
 
         admission.check(store, definitions, events, receipts, before)
@@ -101,3 +107,10 @@ class Writer:
             self._rules.forget()
         self._undone = self.log.undone
         return self._rules
+
+
+def _added(events: list[NewEvent], parts: Iterable[Prepared]) -> Iterator[Prepared]:
+    """Parts of events, each added to others as it comes."""
+    for part in parts:
+        events += part.events
+        yield part

@@ -38,6 +38,15 @@ class NewEvent(Record):
     expect: Expect | None
 
 
+class Prepared(Record):
+    """New events, perhaps with the digests of their payloads, computed ahead as `chain.payload_digest` does."""
+
+    events: Sequence[NewEvent]
+    salts: Sequence[bytes] = ()  # 16 bytes for each event; or none
+    digests: Sequence[bytes] = ()  # 32 bytes for each event; or none
+    largest: int = 0  # bytes of the largest payload with a digest
+
+
 class Event(Record):
     """A stored event. If its payload was erased, `data` and `meta` are None, which few readers have to expect."""
 

@@ -17,7 +17,7 @@ CUT_OFF = "cut-off"
 """The code of the error for JSON that ends in the middle of a value."""
 
 LOOKED_AT = 20  # how many of the next lines help to recognise a format
-_BEFORE_ARRAYS = b"[ \t\r"  # what a line with an array, or a blank one, begins with
+_BEFORE_ARRAYS = {b"[", b" ", b"\t", b"\r"}  # what a line with an array begins with
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{},]')
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")  # not in text
 _SPECVERSION = b'"specversion"'
@@ -122,7 +122,7 @@ class Arrays:
     ) -> Iterator[tuple[int, Sequence[Line], Iterable[tuple[int, Line]]]]:
         """Batches of lines (the number of the first, lines), each with its numbered lines and elements."""
         for first, batch in batches:
-            if self._depth or any(line is not None and line[:1] in _BEFORE_ARRAYS for line in batch):
+            if self._depth or not _BEFORE_ARRAYS.isdisjoint({line[:1] for line in batch if line}):
                 yield first, batch, self._numbered(first, batch)
             else:
                 yield first, batch, enumerate(batch, first)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -98,31 +98,27 @@ CHUNK_BYTES = 256 * 1024
 
 
 def are_plain(lines: bytes) -> bool:
-    """Whether none of some lines has a key twice in an object or is a CloudEvent; False also where that is not known.
+    """Whether none of some lines has a key twice in an object; False also where that is not known.
 
     Up to CHUNK_LINES lines looked at together cost half as much as one by one.
     """
     if len(lines) > CHUNK_BYTES:
         return False
     try:
-        values = _decode_lines(lines)
-        once = _encode_lines(values)
+        once = _encode_lines(_decode_lines(lines))
     except (ValueError, OverflowError, RecursionError):
         return False
-    if once[:-1] != lines and _may_repeat(lines, once):
-        return False
-    return b"specversion" not in lines or not any("specversion" in value for value in values if isinstance(value, dict))
+    return once[:-1] == lines or not _may_repeat(lines, once)
 
 
 class Parser:
-    """Parses lines (no LF, not blank) into events."""
+    """Parses lines (no LF, not blank) into events; those without an id get one of `ids`, by default a new one."""
 
-    def __init__(self, defaults: Defaults) -> None:
+    def __init__(self, defaults: Defaults, ids: Iterator[str] | None = None) -> None:
         self._limit = max_event_bytes()
         self._decode = _decoder(defaults)
-        self._decode_plain = _plain_decoder(defaults)
         self._decode_chunk = _chunk_decoder(defaults)
-        self._events = _events(defaults)
+        self._events = _events(defaults, ids or new_ids())
 
     def line(self, line: bytes) -> NewEvent:
         """The event of a line. Raises RefusedError, with `byte` if known."""
@@ -139,22 +135,20 @@ class Parser:
         except ValueError as error:  # msgspec's errors and UnicodeDecodeError are ValueErrors
             raise _refusal(line, error) from error
 
-    def chunk(self, lines: Sequence[bytes]) -> list[NewEvent] | None:
-        """The events of up to CHUNK_LINES lines, at half the cost. None if a line has to be parsed by itself, since it
-        may be wrong, blank, or just unusual.
+    def chunk(self, lines: Sequence[bytes | None]) -> list[NewEvent] | None:
+        """The events of up to CHUNK_LINES lines. None if a line has to be parsed by itself: it may be wrong, blank,
+        too long, or just unusual.
         """
-        text = b"\n".join(lines)
-        if not lines or max(map(len, lines)) > self._limit or not are_plain(text):
-            return None
         try:
+            text = b"\n".join(lines)  # type: ignore[arg-type]  # a line that is too long is None, and a TypeError
+            if not lines or max(map(len, lines)) > self._limit or not are_plain(text):  # type: ignore[arg-type]
+                return None
             if not text.isascii():
                 text.decode()
-            if self._decode_chunk is None:
-                return self._events([self._decode_plain(line) for line in lines])
             decoded = self._decode_chunk(text)
             # A value begins on a line of its own: as many values as lines are one a line.
             return self._events(decoded) if len(decoded) == len(lines) else None
-        except (ValueError, RecursionError, RefusedError):
+        except (TypeError, ValueError, RecursionError, RefusedError):
             return None
 
 
@@ -172,11 +166,20 @@ def _plain_decoder(defaults: Defaults) -> Callable[[bytes], _Line]:
     return _with_extra if defaults.extra else _decode_line
 
 
-def _chunk_decoder(defaults: Defaults) -> Callable[[bytes], list[_Line]] | None:
-    """The function that decodes many such lines at once, where there is one."""
+def _chunk_decoder(defaults: Defaults) -> Callable[[bytes], list[_Line]]:
+    """The function that decodes many such lines. In doubt whether one is a CloudEvent, it raises a ValueError."""
     if defaults.payload:
         return lambda text: [_Line(data=raw) for raw in _decode_raws(text)]
-    return None if defaults.extra or defaults.input == "cloudevents" else _decode_events
+    if not defaults.extra and defaults.input != "cloudevents":
+        return _decode_events  # to which `specversion` is an unknown key
+    plain = _plain_decoder(defaults)
+
+    def decode(text: bytes) -> list[_Line]:
+        if defaults.input == "auto" and b"specversion" in text:
+            raise ValueError
+        return [plain(line) for line in text.split(b"\n")]
+
+    return decode
 
 
 def _decoder(defaults: Defaults) -> Callable[[bytes], _Line]:
@@ -276,9 +279,8 @@ def _meta(raw: Raw) -> dict[str, Raw]:
     return _decode_object(raw) if bytes(raw) not in (b"", b"null") else {}
 
 
-def _events(defaults: Defaults) -> Callable[[Sequence[_Line]], list[NewEvent]]:  # noqa: C901 - as the function within
+def _events(defaults: Defaults, ids: Iterator[str]) -> Callable[[Sequence[_Line]], list[NewEvent]]:  # noqa: C901 - as the function within
     """A function that makes events of decoded lines. It runs for every line, so it avoids calls."""
-    ids = new_ids()
     streams: set[str] = set()  # names that were checked; bounded below
     types: set[str] = set()
 

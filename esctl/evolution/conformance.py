@@ -72,10 +72,18 @@ def check(
     for events that aggregates cannot fold. All of it is of one state of the log.
     """
     with log.store.one_state():
-        return _checked(log, definitions, sample, watch, thorough=thorough)
+        return _checked(log, definitions, sample, watch, only, thorough=thorough)
 
 
-def _checked(log: EventLog, definitions: Definitions, sample: int | None, watch: Watch, *, thorough: bool) -> list[Row]:
+def _checked(
+    log: EventLog,
+    definitions: Definitions,
+    sample: int | None,
+    watch: Watch,
+    only: Collection[str] | None,
+    *,
+    thorough: bool,
+) -> list[Row]:
     counts: Counter[tuple[str, int]] = Counter()
     kinds: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
     examples: dict[tuple[str, int], list[Failure]] = defaultdict(list)

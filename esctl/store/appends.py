@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ import apsw
 
 from esctl.errors import ConflictError
 from esctl.events import chain, system
-from esctl.events.event import Expect, Head, NewEvent, Receipt, check_expected, now
+from esctl.events.event import Expect, Head, NewEvent, Prepared, Receipt, check_expected, now
 from esctl.store import format as storage
 from esctl.store import reads
 from esctl.store.errors import Translated, damaged
@@ -20,7 +21,6 @@ from esctl.store.windows import NOT_ARCHIVED, Reading
 
 TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold start
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Protocol
 
     from esctl.store.opening import OpenFile
@@ -189,26 +189,34 @@ class Appender:
         run: Expectations | None = None,
         recorded: str | None = None,
         kept: Kept | None = None,
+        more: Iterable[Prepared] = (),
     ) -> list[Receipt]:
-        """See `Store.append`. Ids are assumed to be new; only a batch in which one is not looks them up."""
+        """See `Store.append`."""
         assert self.head is not None, "append belongs in a transaction"
-        if not events:
-            return []
+        receipts: list[Receipt] = []
         with Translated(self.path):
-            start, self._recorded = self.head, recorded or self._recorded
-            if start is self._start:
-                self._require_newest(start.position)
-            batch = _Batch(events, run, kept)
-            ids = [event.id for event in events]
-            if not self._expect_duplicates and run is None and not self._may_be_archived(ids):
-                try:
-                    return self._insert(batch, None)
-                except (apsw.ConstraintError, ConflictError):  # a duplicate may expect an earlier version
-                    self._undo(start)
-                    batch.receipts.clear()
-            receipts = self._insert(batch, self._originals(ids))
-            self._expect_duplicates = any(receipt.duplicate for receipt in receipts)
-            return receipts
+            self._recorded = recorded or self._recorded
+            for part in itertools.chain((Prepared(events),), more):
+                if part.events:
+                    if self.head is self._start:
+                        self._require_newest(self.head.position)
+                    receipts += self._append(_Batch(part, len(receipts), run, kept))
+        return receipts
+
+    def _append(self, batch: _Batch) -> list[Receipt]:
+        """Append a part of a batch. Ids are assumed to be new; only if one is not, they are looked up."""
+        assert self.head is not None
+        start, ids = self.head, [event.id for event in batch.part.events]
+        self._quoting = self._quoting or '"' in (joined := "".join(ids)) or "\\" in joined
+        if not self._expect_duplicates and batch.run is None and not self._may_be_archived(ids):
+            try:
+                return self._insert(batch, None)
+            except (apsw.ConstraintError, ConflictError):  # a duplicate may expect an earlier version
+                self._undo(start)
+                batch.receipts.clear()
+        receipts = self._insert(batch, self._originals(ids))
+        self._expect_duplicates = any(receipt.duplicate for receipt in receipts)
+        return receipts
 
     def cut(self, position: int) -> None:
         """Within a transaction: end the log at a position."""
@@ -266,7 +274,7 @@ class Appender:
 
         SQLite takes the rows one by one, so memory stays constant.
         """
-        self._intern(batch.events)
+        self._intern(batch.part.events)
         self._noted = Noted()
         self._connection.executemany(_INSERT, self._rows(batch, known))
         if self.head is not None and self.head.position // storage.POSITIONS_PER_BLOCK > self._block:
@@ -282,14 +290,13 @@ class Appender:
         """
         assert self.head is not None
         position, previous, _ = self.head
-        largest, quoting = self._largest, self._quoting
         note_stream, note_type, note_schema, note_size, note_time = self._noted.notes()
         recorded, streams, types, newest = self._recorded, self._streams, self._types, self.newest
-        events, run, receive, made, sha256, size = (
-            batch.events, batch.run, batch.receipts.append, Receipt._make, chain.sha256, chain.SALT_BYTES
-        )  # fmt: skip
-        salts = os.urandom(size * len(events))
-        for index, (stream, type_, event_id, happened, claimed, data, meta, expect) in enumerate(events):
+        run, receipts, made, sha256 = batch.run, batch.receipts, Receipt._make, chain.sha256
+        events, salts, digests, largest = batch.part
+        largest, receive = max(largest, self._largest), receipts.append
+        sealed = zip(events, salts or _salts(len(events)), digests or itertools.repeat(b""), strict=False)
+        for (stream, type_, event_id, happened, claimed, data, meta, expect), salt, digest in sealed:
             entry = streams[stream]
             if known is not None and (original := known.get(event_id)):
                 _, at, stream_id, version, type_id, old_data, old_meta = original
@@ -298,21 +305,22 @@ class Appender:
                         run.seen(stream, version)
                     receive(made((at, stream, version, event_id, True)))
                 else:
-                    receive(self._compared(index, batch, original))
+                    receive(self._compared(len(receipts), batch, original))
                 continue
             if expect is not None or run is not None:
-                self._check(index, stream, entry[1], expect, run)
+                self._check(batch.offset + len(receipts), stream, entry[1], expect, run)
             position += 1
             entry[1] = version = entry[1] + 1
             time_ = happened or recorded
             schema = claimed or newest.get(type_, 1)
-            if '"' in event_id or "\\" in event_id:
-                quoting = True
-            data_bytes, meta_bytes = data.encode(), meta.encode()
-            if (bytes_ := len(data_bytes) + len(meta_bytes)) > largest:
+            if digest:
+                bytes_ = len(data if data.isascii() else data.encode()) + len(meta if meta.isascii() else meta.encode())
+            else:
+                data_bytes, meta_bytes = data.encode(), meta.encode()
+                bytes_ = len(data_bytes) + len(meta_bytes)
+                digest = sha256(b"%b%b\0%b" % (salt, data_bytes, meta_bytes)).digest()  # noqa: PLW2901 - where none is
+            if bytes_ > largest:  # noqa: PLR1730 - a call would cost more
                 largest = bytes_
-            salt = salts[size * index : size * index + size]
-            digest = sha256(b"%b%b\0%b" % (salt, data_bytes, meta_bytes)).digest()
             header = f"{position}\n{stream}\n{version}\n{event_id}\n{type_}\n{schema}\n{time_}\n{recorded}"
             previous = sha256(b"%b%b%b" % (previous, digest, header.encode())).digest()
             if known is not None:
@@ -327,7 +335,7 @@ class Appender:
             yield (
                 position, number, version, event_id, type_id, schema, time_, recorded, data, meta, salt, previous
             )  # fmt: skip
-        self._largest, self._quoting = largest, quoting
+        self._largest = largest
         self._noted.positions = range(self.head.position + 1, position + 1)
         if position != self.head.position:
             self.head = Head(position, previous, recorded)
@@ -346,11 +354,12 @@ class Appender:
 
     def _compared(self, index: int, batch: _Batch, original: Original) -> Receipt:
         """Compare the event at `index` with the one that has its id: a duplicate, or a conflict. Its receipt."""
-        new, stream, version = batch.events[index], batch.events[index].stream, original.version
+        new, version = batch.part.events[index], original.version
+        stream = new.stream
         if differs := differing(new, self._streams[stream][0], self._types[new.type], original):
             stored = self._start is None or original.position <= self._start.position
             error = conflict(original, differs, stored=stored)
-            error.details["index"] = index
+            error.details["index"] = batch.offset + index
             if batch.kept is None:
                 raise error
             batch.kept(error)
@@ -379,7 +388,8 @@ class Appender:
             if new := sorted(name for name in missing if name not in streams):
                 self._note_categories(new, events)
                 lowest, highest = self._execute(
-                    "select ifnull(min(min(stream_id), 0), 0), ifnull(max(max(stream_id), 0), 0) from streams"
+                    "select min(ifnull((select min(stream_id) from streams), 0), 0),"
+                    " max(ifnull((select max(stream_id) from streams), 0), 0)"
                 ).get
                 for name in new:
                     if name.startswith(system.PREFIX):
@@ -417,26 +427,18 @@ class Appender:
         return names if len(names) < 2 else [name for name in dict.fromkeys(all_names) if name in names]
 
 
+def _salts(count: int) -> list[bytes]:
+    """New salts."""
+    size = chain.SALT_BYTES
+    drawn = os.urandom(size * count)
+    return [drawn[at : at + size] for at in range(0, size * count, size)]
+
+
 class _Batch:
-    """Events that are appended together, and their receipts."""
+    """A part of the events that are appended together, and their receipts; `offset`: how many events are before it."""
 
-    __slots__ = ("events", "kept", "receipts", "run")
+    __slots__ = ("kept", "offset", "part", "receipts", "run")
 
-    def __init__(self, events: Sequence[NewEvent], run: Expectations | None, kept: Kept | None) -> None:
-        self.events, self.run, self.kept = events, run, kept
+    def __init__(self, part: Prepared, offset: int, run: Expectations | None, kept: Kept | None) -> None:
+        self.part, self.offset, self.run, self.kept = part, offset, run, kept
         self.receipts: list[Receipt] = []
-
-
-class Transaction:
-    """The block of `Store.transaction`."""
-
-    def __init__(
-        self, appender: Appender, *, keep: bool, waiting: Callable[[], None], interned: int | None = None
-    ) -> None:
-        self.appender, self.keep, self.waiting, self.interned = appender, keep, waiting, interned
-
-    def __enter__(self) -> None:
-        self.appender.begin(self.waiting, self.interned)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.appender.end(commit=self.keep and kind is None)

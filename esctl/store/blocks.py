@@ -11,9 +11,11 @@ from esctl.store.format import TEMP_STORE_IN_FILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from esctl.model.compiled import Version
+    from esctl.store.appends import Appender
     from esctl.store.projections import Projections
     from esctl.store.reads import Scan
     from esctl.store.windows import Reading
@@ -152,3 +154,18 @@ class OneState:
             self._reading.archive.let_go()
         if self._connection.in_transaction:
             self._connection.execute(end).fetchall()
+
+
+class Transaction:
+    """The block of `Store.transaction`."""
+
+    def __init__(
+        self, appender: Appender, *, keep: bool, waiting: Callable[[], None], interned: int | None = None
+    ) -> None:
+        self.appender, self.keep, self.waiting, self.interned = appender, keep, waiting, interned
+
+    def __enter__(self) -> None:
+        self.appender.begin(self.waiting, self.interned)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.appender.end(commit=self.keep and kind is None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import apsw
 
@@ -12,15 +12,15 @@ from esctl.events import system
 from esctl.events.event import Event, Head, NewEvent, Part, SealedEvent
 from esctl.events.query import NO_UPCASTS, Query
 from esctl.store import reads
-from esctl.store.appends import HEAD, NEWEST, Appender, Transaction
-from esctl.store.blocks import Conditioned, Located, OneState
+from esctl.store.appends import HEAD, NEWEST, Appender
+from esctl.store.blocks import Conditioned, Located, OneState, Transaction
 from esctl.store.errors import Patience, Statements, Translated
 from esctl.store.opening import connect, run, set_up
 from esctl.store.windows import Reading
 
 TYPE_CHECKING = False  # importing typing alone would take a tenth of a cold start
 if TYPE_CHECKING:
-    from esctl.events.event import Form, Receipt
+    from esctl.events.event import Form, Prepared, Receipt
     from esctl.events.fields import Field
     from esctl.events.query import Noted, Upcasting
     from esctl.model.cache import Cache
@@ -113,6 +113,7 @@ class Store:
         run: Expectations | None = None,
         recorded: str | None = None,
         kept: Kept | None = None,
+        more: Iterable[Prepared] = (),
     ) -> list[Receipt]:
         """Store events in the order given, within a transaction; a receipt for each.
 
@@ -126,8 +127,9 @@ class Store:
         * Every error has the `index` of the event in `events`. The transaction must then be left by raising.
         * `recorded` is one time per transaction, never earlier than the head's; it is given when a log is copied.
         * An empty batch is allowed.
+        * `more`: further events of the batch, each part stored before the next is asked for.
         """
-        return self._appender.append(events, run, recorded, kept)
+        return self._appender.append(events, run, recorded, kept, more)
 
     def stamp(self, newest: Mapping[str, int]) -> None:
         """From now on an appended event with schema 0 gets its type's version, or 1."""
