@@ -19,7 +19,11 @@ from tests.conftest import Esctl
 from tests.runner import ROOT
 
 PROMISED = {
-    "append": {("append", "bare executemany")},
+    "append": {
+        ("append", "bare executemany"),
+        ("the same input again", "append"),
+        ("the same again, archived", "append"),
+    },
     "replay": {("replay", "bare SELECT")},
     "lists": {
         ("a type of 0.1 %, spread evenly", "replay --last 10"),
