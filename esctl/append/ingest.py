@@ -12,7 +12,6 @@ from typing import Self
 import msgspec
 
 from esctl import errors
-from esctl.append import worker
 from esctl.append.conflicts import Conflicts, explain
 from esctl.append.expectations import AppendCondition, RunExpectation
 from esctl.append.inputs import Inputs
@@ -253,7 +252,7 @@ def ingest(
     reports = Reports(inputs, skipped)
     with Interrupts() as interrupts:
         lines = Lines(inputs, interrupts, batch=options.batch or BATCH_LINES, limit=max_event_bytes())
-        parsing = Parsing(inputs, defaults, options, tally, reports.add, interrupts.check, ahead=worker.is_worthwhile())
+        parsing = Parsing(inputs, defaults, options, tally, reports.add, interrupts.check)
         batches = parsing.batches(lines)
         try:
             if options.batch is None or options.dry_run:

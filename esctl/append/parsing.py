@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from esctl.append.inputs import Inputs
-from esctl.append.worker import PARTS_AHEAD, Worker, cut
+from esctl.append.worker import PARTS_AHEAD, Worker, cut, is_worthwhile
 from esctl.errors import EsctlError, RefusedError
 from esctl.events.event import SYSTEM_STREAM, NewEvent, Prepared, max_event_bytes, new_ids
 from esctl.events.formats import LOOKED_AT, Arrays, Line
@@ -45,9 +46,9 @@ class Parsing:
         skipped: Callable[[EsctlError], None],
         waiting: Callable[[], None],
         *,
-        ahead: bool,
+        ahead: Callable[[], bool] = is_worthwhile,
     ) -> None:
-        """`ahead`: there may be a second process; `waiting`: see `Worker`."""
+        """`ahead`: whether there may be a second process; `waiting`: see `Worker`."""
         self._inputs, self._options, self._tally, self._skipped = inputs, options, tally, skipped
         self._limit = max_event_bytes()
         self._defaults, self._ids = defaults, new_ids()
@@ -87,8 +88,9 @@ class Parsing:
             yield self._singly(numbered, first, batch)
             return
         cuts = list(cut(batch))
-        if self._worker is None and self._ahead and len(cuts) > PARTS_AHEAD and not self._inputs.ended:
-            self._worker = Worker(self._defaults, self._waiting)
+        if self._worker is None and len(cuts) > PARTS_AHEAD and not self._inputs.ended and self._ahead():
+            with suppress(OSError):  # one process is enough
+                self._worker = Worker(self._defaults, self._waiting)
         if self._worker is None:
             yield from self._chunks(first, batch, 0, len(batch))
             return

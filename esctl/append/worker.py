@@ -69,7 +69,10 @@ class Worker:
     """The second process, as the first one sees it; `close` ends it."""
 
     def __init__(self, defaults: Defaults, waiting: Callable[[], None]) -> None:
-        """Events without an id get an empty one. `waiting` is called while an answer is waited for, and may raise."""
+        """Events without an id get an empty one. `waiting` is called while an answer is waited for, and may raise.
+
+        Raises OSError where there can be no further process, or no memory for it.
+        """
         self._waiting = waiting
         self._memory = mmap.mmap(-1, PARTS_AHEAD * SLOT_BYTES)
         self._sent: deque[int | None] = deque()  # the slot of each part that was not answered; None: it was not sent
@@ -80,11 +83,16 @@ class Worker:
             self.pid = os.fork()
             if not self.pid:
                 gc.freeze()
+                gc.enable()
                 _serve(self._memory, requests, answers, defaults)
+        except OSError:
+            os.close(to_worker)
+            os.close(from_worker)
+            raise
         finally:
             gc.enable()
-        os.close(requests)
-        os.close(answers)
+            os.close(requests)
+            os.close(answers)
         self._requests, self._answers = open(to_worker, "wb", buffering=0), from_worker  # noqa: SIM115 - see close
         self._poll = select.poll()
         self._poll.register(from_worker, select.POLLIN)
@@ -113,7 +121,8 @@ class Worker:
         if not size:
             return None
         start = slot * SLOT_BYTES
-        columns, salts, digests, largest = marshal.loads(memoryview(self._memory)[start : start + size])  # noqa: S302 - its own fork wrote it
+        written = memoryview(self._memory)[start : start + size]
+        columns, salts, digests, largest = marshal.loads(written)  # noqa: S302 - by its own fork
         return Prepared(list(map(NewEvent._make, zip(*columns, strict=True))), salts, digests, largest)
 
     def close(self) -> None:

@@ -55,7 +55,7 @@ def parsed(batch: list[Line], options: Options, *, ahead: bool = False) -> objec
     skipped: list[EsctlError] = []
     found: list[object] = []
     with nothing_to_read() as inputs:
-        parsing = Parsing(inputs, NAMED, options, tally, skipped.append, lambda: None, ahead=ahead)
+        parsing = Parsing(inputs, NAMED, options, tally, skipped.append, lambda: None, ahead=lambda: ahead)
         try:
             for made in parsing.batches([(1, batch), (1 + len(batch), [ORDINARY])]):
                 for _ in made.more:
@@ -104,7 +104,7 @@ def test_new_ids_are_in_the_order_of_the_lines_whoever_parses_them() -> None:
     batch = [WITHOUT_ID] * 5 * worker.PART_LINES
     batch[2 * worker.PART_LINES] = b""  # its part is given back
     with nothing_to_read() as inputs:
-        parsing = Parsing(inputs, NAMED, Options(), Tally(), lambda _: None, lambda: None, ahead=True)
+        parsing = Parsing(inputs, NAMED, Options(), Tally(), lambda _: None, lambda: None, ahead=lambda: True)
         (made,) = parsing.batches([(1, batch)])
         sizes = [len(part.events) for part in made.more if part.digests]
         parsing.close()
@@ -114,13 +114,29 @@ def test_new_ids_are_in_the_order_of_the_lines_whoever_parses_them() -> None:
     assert made.numbers == [n for n in range(1, len(batch) + 1) if n != 2 * worker.PART_LINES + 1]
 
 
+def test_where_no_further_process_can_be_one_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise BlockingIOError
+
+    monkeypatch.setattr(os, "fork", fork)
+    descriptors = len(os.listdir("/dev/fd"))
+    with nothing_to_read() as inputs:
+        parsing = Parsing(inputs, NAMED, Options(), Tally(), lambda _: None, lambda: None, ahead=lambda: True)
+        (made,) = parsing.batches([(1, [WITHOUT_ID] * 5 * worker.PART_LINES)])
+        parsing.close()
+    assert len(made.events) == 5 * worker.PART_LINES
+    assert len(os.listdir("/dev/fd")) == descriptors
+
+
 @pytest.mark.parametrize("number", [1, CHUNK_LINES, CHUNK_LINES + 1, 2 * CHUNK_LINES])
 def test_a_line_that_is_passed_over_has_its_number_and_the_others_theirs(number: int) -> None:
     batch: list[Line] = [ORDINARY] * 2 * CHUNK_LINES
     batch[number - 1] = b"nonsense"
     tally, skipped = Tally(), list[EsctlError]()
     with nothing_to_read() as inputs:
-        parsing = Parsing(inputs, NAMED, Options(skip_invalid=True), tally, skipped.append, lambda: None, ahead=False)
+        parsing = Parsing(
+            inputs, NAMED, Options(skip_invalid=True), tally, skipped.append, lambda: None, ahead=lambda: False
+        )
         (made,) = parsing.batches([(1, batch)])
     assert made.numbers == [n for n in range(1, len(batch) + 1) if n != number]
     assert len(made.events) == len(made.numbers)

@@ -255,7 +255,7 @@ def test_no_second_process_is_left_when_the_input_has_ended(log_path: Path) -> N
 
 
 def mixed(count: int) -> bytes:
-    """Lines of several streams: new ids, duplicates, odd spellings, expectations, CloudEvents, blank and bad lines."""
+    """Lines of several streams: new ids, duplicates, odd spellings, expectations, CloudEvents; bad ones; a conflict."""
     made: list[bytes] = []
     for n in range(count):
         stream = f"s-{n % 7}"
@@ -265,6 +265,8 @@ def mixed(count: int) -> bytes:
             event |= {"data": {"é": [n - 1], "n": n - 1}}
         if n % 13 == 5:
             event |= {"expect": "any", "time": "2026-01-31T09:30:00+01:00", "meta": {"a": "\u2028"}}
+        if n == 3_000:
+            event |= {"id": "id 1"}
         if n % 2_500 == 7:
             event = {"specversion": "1.0", "id": f"{n}", "source": "/s", "type": "T", "subject": stream, "data": n}
         made.append(json.dumps(event, ensure_ascii=n % 2 == 0, indent=None, separators=(",", ":")).encode())
@@ -278,11 +280,18 @@ def mixed(count: int) -> bytes:
 @two_cores
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a process cannot be bound to a core here")
 @pytest.mark.parametrize(
-    "options", [[], ["--skip-invalid"], ["--skip-invalid", "--atomic"], ["--skip-invalid", "--expect", "none"]]
+    "options",
+    [
+        [],
+        ["--skip-invalid"],
+        ["--skip-invalid", "--on-conflict", "skip"],
+        ["--skip-invalid", "--on-conflict", "skip", "--atomic"],
+        ["--skip-invalid", "--on-conflict", "skip", "--expect", "none"],
+    ],
 )
 def test_two_processes_store_and_report_what_one_does(esctl: Esctl, tmp_path: Path, options: list[str]) -> None:
     source = tmp_path / "lines.ndjson"
-    source.write_bytes(mixed(25_000))
+    source.write_bytes(mixed(13_000))
     results = []
     for cores in (os.sched_getaffinity(0), [min(os.sched_getaffinity(0))]):
         log = tmp_path / f"{len(cores)}.db"
