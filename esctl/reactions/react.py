@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from esctl.errors import UsageError
 from esctl.log import EventLog
 from esctl.reactions import admin
 from esctl.reactions.children import require
-from esctl.reactions.definition import EXEC_STREAM, Command, Definition
+from esctl.reactions.definition import EXEC_STREAM, FUNCTION, Command, Definition
 from esctl.reactions.processes import Processes
 from esctl.reactions.runner import Runner, Settings, Stop, Summary
 from esctl.reactions.workers import Workers
@@ -45,6 +46,12 @@ def react(
     one, definition = admin.declare(
         log, wanted.name, wanted.definition, start=wanted.start, group=wanted.group, changed=wanted.changed
     )
+    if definition.kind == FUNCTION:
+        raise UsageError(
+            f"the reaction {wanted.name} calls a Python function",
+            why="it is run by log.react in Python; for a command, name it with --exec, and accept that with --changed",
+            fix="esctl react --help",
+        )
     command = Command(definition)
     require(command.program)
     with admin.held(log, one, wanted.timeout) as reaction:

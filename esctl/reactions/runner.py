@@ -163,6 +163,7 @@ class Runner:
             found = [row for row in self._store.all(self._row.name) if row.part == self._row.part]
             if not found or found[0].token != self._row.token:
                 self._save()  # which says that it is lost
+                return
             self._row = self._row._replace(paused=found[0].paused)
             self._letters.look()
 

@@ -9,6 +9,7 @@ import pytest
 from esctl.errors import ConflictError, HandlerError, UnavailableError, UsageError, VerificationError
 from esctl.log import EventLog
 from esctl.reactions import admin
+from esctl.reactions.definition import FUNCTION, Definition
 from esctl.store.reactions import PARKED, STOPPED
 from tests.logs import alter, event, put
 from tests.reactions.conftest import QUICK, Run, decoded, letters, positions, row
@@ -119,3 +120,10 @@ def test_a_log_that_was_replaced_by_hand_is_noticed(run: Run, streams: EventLog,
 def test_no_lock_and_no_process_is_left(run: Run, tmp_path: Path) -> None:
     run("sleep 60 & true")
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".lock")] == []
+
+
+def test_a_reaction_of_a_function_is_not_run_as_a_command(run: Run, streams: EventLog) -> None:
+    admin.declare(streams, "r", Definition(FUNCTION), start="now")
+    with pytest.raises(UsageError, match="calls a Python function"):
+        run()
+    assert run("true", changed=True).handled == 0
