@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Sequence
 
 import apsw
@@ -60,6 +59,8 @@ class Hot:
         """See `Source`."""
         if isinstance(positions, range):
             return self._execute(_RANGE, (positions[0], positions[-1]))
+        from array import array  # noqa: PLC0415 - a cold append does without
+
         numbers = apsw.carray(array("q", positions), flags=apsw.SQLITE_CARRAY_INT64)
         return self._execute(_PLACES, (numbers,))
 
