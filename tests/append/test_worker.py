@@ -221,7 +221,7 @@ def test_the_second_process_ends_with_a_first_that_is_killed(log_path: Path) -> 
     appending.process.kill()
     assert ended(appending.child)
     appending.end()
-    assert stored(log_path) in (10_000, 20_000)
+    assert 10_000 <= stored(log_path) <= 20_000  # a slow pipe ends a batch early
 
 
 @two_cores
@@ -232,7 +232,7 @@ def test_a_signal_to_both_ends_both_and_the_first_by_the_signal(log_path: Path, 
     appending.end()
     assert appending.process.returncode == -signum
     assert ended(appending.child)
-    assert stored(log_path) in (10_000, 20_000)
+    assert 10_000 <= stored(log_path) <= 20_000  # a slow pipe ends a batch early
 
 
 @two_cores

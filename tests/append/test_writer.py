@@ -6,7 +6,7 @@ import pytest
 
 from esctl.append.writer import Writer
 from esctl.errors import EsctlError, RefusedError
-from esctl.events.event import NewEvent
+from esctl.events.event import NewEvent, Prepared
 from esctl.events.query import Query
 from esctl.evolution.plan import Draft, drafted
 from esctl.log import EventLog
@@ -103,3 +103,29 @@ def test_a_model_that_another_applies_while_a_run_waits_for_the_lock_is_heeded(l
     hold(log, INLINE)
     with log.transaction(interned=before):
         assert asks_for_foreign_keys(log)
+
+
+def test_events_that_come_in_parts_are_one_batch_to_the_model(log: EventLog) -> None:
+    hold(log, RULED)
+    writer, before = Writer(log), log.head()
+    shipped = NewEvent("order-1", "Shipped", "s", None, 0, "{}", "{}", None)
+    with pytest.raises(RefusedError) as caught, log.transaction():
+        writer.append([PAID], more=iter([Prepared([shipped]), Prepared([]), Prepared([AGAIN])]))
+    assert caught.value.details["index"] == 2
+    assert log.head() == before
+    with log.transaction():
+        receipts = writer.append([PAID], more=iter([Prepared([shipped]), Prepared([PAID])]))
+    assert [(receipt.id, receipt.version, receipt.duplicate) for receipt in receipts] == [
+        ("p", 1, False),
+        ("s", 2, False),
+        ("p", 1, True),
+    ]
+
+
+def test_pins_hold_for_events_that_come_in_parts(log: EventLog) -> None:
+    log.pins = {"Placed": 1}
+    hold(log, NEWER)
+    placed = [NewEvent("s", "Placed", id_, None, 0, "{}", "{}", None) for id_ in "abc"]
+    with log.transaction():
+        Writer(log).append(placed[:1], more=[Prepared(placed[1:])])
+    assert [event.schema for event, _, _ in log.read(Query(raw_schema=True))] == [1, 1, 1]

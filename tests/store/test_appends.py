@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from esctl.append.expectations import RunExpectation
 from esctl.errors import ConflictError, EsctlError, UnavailableError, VerificationError
 from esctl.events import chain
-from esctl.events.event import Expect, NewEvent, Receipt
+from esctl.events.event import Expect, NewEvent, Prepared, Receipt
 from esctl.events.query import Query
 from esctl.store import appends
 from esctl.store.store import Store
@@ -509,3 +509,26 @@ def test_nothing_is_appended_after_a_head_that_is_not_there(filled: Path, positi
     with closing(Store(filled, write=True)) as store, pytest.raises(VerificationError, match="is damaged") as raised:
         commit(store, event("order-1"))
     assert raised.value.why.startswith(f"its head is at position {position}, its newest event at 20")
+
+
+def test_events_that_come_in_parts_are_stored_before_the_next_part_is_asked_for(store: Store) -> None:
+    def more() -> Iterator[Prepared]:
+        for n in range(2):
+            assert store.head().position == 1 + n
+            salt = bytes([n]) * 16
+            yield Prepared([event()], [salt], [chain.payload_digest(salt, b"{}", b"{}")], 4)
+
+    with store.transaction():
+        assert [receipt.position for receipt in store.append([event()], more=more())] == [1, 2, 3]
+    assert not list(store.check(full=True))
+    assert [sealed.salt for sealed in store.read(Query())][1:] == [bytes(16), b"\1" * 16]
+
+
+def test_an_error_counts_the_events_of_earlier_parts(store: Store) -> None:
+    twice = [event(id="x"), event(id="x", data="1")]
+    with pytest.raises(ConflictError) as caught, store.transaction():
+        store.append([event(), twice[0]], more=[Prepared([event()]), Prepared([event(), twice[1]])])
+    assert caught.value.details["index"] == 4
+    with pytest.raises(ConflictError) as caught, store.transaction():
+        store.append([event()], more=[Prepared([event("other-1", expect=7)])])
+    assert caught.value.details["index"] == 1

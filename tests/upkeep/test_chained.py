@@ -111,7 +111,7 @@ def altered(original: Path, statements: list[str], *, rechained: bool) -> list[o
                 with suppress(apsw.ConstraintError, apsw.MismatchError):
                     connection.execute(statement)
         if rechained:
-            with suppress(UnicodeDecodeError):
+            with suppress(UnicodeDecodeError, apsw.ConstraintError):
                 rechain(path)
         return reports(path)
 
