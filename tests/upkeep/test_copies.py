@@ -23,7 +23,8 @@ from esctl.events.query import Query
 from esctl.log import EventLog
 from esctl.upkeep import copies, erasure, verify
 from tests.conftest import write_empty_log
-from tests.logs import whole
+from tests.logs import alter, hold, run, whole
+from tests.projections.counts import COUNTS
 from tests.segments import EVENTS, make, place, replayed
 from tests.store.test_carving import made, overwrite, root_of
 
@@ -350,3 +351,15 @@ def test_no_copy_of_a_damaged_log_is_kept(tmp_path: Path) -> None:
             with pytest.raises(VerificationError, match=r"log\.db is damaged"):
                 copy(log, tmp_path / "copy.db")
             assert not list(tmp_path.glob("*copy*"))
+
+
+def test_a_log_of_which_only_a_projection_is_damaged_is_copied(path: Path, tmp_path: Path) -> None:
+    with EventLog(path, write=True) as log:
+        hold(log, COUNTS)
+        run(log)
+    alter(path, "update projections set position = 99")
+    with EventLog(path) as log:
+        copies.backup(log, tmp_path / "copy.db")
+    with EventLog(tmp_path / "copy.db") as copy:
+        assert {finding["check"] for finding in verify.verify(copy, full=False).findings} == {"projection"}
+        assert replayed(copy)
