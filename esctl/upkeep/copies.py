@@ -43,8 +43,9 @@ def _steady(source: EventLog, copied: Callable[[], Head]) -> Head:
 
 
 def _check(draft: Path) -> None:
-    """Raise VerificationError if a copy is damaged, as it is if its source is. What can be built again is no reason: the
-    events would be at risk for it.
+    """Raise VerificationError if a copy is damaged, as it is if its source is.
+
+    What can be built again is no reason: the events would be at risk for it.
     """
     with EventLog(draft) as copy:
         findings = [one for one in verify(copy, full=False).findings if one["check"] not in DERIVED]
