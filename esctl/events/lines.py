@@ -111,6 +111,13 @@ def are_plain(lines: bytes) -> bool:
     return once[:-1] == lines or not _may_repeat(lines, once)
 
 
+def _are_objects(lines: bytes) -> bool:
+    """Whether each line looks like an object. No value goes on behind such an end of a line: then as many values as
+    lines are one a line, though a decoder of many lines takes several on one, or one on several.
+    """
+    return lines[:1] == b"{" and lines[-1:] == b"}" and lines.count(b"}\n{") == lines.count(b"\n")
+
+
 class Parser:
     """Parses lines (no LF, not blank) into events; those without an id get one of `ids`, by default a new one."""
 
@@ -141,12 +148,11 @@ class Parser:
         """
         try:
             text = b"\n".join(lines)  # type: ignore[arg-type]  # a line that is too long is None, and a TypeError
-            if not lines or max(map(len, lines)) > self._limit or not are_plain(text):  # type: ignore[arg-type]
+            if not _are_objects(text) or max(map(len, lines)) > self._limit or not are_plain(text):  # type: ignore[arg-type]
                 return None
             if not text.isascii():
                 text.decode()
             decoded = self._decode_chunk(text)
-            # A value begins on a line of its own: as many values as lines are one a line.
             return self._events(decoded) if len(decoded) == len(lines) else None
         except (TypeError, ValueError, RecursionError, RefusedError):
             return None

@@ -701,3 +701,24 @@ def test_a_line_is_json_where_sqlite_says_so_and_half_a_surrogate_pair_is_not(st
 @given(TEXTS)
 def test_what_is_taken_is_json_to_sqlite(store: EventLog, text: str) -> None:
     assert store.is_json(parse(text, PAYLOAD)[5])
+
+
+PIECES = [
+    b"", b"{}", b" {}", b"{}\r", b'{"data":1}', b"{}{}", b'{"data":', b"1}", b'1}{"data":2}', b"[1,", b"2] 3", b"1 2",
+    b'{"data":[{}', b"{}]}", b'"a', b'{"data":"}',
+]  # fmt: skip
+
+
+@given(
+    st.lists(st.sampled_from(PIECES), min_size=1, max_size=4),
+    st.sampled_from([Defaults(stream="s", type="T"), PAYLOAD, EXTRA]),
+)
+@example([b"", b"{}{}"], Defaults(stream="s", type="T"))
+@example([b"[1,", b"2] 3"], PAYLOAD)
+def test_lines_that_are_parsed_together_are_what_each_is_alone(lines: list[bytes], defaults: Defaults) -> None:
+    def numbered() -> Iterator[str]:
+        return (f"id {n}" for n in range(9))
+
+    if (together := Parser(defaults, numbered()).chunk(lines)) is not None:
+        alone = Parser(defaults, numbered())
+        assert together == [alone.line(line) for line in lines]

@@ -51,7 +51,7 @@ def test_what_is_done_beyond_the_place_is_no_lag(run: Run, streams: EventLog) ->
     ("values", "state"),
     [
         ({"paused": 1}, "paused"),
-        ({"closed_until": clock_text(time.time() + 60)}, "waiting"),
+        ({"closed_until": clock_text(time.time() + 6000)}, "waiting"),
         ({"token": "t", "holder": "elsewhere 1", "lease": clock_text(time.time() + 6000)}, "running"),
         ({"token": "t", "holder": "elsewhere 1", "lease": clock_text(time.time() - 1)}, "idle"),
         ({"token": "t", "lease": clock_text(time.time() + 6000)}, "idle"),
