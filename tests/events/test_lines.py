@@ -703,15 +703,15 @@ def test_what_is_taken_is_json_to_sqlite(store: EventLog, text: str) -> None:
     assert store.is_json(parse(text, PAYLOAD)[5])
 
 
-PIECES = [
+PARTS_OF_LINES = [
     b"", b"{}", b" {}", b"{}\r", b'{"data":1}', b"{}{}", b'{"data":', b"1}", b'1}{"data":2}', b"[1,", b"2] 3", b"1 2",
     b'{"data":[{}', b"{}]}", b'"a', b'{"data":"}',
 ]  # fmt: skip
 
 
 @given(
-    st.lists(st.sampled_from(PIECES), min_size=1, max_size=4),
-    st.sampled_from([Defaults(stream="s", type="T"), PAYLOAD, EXTRA]),
+    st.lists(st.sampled_from(PARTS_OF_LINES), min_size=1, max_size=4),
+    st.sampled_from((Defaults(stream="s", type="T"), PAYLOAD, EXTRA)),
 )
 @example([b"", b"{}{}"], Defaults(stream="s", type="T"))
 @example([b"[1,", b"2] 3"], PAYLOAD)
