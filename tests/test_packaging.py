@@ -84,10 +84,12 @@ def test_the_wheel_is_the_package_with_the_sample_and_nothing_else(wheel: Path) 
 
 
 @pytest.mark.slow
-def test_the_deciders_can_be_run_once_they_are_installed(wheel: Path) -> None:
+def test_what_a_sample_runs_can_be_run_once_it_is_installed(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as packed:
         modes = {info.filename.rpartition("/")[2]: info.external_attr >> 16 for info in packed.infolist()}
-    assert {name for name in sample_shop.FILES if modes[name] & 0o111} == {"decide_cancel.sh", "decide_refund.py"}
+    assert {name for name in sample_shop.FILES if modes[name] & 0o111} == {
+        "decide_cancel.sh", "decide_refund.py", "payment-saga.sh"
+    }  # fmt: skip
 
 
 @pytest.mark.slow

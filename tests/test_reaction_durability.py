@@ -17,7 +17,7 @@ from tests.runner import ROOT
 )
 def test_reactions_keep_what_they_promise(part: str, what: str) -> None:
     command = [sys.executable, "-m", "tests.long.reactions", part]
-    command += ["--kills", "6", "--events", "150", "--bad-events", "400"]
+    command += ["--kills", "6", "--events", "600", "--bad-events", "400"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert what in done.stdout

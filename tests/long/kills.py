@@ -58,8 +58,8 @@ BUGS = (
         "os.unlink(name, dir_fd=folder)", "pass",
     ),
     Bug(
-        "the draft of a segment is not recorded", ("archive create --to", "kill"), "archive/folders.py",
-        "log.store.archiving().leave(recorded_path(log, draft))", "pass",
+        "the file of a segment is not recorded", ("archive create --to", "kill"), "archive/folders.py",
+        "log.store.archiving().leave(recorded_path(log, path), draft.stat().st_ino)", "pass",
     ),
     Bug(
         "a rollback that was cut short cannot be continued", ("projection rollback", "kill"), "projections/admin.py",

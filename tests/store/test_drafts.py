@@ -202,9 +202,11 @@ def test_a_migration_on_a_full_disk_leaves_the_old_log_or_the_new_one(tmp_path: 
             assert not (folder / "log.db.v3.bak").exists()
             assert log.read_bytes() == old.read_bytes()
         else:
-            assert names(folder) == ["log.db", "log.db.v3.bak"]
+            # Without room for a checkpoint, what is committed stays in the WAL.
+            assert set(names(folder)) - {"log.db-wal", "log.db-shm"} == {"log.db", "log.db.v3.bak"}
             assert (folder / "log.db.v3.bak").stat().st_size == size
-            shutil.copy(log, tmp_path / "elsewhere.db")
+            for path in folder.glob("log.db*"):
+                shutil.copy(path, tmp_path / path.name.replace("log.db", "elsewhere.db"))
             succeeded(esctl(tmp_path, ESCTL, "verify", "--log", "elsewhere.db"))
 
 
