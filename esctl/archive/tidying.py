@@ -28,6 +28,9 @@ def tidy(log: EventLog) -> None:
     """
     archiving = log.store.archiving()
     archiving.let_go()
+    if any(archiving.leftovers()):
+        with log.transaction():
+            archiving.supersede()
     with log.transaction():
         archiving.adopt()
         if leftovers := [name for name in archiving.leftovers() if name]:

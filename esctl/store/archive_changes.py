@@ -315,6 +315,12 @@ class Archiving:
         while self._held:
             os.close(self._held.pop())
 
+    def supersede(self) -> None:
+        """Write something. A commit of this process that failed may be on the disk as a whole, and would be found there
+        after a crash; the next commit takes its place. Before that, no file may go that it needs.
+        """
+        self._execute("update head set archived = archived + 1")
+
     def leftovers(self) -> list[str]:
         """The files to be removed, each as PATH or PATH#INODE."""
         return [path for (path,) in self._execute("select path from leftovers where path not glob '*/'")]
