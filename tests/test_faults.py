@@ -42,7 +42,6 @@ SLOW = [
     ("kills", [*SHORT, "--mode", "EIO", *cases("react", "dead-letter")]),
     ("kills", [*SHORT, *cases("backup", "restore", "fork", "compact", "migrate")]),
     ("kills", ["--mode", "kill", "--case", "init --model", "--at", "110"]),
-    ("kills", ["--mode", "full", "--case", "create, then erase"]),
     ("interleavings", ["--first", "erase all", "--second", "archive move", "--points", "2"]),
     ("kills", ["--seeded"]),
     ("interleavings", ["--seeded"]),
