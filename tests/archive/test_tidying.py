@@ -174,3 +174,17 @@ def test_a_file_is_not_removed_before_the_change_is_committed(twelve: EventLog, 
         twelve.store.archiving().leave(str(path))
     tidying.tidy(twelve)
     assert path.exists()
+
+
+def test_no_file_goes_before_a_commit_has_taken_the_place_of_one_that_failed(twelve: EventLog, cold: Path) -> None:
+    segment = make(twelve, cold, until=4)[0]
+    path = place(twelve, segment)
+    content = path.read_bytes()
+    moving.restore(twelve, segment)
+    path.write_bytes(content)
+    with twelve.transaction():
+        twelve.store.archiving().leave(str(path), path.stat().st_ino)
+    there: list[bool] = []
+    twelve.store.statements.trace(lambda sql: there.append(path.exists()) if sql == "sql: commit" else None)
+    tidying.tidy(twelve)
+    assert there[:2] == [True, False]
