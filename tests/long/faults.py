@@ -448,9 +448,7 @@ def _timeless(row: dict[str, Any]) -> dict[str, Any]:
 
 def _tables(path: Path) -> list[Any]:
     """What only SQL sees: the tables of projections with their rows; frames and files that nothing needs."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-    connection.set_busy_timeout(5000)
-    try:
+    with _opened(path, apsw.SQLITE_OPEN_READWRITE) as connection:
         names = [name for (name,) in connection.execute("select name from sqlite_schema where type = 'table'")]
         read = sorted(name for name in names if re.match("totals|counts", name))
         live = [name for name in read if "__" not in name]
@@ -467,6 +465,15 @@ def _tables(path: Path) -> list[Any]:
             {name: sorted(connection.execute(f"select * from {name}")) for name in live},
             {"pending frames": pending, "leftovers": leftovers, "left hot rows": rows.get},
         ]
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[apsw.Connection]:
+    """A log's file for SQL of the harness. Others may open it at this moment too, and one of them recovers its WAL."""
+    connection = apsw.Connection(str(path), flags=flags)
+    connection.set_busy_timeout(5000)
+    try:
+        yield connection
     finally:
         connection.close()
 
@@ -512,14 +519,12 @@ def acknowledged(folder: Path, done: Done, now: Events, already: int) -> list[st
 
 def pieces(folder: Path, ids: tuple[str, ...]) -> list[bytes]:
     """A piece of each compressed frame in a log that holds a secret: free pages may keep frames without their names."""
-    connection, found = apsw.Connection(str(folder / LOG), flags=apsw.SQLITE_OPEN_READONLY), []
-    try:
+    found = []
+    with _opened(folder / LOG, apsw.SQLITE_OPEN_READONLY) as connection:
         for (packed,) in connection.execute("select packed from frames where packed is not null"):
             words = [f"{SECRET}-{int(name[2:]):04}".encode() for name in ids]
             if any(word in _unpacked(packed) for word in words):
                 found.append(packed[len(packed) // 2 :][:24])
-    finally:
-        connection.close()
     return found
 
 
