@@ -182,3 +182,13 @@ def test_rows_that_are_left_go_at_once_and_what_is_hot_stays(twelve: EventLog) -
     assert count(twelve, "main.events") == 4
     assert connection.pragma("secure_delete") == connection.pragma("foreign_keys") == 1  # for what comes after it
     assert replayed(twelve) == list(range(1, EVENTS + 1))
+
+
+def test_a_log_without_a_wal_has_all_that_is_committed_in_its_file(twelve: EventLog) -> None:
+    with twelve.transaction():
+        twelve.say("Noted", {})
+    assert not twelve.store.archiving().is_in_file()
+    connection_of(twelve.store).execute("pragma journal_mode = delete")
+    with twelve.transaction():
+        twelve.say("Noted", {})
+    assert twelve.store.archiving().is_in_file()
