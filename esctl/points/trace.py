@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import msgspec
 
-from esctl.events.cloudevents import original_id, stored_id
-from esctl.events.event import Event
+from esctl.events.event import Event, ranges
 from esctl.events.fields import members
-from esctl.events.query import Query
+from esctl.events.links import CAUSE, CORRELATION, ORIGINAL, names, value
+from esctl.events.query import MAX_POSITION, Query
 from esctl.log import EventLog
-from esctl.sql.quoting import text
+
+MAX_READS = 500  # of events that lie apart; for more, one pass over all between them is about as fast
 
 
 class Traced(msgspec.Struct, frozen=True):
@@ -26,10 +29,11 @@ def trace(log: EventLog, event: Event) -> list[Traced]:
     meta, the id of the event that caused this one. For a CloudEvent, that is its id in the log or its original one.
     """
     found = {related.id: related for related in _related(log, event)}
-    ids = {name: related.id for related in found.values() for name in _names(related)} | {id_: id_ for id_ in found}
+    ids = {name: related.id for related in found.values() for name in names(related.id, related.meta)}
+    ids |= {id_: id_ for id_ in found}
     children: dict[str | None, list[Event]] = {}
     for related in sorted(found.values()):
-        cause = ids.get(_meta(related, "causation_id") or "")
+        cause = ids.get(value(related.meta, CAUSE) or "")
         children.setdefault(cause, []).append(related)
     traced: list[Traced] = []
     remaining = dict(found)
@@ -45,57 +49,68 @@ def trace(log: EventLog, event: Event) -> list[Traced]:
 
 
 def _related(log: EventLog, event: Event) -> list[Event]:
-    correlation = _meta(event, "correlation_id")
+    links = _Links(log)
+    correlation = value(event.meta, CORRELATION)
     if correlation is not None:
-        raw = members(event.meta)["correlation_id"]
-        arrow = "->>" if raw.startswith('"') else "->"  # text by value, anything else by its JSON text
-        written = correlation if arrow == "->>" else raw
-        if "\0" in written:  # no SQL literal can contain a NUL: compare the JSON text
-            arrow, written = "->", raw
-        return _where(log, f"meta {arrow} 'correlation_id' = {text(written)}")
-    related, names = [event], {*_names(event)}
-    cause = _meta(event, "causation_id")
+        text = _is_text(event)  # which is not the number that looks like it
+        return [one for one in links.found(CORRELATION, {correlation}) if _is_text(one) == text]
+    related = [event]
+    cause = value(event.meta, CAUSE)
     if cause is not None and (position := log.store.places().find(cause)):
-        related += [e for e, _, _ in log.read(Query(since=position, until=position, system=True))]
+        related += _between(log, position, position)
     elif cause is not None:
-        related += _where(log, f"id = meta ->> 'source' || {text(stored_id('', cause))}")
-    return related + _effects(log, names)
+        related += links.found(ORIGINAL, {cause})
+    return related + _effects(links, names(event.id, event.meta))
 
 
-def _effects(log: EventLog, names: set[str]) -> list[Event]:
-    """All events that were caused, directly or not, by those with these names.
-
-    Effects mostly come after their causes, so one pass over all caused events finds them, however long the chains are.
-    Another pass follows only if an event was passed over whose cause was found behind it.
-    """
+def _effects(links: _Links, causes: Iterable[str]) -> list[Event]:
+    """All events that were caused, directly or not, by those with these names."""
     found: dict[int, Event] = {}
-    while True:
-        before, passed = len(found), set[int]()
-        for sealed in log.read(Query(where="meta ->> 'causation_id' is not null", system=True)):
-            event = sealed.event
-            cause = _meta(event, "causation_id") or ""
-            if event.position in found:
-                continue
-            if cause in names:
-                found[event.position] = event
-                names.update(_names(event))
-            else:
-                passed.add(hash(cause))
-        if len(found) == before or passed.isdisjoint(map(hash, names)):
-            return list(found.values())
+    known, waiting = set(causes), set(causes)
+    while waiting:
+        new = [event for event in links.found(CAUSE, waiting) if event.position not in found]
+        found |= {event.position: event for event in new}
+        waiting = {name for event in new for name in names(event.id, event.meta)} - known
+        known |= waiting
+    return list(found.values())
 
 
-def _names(event: Event) -> list[str]:
-    """The ids by which other events may name an event: the one in the log, and the original one of a CloudEvent."""
-    source = _meta(event, "source")
-    original = original_id(event.id, source) if source else None
-    return [event.id] if original is None else [event.id, original]
+class _Links:
+    """The index of links, and the newest events, which are not in it yet."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._later: tuple[int, list[Event]] | None = None
+
+    def found(self, key: str, values: set[str]) -> list[Event]:
+        """The events with one of these values of a key."""
+        positions, after = self._log.store.places().linked(key, values)
+        if self._later is None:
+            self._later = after, list(_between(self._log, after, MAX_POSITION))
+        after, later = self._later
+        events = [*self._at([position for position in positions if position < after]), *later]
+        return [event for event in events if not values.isdisjoint(_values(event, key))]
+
+    def _at(self, positions: list[int]) -> Iterator[Event]:
+        spans = ranges(positions)
+        if len(spans) > MAX_READS:
+            spans = [(positions[0], positions[-1])]
+        wanted = set(positions)
+        for low, high in spans:
+            yield from (event for event in _between(self._log, low, high) if event.position in wanted)
 
 
-def _where(log: EventLog, condition: str) -> list[Event]:
-    return [event for event, _, _ in log.read(Query(where=condition, system=True))]
+def _between(log: EventLog, low: int, high: int) -> Iterator[Event]:
+    return (event for event, _, _ in log.read(Query(since=low, until=high, system=True)))
 
 
-def _meta(event: Event, key: str) -> str | None:
-    raw = members(event.meta).get(key, "null") if event.meta is not None else "null"
-    return None if raw == "null" else str(msgspec.json.decode(raw)) if raw.startswith('"') else raw
+def _is_text(event: Event) -> bool:
+    """Whether the correlation is written as a text."""
+    return members(event.meta or "").get(CORRELATION, "").startswith('"')
+
+
+def _values(event: Event, key: str) -> list[str]:
+    if key == ORIGINAL:
+        return names(event.id, event.meta)[1:]
+    found = value(event.meta, key)
+    return [] if found is None else [found]

@@ -142,7 +142,7 @@ def _modules() -> set[str]:
 RESERVED = (
     "head", "streams", "types", "events", "log", "snapshots", "segments", "frames", "archived", "archived_streams",
     "archived_types", "archived_ids", "erased", "leftovers", "projections", "block_summaries",
-    "block_type_summaries", "type_summaries", "reactions", "dead_letters", "checkpoints",
+    "block_type_summaries", "type_summaries", "reactions", "dead_letters", "esctl_links", "checkpoints",
     "feed", "new", "old", "excluded", "state", "states", "json_each", "json_tree", "_sqlite_migrations"
 )  # fmt: skip
 

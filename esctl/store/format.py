@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 APPLICATION_ID = 0x65736374  # "esct", in the file's header
-STORAGE_VERSION = 5  # the file's user_version: the number of applied migrations
+STORAGE_VERSION = 6  # the file's user_version: the number of applied migrations
 NEXT_BLOCK = "select ifnull(max(block) + 1, 0) from block_summaries"  # the first without a summary
 POSITIONS_PER_BLOCK = 1000  # block n, from 0 on, has the positions 1000 n + 1 to 1000 (n + 1)
 MEMORY = ":memory:"

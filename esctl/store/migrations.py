@@ -23,12 +23,12 @@ from sqlite_utils import Database, Migrations  # noqa: TID253 - this is its home
 from esctl.errors import UnavailableError, UsageError, VerificationError
 from esctl.events.chain import created_digest, genesis
 from esctl.events.event import now
-from esctl.store import reactions, summaries
+from esctl.store import links, reactions, summaries
 from esctl.store.copying import copy_to, journal_of
 from esctl.store.drafts import complete
 from esctl.store.errors import BUSY, Translated
 from esctl.store.files import BYTES_PER_READ, draft_of
-from esctl.store.format import APPLICATION_ID, MEMORY, STORAGE_VERSION
+from esctl.store.format import APPLICATION_ID, MEMORY, NEXT_BLOCK, STORAGE_VERSION
 from esctl.store.opening import SETTINGS, OpenFile, connect, run, version_of
 from esctl.store.schema import ALL, Rows, digests, read, refuse_differences, refuse_strangers, rows_of
 from esctl.store.windows import Reading
@@ -167,12 +167,20 @@ def m004_projections(db: Database) -> None:
 
 
 SUMMARIZED = 5  # the storage version from which on a log has summaries
+LINKED = 6  # and an index of what links events
 
 
 @migrations()
 def m005_summaries_and_reactions(db: Database) -> None:
     """Summaries of blocks and types; reactions and their dead letters."""
     for statement in summaries.TABLES + reactions.TABLES:
+        db.execute(statement)
+
+
+@migrations()
+def m006_links(db: Database) -> None:
+    """An index of causes, correlations and original ids."""
+    for statement in links.TABLES:
         db.execute(statement)
 
 
@@ -335,10 +343,13 @@ def _migrate(connection: apsw.Connection, path: Path, file: OpenFile | None, ver
     for log_id, created in connection.execute(_WITHOUT_DIGEST).fetchall():
         digest = created_digest(str(log_id), str(created))
         connection.execute("update head set created_digest = ?", (digest,)).fetchall()
-    if version < SUMMARIZED:
+    if version < LINKED:
         reading = Reading(connection, str(path))
         reading.known(connection.execute("select archived from head").get)
-        summaries.extend(reading, 0, connection.execute("select position from head").get)
+        if version < SUMMARIZED:
+            summaries.extend(reading, 0, connection.execute("select position from head").get)
+        else:
+            links.extend(reading, 0, connection.execute(NEXT_BLOCK).get)
     if file is not None:
         file.check()
     run(connection, "commit")

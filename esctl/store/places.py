@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from esctl.events import chain
 from esctl.store.errors import translating
@@ -76,6 +76,15 @@ class Places:
     def find(self, event_id: str) -> int:
         """The position of the event with an id; 0 if there is none."""
         return self._anywhere("select position from {events} where id = ?1", (event_id,)) or 0
+
+    def linked(self, key: str, values: Iterable[str]) -> tuple[list[int], int]:
+        """Positions of events that may have one of these values of a key (see `events.links`), with all that have; and
+        the first position behind which they are not known.
+        """
+        from esctl.events.links import hash_of  # noqa: PLC0415 - only a trace needs it
+        from esctl.store import links  # noqa: PLC0415
+
+        return links.positions(self._reading, (hash_of(key, value) for value in values))
 
     def _stream_id(self, stream: str) -> int:
         return self._execute("select stream_id from streams where name = ?", (stream,)).get or 0

@@ -14,6 +14,7 @@ import apsw
 
 from esctl.events.query import MAX_POSITION
 from esctl.store import format as storage
+from esctl.store import links
 from esctl.store.noted import Noted
 from esctl.store.windows import Reading
 
@@ -98,6 +99,7 @@ def extend(reading: Reading, block: int, head: int, noted: Noted | None = None) 
     reading.connection.executemany(_BLOCK, blocks)
     reading.connection.executemany(_TYPE, types)
     reading.connection.execute(_ADD, (block,))
+    links.extend(reading, block, after)
     return after
 
 
@@ -160,10 +162,12 @@ def cut(connection: apsw.Connection, position: int) -> None:
         connection.execute(f"delete from {table} where block >= ?", (block,))
     connection.execute("delete from type_summaries")
     connection.execute(_ADD, (0,))
+    links.cut(connection, block)
 
 
 def erase(reading: Reading, positions: object) -> None:
-    """Within a transaction, before payloads are erased: take their bytes off. `positions` is a carray."""
+    """Within a transaction, before payloads are erased: take off their bytes and links. `positions` is a carray."""
+    links.erase(reading, positions)
     execute = reading.connection.execute
     after = execute(storage.NEXT_BLOCK).get
     found: Any = execute(
@@ -222,3 +226,5 @@ def findings(reading: Reading, head: int, *, full: bool) -> Iterator[Finding]:
         of_types = connection.execute(_OF_TYPES, (block,)).fetchall()
         if (of_block, of_types) != summarized(block, read(reading, first, last)):
             yield ("summaries", first, f"the summary of positions {first} to {last} is not that of its events")
+    if full:
+        yield from links.findings(reading, blocks)

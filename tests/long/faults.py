@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 import apsw
 
 from esctl.cli.table import COMMANDS
+from esctl.store.format import STORAGE_VERSION
 from tests import runner
 from tests.conftest import environment
 from tests.long import shim
@@ -176,7 +177,7 @@ STATES: dict[str, Callable[[Path], Iterator[tuple[list[str], str]]]] = {
     "reacting": _reacting,
     "saved": _saved,
     "shared": _shared,
-    **{f"storage {n}": _begin for n in (1, 2, 3)},
+    **{f"storage {n}": _begin for n in (1, 2, 3, 5)},
 }
 
 
@@ -282,7 +283,7 @@ CASES = (
     Case("dead-letter drop", "reacting", ("dead-letter", "drop", "parked", "--all", "--yes"), may=GONE),
     Case("compact", "rebuilt", ("compact",)),
     Case("compact --full", "rebuilt", ("compact", "--full")),
-    *(Case(f"migrate {n}", f"storage {n}", ("migrate", "--yes")) for n in (1, 2, 3)),
+    *(Case(f"migrate {n}", f"storage {n}", ("migrate", "--yes")) for n in (1, 2, 3, 5)),
 )  # fmt: skip
 READERS = {
     "archive list", "archive verify", "bisect", "completion", "dead-letter list", "dead-letter show", "diff", "head",
@@ -343,7 +344,7 @@ def _version(path: Path) -> str:
         header = file.read(100)
     if Path(f"{path}-wal").exists() or len(header) < 100:
         return "unknown"
-    return "old" if 0 < int.from_bytes(header[60:64]) < 4 else "new"
+    return "old" if 0 < int.from_bytes(header[60:64]) < STORAGE_VERSION else "new"
 
 
 Events = dict[int, dict[str, Any]]

@@ -913,7 +913,7 @@ def test_with_another_erasure_after_each_rebuild_it_says_that_traces_may_be_left
     log: EventLog,
 ) -> None:
     hold(log, ERASABLE + COUNTS)
-    put(log, *(event(f"secret-{n:03}") for n in range(1, 40)))
+    put(log, *(event(n, f"secret-{n:03}") for n in range(1, 40)))
     run(log)
     positions = iter(range(3, 40))
     compact: Callable[..., tuple[int, int, bool]] = log.store.compact

@@ -52,7 +52,7 @@ def test_a_log_that_is_up_to_date_needs_nothing(
 def test_check_says_by_its_exit_code_that_a_migration_is_needed(esctl: Esctl, old: Path, tmp_path: Path) -> None:
     done = esctl("migrate", "--check", "--log", "old.db")
     assert done.returncode == 7
-    assert json.loads(done.stdout)["pending"] == 5
+    assert json.loads(done.stdout)["pending"] == 6
     assert "fix: esctl migrate --yes --log old.db" in done.stderr
     assert version(old) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["old.db"]
@@ -63,8 +63,8 @@ def test_a_dry_run_prints_the_plan_and_does_nothing(esctl: Esctl, old: Path, tmp
     assert done.returncode == 0
     assert json.loads(done.stdout) == {
         "log": "old.db",
-        "pending": 5,
-        "steps": "m001_events m002_model m003_archive m004_projections m005_summaries_and_reactions",
+        "pending": 6,
+        "steps": "m001_events m002_model m003_archive m004_projections m005_summaries_and_reactions m006_links",
         "copy": None,
     }
     assert version(old) == 0
