@@ -8,11 +8,11 @@ import msgspec
 
 from esctl.events.event import Event, ranges
 from esctl.events.fields import members
-from esctl.events.links import CAUSE, CORRELATION, ORIGINAL, names, value
+from esctl.events.links import CAUSE, CORRELATION, ORIGINAL, hash_of, names, value
 from esctl.events.query import MAX_POSITION, Query
 from esctl.log import EventLog
 
-MAX_READS = 500  # of events that lie apart; for more, one pass over all between them is about as fast
+MAX_READS = 20  # of events of a block that lie apart; for more, reading all between them is about as fast
 
 
 class Traced(msgspec.Struct, frozen=True):
@@ -64,15 +64,20 @@ def _related(log: EventLog, event: Event) -> list[Event]:
 
 
 def _effects(links: _Links, causes: Iterable[str]) -> list[Event]:
-    """All events that were caused, directly or not, by those with these names."""
+    """All events that were caused, directly or not, by those with these names.
+
+    Effects mostly come after their causes, so one pass finds them, however long the chains are; another one follows
+    only if it found some.
+    """
     found: dict[int, Event] = {}
-    known, waiting = set(causes), set(causes)
-    while waiting:
-        new = [event for event in links.found(CAUSE, waiting) if event.position not in found]
-        found |= {event.position: event for event in new}
-        waiting = {name for event in new for name in names(event.id, event.meta)} - known
-        known |= waiting
-    return list(found.values())
+    known = set(causes)
+    while True:
+        before = len(found)
+        for event in links.found(CAUSE, known):
+            found[event.position] = event
+            known.update(names(event.id, event.meta))
+        if len(found) == before:
+            return list(found.values())
 
 
 class _Links:
@@ -82,22 +87,56 @@ class _Links:
         self._log = log
         self._later: tuple[int, list[Event]] | None = None
 
-    def found(self, key: str, values: set[str]) -> list[Event]:
-        """The events with one of these values of a key."""
-        positions, after = self._log.store.places().linked(key, values)
+    def found(self, key: str, values: set[str]) -> Iterator[Event]:
+        """The events with one of these values of a key, which may become more meanwhile, in the order of blocks."""
+        after, blocks = self._log.store.places().links()
         if self._later is None:
             self._later = after, list(_between(self._log, after, MAX_POSITION))
         after, later = self._later
-        events = [*self._at([position for position in positions if position < after]), *later]
-        return [event for event in events if not values.isdisjoint(_values(event, key))]
+        wanted = _Wanted(key, values)
+        for block in blocks:
+            seen = set[int]()
+            while new := [at for at in block.positions(wanted.hashes()) if at < after and at not in seen]:
+                seen.update(new)
+                yield from filter(wanted.has, self._at(new))
+        more = True
+        while more:
+            more = False
+            for event in list(later):
+                if wanted.has(event):
+                    later, more = [one for one in later if one is not event], True
+                    yield event
 
     def _at(self, positions: list[int]) -> Iterator[Event]:
+        """The events at some positions of a block."""
         spans = ranges(positions)
         if len(spans) > MAX_READS:
             spans = [(positions[0], positions[-1])]
         wanted = set(positions)
         for low, high in spans:
             yield from (event for event in _between(self._log, low, high) if event.position in wanted)
+
+
+class _Wanted:
+    """Values of a key that are looked for."""
+
+    def __init__(self, key: str, values: set[str]) -> None:
+        self._key, self._values = key, values
+        self._hashes: set[int] = set()
+        self._known = 0
+
+    def hashes(self) -> set[int]:
+        """Their hashes."""
+        if len(self._values) > self._known:
+            self._hashes = {hash_of(self._key, one) for one in self._values}
+            self._known = len(self._values)
+        return self._hashes
+
+    def has(self, event: Event) -> bool:
+        """Whether an event has one of them."""
+        if self._key == ORIGINAL:
+            return not self._values.isdisjoint(names(event.id, event.meta)[1:])
+        return value(event.meta, self._key) in self._values
 
 
 def _between(log: EventLog, low: int, high: int) -> Iterator[Event]:
@@ -107,10 +146,3 @@ def _between(log: EventLog, low: int, high: int) -> Iterator[Event]:
 def _is_text(event: Event) -> bool:
     """Whether the correlation is written as a text."""
     return members(event.meta or "").get(CORRELATION, "").startswith('"')
-
-
-def _values(event: Event, key: str) -> list[str]:
-    if key == ORIGINAL:
-        return names(event.id, event.meta)[1:]
-    found = value(event.meta, key)
-    return [] if found is None else [found]

@@ -11,7 +11,7 @@ import apsw
 
 from esctl.errors import ConflictError
 from esctl.events import chain
-from esctl.store import reads, summaries, unallocated
+from esctl.store import links, reads, summaries, unallocated
 from esctl.store.errors import translating
 from esctl.store.files import hold
 from esctl.store.windows import NOT_ARCHIVED, Reading
@@ -337,6 +337,7 @@ class Archiving:
         """
         gone = apsw.carray(array("q", positions), flags=apsw.SQLITE_CARRAY_INT64)
         summaries.erase(self._reading, gone)
+        links.erase(self._reading, positions)
         rows = [(position, digest, event) for position, digest in zip(positions, digests, strict=True)]
         self._connection.executemany("insert into erased values (?, ?, ?)", rows)
         self._execute(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 
 from esctl.events import chain
 from esctl.store.errors import translating
@@ -12,6 +12,8 @@ from esctl.store.windows import Reading
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from esctl.store import links
 
 _VERSION_UNTIL = """select version from {table} where stream_id = ?1 and +position <= ?2 and version > ?3
 order by version desc limit 1"""
@@ -77,14 +79,11 @@ class Places:
         """The position of the event with an id; 0 if there is none."""
         return self._anywhere("select position from {events} where id = ?1", (event_id,)) or 0
 
-    def linked(self, key: str, values: Iterable[str]) -> tuple[list[int], int]:
-        """Positions of events that may have one of these values of a key (see `events.links`), with all that have; and
-        the first position behind which they are not known.
-        """
-        from esctl.events.links import hash_of  # noqa: PLC0415 - only a trace needs it
-        from esctl.store import links  # noqa: PLC0415
+    def links(self) -> tuple[int, Iterator[links.Block]]:
+        """The first position of which it is not known what links it to others, and the links of those before."""
+        from esctl.store import links  # noqa: PLC0415 - only a trace needs it
 
-        return links.positions(self._reading, (hash_of(key, value) for value in values))
+        return links.blocks(self._reading)
 
     def _stream_id(self, stream: str) -> int:
         return self._execute("select stream_id from streams where name = ?", (stream,)).get or 0

@@ -34,7 +34,7 @@ DIGESTS = {  # of this storage version
     "block_type_summaries": "6f8fcd89994640b67465809085b41607",
     "dead_letters": "91191ccea7882da273b0b1ff95a06cd0",
     "erased": "d5b73f3149b60571677bccf3b580d821",
-    "esctl_links": "a1dea06d52bc940627faed2cc0ccf59d",
+    "esctl_links": "a29559c3c6cc5cae918778100c044f4b",
     "events": "138b093a80298847d20b800c4325ac46",
     "frames": "4158dafc30d72c21db2ee67ddf1dcb4c",
     "head": "225f89f790eb9a745e77f6bbe0f6e0eb",

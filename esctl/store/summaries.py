@@ -166,8 +166,7 @@ def cut(connection: apsw.Connection, position: int) -> None:
 
 
 def erase(reading: Reading, positions: object) -> None:
-    """Within a transaction, before payloads are erased: take off their bytes and links. `positions` is a carray."""
-    links.erase(reading, positions)
+    """Within a transaction, before payloads are erased: take their bytes off. `positions` is a carray."""
     execute = reading.connection.execute
     after = execute(storage.NEXT_BLOCK).get
     found: Any = execute(

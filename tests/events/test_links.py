@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import zlib
 
 import pytest
 
@@ -48,8 +48,24 @@ def test_an_event_is_found_by_cause_correlation_and_original_id() -> None:
 
 
 def test_the_hash_is_what_the_page_of_the_format_says() -> None:
-    assert hash_of("causation_id", "ä") == int.from_bytes(hashlib.sha256("causation_id ä".encode()).digest()[:6])
+    assert hash_of("causation_id", "ä") == zlib.crc32("causation_id ä".encode())
 
 
 def test_half_a_surrogate_pair_is_a_value_like_any_other() -> None:
     assert hash_of("causation_id", "\ud800") != hash_of("causation_id", "\udfff")
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        '{"causation_id" : "a" , "correlation_id":1.50, "source":"/s"}',
+        '{"correlation_id":null,"causation_id":true}',
+        '{"a":{"causation_id":"inner"},"causation_id":"a"}',
+        '{"a":["causation_id"],"correlation_id":{"b":1}}',
+        '{"note":"\\"causation_id\\":\\"b\\"","causation_id":"a"}',
+        '{"causation_id":"","note":"it has , and }"}',
+    ],
+)
+def test_plain_meta_is_read_as_any_other(meta: str) -> None:
+    """A member more, with an escape, has it parsed."""
+    assert list(hashes("/s/1", meta)) == list(hashes("/s/1", meta[:-1] + ',"more":"\\\\"}'))
