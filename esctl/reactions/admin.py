@@ -24,11 +24,12 @@ def declare(
     start: str | None,
     group: tuple[int, int] = (1, 1),
     changed: bool = False,
+    allow_loop: bool = False,
 ) -> tuple[Reaction, Definition]:
     """The reaction with a name, or the part of it that `group` names; a new one is made, and begins at `start`.
 
-    Without a `definition`, it is the one that the log has. Raises UsageError for another one, unless `changed`, and for
-    a new reaction without a start.
+    Without a `definition`, it is the one that the log has. Raises UsageError for another one, unless `changed`, for one
+    that is refused, and for a new reaction without a start.
     """
     check_name(name)
     with log.transaction():
@@ -39,7 +40,7 @@ def declare(
                 raise unknown(name, [one.name for one in store.all()])
             definition = defined(found[0])
         if not found:
-            definition.check()
+            definition.check(allow_loop=allow_loop)
             store.create(_parts(log, name, definition, _start(log, name, start), group[1]))
         elif (differing := defined(found[0]).changes(definition)) and not changed:
             raise UsageError(
@@ -49,7 +50,7 @@ def declare(
                 again="--changed",
             )
         elif differing:
-            definition.check()
+            definition.check(allow_loop=allow_loop)
             _refuse_with_letters(log, name, differing)
             for one in found:
                 store.replace(one._replace(definition=definition.text()))

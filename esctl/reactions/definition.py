@@ -46,8 +46,10 @@ class Definition(msgspec.Struct, frozen=True, omit_defaults=True):
         """The definition as JSON text, as a log keeps it."""
         return msgspec.json.encode(self).decode()
 
-    def check(self) -> None:
-        """Refuse a filter, a key or a command that no event could be handled with. Raises UsageError."""
+    def check(self, *, allow_loop: bool = False) -> None:
+        """Refuse a filter, a key or a command that no event could be handled with, and, unless that is allowed, a
+        filter that what is appended would pass. Raises UsageError.
+        """
         if self.where is not None:
             check_condition(self.where)
         if self.key is not None:
@@ -57,6 +59,13 @@ class Definition(msgspec.Struct, frozen=True, omit_defaults=True):
                 "--append needs --type, --category or --stream",
                 why="a reaction to all events would react to those that it appends",
                 fix="esctl react --help",
+            )
+        if self.append and not self.types and not allow_loop:
+            raise UsageError(
+                "--append without --type may cause itself",
+                why="an event without a stream is appended to the stream of its cause, so the reaction is for it again;"
+                " name the types that the reaction is for, or --allow-loop",
+                fix="esctl help reactions",
             )
         self.query()
         if self.kind != FUNCTION:

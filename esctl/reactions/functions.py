@@ -145,13 +145,19 @@ def react(log: EventLog, name: str, handlers: Functions, options: Options) -> di
     if log.path == MEMORY and options.get("follow"):
         raise UsageError("a log in memory cannot be followed", why="no other process writes to it")
     definition = Definition(FUNCTION, types=tuple(options.get("types", ())), **_chosen(options, Definition))
-    definition.check()
-    handlers.outputs = definition.append
     settings = Settings(**_chosen(options, Settings))
+    handlers.outputs = definition.append
     start = None if "start" not in options else point_of(options["start"])
     with nullcontext(log) if log.path == MEMORY else EventLog(log.path, write=True, timeout=log.store.timeout) as own:
         own.pins = log.pins
-        one, _ = admin.declare(own, name, definition, start=start, changed=options.get("changed", False))
+        one, _ = admin.declare(
+            own,
+            name,
+            definition,
+            start=start,
+            changed=options.get("changed", False),
+            allow_loop=settings.allow_loop,
+        )
         with admin.held(own, one, LOCK_SECONDS) as reaction:
             runner = Runner(own, reaction, definition, handlers, settings, tell=_tell)
             return runner.run(_Stop(options.get("stop"))).record()

@@ -41,10 +41,14 @@ def react(
     tell: Callable[[str], None],
 ) -> Summary:
     """Run a reaction to its end. Raises HandlerError if a handler fails for the last time and that is to stop it."""
-    if wanted.definition is not None:
-        wanted.definition.check()
     one, definition = admin.declare(
-        log, wanted.name, wanted.definition, start=wanted.start, group=wanted.group, changed=wanted.changed
+        log,
+        wanted.name,
+        wanted.definition,
+        start=wanted.start,
+        group=wanted.group,
+        changed=wanted.changed,
+        allow_loop=settings.allow_loop,
     )
     if definition.kind == FUNCTION:
         raise UsageError(

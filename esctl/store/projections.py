@@ -311,7 +311,8 @@ class Projections:
 
     def _numbers(self, compiled: Compiled) -> dict[str, int]:
         """The numbers of the event types that have handlers, for the types that the log has."""
-        found = self._execute(_NUMBERS, (apsw.carray(types_of(compiled.on)),)).fetchall()
+        types = types_of(compiled.on)
+        found = self._execute(_NUMBERS, (apsw.carray(types),)).fetchall() if types else ()  # no carray is empty
         return dict(found)  # type: ignore[arg-type]  # of two columns
 
     def _view(self, version: Version, columns: Collection[str], numbers: Mapping[str, int], *, record: bool) -> str:

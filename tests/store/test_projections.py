@@ -12,6 +12,7 @@ from typing import Any
 import apsw
 import pytest
 
+from esctl.api import open_log
 from esctl.errors import ConflictError
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
@@ -20,7 +21,7 @@ from esctl.projections import admin, differences, reading, runs
 from esctl.projections.reading import RowFilter
 from esctl.store import migrations
 from tests.conftest import writer_of
-from tests.logs import IDS, hold, run
+from tests.logs import IDS, alter, hold, run
 
 
 def put(log: EventLog, many: int, type_: str = "A") -> None:
@@ -413,3 +414,15 @@ def test_lost_tables_are_named_and_counted_as_empty(log: EventLog) -> None:
     assert log.store.projections().missing_tables(version) == ["x"]
     assert log.store.projections().count(version) == 0
     assert log.store.projections().size(version) == 0
+
+
+def test_a_version_without_handlers_gets_no_event(log_path: Path) -> None:
+    """None is stored by a model, but a file may have one."""
+    with EventLog(log_path, write=True) as log:
+        hold(log, "[event.T]\n")
+    alter(
+        log_path,
+        "insert into projections values (9, 'p', 'live', 1, 1, 0, '', null, 0, '', null, null, null, null, '{}')",
+    )
+    with open_log(log_path, write=True) as log:
+        assert log.append("s", "T", {}).position == 2

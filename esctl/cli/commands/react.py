@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from esctl.append import pins
 from esctl.errors import Stopped, UsageError
 from esctl.output import console, render
 from esctl.reactions.definition import EXEC, EXEC_STREAM, Definition
@@ -110,6 +111,7 @@ def command(
     seconds = HANDLER_SECONDS if shared.sql_timeout is None else shared.timeout
     wanted = Wanted(name, definition, from_, _group(group), changed, concurrency, seconds)
     with shared.opened(write=True) as log, _stopping() as stop:
+        log.pins = pins.from_environment()
         summary = react(log, wanted, settings, stop, tell=console.note)
     _end(summary, stop, shared)
 

@@ -64,7 +64,7 @@ def test_the_file_says_what_it_is(esctl: Esctl, tmp_path: Path) -> None:
     }
     head = connection.execute("select log_id, position from head").fetchone()
     connection.close()
-    assert pragmas == {"application_id": 0x65736374, "user_version": 5, "journal_mode": "wal", "auto_vacuum": 2}
+    assert pragmas == {"application_id": 0x65736374, "user_version": 6, "journal_mode": "wal", "auto_vacuum": 2}
     assert head == (log_id, 0)
 
 

@@ -212,10 +212,27 @@ def test_a_reaction_to_what_it_appends_is_refused_unless_that_is_allowed(run: Es
     words = ["--append", "--shell", "--exec", """echo '{"type":"Placed"}'""", "--from", "beginning"]
     refused = run("react", "r", *words)
     assert (refused.returncode, "--append needs --type" in refused.stderr) == (2, True)
+    refused = run("react", "r", *words, "--category", "order")
+    assert (refused.returncode, "--append without --type may cause itself" in refused.stderr) == (2, True)
+    assert records(run("reaction", "list")) == []
     refused = run("react", "r", *words, "--type", "Placed", "--retries", "0")
     assert (refused.returncode, "that the reaction itself is for" in refused.stderr) == (9, True)
     allowed = run("react", "r", "--allow-loop", "--type", "Placed", *words)
     assert records(allowed)[0]["appended"] == 6
+    allowed = run("react", "other", "--allow-loop", "--category", "order", *words)
+    assert records(allowed)[0]["appended"] > 6
+
+
+@pytest.mark.usefixtures("orders")
+def test_what_handlers_print_has_the_schema_version_that_the_environment_pins(run: Esctl, tmp_path: Path) -> None:
+    (tmp_path / "model.toml").write_text(
+        "[event.Mailed]\nschema = 3\n[[event.Mailed.upcast]]\nfrom = 1\ndefault = { a = 1 }\n"
+        "[[event.Mailed.upcast]]\nfrom = 2\ndefault = { b = 1 }\n"
+    )
+    assert run("model", "apply", str(tmp_path / "model.toml"), "--yes").returncode == 0
+    words = ["--append", "--type", "Placed", "--shell", "--exec", """echo '{"type":"Mailed"}'"""]
+    assert run("react", "r", *words, "--from", "#6", env={"ESCTL_SCHEMA": "Mailed=2"}).returncode == 0
+    assert [event["schema"] for event in records(run("replay", "--type", "Mailed", "--raw-schema"))] == [2]
 
 
 @pytest.mark.usefixtures("orders")
