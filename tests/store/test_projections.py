@@ -419,7 +419,11 @@ def test_lost_tables_are_named_and_counted_as_empty(log: EventLog) -> None:
 def test_a_version_without_handlers_gets_no_event(log_path: Path) -> None:
     """None is stored by a model, but a file may have one."""
     with EventLog(log_path, write=True) as log:
-        hold(log, "[event.T]\n")
+        hold(
+            log,
+            "[projection.counts]\ninline = true\ntable = 'create table counts(n)'\n"
+            "[projection.counts.on]\nT = 'insert into counts values (1)'\n",
+        )
     alter(
         log_path,
         "insert into projections values (9, 'p', 'live', 1, 1, 0, '', null, 0, '', null, null, null, null, '{}')",
