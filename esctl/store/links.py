@@ -31,8 +31,9 @@ TABLES = (
 # Names may be written with escapes.
 _LINKED = """select position, id, meta from {events} where position between ?1 and ?2
 and (instr(meta, '_id"') or instr(meta, 'source"') or instr(meta, '\\'))"""
-_BLOCKS = "select block, hashes, offsets from esctl_links where block >= ? and block < ? order by block limit 100"
-_ROW = "select hashes, offsets from esctl_links where block = ?"
+_WHOLE = "substr(hashes, 1, 12001), substr(offsets, 1, 6001)"  # a block has at most three links for each position
+_BLOCKS = f"select block, {_WHOLE} from esctl_links where block >= ? and block < ? order by block limit 100"
+_ROW = f"select {_WHOLE} from esctl_links where block = ?"
 _REPLACE = "insert or replace into esctl_links values (?, ?, ?)"
 _BEHIND = "select exists(select 1 from esctl_links where block >= ? or block < 0)"
 _HASH_BYTES = 4

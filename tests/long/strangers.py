@@ -217,6 +217,15 @@ sql(
     "snapshot-odd",
     "insert into snapshots values (1, 'order' || char(10), 5, 5, 't', 't', 'f', 'u', x'00', '{', x'00', 't')",
 )
+_SUMMARY = "insert or replace into block_summaries values (0, 10, '2026', '2027')"
+sql("links-broken", _SUMMARY, "insert into esctl_links values (0, x'0102', x'03')")
+sql("links-forged", _SUMMARY, "insert into esctl_links values (0, randomblob(4000), randomblob(2000))")
+sql("links-huge", _SUMMARY, "insert into esctl_links values (0, zeroblob(40000000), zeroblob(20000000))")
+sql(
+    "links-many",
+    _SUMMARY.replace("(0,", "(100000,"),
+    f"insert into esctl_links {FOREVER} select n - 1, randomblob(4000), randomblob(2000) from c limit 5000",
+)
 sql(
     "migrations-odd",
     "update _sqlite_migrations set name = 'x' where id = 1; insert into _sqlite_migrations (name) values (char(10))",
