@@ -23,6 +23,7 @@ from esctl.reactions.definition import Definition
 from esctl.reactions.items import Item
 
 MAX_DEPTH = 100  # of causes that reactions handled, one behind the other
+LOOP = "loop"  # the code of an event that reactions would cause without an end
 DEPTH, CAUSATION, CORRELATION, REACTION = "depth", "causation_id", "correlation_id", "reaction"
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 
@@ -63,11 +64,13 @@ class Outputs:
             raise RefusedError(
                 f"{event.type} in {event.stream} is an event that the reaction itself is for",
                 why="it would cause the next one, and so on; --allow-loop allows it, up to a depth of 100",
+                code=LOOP,
             )
         if depth(item) >= MAX_DEPTH:
             raise RefusedError(
                 f"{item.place} has {MAX_DEPTH} causes that reactions handled",
                 why="reactions seem to cause each other without an end",
+                code=LOOP,
             )
 
     def _caused(self, item: Item, event: NewEvent, number: int) -> NewEvent:

@@ -54,22 +54,26 @@ class Definition(msgspec.Struct, frozen=True, omit_defaults=True):
             check_condition(self.where)
         if self.key is not None:
             check_condition(self.key, option="--key")
-        if self.append and not (self.types or self.category or self.stream):
-            raise UsageError(
-                "--append needs --type, --category or --stream",
-                why="a reaction to all events would react to those that it appends",
-                fix="esctl react --help",
-            )
-        if self.append and not self.types and not allow_loop:
-            raise UsageError(
-                "--append without --type may cause itself",
-                why="an event without a stream is appended to the stream of its cause, so the reaction is for it again;"
-                " name the types that the reaction is for, or --allow-loop",
-                fix="esctl help reactions",
-            )
+        if self.append and not self.types:
+            self._check_loop(allowed=allow_loop)
         self.query()
         if self.kind != FUNCTION:
             Command(self)
+
+    def _check_loop(self, *, allowed: bool) -> None:
+        if not allowed:
+            raise UsageError(
+                "--append needs --type",
+                why="the reaction would also be for what it appends, which is in the stream of its cause unless the"
+                " handler names another one; --allow-loop allows that for a --category or --stream",
+                fix="esctl help reactions",
+            )
+        if not (self.category or self.stream):
+            raise UsageError(
+                "--append with --allow-loop needs --type, --category or --stream",
+                why="a reaction to all events would react to those that it appends",
+                fix="esctl help reactions",
+            )
 
     def query(self) -> Query:
         """The query for the events of the reaction."""

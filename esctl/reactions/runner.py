@@ -14,7 +14,7 @@ from esctl.events.event import NewEvent
 from esctl.events.times import clock_text
 from esctl.log import POLL_SECONDS, EventLog
 from esctl.reactions import lease
-from esctl.reactions.chaining import JudgedError, Outputs
+from esctl.reactions.chaining import LOOP, JudgedError, Outputs
 from esctl.reactions.definition import Definition
 from esctl.reactions.items import Item, Source
 from esctl.reactions.letters import Letters
@@ -250,7 +250,7 @@ class Runner:
                 self._unsaved.append((item, self._outputs.events(item, result.output)))
                 self._touch()
             except RefusedError as error:
-                self._failed(_refused(item, error))
+                self._failed(_refused(item, error), again=error.code != LOOP)
 
     def _finished(self, item: Item) -> None:
         """An event was handled."""
@@ -270,8 +270,8 @@ class Runner:
         self._changed += 1
         self._touch()
 
-    def _failed(self, result: Result) -> None:
-        """An attempt failed: the event is tried again, or that was the last time."""
+    def _failed(self, result: Result, *, again: bool = True) -> None:
+        """An attempt failed: the event is tried `again`, or that was the last time."""
         item, now = result.item, time.time()
         item.attempts += 1
         item.tries += 1
@@ -279,7 +279,7 @@ class Runner:
         self._row = self._row._replace(
             failed=item.position, failed_at=clock_text(now), error=f"{item.place}: {result.error}"
         )
-        is_last = item.tries > self._settings.retries or result.status == PARK
+        is_last = not again or item.tries > self._settings.retries or result.status == PARK
         if result.status != PARK and (result.status != AGAIN or is_last):
             self._breaker.failure((item.position, item.event.part), now)
         if not is_last:
@@ -326,20 +326,21 @@ class Runner:
         )  # fmt: skip
 
     def _say(self, result: Result, then: str) -> None:
-        last = result.stderr.strip().rpartition("\n")[2][-300:]
-        said = f" ({last})" if last else ""
+        said = f" ({last})" if (last := _last_line(result)) else ""
         self._tell(f"{result.item.place}: attempt {result.item.attempts} {result.error}{said}; {then}")
 
     def _stopped(self, result: Result) -> HandlerError:
         item, name = result.item, self._row.name
+        said = f"{last}; " if (last := _last_line(result)) else ""
+        tried = "once" if item.attempts == 1 else f"{item.attempts} times"
         return HandlerError(
             f"the reaction {name} stopped at {item.place}: the handler {result.error}",
-            why=(result.stderr.strip()[-2000:] + "\n  " if result.stderr.strip() else "")
-            + f"it was tried {item.attempts} times; correct it and run the reaction again, or have it parked or skipped"
-            " with --on-error",
+            why=f"{said}it was tried {tried}; correct it and run the reaction again, or have it parked or skipped with"
+            " --on-error",
             fix=f"esctl dead-letter show {word(name)} '#{item.position:d}'",
             position=item.position,
             status=result.status,
+            stderr=result.stderr,
         )
 
     def _broken(self) -> HandlerError:
@@ -418,6 +419,11 @@ class Runner:
         self._rates.append((now, self._row.handled))
         since, before = self._rates[0]
         return round((self._row.handled - before) / (now - since), 3) if now > since else 0.0
+
+
+def _last_line(result: Result) -> str:
+    """The last line that a handler wrote to stderr, mostly the error itself; `dead-letter show` has the others."""
+    return result.stderr.strip().rpartition("\n")[2][-300:]
 
 
 def _refused(item: Item, error: EsctlError) -> Result:

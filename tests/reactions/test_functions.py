@@ -49,7 +49,7 @@ def test_one_that_raises_has_failed(log: Log) -> None:
 
     with pytest.raises(HandlerError, match="the handler raised ValueError: 1") as failed:
         log.react("r", fail, start="beginning", retries=0)
-    assert "Traceback" in failed.value.why
+    assert "Traceback" in str(failed.value.details["stderr"])
 
 
 def test_it_may_ask_to_try_again_or_never(log: Log, caplog: pytest.LogCaptureFixture) -> None:

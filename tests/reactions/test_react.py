@@ -68,7 +68,8 @@ def test_what_failed_is_said_and_shown(run: Run, streams: EventLog) -> None:
     with pytest.raises(HandlerError) as failed:
         run("echo first >&2; echo last >&2; exit 4", QUICK._replace(retries=1), said=said, stream="b")
     assert [line.partition("; ")[0] for line in said] == ["#2 T in b: attempt 1 failed with status 4 (last)"]
-    assert "first\nlast" in failed.value.why
+    assert failed.value.why.startswith("last; it was tried 2 times; ")
+    assert failed.value.details["stderr"] == "first\nlast\n"
     (letter,) = streams.store.reactions().letters()
     assert (letter.state, letter.status, letter.attempts, letter.stderr) == (STOPPED, 4, 2, "first\nlast\n")
 

@@ -340,6 +340,22 @@ def test_what_cannot_be_parsed_is_a_failure_too(streams: EventLog) -> None:
     assert streams.head().position == 9
 
 
+@pytest.mark.parametrize("on_error", ["stop", "park", "skip"])
+def test_an_event_that_would_cause_itself_is_not_tried_again(streams: EventLog, on_error: str) -> None:
+    handlers = Scripted({})
+    handlers.output = lambda item: json.dumps({"type": "T" if item.position == 2 else "U"}).encode()
+    one = runner(streams, handlers, Settings(5, 10.0, on_error), append=True, types=("T",))
+    if on_error == "stop":
+        with pytest.raises(HandlerError, match="that the reaction itself is for") as failed:
+            one.run(Stop())
+        assert "it was tried once" in failed.value.why
+    else:
+        one.run(Stop())
+    assert handlers.started.count(2) == 1
+    assert one.summary.failed == 1
+    assert letters(streams) == {"stop": [("b", 2, STOPPED)], "park": [("b", 2, PARKED)], "skip": []}[on_error]
+
+
 # Laws
 
 

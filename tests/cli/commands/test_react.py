@@ -212,11 +212,15 @@ def test_a_reaction_to_what_it_appends_is_refused_unless_that_is_allowed(run: Es
     words = ["--append", "--shell", "--exec", """echo '{"type":"Placed"}'""", "--from", "beginning"]
     refused = run("react", "r", *words)
     assert (refused.returncode, "--append needs --type" in refused.stderr) == (2, True)
-    refused = run("react", "r", *words, "--category", "order")
-    assert (refused.returncode, "--append without --type may cause itself" in refused.stderr) == (2, True)
+    for options in (["--category", "order"], ["--where", "type = 'Placed'"]):
+        refused = run("react", "r", *words, *options)
+        assert (refused.returncode, "--append needs --type\n" in refused.stderr) == (2, True)
+    refused = run("react", "r", *words, "--allow-loop")
+    assert (refused.returncode, "needs --type, --category or --stream\n" in refused.stderr) == (2, True)
     assert records(run("reaction", "list")) == []
-    refused = run("react", "r", *words, "--type", "Placed", "--retries", "0")
+    refused = run("react", "r", *words, "--type", "Placed")
     assert (refused.returncode, "that the reaction itself is for" in refused.stderr) == (9, True)
+    assert "it was tried once" in refused.stderr
     allowed = run("react", "r", "--allow-loop", "--type", "Placed", *words)
     assert records(allowed)[0]["appended"] == 6
     allowed = run("react", "other", "--allow-loop", "--category", "order", *words)
@@ -232,7 +236,12 @@ def test_what_handlers_print_has_the_schema_version_that_the_environment_pins(ru
     assert run("model", "apply", str(tmp_path / "model.toml"), "--yes").returncode == 0
     words = ["--append", "--type", "Placed", "--shell", "--exec", """echo '{"type":"Mailed"}'"""]
     assert run("react", "r", *words, "--from", "#6", env={"ESCTL_SCHEMA": "Mailed=2"}).returncode == 0
-    assert [event["schema"] for event in records(run("replay", "--type", "Mailed", "--raw-schema"))] == [2]
+    words[-1] += " | cat"
+    more = run("react", "r", *words, "--changed", env={"ESCTL_SCHEMA": "Mailed=1"})
+    assert more.returncode == 0
+    assert run("append", "order-1", "Placed").returncode == 0
+    assert run("react", "r", env={"ESCTL_SCHEMA": "Mailed=1"}).returncode == 0
+    assert [event["schema"] for event in records(run("replay", "--type", "Mailed", "--raw-schema"))] == [2, 1]
 
 
 @pytest.mark.usefixtures("orders")
