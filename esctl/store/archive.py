@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
@@ -66,6 +66,8 @@ class Archive:
         self._held: dict[bytes, int] = {}  # open files of segments, by their SHA-256
         self._lent: dict[bytes, int] = {}  # those that another archive holds
         self._unpacked: OrderedDict[tuple[int, bytes], Unpacked] = OrderedDict()
+        self._read_last = "", 0  # by stream: its name, and a position in the frame
+        self._last_versions: dict[tuple[str, int, bytes], int] = {}  # of streams in frames (a position, SHA-256)
         self._numbers: dict[str, dict[str, int]] = {"stream": {}, "type": {}}
         archive_table.register(connection, self)
 
@@ -285,16 +287,46 @@ class Archive:
     def by_stream(
         self, stream_id: int, bounds: tuple[int, int, int, int], *, reverse: bool
     ) -> Iterator[tuple[Unpacked, Sequence[Row]]]:
-        """Frames with the rows of one stream, in ranges of versions and positions."""
+        """Frames with the rows of one stream, in ranges of versions and positions.
+
+        Its versions rise with the positions, so that frames before and behind the range are not unpacked: who reads a
+        long stream in windows unpacks each frame once.
+        """
         low, high, _, _ = bounds
         stream = self._connection.execute("select name from streams where stream_id = ?", (stream_id,)).get
         found = self._connection.execute(_PLACES, (stream_id, *bounds)).fetchall()
         for place in reversed(found) if reverse else found:
             places = self._places(*place)
-            for position in reversed(places) if reverse else places:
-                unpacked = self.unpacked(position)
-                rows = [row for row in unpacked.of_stream(stream) if low <= row[VERSION] <= high]
+            at, step = self._frame_with(high if reverse else low, stream, places), -1 if reverse else 1
+            at = min(at, len(places) - 1) if reverse else at
+            while 0 <= at < len(places):
+                unpacked = self.unpacked(places[at])
+                of_stream = unpacked.of_stream(stream)
+                rows = [row for row in of_stream if low <= row[VERSION] <= high]
                 yield unpacked, rows[::-1] if reverse else rows
+                self._read_last = stream, places[at]
+                if of_stream and (of_stream[0][VERSION] <= low if reverse else of_stream[-1][VERSION] >= high):
+                    break
+                at += step
+
+    def _frame_with(self, version: int, stream: str, places: list[int]) -> int:
+        """The number of the first of these frames (a position in each) that ends at or behind a version."""
+        if self._read_last[0] != stream:
+            self._last_versions.clear()
+
+        def last(position: int) -> int:
+            key = stream, position, self._frame(position).sha256
+            if key not in self._last_versions:
+                rows = self.unpacked(position).of_stream(stream)
+                self._last_versions[key] = rows[-1][VERSION] if rows else 0
+            return self._last_versions[key]
+
+        self._read_last = stream, self._read_last[1]
+        near = bisect_left(places, self._read_last[1])
+        for at in near, near + 1, near - 1:  # mostly the frame that was read last, or the next one
+            if 0 <= at < len(places) and last(places[at]) >= version and (at == 0 or last(places[at - 1]) < version):
+                return at
+        return bisect_left(places, version, key=last)
 
     def _places(self, segment: Any, first: Any, last: Any, numbers: Any) -> list[int]:
         """A position in each frame of a segment that contains events of a stream."""
@@ -337,6 +369,7 @@ class Unpacked:
         self._archive, self.frame, self.segment, self.lines = archive, frame, segment, lines
         self._rows: list[Row] | None = None
         self._sealed: list[tuple[bytes | None, bytes]] = []
+        self._of_stream: tuple[str, list[Row]] = "", []
 
     @property
     def rows(self) -> list[Row]:
@@ -348,10 +381,12 @@ class Unpacked:
         return self._rows
 
     def of_stream(self, stream: str) -> list[Row]:
-        """The rows of one stream."""
+        """The rows of one stream; those of the last one are kept: a long stream is read in windows."""
         from esctl.store.segments import of_stream  # noqa: PLC0415
 
-        return self._to_rows(of_stream(self.lines, stream, self.segment.name))
+        if self._of_stream[0] != stream:
+            self._of_stream = stream, self._to_rows(of_stream(self.lines, stream, self.segment.name))
+        return self._of_stream[1]
 
     def _to_rows(self, lines: list[Line]) -> list[Row]:
         streams = self._archive.numbers("stream", {line.stream for line in lines})

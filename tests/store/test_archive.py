@@ -16,6 +16,7 @@ from esctl.errors import VerificationError
 from esctl.events.event import NewEvent
 from esctl.events.query import Query
 from esctl.log import EventLog
+from esctl.store import segments
 from esctl.upkeep import erasure
 from tests.conftest import write_empty_log
 from tests.logs import put
@@ -100,3 +101,40 @@ def test_without_the_stream_the_logs_own_events_are_left_out(erased_in_part: Pat
         assert own
         others = [row[0] for row in frame.rows if row[1] > 0]
         assert [position for (position,) in frame.fields(["position"], frame.frame.first, frame.frame.last)] == others
+
+
+@pytest.fixture
+def long_streams(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A log of two streams of 2,500 events, to be read in windows of 1,000, archived in small frames."""
+    monkeypatch.setattr(segments, "FRAME_BYTES", 20_000)
+    with EventLog(log_path, write=True, bulk=True) as log:
+        put(log, *(NewEvent("ab"[n % 2], "T", str(n), None, 1, "{}", "{}", None) for n in range(5000)))
+        assert len(list(creation.create(log, [(1, 5000)]))) == 1
+    return log_path
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_who_reads_a_long_stream_in_windows_unpacks_each_of_its_frames_once(
+    long_streams: Path, monkeypatch: pytest.MonkeyPatch, *, reverse: bool
+) -> None:
+    monkeypatch.setattr("esctl.store.archive.CACHED_BYTES", 60_000)
+    taken: list[int] = []
+    decompress = segments.decompress
+
+    def counted(frame: segments.Frame, packed: bytes, name: str) -> bytes:
+        taken.append(frame.first)
+        return decompress(frame, packed, name)
+
+    monkeypatch.setattr(segments, "decompress", counted)
+    with EventLog(long_streams) as log:
+        versions = [event.version for event, _, _ in log.read(Query(stream="a", reverse=reverse))]
+    assert versions == sorted(range(1, 2501), reverse=reverse)
+    searched = 6 if reverse else 0  # frames that the search for the last one touches
+    assert 20 < len(set(taken)) <= len(taken) <= len(set(taken)) + searched
+
+
+def test_the_frames_of_two_streams_read_by_turns_are_told_apart(long_streams: Path) -> None:
+    with EventLog(long_streams) as log:
+        both = zip(log.read(Query(stream="a")), log.read(Query(stream="b", reverse=True)), strict=True)
+        found = [(one.stream, one.version, other.stream, other.version) for (one, _, _), (other, _, _) in both]
+    assert found == [("a", n, "b", 2501 - n) for n in range(1, 2501)]

@@ -79,7 +79,7 @@ def test_nobody_writes_to_archived_events(archived: apsw.Connection) -> None:
 
 @pytest.mark.parametrize(
     ("where", "frames"),
-    [("position = 5", [5]), ("id = 'id 5'", [5]), ("stream_id = 3 and version = 2", [2, 5, 8, 11])],
+    [("position = 5", [5]), ("id = 'id 5'", [5]), ("stream_id = 3 and version = 2", [2, 5])],
 )
 def test_a_read_takes_only_the_frames_that_hold_what_it_asks_for(
     twelve: EventLog, where: str, frames: list[int], monkeypatch: pytest.MonkeyPatch
@@ -98,4 +98,4 @@ def test_a_read_takes_only_the_frames_that_hold_what_it_asks_for(
         assert reader.store.archive() is not None
         found = connection_of(reader.store).execute(f"select position from archived where {where}").fetchall()
     assert found == [(5,)]
-    assert taken == frames  # of a stream: those that hold it
+    assert taken == frames  # of a stream: those that hold it, from its first one to the version
