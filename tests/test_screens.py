@@ -101,6 +101,7 @@ COMMANDS: dict[str, list[str]] = {
     "replay-stream": ["replay", FIRST["stream"]],
     "replay-fields": ["replay", "--where", "data ->> 'amount' > 300", "--fields", "position,stream,type,data.amount"],
     "log": ["log", FIRST["stream"]],
+    "log-stat": ["log", FIRST["stream"], "--stat"],
     "show": ["show", "2"],
     "show-trace": ["show", FIRST["id"], "--trace"],
     "streams": ["streams", "order-10[01]*"],
@@ -167,7 +168,18 @@ def test_every_screen_that_is_kept_is_looked_at() -> None:
 
 
 TABLES = [
-    *("replay", "replay-stream", "replay-fields", "log", "show-trace", "streams", "types", "marks", "query"),
+    *(
+        "replay",
+        "replay-stream",
+        "replay-fields",
+        "log",
+        "log-stat",
+        "show-trace",
+        "streams",
+        "types",
+        "marks",
+        "query",
+    ),
     *("wide-replay", "wide-streams"),
     *(name for name in COMMANDS if name.startswith("projection-") and "error" not in name),
 ]

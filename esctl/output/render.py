@@ -335,6 +335,19 @@ def story(records: Iterable[Mapping[str, Any]]) -> None:
         rows(header, chain(first, source), "table", spare=("time",))
 
 
+def story_lines(records: Iterable[Mapping[str, Any]], format_: str) -> None:
+    """Print the entries of `esctl log` one by one and flush each; on a terminal, as lines of a table without an end."""
+    if format_ == "table":
+        from esctl.output.stories import cells
+        from esctl.output.tables import story_line
+
+        for record in records:
+            text(story_line(cells(record), _look()))
+    else:
+        for record in records:
+            write_data([encoded(record) + b"\n"], json=True)
+
+
 def verification(report: Mapping[str, object], format_: str) -> None:
     """Print the report of `verify`: one record; on a terminal, one line, and tables of findings and of notes."""
     if format_ != "table" or console.settings.quiet:

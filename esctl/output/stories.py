@@ -43,11 +43,14 @@ def _value(json: str) -> str:
     return plain(json) or json
 
 
-def duration(seconds: float | None) -> str:
-    """Seconds as people read them: `+38d 05:12`, `+05:12:33`, `+0.25s`; empty for None."""
+def duration(seconds: float | None, plus: str = "+") -> str:
+    """Seconds as people read them: `+38d 05:12`, `+05:12:33`, `+0.25s`; empty for None.
+
+    `plus` is the sign of what is not below 0.
+    """
     if seconds is None:
         return ""
-    sign, size = "-" if seconds < 0 else "+", abs(seconds)
+    sign, size = "-" if seconds < 0 else plus, abs(seconds)
     if size < 1:
         return f"{sign}{round(size, 3):g}s"
     minutes, rest = divmod(int(size), 60)

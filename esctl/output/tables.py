@@ -306,8 +306,20 @@ def cut(cell: str, width: int, *, time: bool = False) -> str:
 
 
 def type_room(look: Look) -> int:
-    """The width of types in a story: a third of the screen, so that what changed has room."""
-    return sys.maxsize if look.wide else max(MIN_WIDTH, console(look).width // 3)
+    """The width of types in a story: a third of what is left beside positions and times; what changed has the rest."""
+    return sys.maxsize if look.wide else max(MIN_WIDTH, (console(look).width - 24) // 3)
+
+
+def story_line(cells: Sequence[object], look: Look) -> str:
+    """An entry of a story on a line of its own, cut to the width of the screen: its position, elapsed time, type, and
+    what is to be said about it.
+    """
+    position, _, elapsed, type_, told = (clean(str(cell)) for cell in cells)
+    if look.wide:
+        return f"{position:8}  {elapsed:12}  {type_}  {told}\n"
+    room = type_room(look)
+    type_ = set_cell_size(cut(type_, room), room)
+    return cut(f"{position:8}  {elapsed:12}  {type_}  {told}", console(look).width).rstrip() + "\n"
 
 
 def pairs(record: Iterable[tuple[str, object]], look: Look) -> str:

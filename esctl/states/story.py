@@ -30,6 +30,40 @@ class Entry(Record):
     refused: bool
 
 
+class Shown:
+    """Tells which of a stream's events, read in order from any one on, a query asks for."""
+
+    def __init__(self, log: EventLog, query: Query) -> None:
+        log.require(query)
+        self._query, self._left = query, query.limit
+        self.first = next((event for event, _, _ in log.read(query)), None)
+        self._from = (self.first.version, part_of(self.first) or 0) if self.first else (0, 0)
+
+    def has(self, event: Event) -> bool:
+        """Whether the query asks for an event. Asked once for each."""
+        query = self._query
+        shown = (
+            not self.ended
+            and (event.version, part_of(event) or 0) >= self._from
+            and event.version >= (query.since_version or 0)
+            and event.position >= query.since
+            and (query.since_time is None or event.time >= query.since_time)
+        )
+        if shown and self._left is not None:
+            self._left -= 1
+        return shown
+
+    @property
+    def ended(self) -> bool:
+        """Whether there are as many events as the query has asked for."""
+        return self._left == 0
+
+
+def without_beginning(query: Query) -> Query:
+    """The same query from the first event on, without limits."""
+    return query.replace(since=1, since_version=None, since_time=None, limit=None, last=None)
+
+
 class Story:
     """The entries of one stream; `seen` is the version up to which they were told.
 
@@ -37,11 +71,9 @@ class Story:
     """
 
     def __init__(self, log: EventLog, query: Query, aggregate: str | None = None) -> None:
-        self._log, self._query, self._left = log, query, query.limit
-        self._all = query.replace(since=1, since_version=None, since_time=None, limit=None, last=None)
-        log.require(query)
-        self._first = next((event for event, _, _ in log.read(query)), None)
-        self.seen = (self._first.version if self._first else self._newest() + 1) - 1
+        self._log, self._query, self._all = log, query, without_beginning(query)
+        self.shown = Shown(log, query)
+        self.seen = self.shown.first.version - 1 if self.shown.first else self._newest()
         self._definitions = log.definitions
         self._aggregate = aggregate
         self._begin()
@@ -78,7 +110,7 @@ class Story:
             self._folding.fold.close()
             self._begin()
         newest, size = self._newest(), min(VERSIONS, self._log.store.facts().window_size())
-        while self.seen < newest and self._left != 0:
+        while self.seen < newest and not self.shown.ended:
             last = min(newest, self.seen + size)
             yield from self._told(self._all.replace(since_version=self.seen + 1, until_version=last))
             self.seen = last
@@ -89,24 +121,14 @@ class Story:
         told = self._folding.fold.told(query)
         try:
             for (state, refused), event in zip(told, events, strict=False):
-                if self._is_shown(event):
+                if self.shown.has(event):
                     yield self._entry(event, state, refused=refused)
-                    if self._left is not None:
-                        self._left -= 1
                 self._state, self._time = state, event.time
-                if self._left == 0:
+                if self.shown.ended:
                     return
         except MisfitError as error:
             raise folding.named(self._log, self._folding, error) from error
         held.end()
-
-    def _is_shown(self, event: Event) -> bool:
-        """Whether an event matches the beginning of the query; what does not is folded only."""
-        if self._first is not None:
-            if (event.version, part_of(event) or 0) < (self._first.version, part_of(self._first) or 0):
-                return False
-            self._first = None
-        return self._query.since_time is None or event.time >= self._query.since_time
 
     def _entry(self, event: Event, state: str, *, refused: bool) -> Entry:
         differences = self._log.store.facts().differences(self._state, state) if state != self._state else ()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from esctl import open_log
-from tests.conftest import Esctl, records, succeeded
+from tests.conftest import Esctl, records, start, succeeded
 
 MODEL = """
 [aggregate.order]
@@ -105,3 +106,52 @@ def test_a_stream_that_is_not_there_is_exit_3(run: Esctl) -> None:
     done = run("log", "order-2")
     assert (done.returncode, done.stdout) == (3, "")
     assert "did you mean order-1?" in done.stderr
+
+
+# --stat, --register, --follow
+
+
+def test_stat_counts_each_type_and_tells_how_long_it_takes(run: Esctl) -> None:
+    assert records(run("log", "order-1", "--stat")) == [
+        {"type": "Paid", "events": 2, "median": 10, "p90": 91800},
+        {"type": "Noted", "events": 1, "median": 0.5, "p90": 0.5},
+        {"type": "Placed", "events": 1, "median": None, "p90": None},
+    ]
+    shown = succeeded(run("log", "order-1", "--stat", "-o", "table")).splitlines()
+    assert [line.split() for line in shown[:2]] == [
+        ["type", "events", "median", "p90"], ["Paid", "2", "00:00:10", "1d", "01:30"]
+    ]  # fmt: skip
+
+
+def test_a_register_has_amounts_and_the_value_after_each(run: Esctl) -> None:
+    (row,) = records(run("log", "order-1", "--register", "total"))
+    assert (row["position"], row["type"], row["amount"], row["value"]) == (1, "Placed", 5, 5)
+    heading, line = succeeded(run("log", "order-1", "--register", "total", "-o", "table")).splitlines()
+    assert heading.split() == ["position", "time", "type", "amount", "total"]
+    assert line.split()[-3:] == ["Placed", "5", "5"]
+
+
+@pytest.mark.parametrize("format_", ["ndjson", "table"])
+def test_followed_it_tells_new_events_as_they_arrive(run: Esctl, log_path: Path, format_: str) -> None:
+    following = start(log_path, "log", "order-1", "--last", "1", "--limit", "2", "--follow", "-o", format_)
+    assert following.stdout is not None
+    lines = [following.stdout.readline()]
+    time.sleep(0.1)
+    assert following.poll() is None
+    assert run("append", "order-1", "Noted", "note=new").returncode == 0
+    lines += following.communicate(timeout=30)[0].splitlines()
+    assert following.returncode == 0
+    if format_ == "ndjson":
+        assert [json.loads(line)["position"] for line in lines] == [5, 7]
+    else:
+        assert [line.split()[0] for line in lines] == ["#5", "#7"]
+        assert lines[1].rstrip().endswith("note: secret → new")
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["--stat --follow", "--stat --register total", "--follow --until v2", "--follow --as-of now", "--follow -o csv"],
+)
+def test_options_that_exclude_each_other_are_refused(run: Esctl, options: str) -> None:
+    done = run("log", "order-1", *options.split())
+    assert (done.returncode, done.stdout) == (2, "")
