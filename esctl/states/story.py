@@ -14,7 +14,7 @@ from esctl.sql.paths import readable
 from esctl.states import folding
 from esctl.states.differences import Change
 
-VERSIONS = 256  # that are read and folded together, if their events are small enough
+VERSIONS = 4096  # that are read together, if their events are small enough: an archive unpacks a frame for each read
 
 
 class Entry(Record):

@@ -57,6 +57,11 @@ def test_an_event_that_the_rules_refuse_in_the_state_before_it_is_told_as_refuse
     assert [entry.refused for entry in told(account)] == [False, True, False, False]
 
 
+def test_the_rules_are_asked_about_the_state_before_an_event_not_after_it(account: EventLog) -> None:
+    put(account, event("account-1", "Paid", {"amount": 20}), event("account-1", "Drawn", {"amount": -6}))
+    assert [(entry.state, entry.refused) for entry in told(account, last=1)] == [('{"balance":4}', False)]
+
+
 def test_elapsed_is_the_time_since_the_streams_event_before_even_if_that_is_not_shown(account: EventLog) -> None:
     days = [None, 3, -1, 6]
     seconds = [None if n is None else n * 86400 for n in days]
