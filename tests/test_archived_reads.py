@@ -471,6 +471,8 @@ COMMANDS: list[list[str]] = [
     ["state", "order-1", "--each"],
     ["state", "--all", "--aggregate", "order", "--until", "#40"],
     ["diff", "order-1", "--from", "v1", "-o", "ndjson"],
+    ["log", "order-1", "-o", "ndjson"],
+    ["log", "order-1", "--since", "v2", "-o", "ndjson"],
     ["bisect", "order-1", "--when", "version > 2", "-o", "ndjson"],
     ["show", "5", "--trace"],
     ["streams", "--system", "-o", "ndjson"],

@@ -21,7 +21,7 @@ ORDER = "order-1012"
 SHELL_ONLY = {
     "archive create", "archive export", "archive list", "archive move", "archive restore", "archive verify",
     "batch", "bisect", "compact", "completion", "dead-letter drop", "dead-letter list", "dead-letter retry",
-    "dead-letter show", "decide", "demo", "diff", "erase", "fork", "help", "init", "migrate", "model check",
+    "dead-letter show", "decide", "demo", "diff", "erase", "fork", "help", "init", "log", "migrate", "model check",
     "model history", "model plan", "model show", "project", "projection diff", "projection drop", "projection list",
     "projection rebuild", "projection rollback", "projection status", "projection verify", "query",
     "reaction drop", "reaction list", "reaction pause", "reaction reset", "reaction resume", "reaction status",

@@ -100,6 +100,8 @@ COMMANDS: dict[str, list[str]] = {
     "replay": ["replay", "--limit", "12"],
     "replay-stream": ["replay", FIRST["stream"]],
     "replay-fields": ["replay", "--where", "data ->> 'amount' > 300", "--fields", "position,stream,type,data.amount"],
+    "log": ["log", FIRST["stream"]],
+    "log-stat": ["log", FIRST["stream"], "--stat"],
     "show": ["show", "2"],
     "show-trace": ["show", FIRST["id"], "--trace"],
     "streams": ["streams", "order-10[01]*"],
@@ -166,7 +168,18 @@ def test_every_screen_that_is_kept_is_looked_at() -> None:
 
 
 TABLES = [
-    *("replay", "replay-stream", "replay-fields", "show-trace", "streams", "types", "marks", "query"),
+    *(
+        "replay",
+        "replay-stream",
+        "replay-fields",
+        "log",
+        "log-stat",
+        "show-trace",
+        "streams",
+        "types",
+        "marks",
+        "query",
+    ),
     *("wide-replay", "wide-streams"),
     *(name for name in COMMANDS if name.startswith("projection-") and "error" not in name),
 ]
@@ -313,6 +326,11 @@ OUTPUTS: dict[str, list[str]] = {
     "replay --fields": ["replay", "--system", "--fields", "stream,type,id,data,meta,data.x"],
     "replay --fields of a hostile name": ["replay", "--fields", "data.\x1b[31mred\x1b[0m,meta.right\u202eto"],
     "replay --template": ["replay", "--template", "{stream} {type} {id} {data} {meta} {meta.correlation_id}"],
+    "log": ["log", HOSTILE_NAMES[4]],
+    "log of hostile payloads": ["log", "s", "--wide"],
+    "log --stat": ["log", HOSTILE_NAMES[4], "--stat"],
+    "log --follow": ["log", HOSTILE_NAMES[4], "--follow", "--limit", "1", "-o", "table"],
+    "log --follow of hostile payloads": ["log", "s", "--follow", "--limit", "8", "--wide", "-o", "table"],
     "show": ["show", "3"],
     "show of a hostile payload": ["show", "20"],
     "show by id": ["show", HOSTILE_NAMES[4]],

@@ -59,6 +59,7 @@ LOADS: dict[str, tuple[list[str], set[str]]] = {
     "diff": (["s", "--from", "v1"], READS_MODEL | TIMES),
     "bisect": (["s", "--when", "version > 0"], READS_MODEL),
     "state": (["s"], READS_MODEL),
+    "log": (["s"], READS_MODEL | TIMES),
     "query": (["select 1 as a"], READS_MODEL),
     "verify": (["--quick"], READS_MODEL | TIMES),
     "projection list": ([], READS_MODEL),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 
 from esctl.errors import UnavailableError
 from esctl.events.event import FIELDS, part_of, whole_number
@@ -15,6 +15,8 @@ from esctl.output.terminal import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from esctl.events.event import Event, Head, Receipt, SealedEvent
     from esctl.events.fields import Field, Template
     from esctl.output.tables import Look
@@ -312,6 +314,38 @@ def _fields(state: str) -> Iterator[tuple[str, str]]:
         return
     for name, text_ in members(state).items():
         yield name, msgspec.json.decode(text_, type=str) if text_.startswith('"') else text_
+
+
+def story(records: Iterable[Mapping[str, Any]]) -> None:
+    """Print the entries of `esctl log` as a table; a narrow one is without times, and a type that all share is left
+    out.
+    """
+    from esctl.output.stories import cells
+    from esctl.output.tables import MEASURED, cut, type_room
+
+    look = _look()
+    header, room = ["position", "time", "elapsed", "type", "changes"], type_room(look)
+    source = ((*row[:3], cut(clean(str(row[3])), room), row[4]) for row in map(cells, records))
+    first = list(islice(source, MEASURED))
+    if 1 < len(first) < MEASURED and len({row[3] for row in first}) == 1:
+        console.note(f"the type of each event is {first[0][3]}")
+        del header[3]
+        first = [(*row[:3], row[4]) for row in first]
+    if first:
+        rows(header, chain(first, source), "table", spare=("time",))
+
+
+def story_lines(records: Iterable[Mapping[str, Any]], format_: str) -> None:
+    """Print the entries of `esctl log` one by one and flush each; on a terminal, as lines of a table without an end."""
+    if format_ == "table":
+        from esctl.output.stories import cells
+        from esctl.output.tables import story_line
+
+        for record in records:
+            text(story_line(cells(record), _look()))
+    else:
+        for record in records:
+            write_data([encoded(record) + b"\n"], json=True)
 
 
 def verification(report: Mapping[str, object], format_: str) -> None:

@@ -140,8 +140,8 @@ def _bar_room(wanted: int, left: int) -> int:
 def _beside(cell: str, bar_text: str, width: int, room: int, style: str = "") -> Text:
     """A cell, to the left of its bar if there is room for one."""
     if not room:
-        return Text(_cut(cell, width), style)
-    cell = _cut(cell, max(1, width - room))
+        return Text(cut(cell, width), style)
+    cell = cut(cell, max(1, width - room))
     return Text(" " * (width - room - cell_len(cell)) + cell + " " + bar_text, style)
 
 
@@ -287,7 +287,7 @@ def _block(
         grid.add_column(Text(name), justify="right" if i in numeric else "left", no_wrap=True, width=width)
     for row in cells:
         grid.add_row(
-            *(Text(_cut(cell, width, time=i in times)) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
+            *(Text(cut(cell, width, time=i in times)) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
         )
     screen.print(grid)
     return printed(screen)
@@ -298,11 +298,28 @@ def _least(numbers: Sequence[str]) -> int:
     return max(MIN_WIDTH, min(ENOUGH, max(map(cell_len, numbers), default=0)))
 
 
-def _cut(cell: str, width: int, *, time: bool = False) -> str:
+def cut(cell: str, width: int, *, time: bool = False) -> str:
     """A cell of at most this width; of a time, its date and minute, or its date."""
     if time and DATE <= width < cell_len(cell) and cell[:1].isdigit():
         return cell[: MINUTE if width >= MINUTE else DATE]
     return cell if cell_len(cell) <= width else set_cell_size(cell, width - 1).rstrip() + "…"
+
+
+def type_room(look: Look) -> int:
+    """The width of types in a story: a third of what is left beside positions and times; what changed has the rest."""
+    return sys.maxsize if look.wide else max(MIN_WIDTH, (console(look).width - 24) // 3)
+
+
+def story_line(cells: Sequence[object], look: Look) -> str:
+    """An entry of a story on a line of its own, cut to the width of the screen: its position, elapsed time, type, and
+    what is to be said about it.
+    """
+    position, _, elapsed, type_, told = (clean(str(cell)) for cell in cells)
+    if look.wide:
+        return f"{position:8}  {elapsed:12}  {type_}  {told}\n"
+    room = type_room(look)
+    type_ = set_cell_size(cut(type_, room), room)
+    return cut(f"{position:8}  {elapsed:12}  {type_}  {told}", console(look).width).rstrip() + "\n"
 
 
 def pairs(record: Iterable[tuple[str, object]], look: Look) -> str:
@@ -327,7 +344,7 @@ def spark_lines(counts: Mapping[str, Sequence[int]], look: Look) -> Iterator[str
         drawn = [[sum(numbers[i : i + 2]) for i in range(0, len(numbers), 2)] for numbers in drawn]
     width = longest if look.wide else min(longest, max(MIN_WIDTH, room))
     for name, numbers, total in zip(names, drawn, sums, strict=True):
-        yield f"{set_cell_size(_cut(name, width), width)}  {sparkline(numbers)}  {total}\n"
+        yield f"{set_cell_size(cut(name, width), width)}  {sparkline(numbers)}  {total}\n"
 
 
 def sparkline(counts: Sequence[int]) -> str:

@@ -85,7 +85,7 @@ def state(
             pass
         found = _at(folding)
     except MisfitError as error:
-        raise _named(log, folding, error) from error
+        raise named(log, folding, error) from error
     finally:
         folding.fold.close()
     return found if version is None else _ended(log, found, version)
@@ -146,7 +146,7 @@ def bounds(log: EventLog, query: Query) -> snapshots.Bounds:
     return snapshots.Bounds(query.until_version, position, query.until_time)
 
 
-def _named(log: EventLog, folding: Folding, error: MisfitError) -> MisfitError:
+def named(log: EventLog, folding: Folding, error: MisfitError) -> MisfitError:
     """The error of a fold, with the field of the model at which it failed."""
     from esctl.store import misfits as places  # noqa: PLC0415 - only a failure needs it
 
@@ -169,7 +169,7 @@ def each(log: EventLog, query: Query, aggregate: str | None = None) -> Iterator[
         for folded, (version, position, time, text) in enumerate(folding.fold.each(folding.query), 1):
             yield StateAt(folding.stream, name, version, position, time, text, None, folded)
     except MisfitError as error:
-        raise _named(log, folding, error) from error
+        raise named(log, folding, error) from error
     finally:
         folding.fold.close()
 
@@ -228,7 +228,7 @@ def _fitting(
     except MisfitError as error:
         if len(streams) == 1:
             one = Folding(streams[0], aggregate, log.definitions.program(aggregate), fold, None, query)
-            unfit.append(_named(log, one, error))
+            unfit.append(named(log, one, error))
         fold.clear()
     else:
         yield from fold.states(where)

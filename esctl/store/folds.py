@@ -141,6 +141,13 @@ class Fold:
             yield from found
             self._run(f"delete from {self._after}")
 
+    def told(self, query: Query) -> Iterator[tuple[str, bool]]:
+        """The same; the state (JSON text) after each event, and whether the rules refuse it in the state before it."""
+        for _ in self._feed_stream(query, "told"):
+            found: Any = self._connection.execute(f"select json(state), type from {self._after} order by n").fetchall()
+            self._run(f"delete from {self._after}")
+            yield from ((state, bool(refused)) for state, refused in found)
+
     def turned(self, query: Query, paths: Mapping[str, str | None]) -> dict[str, tuple[int, str]]:
         """The same; for JSON paths and their final values (JSON text): position and type of the event that set each.
 
@@ -337,6 +344,12 @@ class Fold:
             f"insert into {self._after} (version, position, time, type, state)"
             " select new.version, new.position, new.time, new.type, state"
         )
+        accepts = program.accepts or "1"
+        judged = (  # `type` holds whether the event is refused, which only the state before it tells
+            f"insert into {self._after} (type) select new.data is not null and state is not null"
+            f" and not ifnull(({accepts}\n), 0) {own_state};"
+        )
+        after = f"update {self._after} set state = (select state {own_state})"
         return {
             "feed": update,
             "judge": f"select raise(fail, {seen}) {refused} {update}",
@@ -345,6 +358,7 @@ class Fold:
                 f" and not ifnull(({program.accepts}\n), 0); {update}"
             ),
             "each": f"{update} {record} {own_state};",
+            "told": f"{judged} {update} {after} where n = (select max(n) from {self._after});",
         }[kind]
 
 

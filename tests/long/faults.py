@@ -287,10 +287,10 @@ CASES = (
 )  # fmt: skip
 READERS = {
     "archive list", "archive verify", "bisect", "completion", "dead-letter list", "dead-letter show", "diff", "head",
-    "help", "info", "marks", "model check", "model history", "model plan", "model show", "project", "projection diff",
-    "projection list", "projection status", "projection verify", "query", "reaction list", "reaction status",
-    "replay", "show", "snapshot list", "snapshot verify", "state", "streams", "types", "upcast check", "upcast show",
-    "verify", "version",
+    "help", "info", "log", "marks", "model check", "model history", "model plan", "model show", "project",
+    "projection diff", "projection list", "projection status", "projection verify", "query", "reaction list",
+    "reaction status", "replay", "show", "snapshot list", "snapshot verify", "state", "streams", "types",
+    "upcast check", "upcast show", "verify", "version",
 }  # fmt: skip
 
 

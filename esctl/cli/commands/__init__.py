@@ -6,7 +6,7 @@ one short sentence for the list of commands. EXAMPLES are run by the tests.
 
 SECTIONS = {
     "Write": ("init", "append", "decide", "mark"),
-    "Read": ("replay", "state", "diff", "bisect", "show", "streams", "types", "info", "marks"),
+    "Read": ("replay", "log", "state", "diff", "bisect", "show", "streams", "types", "info", "marks"),
     "Query": ("query", "project"),
     "Model": ("model", "upcast", "snapshot"),
     "Projections": ("projection",),
