@@ -250,7 +250,7 @@ class Runner:
                 self._unsaved.append((item, self._outputs.events(item, result.output)))
                 self._touch()
             except RefusedError as error:
-                self._failed(_refused(item, error), again=error.code != LOOP)
+                self._failed(_refused(item, error), is_last=error.code == LOOP)
 
     def _finished(self, item: Item) -> None:
         """An event was handled."""
@@ -270,8 +270,8 @@ class Runner:
         self._changed += 1
         self._touch()
 
-    def _failed(self, result: Result, *, again: bool = True) -> None:
-        """An attempt failed: the event is tried `again`, or that was the last time."""
+    def _failed(self, result: Result, *, is_last: bool = False) -> None:
+        """An attempt failed: the event is tried again, unless that was the last time."""
         item, now = result.item, time.time()
         item.attempts += 1
         item.tries += 1
@@ -279,7 +279,7 @@ class Runner:
         self._row = self._row._replace(
             failed=item.position, failed_at=clock_text(now), error=f"{item.place}: {result.error}"
         )
-        is_last = not again or item.tries > self._settings.retries or result.status == PARK
+        is_last = is_last or item.tries > self._settings.retries or result.status == PARK
         if result.status != PARK and (result.status != AGAIN or is_last):
             self._breaker.failure((item.position, item.event.part), now)
         if not is_last:
