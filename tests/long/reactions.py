@@ -1,6 +1,6 @@
 """Kills and halts reactions at random moments, and gives them handlers that behave badly.
 
-    python -m tests.long.reactions [kills] [bad] [halt] [--kills 100] [--events 1500] [--bad-events 20000] [--seed N]
+    python -m tests.long.reactions [kills] [bad] [halt] [--kills 100] [--events 12000] [--bad-events 20000] [--seed N]
 
 * kills: `react --append` is killed with SIGKILL again and again, started anew each time, and ended at last by itself.
   Its handlers run on. They write when they begin and end, fail each tenth time, and print something else each time.
@@ -263,7 +263,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} [all]")
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--events", type=int, default=1500)
+    parser.add_argument("--events", type=int, default=12_000)
     parser.add_argument("--bad-events", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     options = parser.parse_args()
